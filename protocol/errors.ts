@@ -1,0 +1,34 @@
+/** What the peer did wrong, as a stable code. */
+export type ProtocolErrorCode =
+  /** The peer speaks another protocol version or uses other agreement constants. */
+  | 'version-mismatch'
+  /** The two sides do not hold the same program. */
+  | 'program-mismatch'
+  /** A message is not well formed: wrong length, range, type or order. */
+  | 'bad-message'
+  /** A group element is the identity or not canonically encoded. */
+  | 'bad-point'
+  /** The peer refused us: no such model, too many sessions, limits. */
+  | 'refused'
+  /** The peer closed the connection or the connection broke. */
+  | 'closed'
+  /** The peer made no progress within the deadline. */
+  | 'timeout';
+
+/** The peer, or the connection to it, broke the protocol. The session that threw it is dead. */
+export class ProtocolError extends Error {
+  override readonly name = 'ProtocolError';
+  readonly code: ProtocolErrorCode;
+
+  constructor(code: ProtocolErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** An AbortError, as `AbortSignal` and `fetch` name it. */
+export function abortError(what: string, cause?: unknown): Error {
+  const error = new Error(`${what} was cancelled`, cause === undefined ? undefined : { cause });
+  error.name = 'AbortError';
+  return error;
+}

@@ -1,0 +1,114 @@
+/**
+ * The WASM SIMD kernels of one thread: one memory of fixed size, the kernel modules that share it, and the arena that
+ * hands out its space.
+ *
+ * Contract
+ * - One instance per thread, made on first use by {@link kernels}. Kernels hold no state between calls: what a kernel
+ *   reads and writes is named by pointers (byte offsets into `memory`), all 16-byte aligned.
+ * - Space is borrowed: `arena.scope(() => ...)` releases everything allocated inside it when the function returns, so a
+ *   view never outlives its scope. Copy results out (`slice`) before leaving.
+ * - The memory never grows: growing would detach every view. Work that does not fit is split by the caller.
+ *
+ * Each kernel has a plain TypeScript reference in `reference.ts` that the tests compare it with.
+ */
+
+import { wasm as bitsWasm } from './wasm/bits.ts';
+
+/** Size of the kernel memory: 64 MiB, committed by the system page by page as it is touched. LOCAL. */
+export const KERNEL_BYTES = 1024 * 65536;
+
+/** Bytes below the first pointer the arena hands out, so that pointer 0 stays invalid. */
+const RESERVED = 64;
+
+/** Stack allocator over the kernel memory. */
+export class Arena {
+  readonly memory: WebAssembly.Memory;
+  #top = RESERVED;
+
+  constructor(memory: WebAssembly.Memory) {
+    this.memory = memory;
+  }
+
+  /** Runs `work` and releases what it allocated, also when it throws. */
+  scope<T>(work: () => T): T {
+    const mark = this.#top;
+    try {
+      return work();
+    } finally {
+      this.#top = mark;
+    }
+  }
+
+  /**
+   * Reserves `bytes` bytes, 16-byte aligned, not cleared.
+   * @throws RangeError when the kernel memory is exhausted: the caller should have split its work.
+   */
+  alloc(bytes: number): number {
+    const pointer = this.#top;
+    const top = pointer + ((bytes + 15) & ~15);
+    if (!(bytes >= 0) || top > this.memory.buffer.byteLength) {
+      throw new RangeError(
+        `kernel arena: ${bytes} bytes asked for, ${this.memory.buffer.byteLength - pointer} left`,
+      );
+    }
+    this.#top = top;
+    return pointer;
+  }
+
+  /** A view of `bytes` bytes at `pointer`. */
+  u8(pointer: number, bytes: number): Uint8Array {
+    return new Uint8Array(this.memory.buffer, pointer, bytes);
+  }
+
+  /** A view of `length` 32-bit integers at `pointer`. */
+  i32(pointer: number, length: number): Int32Array {
+    return new Int32Array(this.memory.buffer, pointer, length);
+  }
+
+  /** A view of `length` unsigned 32-bit integers at `pointer`. */
+  u32(pointer: number, length: number): Uint32Array {
+    return new Uint32Array(this.memory.buffer, pointer, length);
+  }
+
+  /** Copies `data` into fresh space and returns its pointer. */
+  put(data: ArrayBufferView): number {
+    const pointer = this.alloc(data.byteLength);
+    this.u8(pointer, data.byteLength).set(
+      new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
+    );
+    return pointer;
+  }
+}
+
+/** Signatures of assembly/bits.ts. */
+export interface BitsKernels {
+  xor(dst: number, a: number, b: number, bytes: number): void;
+}
+
+/** The kernels of this thread. */
+export interface Kernels {
+  readonly arena: Arena;
+  readonly bits: BitsKernels;
+}
+
+function instantiate<T>(base64: string, memory: WebAssembly.Memory): T {
+  const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+  const imports = { env: { memory } };
+  const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), imports);
+  return instance.exports as unknown as T;
+}
+
+let instance: Kernels | undefined;
+
+/** The kernels of this thread, compiled on first use (about a millisecond). */
+export function kernels(): Kernels {
+  if (instance === undefined) {
+    const pages = KERNEL_BYTES / 65536;
+    const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
+    instance = {
+      arena: new Arena(memory),
+      bits: instantiate<BitsKernels>(bitsWasm, memory),
+    };
+  }
+  return instance;
+}
