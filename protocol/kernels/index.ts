@@ -83,6 +83,7 @@ export class Arena {
 /** Signatures of assembly/bits.ts. */
 export interface BitsKernels {
   xor(dst: number, a: number, b: number, bytes: number): void;
+  sigma(dst: number, src: number, blocks: number): void;
 }
 
 /** The kernels of this thread. */
