@@ -1,0 +1,143 @@
+/**
+ * The types of a float network: nodes in running order, and named tensors they refer to.
+ *
+ * Layouts are those of ONNX and PyTorch: a value is [C, H, W] (one image, channel planes) or [N] after flattening.
+ */
+
+/** [C, H, W], or [N] for a flat vector. */
+export type Shape = readonly number[];
+
+/** A named array of the graph: weights, biases, batch-norm statistics, polynomial coefficients. */
+export interface Tensor {
+  readonly shape: readonly number[];
+  /** Row-major, as many elements as the product of `shape`. */
+  readonly data: Float32Array;
+}
+
+/** Per-element activation codes, as stored in {@link ActivationNode.kinds}. AGREEMENT: stored in files and programs. */
+export const IDENTITY = 0;
+/** max(x, 0). See {@link IDENTITY}. */
+export const RELU = 1;
+/** c2*x^2 + c1*x + c0 with the coefficients of the element's channel. See {@link IDENTITY}. */
+export const SQUARE = 2;
+export type ActivationKind = typeof IDENTITY | typeof RELU | typeof SQUARE;
+
+interface Unary {
+  /** Name of the value this node makes; unique in the graph. */
+  readonly id: string;
+  /** Names of earlier nodes, or of the graph's input. */
+  readonly inputs: readonly [string];
+}
+
+/** Two-dimensional cross-correlation with zero padding. */
+export interface ConvNode extends Unary {
+  readonly op: 'conv';
+  /** Tensor [out, in/groups, kernel height, kernel width]. */
+  readonly weight: string;
+  /** Tensor [out]. */
+  readonly bias?: string;
+  /** [height, width] */
+  readonly kernel: readonly [number, number];
+  /** [vertical, horizontal] */
+  readonly stride: readonly [number, number];
+  /** [top, left, bottom, right] */
+  readonly pads: readonly [number, number, number, number];
+  readonly groups: number;
+}
+
+/** y = scale * (x - mean) / sqrt(variance + epsilon) + shift, per channel. */
+export interface BatchNormNode extends Unary {
+  readonly op: 'batchNorm';
+  /** Tensors [C]. */
+  readonly scale: string;
+  readonly shift: string;
+  readonly mean: string;
+  readonly variance: string;
+  readonly epsilon: number;
+}
+
+/** y = weight * x + bias on a flat vector. */
+export interface DenseNode extends Unary {
+  readonly op: 'dense';
+  /** Tensor [out, in]. */
+  readonly weight: string;
+  /** Tensor [out]. */
+  readonly bias?: string;
+}
+
+/** Mean over each window, no padding; windows that would stick out are left out. */
+export interface AveragePoolNode extends Unary {
+  readonly op: 'averagePool';
+  readonly kernel: readonly [number, number];
+  readonly stride: readonly [number, number];
+}
+
+/** Mean over each channel plane: [C, H, W] -> [C, 1, 1]. */
+export interface GlobalAveragePoolNode extends Unary {
+  readonly op: 'globalAveragePool';
+}
+
+/** [C, H, W] -> [C*H*W], channel planes one after the other. */
+export interface FlattenNode extends Unary {
+  readonly op: 'flatten';
+}
+
+/** One function per element: {@link IDENTITY}, {@link RELU} or {@link SQUARE}. */
+export interface ActivationNode extends Unary {
+  readonly op: 'activation';
+  /** Code of every element, in the order of the input's elements. */
+  readonly kinds: Uint8Array;
+  /** Tensor [C, 3]: rows (c0, c1, c2), c2 > 0 in channels with a square; needed when any element is a square. */
+  readonly coefficients?: string;
+}
+
+/** Sum of two values of one shape (a residual connection). */
+export interface AddNode {
+  readonly op: 'add';
+  readonly id: string;
+  readonly inputs: readonly [string, string];
+}
+
+export type Node =
+  | ConvNode
+  | BatchNormNode
+  | DenseNode
+  | AveragePoolNode
+  | GlobalAveragePoolNode
+  | FlattenNode
+  | ActivationNode
+  | AddNode;
+
+/** What goes in: pixels 0..255 divided by 255, then (p - mean) / std per channel. */
+export interface GraphInput {
+  readonly id: string;
+  readonly shape: readonly [number, number, number];
+  /** One number per channel. */
+  readonly mean: readonly number[];
+  readonly std: readonly number[];
+}
+
+/** A float network. */
+export interface Graph {
+  readonly input: GraphInput;
+  /** In running order: a node's inputs come before it. */
+  readonly nodes: readonly Node[];
+  /** Id of the node whose value is the result. */
+  readonly output: string;
+  readonly tensors: ReadonlyMap<string, Tensor>;
+}
+
+/** How many elements a shape has. */
+export function elements(shape: readonly number[]): number {
+  return shape.reduce((product, n) => product * n, 1);
+}
+
+/**
+ * Looks up a tensor.
+ * @throws RangeError when the graph has none of this name.
+ */
+export function tensorOf(graph: Pick<Graph, 'tensors'>, name: string): Tensor {
+  const tensor = graph.tensors.get(name);
+  if (tensor === undefined) throw new RangeError(`the graph has no tensor named '${name}'`);
+  return tensor;
+}

@@ -1,0 +1,39 @@
+/**
+ * A float network as data: what training produces, what the compiler takes.
+ *
+ * - A {@link Graph} is never changed in place: whoever changes a network makes a new graph that shares the tensors.
+ * - `inferShapes` is the one check of a graph's soundness; every function here that walks a graph calls it first.
+ * - `runFloat` is the float reference of a network's meaning.
+ */
+
+export { loadGraph, saveGraph } from './file.ts';
+export {
+  type ActivationKind,
+  type ActivationNode,
+  type AddNode,
+  type AveragePoolNode,
+  type BatchNormNode,
+  type ConvNode,
+  type DenseNode,
+  elements,
+  type FlattenNode,
+  type GlobalAveragePoolNode,
+  type Graph,
+  type GraphInput,
+  IDENTITY,
+  type Node,
+  RELU,
+  type Shape,
+  SQUARE,
+  type Tensor,
+  tensorOf,
+} from './graph.ts';
+export {
+  argmax,
+  countGraph,
+  type GraphCounts,
+  inferShapes,
+  type Observer,
+  preprocess,
+  runFloat,
+} from './walk.ts';

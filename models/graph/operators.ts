@@ -1,0 +1,306 @@
+/**
+ * The operators of a float network, one entry each: its result's shape (and every check of its fields), the
+ * multiplications it costs, and its value. A new operator is a node type in graph.ts, an entry here and a line in the
+ * file format; nothing else switches on `op`.
+ *
+ * Values are computed in double precision and rounded to single once per element: this is the reference that the
+ * training kernels and the fixed-point compiler are compared with.
+ */
+
+import {
+  type ActivationNode,
+  type ConvNode,
+  elements,
+  type Graph,
+  IDENTITY,
+  type Node,
+  RELU,
+  type Shape,
+  SQUARE,
+  tensorOf,
+} from './graph.ts';
+
+/** What an operator's functions get beside the node itself. */
+export interface Site {
+  readonly graph: Pick<Graph, 'tensors'>;
+  /** Shapes of the node's inputs, in order. */
+  readonly shapes: readonly Shape[];
+  /** Shape of the node's result. */
+  readonly shape: Shape;
+}
+
+interface Operator<N extends Node> {
+  /** The result's shape; throws RangeError (without the node's name) when the node cannot stand here. */
+  shape(node: N, site: Omit<Site, 'shape'>): Shape;
+  /** Multiplications by a weight for one image. */
+  macs?(node: N, site: Site): number;
+  /** Fills `out`. */
+  run(node: N, inputs: readonly Float32Array[], out: Float32Array, site: Site): void;
+}
+
+type Operators = { readonly [K in Node['op']]: Operator<Extract<Node, { op: K }>> };
+
+function planes(shape: Shape): readonly [number, number, number] {
+  if (shape.length !== 3) throw new RangeError(`needs a [C, H, W] input, not [${shape}]`);
+  return shape as readonly [number, number, number];
+}
+
+function expectTensor(site: Omit<Site, 'shape'>, name: string, shape: readonly number[]): void {
+  const found = tensorOf(site.graph, name);
+  if (`${found.shape}` !== `${shape}` || found.data.length !== elements(shape)) {
+    throw new RangeError(`tensor '${name}' should be [${shape}] but is [${found.shape}]`);
+  }
+}
+
+function isCount(n: number): boolean {
+  return Number.isSafeInteger(n) && n > 0;
+}
+
+/** Output extent of a window of `kernel` moved by `stride` over `size`. */
+function windows(size: number, kernel: number, stride: number): number {
+  if (!isCount(kernel) || !isCount(stride)) {
+    throw new RangeError('kernel and stride should be positive whole numbers');
+  }
+  if (kernel > size) throw new RangeError(`a window of ${kernel} does not fit into ${size}`);
+  return Math.floor((size - kernel) / stride) + 1;
+}
+
+function poolShape(shape: Shape, kernel: readonly [number, number], stride = kernel): Shape {
+  const [c, h, w] = planes(shape);
+  return [c, windows(h, kernel[0], stride[0]), windows(w, kernel[1], stride[1])];
+}
+
+function pool(
+  x: Float32Array,
+  out: Float32Array,
+  site: Site,
+  [kh, kw]: readonly [number, number],
+  [sh, sw]: readonly [number, number],
+): void {
+  const [, h, w] = planes(site.shapes[0]!);
+  const [c, oh, ow] = planes(site.shape);
+  for (let ch = 0, o = 0; ch < c; ch++) {
+    for (let oy = 0; oy < oh; oy++) {
+      for (let ox = 0; ox < ow; ox++, o++) {
+        let sum = 0;
+        for (let ky = 0; ky < kh; ky++) {
+          const row = (ch * h + oy * sh + ky) * w + ox * sw;
+          for (let kx = 0; kx < kw; kx++) sum += x[row + kx]!;
+        }
+        out[o] = sum / (kh * kw);
+      }
+    }
+  }
+}
+
+/** out[first + r*stride] = bias[r] + rows[r] . x for `count` rows of x.length weights starting at row `from`. */
+function products(
+  x: Float64Array,
+  rows: Float32Array,
+  bias: Float32Array | undefined,
+  from: number,
+  count: number,
+  out: Float32Array,
+  first: number,
+  stride: number,
+): void {
+  const n = x.length;
+  let r = 0;
+  // Four rows at a time: each element of x is loaded once for four sums.
+  for (; r + 4 <= count; r += 4) {
+    const w0 = (from + r) * n;
+    const w1 = w0 + n;
+    const w2 = w1 + n;
+    const w3 = w2 + n;
+    let s0 = 0;
+    let s1 = 0;
+    let s2 = 0;
+    let s3 = 0;
+    for (let i = 0; i < n; i++) {
+      const v = x[i]!;
+      s0 += v * rows[w0 + i]!;
+      s1 += v * rows[w1 + i]!;
+      s2 += v * rows[w2 + i]!;
+      s3 += v * rows[w3 + i]!;
+    }
+    const o = first + r * stride;
+    out[o] = s0 + (bias?.[from + r] ?? 0);
+    out[o + stride] = s1 + (bias?.[from + r + 1] ?? 0);
+    out[o + 2 * stride] = s2 + (bias?.[from + r + 2] ?? 0);
+    out[o + 3 * stride] = s3 + (bias?.[from + r + 3] ?? 0);
+  }
+  for (; r < count; r++) {
+    const w0 = (from + r) * n;
+    let s = 0;
+    for (let i = 0; i < n; i++) s += x[i]! * rows[w0 + i]!;
+    out[first + r * stride] = s + (bias?.[from + r] ?? 0);
+  }
+}
+
+function convolve(node: ConvNode, x: Float32Array, out: Float32Array, site: Site): void {
+  const [c, h, w] = planes(site.shapes[0]!);
+  const [oc, oh, ow] = planes(site.shape);
+  const [kh, kw] = node.kernel;
+  const [top, left] = node.pads;
+  const weight = tensorOf(site.graph, node.weight).data;
+  const bias = node.bias === undefined ? undefined : tensorOf(site.graph, node.bias).data;
+  const cg = c / node.groups;
+  const og = oc / node.groups;
+  const patch = new Float64Array(cg * kh * kw);
+  for (let g = 0; g < node.groups; g++) {
+    for (let oy = 0; oy < oh; oy++) {
+      for (let ox = 0; ox < ow; ox++) {
+        let p = 0;
+        for (let ch = g * cg; ch < (g + 1) * cg; ch++) {
+          for (let ky = 0; ky < kh; ky++) {
+            const y = oy * node.stride[0] + ky - top;
+            const row = (ch * h + y) * w;
+            for (let kx = 0; kx < kw; kx++, p++) {
+              const col = ox * node.stride[1] + kx - left;
+              patch[p] = y >= 0 && y < h && col >= 0 && col < w ? x[row + col]! : 0;
+            }
+          }
+        }
+        products(patch, weight, bias, g * og, og, out, g * og * oh * ow + oy * ow + ox, oh * ow);
+      }
+    }
+  }
+}
+
+function checkActivation(node: ActivationNode, site: Omit<Site, 'shape'>): void {
+  const shape = site.shapes[0]!;
+  const size = elements(shape);
+  if (node.kinds.length !== size) {
+    throw new RangeError(`the map has ${node.kinds.length} kinds for ${size} elements`);
+  }
+  const unknown = node.kinds.find((kind) => kind > SQUARE);
+  if (unknown !== undefined) throw new RangeError(`${unknown} is not an activation kind`);
+  if (node.coefficients !== undefined) expectTensor(site, node.coefficients, [shape[0]!, 3]);
+  const plane = size / shape[0]!;
+  for (let e = node.kinds.indexOf(SQUARE); e >= 0; e = node.kinds.indexOf(SQUARE, e + 1)) {
+    if (node.coefficients === undefined) throw new RangeError('squares need coefficients');
+    const c2 = tensorOf(site.graph, node.coefficients).data[3 * Math.floor(e / plane) + 2]!;
+    if (!(c2 > 0)) {
+      throw new RangeError(`channel ${Math.floor(e / plane)} has squares but c2 = ${c2}, not > 0`);
+    }
+  }
+}
+
+export const operators: Operators = {
+  conv: {
+    shape(node, site) {
+      const [c, h, w] = planes(site.shapes[0]!);
+      const { kernel, stride, pads, groups } = node;
+      if (!isCount(groups) || c % groups !== 0) {
+        throw new RangeError(`${groups} groups do not divide ${c} input channels`);
+      }
+      if (pads.some((n) => !Number.isSafeInteger(n) || n < 0)) {
+        throw new RangeError('pads should be whole numbers, zero or more');
+      }
+      const oc = tensorOf(site.graph, node.weight).shape[0] ?? 0;
+      if (!isCount(oc) || oc % groups !== 0) {
+        throw new RangeError(`${groups} groups do not divide ${oc} output channels`);
+      }
+      expectTensor(site, node.weight, [oc, c / groups, ...kernel]);
+      if (node.bias !== undefined) expectTensor(site, node.bias, [oc]);
+      return [
+        oc,
+        windows(h + pads[0] + pads[2], kernel[0], stride[0]),
+        windows(w + pads[1] + pads[3], kernel[1], stride[1]),
+      ];
+    },
+    macs: (node, site) =>
+      (elements(site.shape) * node.kernel[0] * node.kernel[1] * site.shapes[0]![0]!) / node.groups,
+    run: (node, [x], out, site) => convolve(node, x!, out, site),
+  },
+  batchNorm: {
+    shape(node, site) {
+      const shape = site.shapes[0]!;
+      for (const name of [node.scale, node.shift, node.mean, node.variance]) {
+        expectTensor(site, name, [shape[0]!]);
+      }
+      if (!(node.epsilon >= 0)) throw new RangeError('epsilon should be zero or more');
+      return shape;
+    },
+    run(node, [x], out, site) {
+      const [scale, shift, mean, variance] = [node.scale, node.shift, node.mean, node.variance].map(
+        (name) => tensorOf(site.graph, name).data,
+      );
+      const channels = site.shape[0]!;
+      const plane = out.length / channels;
+      for (let ch = 0; ch < channels; ch++) {
+        const a = scale![ch]! / Math.sqrt(variance![ch]! + node.epsilon);
+        const b = shift![ch]! - a * mean![ch]!;
+        for (let i = ch * plane; i < (ch + 1) * plane; i++) out[i] = a * x![i]! + b;
+      }
+    },
+  },
+  dense: {
+    shape(node, site) {
+      const shape = site.shapes[0]!;
+      if (shape.length !== 1) throw new RangeError(`needs a flat input, not [${shape}]`);
+      const out = tensorOf(site.graph, node.weight).shape[0] ?? 0;
+      expectTensor(site, node.weight, [out, shape[0]!]);
+      if (node.bias !== undefined) expectTensor(site, node.bias, [out]);
+      return [out];
+    },
+    macs: (_node, site) => site.shape[0]! * site.shapes[0]![0]!,
+    run(node, [x], out, site) {
+      const bias = node.bias === undefined ? undefined : tensorOf(site.graph, node.bias).data;
+      const rows = tensorOf(site.graph, node.weight).data;
+      products(Float64Array.from(x!), rows, bias, 0, out.length, out, 0, 1);
+    },
+  },
+  averagePool: {
+    shape: (node, site) => poolShape(site.shapes[0]!, node.kernel, node.stride),
+    run: (node, [x], out, site) => pool(x!, out, site, node.kernel, node.stride),
+  },
+  globalAveragePool: {
+    shape: (_node, site) => [planes(site.shapes[0]!)[0], 1, 1],
+    run(_node, [x], out, site) {
+      const [, h, w] = planes(site.shapes[0]!);
+      pool(x!, out, site, [h, w], [1, 1]);
+    },
+  },
+  flatten: {
+    shape: (_node, site) => [elements(site.shapes[0]!)],
+    run: (_node, [x], out) => out.set(x!),
+  },
+  add: {
+    shape(_node, { shapes: [a, b] }) {
+      if (`${a}` !== `${b}`) throw new RangeError(`cannot add [${a}] and [${b}]`);
+      return a!;
+    },
+    run(_node, [a, b], out) {
+      for (let i = 0; i < out.length; i++) out[i] = a![i]! + b![i]!;
+    },
+  },
+  activation: {
+    shape(node, site) {
+      checkActivation(node, site);
+      return site.shapes[0]!;
+    },
+    run(node, [x], out, site) {
+      const plane = out.length / site.shape[0]!;
+      const c =
+        node.coefficients === undefined ? undefined : tensorOf(site.graph, node.coefficients).data;
+      for (let i = 0; i < out.length; i++) {
+        const v = x![i]!;
+        const kind = node.kinds[i]!;
+        if (kind === IDENTITY) out[i] = v;
+        else if (kind === RELU) out[i] = Math.max(v, 0);
+        else {
+          const row = 3 * Math.floor(i / plane);
+          out[i] = c![row]! + v * (c![row + 1]! + v * c![row + 2]!);
+        }
+      }
+    },
+  },
+};
+
+/** The operator of a node, with the node's type forgotten: the one place that needs a cast. */
+export function operatorOf(node: Node): Operator<Node> {
+  const operator = operators[node.op];
+  if (operator === undefined) throw new RangeError(`unknown operator '${node.op}'`);
+  return operator as unknown as Operator<Node>;
+}

@@ -1,0 +1,156 @@
+/** Walking a graph: shapes, counts and the float interpreter. */
+
+import {
+  elements,
+  type Graph,
+  type GraphInput,
+  IDENTITY,
+  type Node,
+  RELU,
+  type Shape,
+  SQUARE,
+} from './graph.ts';
+import { operatorOf, type Site } from './operators.ts';
+
+/** Names the node in an error that one of its checks threw. */
+function at<T>(node: Node, work: () => T): T {
+  try {
+    return work();
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new RangeError(`node '${node.id}' (${node.op}): ${reason}`, { cause });
+  }
+}
+
+/**
+ * The shape of every value, by node id, the input's included; checks the whole graph on the way.
+ * @throws RangeError naming the first node that cannot stand where it does, and why.
+ */
+export function inferShapes(graph: Graph): Map<string, Shape> {
+  const { input } = graph;
+  if (input.shape.length !== 3 || input.shape.some((n) => !Number.isSafeInteger(n) || n < 1)) {
+    throw new RangeError(`the input's shape should be [C, H, W], not [${input.shape}]`);
+  }
+  if (input.mean.length !== input.shape[0] || input.std.length !== input.shape[0]) {
+    throw new RangeError(
+      `mean and std should have one number for each of ${input.shape[0]} channels`,
+    );
+  }
+  if (input.std.some((s) => !(s > 0))) throw new RangeError('std should be positive');
+  const shapes = new Map<string, Shape>([[input.id, input.shape]]);
+  for (const node of graph.nodes) {
+    at(node, () => {
+      if (shapes.has(node.id)) throw new RangeError('another value has this name');
+      const from = node.inputs.map((name) => {
+        const shape = shapes.get(name);
+        if (shape === undefined) throw new RangeError(`its input '${name}' is not made before it`);
+        return shape;
+      });
+      shapes.set(node.id, operatorOf(node).shape(node, { graph, shapes: from }));
+    });
+  }
+  if (!shapes.has(graph.output)) {
+    throw new RangeError(`the graph's output '${graph.output}' is not one of its values`);
+  }
+  return shapes;
+}
+
+/** A node's surroundings, from the shapes of a whole graph. */
+function siteOf(graph: Graph, shapes: ReadonlyMap<string, Shape>, node: Node): Site {
+  return {
+    graph,
+    shapes: node.inputs.map((name) => shapes.get(name)!),
+    shape: shapes.get(node.id)!,
+  };
+}
+
+/** What one inference costs, in elements and multiplications. */
+export interface GraphCounts {
+  readonly relus: number;
+  readonly squares: number;
+  readonly identities: number;
+  /** Multiply-accumulates of convolutions and dense layers. */
+  readonly macs: number;
+  /** Numbers in the graph's tensors. */
+  readonly parameters: number;
+}
+
+/** Counts activation elements by kind, multiplications and parameters. */
+export function countGraph(graph: Graph): GraphCounts {
+  const shapes = inferShapes(graph);
+  const kinds = [0, 0, 0];
+  let macs = 0;
+  for (const node of graph.nodes) {
+    macs += operatorOf(node).macs?.(node, siteOf(graph, shapes, node)) ?? 0;
+    if (node.op === 'activation') for (const kind of node.kinds) kinds[kind]!++;
+  }
+  let parameters = 0;
+  for (const tensor of graph.tensors.values()) parameters += tensor.data.length;
+  return {
+    relus: kinds[RELU]!,
+    squares: kinds[SQUARE]!,
+    identities: kinds[IDENTITY]!,
+    macs,
+    parameters,
+  };
+}
+
+/**
+ * Pixels to what the network takes: (p/255 - mean) / std per channel.
+ * @param pixels 0..255, [C, H, W]
+ * @throws RangeError when the number of pixels is not the input's.
+ */
+export function preprocess(
+  input: GraphInput,
+  pixels: Uint8Array | Uint8ClampedArray | Float32Array,
+): Float32Array {
+  const size = elements(input.shape);
+  if (pixels.length !== size) {
+    throw new RangeError(`an image of [${input.shape}] has ${size} pixels, not ${pixels.length}`);
+  }
+  const plane = size / input.shape[0];
+  const out = new Float32Array(size);
+  for (let i = 0; i < size; i++) {
+    const channel = Math.floor(i / plane);
+    out[i] = (pixels[i]! / 255 - input.mean[channel]!) / input.std[channel]!;
+  }
+  return out;
+}
+
+/** Sees the value of every node, in running order; the input first, under its own id. */
+export type Observer = (id: string, value: Float32Array) => void;
+
+/**
+ * Runs the network on one preprocessed image (see {@link preprocess}), in float arithmetic.
+ * @param image [C, H, W] of the graph's input
+ * @param observe gets every intermediate value: calibration measures ranges with it
+ * @returns the value of the graph's output node, fresh
+ * @throws RangeError when the graph is not sound or the image has the wrong size.
+ */
+export function runFloat(graph: Graph, image: Float32Array, observe?: Observer): Float32Array {
+  const shapes = inferShapes(graph);
+  const size = elements(graph.input.shape);
+  if (image.length !== size) {
+    throw new RangeError(
+      `an image of [${graph.input.shape}] has ${size} numbers, not ${image.length}`,
+    );
+  }
+  const values = new Map<string, Float32Array>([[graph.input.id, image]]);
+  observe?.(graph.input.id, image);
+  for (const node of graph.nodes) {
+    const site = siteOf(graph, shapes, node);
+    const out = new Float32Array(elements(site.shape));
+    const inputs = node.inputs.map((name) => values.get(name)!);
+    operatorOf(node).run(node, inputs, out, site);
+    values.set(node.id, out);
+    observe?.(node.id, out);
+  }
+  return values.get(graph.output)!.slice();
+}
+
+/** Index of the largest score; the first of equals. */
+export function argmax(scores: ArrayLike<number>): number {
+  let best = 0;
+  for (let i = 1; i < scores.length; i++) if (scores[i]! > scores[best]!) best = i;
+  return best;
+}
