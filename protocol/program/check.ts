@@ -1,0 +1,162 @@
+/**
+ * Is this a program both parties can run? Shapes fit, every value is made before it is read and read at least once,
+ * ranges fit the ring, and each linear layer's input is one the client can mask before anything is known (PROTOCOL
+ * section 3): the network input or activation outputs, through public local operations only.
+ */
+
+import type { Shape } from '../ring/shape.ts';
+import { linearInputSize, linearOutput, sizeOf } from '../ring/shape.ts';
+import type { ActivationStep, Program, Step } from './program.ts';
+import { IDENTITY, inputsOf, RELU, SQUARE } from './program.ts';
+
+/** Widest range of a ReLU's pre-activation, and of any other element's, in bits. SECURITY: the wrap analysis needs it. */
+const MAX_RELU_BITS = 31;
+const MAX_TRUNCATED_BITS = 30;
+
+/** The shapes of all values: element 0 is the input's, element i + 1 is step i's. */
+export type Shapes = readonly Shape[];
+
+/**
+ * Checks `program` and returns the shape of every value.
+ * @throws RangeError with one sentence that names the step and what would be right
+ */
+export function checkProgram(program: Program): Shapes {
+  const { steps, input } = program;
+  const shapes: Shape[] = [input.shape];
+  const fractions: number[] = [input.fractionBits];
+  // Fresh: the client knows its share of this value before the server's first answer.
+  const fresh: boolean[] = [true];
+  const used = new Set<number>();
+  const fail = (step: Step, what: string): never => {
+    throw new RangeError(`program step "${step.name}" (${step.op}): ${what}`);
+  };
+  if (!input.shape.every((n) => Number.isInteger(n) && n > 0)) {
+    throw new RangeError(`program input: shape must be positive, got ${input.shape.join('x')}`);
+  }
+  if (input.mean.length !== input.shape[0] || input.std.length !== input.shape[0]) {
+    throw new RangeError('program input: one mean and one std per channel are needed');
+  }
+  for (const [i, step] of steps.entries()) {
+    for (const value of inputsOf(step)) {
+      if (!(Number.isInteger(value) && value >= 0 && value <= i)) {
+        fail(step, `reads value ${value}, but only values 0..${i} exist before it`);
+      }
+      used.add(value);
+    }
+    if ((step.op === 'output') !== (i === steps.length - 1)) {
+      fail(step, 'the one output step must come last');
+    }
+    const source = inputsOf(step)[0] as number;
+    const shape = shapes[source] as Shape;
+    const fraction = fractions[source] as number;
+    switch (step.op) {
+      case 'linear': {
+        if (step.shape.kind === 'conv') {
+          const { channels, height, width, outChannels, groups } = step.shape;
+          if (channels !== shape[0] || height !== shape[1] || width !== shape[2]) {
+            fail(step, `expects ${channels}x${height}x${width}, its input is ${shape.join('x')}`);
+          }
+          if (channels % groups !== 0 || outChannels % groups !== 0) {
+            fail(step, `${groups} groups do not divide ${channels} and ${outChannels} channels`);
+          }
+        } else if (linearInputSize(step.shape) !== sizeOf(shape)) {
+          fail(step, `expects ${step.shape.inputs} inputs, its input has ${sizeOf(shape)}`);
+        }
+        if (!fresh[source]) {
+          fail(step, 'its input is no activation output: put an identity activation before it');
+        }
+        const out = linearOutput(step.shape);
+        if (!out.every((n) => n > 0)) fail(step, `makes an empty tensor ${out.join('x')}`);
+        shapes.push(out);
+        fresh.push(false);
+        break;
+      }
+      case 'add': {
+        const other = shapes[step.inputs[1]] as Shape;
+        if (other.join() !== shape.join()) {
+          fail(step, `adds ${shape.join('x')} to ${other.join('x')}`);
+        }
+        step.inputs.forEach((value, side) => {
+          const scale = (fractions[value] as number) + (step.shifts[side] as number);
+          if (scale !== step.fractionBits) {
+            fail(step, `value ${value} arrives with ${scale} fractional bits`);
+          }
+        });
+        shapes.push(shape);
+        fresh.push(step.inputs.every((value) => fresh[value]));
+        break;
+      }
+      case 'sumPool': {
+        const out = [0, 1].map(
+          (axis) =>
+            ((shape[axis + 1] as number) - (step.kernel[axis] as number)) /
+              (step.stride[axis] as number) +
+            1,
+        );
+        if (!out.every((n) => Number.isInteger(n) && n > 0)) {
+          fail(step, `windows ${step.kernel.join('x')} do not tile ${shape.join('x')}`);
+        }
+        shapes.push([shape[0], out[0] as number, out[1] as number]);
+        fresh.push(fresh[source] as boolean);
+        break;
+      }
+      case 'activation':
+        checkActivation(step, shape, fraction, fail);
+        shapes.push(shape);
+        fresh.push(true);
+        break;
+      case 'output':
+        if (step.rangeBits > MAX_RELU_BITS) fail(step, `logits need k <= ${MAX_RELU_BITS} bits`);
+        if (step.fractionBits !== fraction) fail(step, 'the output keeps the scale of its input');
+        shapes.push(shape);
+        fresh.push(false);
+        break;
+    }
+    fractions.push(step.fractionBits);
+  }
+  if (steps.length === 0) throw new RangeError('program: there are no steps');
+  for (let value = 0; value < steps.length; value++) {
+    if (!used.has(value)) {
+      const what = value === 0 ? 'the input' : `the result of "${steps[value - 1]?.name}"`;
+      throw new RangeError(`program: nothing reads ${what}`);
+    }
+  }
+  const outputs = sizeOf(shapes[steps.length] as Shape);
+  if (program.labels.length > 0 && program.labels.length !== outputs) {
+    throw new RangeError(`program: ${program.labels.length} labels for ${outputs} outputs`);
+  }
+  return shapes;
+}
+
+function checkActivation(
+  step: ActivationStep,
+  shape: Shape,
+  fraction: number,
+  fail: (step: Step, what: string) => never,
+): void {
+  if (step.kinds.length !== sizeOf(shape)) {
+    fail(step, `its ReLU map has ${step.kinds.length} elements, its input ${sizeOf(shape)}`);
+  }
+  const present = new Set<number>(step.kinds);
+  for (const kind of present) {
+    if (kind !== IDENTITY && kind !== RELU && kind !== SQUARE) {
+      fail(step, `element kind ${kind} is not identity, ReLU or square`);
+    }
+  }
+  const { rangeBits: k, dropBits: t, shift: f, squareShift } = step;
+  const limit =
+    present.has(IDENTITY) || present.has(SQUARE) ? MAX_TRUNCATED_BITS : MAX_RELU_BITS;
+  if (!(k >= 2 && k <= limit)) fail(step, `k = ${k} is outside 2..${limit} bits`);
+  if (!(t >= 0 && t <= f && t <= k - 2)) {
+    fail(step, `t = ${t} must lie in 0..min(f, k - 2) = ${Math.min(f, k - 2)}`);
+  }
+  if (!(f >= 0 && f <= 30 && squareShift >= 0 && squareShift <= 30)) {
+    fail(step, 'shifts must lie in 0..30 bits');
+  }
+  if ((present.has(RELU) || present.has(IDENTITY)) && step.fractionBits !== fraction - f) {
+    fail(step, `${fraction} fractional bits less ${f} are not ${step.fractionBits}`);
+  }
+  if (present.has(SQUARE) && k - 1 - squareShift > 15) {
+    fail(step, `squares of ${k - 1 - squareShift}-bit numbers overflow 31 bits`);
+  }
+}

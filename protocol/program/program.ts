@@ -1,0 +1,108 @@
+/**
+ * The program: the public description of a network in fixed point, which both parties agree on before they start.
+ *
+ * It says what is computed (steps, shapes), with which numbers (fractional bits, ranges) and which element of each
+ * activation layer is a ReLU, a square or an identity (the ReLU map). It holds no weight. The server has the weights
+ * beside it; the client receives the program in the handshake, validates it against its own limits and prices it.
+ *
+ * Values are numbered: value 0 is the input, step i makes value i + 1. Every value is a tensor [channels, height, width]
+ * of elements of Z_2^32 (a vector is [n, 1, 1]) with a public number of fractional bits. PROTOCOL sections 2, 3 and 6.
+ */
+
+import type { LinearShape, Shape } from '../ring/shape.ts';
+
+/** Element kinds of an activation layer, as stored in the ReLU map. AGREEMENT. */
+export const IDENTITY = 0;
+export const RELU = 1;
+export const SQUARE = 2;
+export type ActivationKind = typeof IDENTITY | typeof RELU | typeof SQUARE;
+
+interface StepBase {
+  /** The layer's name, for people. */
+  readonly name: string;
+  /** Fractional bits of the value this step makes. */
+  readonly fractionBits: number;
+}
+
+/** Secret weights times a shared value, plus a secret bias: W*x + b mod 2^32. The input must be fresh (see below). */
+export interface LinearStep extends StepBase {
+  readonly op: 'linear';
+  readonly input: number;
+  readonly shape: LinearShape;
+  /** Public bounds over all outputs on the integer weights of one output: sum of |w|, and root of the sum of w^2. */
+  readonly norm1: number;
+  readonly norm2: number;
+}
+
+/** x << shifts[0] + y << shifts[1]: a residual addition with its scales aligned. */
+export interface AddStep extends StepBase {
+  readonly op: 'add';
+  readonly inputs: readonly [number, number];
+  readonly shifts: readonly [number, number];
+}
+
+/** Sums over windows [kernel] at [stride], without padding: average pooling whose division is part of the scale. */
+export interface SumPoolStep extends StepBase {
+  readonly op: 'sumPool';
+  readonly input: number;
+  readonly kernel: readonly [number, number];
+  readonly stride: readonly [number, number];
+}
+
+/** One activation layer: any mix of ReLU, square and identity elements, each with its truncation. One round trip. */
+export interface ActivationStep extends StepBase {
+  readonly op: 'activation';
+  readonly input: number;
+  /** One of IDENTITY, RELU, SQUARE for each element, in the order [channels, height, width]. */
+  readonly kinds: Uint8Array;
+  /** k: every pre-activation x keeps |x| < 2^(k-1) - 2^t. */
+  readonly rangeBits: number;
+  /** t: low bits the comparison leaves out; t <= shift. */
+  readonly dropBits: number;
+  /** f: bits cut off by a ReLU or identity element. */
+  readonly shift: number;
+  /** Bits cut off before squaring, so that twice the rest is the output's scale times a public power of two. */
+  readonly squareShift: number;
+}
+
+/** What the client learns. */
+export interface OutputStep extends StepBase {
+  readonly op: 'output';
+  readonly input: number;
+  /** `logits`: the client adds the shares. `label`: a garbled argmax, the client learns the index alone. */
+  readonly reveal: 'logits' | 'label';
+  /** k: every logit x keeps |x| < 2^(k-1). */
+  readonly rangeBits: number;
+}
+
+export type LocalStep = AddStep | SumPoolStep;
+export type Step = LinearStep | LocalStep | ActivationStep | OutputStep;
+
+export interface ProgramInput {
+  readonly shape: Shape;
+  readonly fractionBits: number;
+  /** What the client does to pixels in 0..1 first: (pixel - mean) / std, one of each per channel. */
+  readonly mean: readonly number[];
+  readonly std: readonly number[];
+}
+
+export interface Program {
+  readonly name: string;
+  readonly input: ProgramInput;
+  /** In topological order; the last is the one output step. */
+  readonly steps: readonly Step[];
+  /** Names of the classes, if the outputs are classes. */
+  readonly labels: readonly string[];
+}
+
+/** The values a step reads. */
+export function inputsOf(step: Step): readonly number[] {
+  return step.op === 'add' ? step.inputs : [step.input];
+}
+
+/** Number of elements of each kind in a ReLU map. */
+export function countKinds(kinds: Uint8Array): { relu: number; square: number; identity: number } {
+  const counts: [number, number, number] = [0, 0, 0];
+  for (const kind of kinds) counts[kind as ActivationKind]++;
+  return { identity: counts[IDENTITY], relu: counts[RELU], square: counts[SQUARE] };
+}
