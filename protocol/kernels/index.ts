@@ -12,6 +12,7 @@
  * Each kernel has a plain TypeScript reference in `reference.ts` that the tests compare it with.
  */
 
+import { wasm as aesWasm } from './wasm/aes.ts';
 import { wasm as bitsWasm } from './wasm/bits.ts';
 
 /** Size of the kernel memory: 64 MiB, committed by the system page by page as it is touched. LOCAL. */
@@ -84,11 +85,29 @@ export class Arena {
 export interface BitsKernels {
   xor(dst: number, a: number, b: number, bytes: number): void;
   sigma(dst: number, src: number, blocks: number): void;
+  xorBlock(dst: number, src: number, block: number, blocks: number): void;
+  transpose(dst: number, src: number, stride: number, blocks: number): void;
+  foldLeaves(
+    rows: number,
+    sums: number,
+    encrypted: number,
+    leaves: number,
+    groups: number,
+    k: number,
+  ): void;
+}
+
+/** Signatures of assembly/aes.ts. */
+export interface AesKernels {
+  expandKey(roundKeys: number, key: number, scratch: number): void;
+  encryptBlocks(dst: number, src: number, blocks: number, roundKeys: number, state: number): void;
+  counterBlocks(dst: number, first: number, blocks: number): void;
 }
 
 /** The kernels of this thread. */
 export interface Kernels {
   readonly arena: Arena;
+  readonly aes: AesKernels;
   readonly bits: BitsKernels;
 }
 
@@ -108,6 +127,7 @@ export function kernels(): Kernels {
     const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
     instance = {
       arena: new Arena(memory),
+      aes: instantiate<AesKernels>(aesWasm, memory),
       bits: instantiate<BitsKernels>(bitsWasm, memory),
     };
   }
