@@ -14,8 +14,10 @@ import asc from 'assemblyscript/asc';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
 const folders = process.argv.slice(2);
+// Most 64 KiB pages a kernel's memory may have: fixed for the protocol, up to 1 GiB for training.
+const maximumPages = (folder) => (folder === 'models/train/kernels' ? 16384 : 1024);
 const flags =
-  '--optimizeLevel 3 --shrinkLevel 0 --noAssert --enable simd --runtime stub --importMemory --initialMemory 1024 --maximumMemory 1024'.split(
+  '--optimizeLevel 3 --shrinkLevel 0 --noAssert --enable simd --runtime stub --importMemory --initialMemory 1024 --maximumMemory'.split(
     ' ',
   );
 
@@ -24,13 +26,14 @@ for (const folder of folders.length > 0
   : ['protocol/kernels', 'models/train/kernels'].filter((f) => existsSync(join(root, f)))) {
   const source = join(root, folder, 'assembly');
   const target = join(root, folder, 'wasm');
+  const pages = String(maximumPages(folder));
   mkdirSync(target, { recursive: true });
   // A file whose name starts with _ is a part that kernels import, not a kernel of its own.
   const names = readdirSync(source).filter((f) => f.endsWith('.ts') && !f.startsWith('_'));
   const parts = readdirSync(source).filter((f) => f.startsWith('_'));
   for (const name of names) {
     const out = join(target, name);
-    const hash = createHash('sha256').update(flags.join(' '));
+    const hash = createHash('sha256').update([...flags, pages].join(' '));
     for (const file of [name, ...parts]) hash.update(readFileSync(join(source, file)));
     const stamp = `// source ${hash.digest('hex')}`;
     if (existsSync(out) && readFileSync(out, 'utf8').startsWith(stamp)) continue;
@@ -46,6 +49,7 @@ for (const folder of folders.length > 0
         '--baseDir',
         source,
         ...flags,
+        pages,
       ],
       {
         writeFile: (file, data) => {
