@@ -19,3 +19,157 @@ export function sigma(dst: usize, src: usize, blocks: usize): void {
     );
   }
 }
+
+/** dst[i] = src[i] ^ block on `blocks` 16-byte blocks. In place is fine. */
+export function xorBlock(dst: usize, src: usize, block: usize, blocks: usize): void {
+  const x = v128.load(block);
+  const end = src + (blocks << 4);
+  for (; src < end; src += 16, dst += 16) v128.store(dst, v128.xor(v128.load(src), x));
+}
+
+/**
+ * Transposes a 128-row bit matrix into blocks: bit r of block j is bit j of row r (bit b of a string is bit b & 7 of
+ * byte b >> 3).
+ *
+ * Row r starts at src + r * stride; `blocks` is a multiple of 128; dst takes blocks * 16 bytes. Sixteen rows at a time:
+ * a 16 x 16 byte transpose by interleaving, then each byte column gives up its bits, highest first, through bitmask.
+ */
+export function transpose(dst: usize, src: usize, stride: usize, blocks: usize): void {
+  for (let column: usize = 0; column < blocks >> 3; column += 16) {
+    for (let group: usize = 0; group < 8; group++) {
+      transpose16(dst + (column << 7) + (group << 1), src + group * (stride << 4) + column, stride);
+    }
+  }
+}
+
+/** 16 rows of 128 bits -> two bytes in each of 128 blocks. */
+function transpose16(dst: usize, src: usize, stride: usize): void {
+  let x0 = v128.load(src);
+  let x1 = v128.load(src + stride);
+  let x2 = v128.load(src + 2 * stride);
+  let x3 = v128.load(src + 3 * stride);
+  let x4 = v128.load(src + 4 * stride);
+  let x5 = v128.load(src + 5 * stride);
+  let x6 = v128.load(src + 6 * stride);
+  let x7 = v128.load(src + 7 * stride);
+  let x8 = v128.load(src + 8 * stride);
+  let x9 = v128.load(src + 9 * stride);
+  let xa = v128.load(src + 10 * stride);
+  let xb = v128.load(src + 11 * stride);
+  let xc = v128.load(src + 12 * stride);
+  let xd = v128.load(src + 13 * stride);
+  let xe = v128.load(src + 14 * stride);
+  let xf = v128.load(src + 15 * stride);
+  // Four rounds of "interleave row i with row i + 8" are a transpose: each round rotates the index bits by one.
+  for (let round = 0; round < 4; round++) {
+    const y0 = low(x0, x8);
+    const y1 = high(x0, x8);
+    const y2 = low(x1, x9);
+    const y3 = high(x1, x9);
+    const y4 = low(x2, xa);
+    const y5 = high(x2, xa);
+    const y6 = low(x3, xb);
+    const y7 = high(x3, xb);
+    const y8 = low(x4, xc);
+    const y9 = high(x4, xc);
+    const ya = low(x5, xd);
+    const yb = high(x5, xd);
+    const yc = low(x6, xe);
+    const yd = high(x6, xe);
+    const ye = low(x7, xf);
+    const yf = high(x7, xf);
+    x0 = y0;
+    x1 = y1;
+    x2 = y2;
+    x3 = y3;
+    x4 = y4;
+    x5 = y5;
+    x6 = y6;
+    x7 = y7;
+    x8 = y8;
+    x9 = y9;
+    xa = ya;
+    xb = yb;
+    xc = yc;
+    xd = yd;
+    xe = ye;
+    xf = yf;
+  }
+  scatter(dst, x0);
+  scatter(dst + 128, x1);
+  scatter(dst + 256, x2);
+  scatter(dst + 384, x3);
+  scatter(dst + 512, x4);
+  scatter(dst + 640, x5);
+  scatter(dst + 768, x6);
+  scatter(dst + 896, x7);
+  scatter(dst + 1024, x8);
+  scatter(dst + 1152, x9);
+  scatter(dst + 1280, xa);
+  scatter(dst + 1408, xb);
+  scatter(dst + 1536, xc);
+  scatter(dst + 1664, xd);
+  scatter(dst + 1792, xe);
+  scatter(dst + 1920, xf);
+}
+
+function low(a: v128, b: v128): v128 {
+  return v128.shuffle<i8>(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+}
+
+function high(a: v128, b: v128): v128 {
+  return v128.shuffle<i8>(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+}
+
+/** One byte of each of 16 rows -> two bytes in each of the 8 blocks those bits belong to. */
+function scatter(dst: usize, x: v128): void {
+  store<u16>(dst + 112, i8x16.bitmask(x));
+  x = i8x16.add(x, x);
+  store<u16>(dst + 96, i8x16.bitmask(x));
+  x = i8x16.add(x, x);
+  store<u16>(dst + 80, i8x16.bitmask(x));
+  x = i8x16.add(x, x);
+  store<u16>(dst + 64, i8x16.bitmask(x));
+  x = i8x16.add(x, x);
+  store<u16>(dst + 48, i8x16.bitmask(x));
+  x = i8x16.add(x, x);
+  store<u16>(dst + 32, i8x16.bitmask(x));
+  x = i8x16.add(x, x);
+  store<u16>(dst + 16, i8x16.bitmask(x));
+  x = i8x16.add(x, x);
+  store<u16>(dst, i8x16.bitmask(x));
+}
+
+/**
+ * The sums of SoftSpokenOT over `groups` groups of 2^k leaf streams, one 16-byte block each.
+ *
+ * With L_x the block at encrypted + 16 x, XORed with the one at leaves + 16 x: sums[g] = XOR of all L_x of group g, and
+ * rows[g k + b] = XOR of those whose index x has bit b. Overwrites `encrypted`.
+ */
+export function foldLeaves(
+  rows: usize,
+  sums: usize,
+  encrypted: usize,
+  leaves: usize,
+  groups: usize,
+  k: usize,
+): void {
+  const size: usize = (<usize>16) << k;
+  xor(encrypted, encrypted, leaves, groups * size);
+  for (let g: usize = 0; g < groups; g++) {
+    const x = encrypted + g * size;
+    // Halve k times: what is odd has the lowest bit of its index set; even + odd drops that bit.
+    for (let b: usize = 0; b < k; b++) {
+      const end = size >> (b + 1);
+      let odd = i64x2.splat(0);
+      for (let i: usize = 0; i < end; i += 16) {
+        const right = v128.load(x + 2 * i, 16);
+        odd = v128.xor(odd, right);
+        v128.store(x + i, v128.xor(v128.load(x + 2 * i), right));
+      }
+      v128.store(rows, odd);
+      rows += 16;
+    }
+    v128.store(sums + (g << 4), v128.load(x));
+  }
+}

@@ -1,0 +1,78 @@
+import { describe, expect, it } from 'vitest';
+import { kernels } from '../../../protocol/kernels/index.ts';
+import * as reference from '../../../protocol/kernels/reference.ts';
+import { Prg, randomBytes } from '../../../protocol/random/index.ts';
+
+const { arena, bits } = kernels();
+
+describe('bit kernels', () => {
+  const random = new Prg(new Uint8Array(16).fill(2));
+
+  it.each([0, 16, 48, 4096])('XORs %i bytes', (length) => {
+    const a = randomBytes(random, length);
+    const b = randomBytes(random, length);
+    const out = arena.scope(() => {
+      const dst = arena.alloc(length);
+      bits.xor(dst, arena.put(a), arena.put(b), length);
+      return arena.u8(dst, length).slice();
+    });
+    expect(out).toEqual(a.map((byte, i) => byte ^ b[i]!));
+  });
+
+  it.each([0, 1, 3, 100])('XORs one block onto %i blocks and applies sigma', (n) => {
+    const blocks = randomBytes(random, 16 * n);
+    const block = randomBytes(random, 16);
+    arena.scope(() => {
+      const x = arena.put(blocks);
+      bits.xorBlock(x, x, arena.put(block), n);
+      expect(arena.u8(x, 16 * n).slice()).toEqual(blocks.map((byte, i) => byte ^ block[i & 15]!));
+      const y = arena.put(blocks);
+      bits.sigma(y, y, n);
+      expect(arena.u8(y, 16 * n).slice()).toEqual(reference.sigma(blocks));
+    });
+  });
+
+  it.each([128, 256, 1024])('transposes 128 rows of %i bits and writes nothing else', (m) => {
+    const rows = randomBytes(random, 16 * m);
+    arena.scope(() => {
+      const src = arena.put(rows);
+      const dst = arena.alloc(16 * m + 16);
+      arena.u8(dst + 16 * m, 16).fill(7);
+      bits.transpose(dst, src, m / 8, m);
+      expect(arena.u8(dst, 16 * m).slice()).toEqual(reference.transpose(rows, m));
+      expect(arena.u8(dst + 16 * m, 16).slice()).toEqual(new Uint8Array(16).fill(7));
+    });
+  });
+
+  it('transposes rows that lie further apart than their length', () => {
+    const rows = randomBytes(random, 16 * 128);
+    arena.scope(() => {
+      const src = arena.alloc(48 * 128);
+      for (let r = 0; r < 128; r++)
+        arena.u8(src + 48 * r, 16).set(rows.subarray(16 * r, 16 * r + 16));
+      const dst = arena.alloc(16 * 128);
+      bits.transpose(dst, src, 48, 128);
+      expect(arena.u8(dst, 16 * 128).slice()).toEqual(reference.transpose(rows, 128));
+    });
+  });
+
+  it.each([1, 2, 4, 8])('folds leaves of depth %i', (k) => {
+    const groups = 3;
+    const size = 16 << k;
+    const encrypted = randomBytes(random, groups * size);
+    const leaves = randomBytes(random, groups * size);
+    arena.scope(() => {
+      const rows = arena.alloc(groups * k * 16);
+      const sums = arena.alloc(groups * 16);
+      bits.foldLeaves(rows, sums, arena.put(encrypted), arena.put(leaves), groups, k);
+      const both = encrypted.map((byte, i) => byte ^ leaves[i]!);
+      for (let g = 0; g < groups; g++) {
+        const expected = reference.foldLeaves(both.subarray(g * size, (g + 1) * size), k);
+        expect(arena.u8(sums + 16 * g, 16).slice()).toEqual(expected.sum);
+        for (let b = 0; b < k; b++) {
+          expect(arena.u8(rows + 16 * (g * k + b), 16).slice()).toEqual(expected.rows[b]);
+        }
+      }
+    });
+  });
+});
