@@ -57,7 +57,7 @@ export interface ActivationStep extends StepBase {
   readonly kinds: Uint8Array;
   /** k: every pre-activation x keeps |x| < 2^(k-1) - 2^t. */
   readonly rangeBits: number;
-  /** t: low bits the comparison leaves out; t <= shift. */
+  /** t: low bits the comparison leaves out. Beyond f it costs accuracy: ReLU inputs below 2^t may count as negative. */
   readonly dropBits: number;
   /** f: bits cut off by a ReLU or identity element. */
   readonly shift: number;
