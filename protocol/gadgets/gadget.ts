@@ -113,12 +113,7 @@ export interface Gadget<
     a: Int32Array,
   ): { message: Uint8Array; state: Pending };
   /** Client, online: its masked result; `mask` is r'. */
-  evaluate(
-    params: GadgetParams,
-    state: Stored,
-    material: Uint8Array,
-    mask: Int32Array,
-  ): Uint8Array;
+  evaluate(params: GadgetParams, state: Stored, material: Uint8Array, mask: Int32Array): Uint8Array;
   /** Server, online: y - r'. */
   finish(params: GadgetParams, state: Pending, result: Uint8Array): Int32Array;
 }

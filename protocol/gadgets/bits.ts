@@ -1,0 +1,64 @@
+/** Small views and conversions the gadgets share. */
+
+/** Bit `position` of each element, one byte a bit: wire by wire, each wire its n instances. */
+export function wireBits(x: Int32Array, positions: readonly number[]): Uint8Array {
+  const n = x.length;
+  const bits = new Uint8Array(positions.length * n);
+  positions.forEach((position, wire) => {
+    for (let i = 0; i < n; i++) bits[wire * n + i] = (x[i]! >>> position) & 1;
+  });
+  return bits;
+}
+
+/** The same bits packed eight to a byte, chunk by chunk of `chunk` elements, each chunk wire by wire. */
+export function packWires(x: Int32Array, positions: readonly number[], chunk: number): Uint8Array {
+  const packed = new Uint8Array((positions.length * x.length + 7) >> 3);
+  let at = 0;
+  for (let from = 0; from < x.length; from += chunk) {
+    for (const bit of wireBits(x.subarray(from, from + chunk), positions)) {
+      packed[at >> 3]! |= bit << (at & 7);
+      at++;
+    }
+  }
+  return packed;
+}
+
+/** Bit i of packed bits. */
+export function getBit(packed: Uint8Array, i: number): number {
+  return (packed[i >> 3]! >> (i & 7)) & 1;
+}
+
+/** Sets bit i of packed bits that was 0. */
+export function setBit(packed: Uint8Array, i: number, bit: number): void {
+  packed[i >> 3]! |= bit << (i & 7);
+}
+
+/** The first 32-bit word of each 16-byte block. */
+export function wordsOf(blocks: Uint8Array): Int32Array {
+  const view = new DataView(blocks.buffer, blocks.byteOffset, blocks.byteLength);
+  return Int32Array.from({ length: blocks.length / 16 }, (_, i) => view.getInt32(16 * i, true));
+}
+
+/** The bytes as 32-bit words: a view where alignment allows, a copy otherwise. */
+export function wordsView(bytes: Uint8Array): Int32Array {
+  const aligned = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
+  return new Int32Array(aligned.buffer, aligned.byteOffset, bytes.length >> 2);
+}
+
+/** One array after the other. */
+export function concat(...parts: readonly Uint8Array[]): Uint8Array {
+  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.length;
+  }
+  return out;
+}
+
+/** Packed bits from..to as packed bits of their own. */
+export function sliceBits(packed: Uint8Array, from: number, to: number): Uint8Array {
+  const out = new Uint8Array((to - from + 7) >> 3);
+  for (let i = from; i < to; i++) setBit(out, i - from, getBit(packed, i));
+  return out;
+}

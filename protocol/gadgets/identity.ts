@@ -1,0 +1,78 @@
+/**
+ * Identity: a linearised element. Truncation and a fresh mask, nothing else. PROTOCOL section 6.3.
+ *
+ *   client holds c                                       server holds a (online)
+ *   offline   corrections of the carry  ------------->   its share of the carry
+ *   online                              <-------------   d, one bit
+ *             X_C - r'                  ------------->   y - r' = X_S + X_C - r'
+ *
+ * Before: shares a, c of x, |x| < 2^30. After: y - r' and r' with |y - x / 2^f| <= 1 ULP. Leakage: none.
+ */
+
+import { IDENTITY } from '../program/program.ts';
+import { wordsView } from './bits.ts';
+import type { Gadget, LaneState } from './gadget.ts';
+import {
+  acceptCarry,
+  applyCarry,
+  offerCarry,
+  revealCarry,
+  truncationBytes,
+  truncationTweaks,
+} from './truncate.ts';
+
+/** Client: its share of the value and of the carry. */
+interface Stored extends LaneState {
+  readonly c: Int32Array;
+  readonly carry: Int32Array;
+}
+
+/** Server: the bits u and its share of the carry. */
+interface Prepared extends LaneState {
+  readonly u: Uint8Array;
+  readonly carry: Int32Array;
+}
+
+/** Server: its share of the truncated value. */
+interface Pending extends LaneState {
+  readonly own: Int32Array;
+}
+
+export const identity: Gadget<Stored, Stored, Prepared, Pending> = {
+  kind: IDENTITY,
+  name: 'identity',
+  labelCots: () => 0,
+  productCots: () => 1,
+  labelTweaks: () => 0,
+  productTweaks: (_, n) => truncationTweaks(n),
+  bytes({ shift }, n) {
+    const { corrections, bits } = truncationBytes(shift, n);
+    return { corrections, tables: 0, material: bits, result: 4 * n };
+  },
+
+  choose: () => new Uint8Array(0),
+
+  correct({ shift }, c, products) {
+    const { message, shares } = offerCarry(shift, c, products);
+    return { message, state: { c, carry: shares } };
+  },
+
+  prepare({ shift }, n, _labels, products, corrections) {
+    const carry = acceptCarry(shift, n, products, corrections);
+    return { message: new Uint8Array(0), state: { u: products.choices, carry } };
+  },
+
+  store: (_, state) => state,
+
+  reveal({ shift }, { u, carry }, a) {
+    const message = new Uint8Array(truncationBytes(shift, a.length).bits);
+    return { message, state: { own: revealCarry(shift, a, u, carry, message) } };
+  },
+
+  evaluate({ shift }, { c, carry }, material, mask) {
+    const own = applyCarry(shift, c, carry, material);
+    return new Uint8Array(own.map((value, i) => value - mask[i]!).buffer);
+  },
+
+  finish: (_, { own }, result) => wordsView(result).map((value, i) => value + own[i]!),
+};

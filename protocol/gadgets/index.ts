@@ -1,0 +1,41 @@
+/** The gadgets by element kind. A new kind of element is one file and one line here. */
+
+import type { ActivationKind, ActivationStep } from '../program/program.ts';
+import { SQUARE } from '../program/program.ts';
+import type { Gadget, GadgetParams } from './gadget.ts';
+import { identity } from './identity.ts';
+import { relu } from './relu.ts';
+import { square } from './square.ts';
+
+const gadgets: readonly Gadget[] = [identity, relu, square];
+
+/** The gadget of an element kind. */
+export function gadgetOf(kind: ActivationKind): Gadget {
+  return gadgets.find((gadget) => gadget.kind === kind)!;
+}
+
+/** Most elements of one lane: what one worker task and one frame of each message carry. AGREEMENT. */
+export const LANE_ELEMENTS = 8192;
+
+/** Elements of one kind in one activation layer that travel together. */
+export interface Lane {
+  readonly kind: ActivationKind;
+  readonly params: GadgetParams;
+  /** Which elements of the layer's tensor, ascending. */
+  readonly elements: Uint32Array;
+}
+
+/** The lanes of a layer, in the order their messages travel. */
+export function lanesOf(step: ActivationStep): Lane[] {
+  const { rangeBits, dropBits } = step;
+  return gadgets.flatMap(({ kind }) => {
+    const shift = kind === SQUARE ? step.squareShift : step.shift;
+    const params = { rangeBits, dropBits, shift };
+    const elements = Uint32Array.from(step.kinds.keys()).filter((i) => step.kinds[i] === kind);
+    return Array.from({ length: Math.ceil(elements.length / LANE_ELEMENTS) }, (_, i) => ({
+      kind,
+      params,
+      elements: elements.slice(i * LANE_ELEMENTS, (i + 1) * LANE_ELEMENTS),
+    }));
+  });
+}

@@ -1,0 +1,297 @@
+/**
+ * ReLU with truncation: a garbled comparison and an arithmetic output, in one round.
+ * PROTOCOL section 6.1; half gates (Zahur, Rosulek, Evans, Eurocrypt 2015), free XOR; low bits dropped as in Circa
+ * (NeurIPS 2021), here without a fault beyond one unit in the last place.
+ *
+ *   client holds c, B = c >> f, q = sign(c)            server holds a, A = (a >> f) + 1, p = sign(a)   (online)
+ *
+ *   offline
+ *     bits t..k-1 of c, and q  ---- label OTs ----->    zero labels of its input wires
+ *     products with B          ---- corrections --->    garbles; pi = colour of b's zero label;
+ *                                                       shares of rho*B for a random bit rho
+ *     shares of pi*B           <--- tables, delta --    delta = pi xor rho
+ *   online
+ *     evaluates: labels of     <--- labels of a, p;
+ *     b and g, colour e             T, T_g
+ *     v + v_g - r'             ---- result -------->    y - r' = result - n - n_g
+ *
+ * Circuit: b = (x >= 0), the top bit of the sum of bits t..k-1 of a and c; g = b and p and q, the carry that leaves the
+ * ring. y = b*(A + B) + g*2^(32-f). With L^e the label of colour e, b = e xor pi, b_e = e xor pi:
+ *   n = -H(L^0) - b_0*A - S_pi,  T = H(L^1) + b_1*A - S_pi + n,  where S_pi + C_pi = pi*B
+ *   v = e ? T - H(L^1) + B - C_pi : C_pi - H(L^0)  =  b*(A + B) + n.
+ * The same with the public constant 2^(32-f) in place of A, and no product, gives the g term.
+ *
+ * Before: shares a, c of x, |x| < 2^(k-1) - 2^t. After: y - r' and r'. Error: |y - ReLU(x) / 2^f| <= 1 ULP, never a wrap.
+ * Leakage: none (each party's view is uniform given its input). n instances, chunked by INSTANCES_PER_KEY.
+ */
+
+import { CircuitBuilder } from '../garble/builder.ts';
+import type { Circuit } from '../garble/circuit.ts';
+import { activeLabels, colours, evaluate, garble, tweaksOf } from '../garble/halfgates.ts';
+import {
+  bitProductBytes,
+  bitProductReceiver,
+  bitProductSender,
+  bitProductTweaks,
+} from '../ot/product.ts';
+import { RELU } from '../program/program.ts';
+import { hashBlocks, INSTANCES_PER_KEY, tweakKey } from '../random/hash.ts';
+import { deriveSeed, Prg, randomBytes } from '../random/index.ts';
+import { concat, getBit, packWires, setBit, wireBits, wordsOf, wordsView } from './bits.ts';
+import type { Gadget, GadgetParams, LaneState, Tweaks } from './gadget.ts';
+import { bitBytes, roundingUnit, wrapWeight } from './gadget.ts';
+
+/** Client, between `correct` and `store`. */
+interface Opened extends LaneState {
+  /** B = c >> f. */
+  readonly truncated: Int32Array;
+  /** Its share of rho*B. */
+  readonly product: Int32Array;
+}
+
+/** Client, until the input exists. */
+interface Stored extends LaneState {
+  readonly truncated: Int32Array;
+  /** C_pi, its share of pi*B. */
+  readonly product: Int32Array;
+  /** Labels of its own input wires. */
+  readonly labels: Uint8Array;
+  readonly tables: Uint8Array;
+  /** Tweaks: the start, and the first number in two words. */
+  readonly start: Uint8Array;
+  readonly numbers: Int32Array;
+}
+
+/** Server, until it learns a. */
+interface Prepared extends LaneState {
+  /** Seed of the zero labels of its own input wires. */
+  readonly seed: Uint8Array;
+  readonly offset: Uint8Array;
+  /** Per output wire, n each: the colour of the zero label; H of the labels of colour 0 and of colour 1. */
+  readonly colours: Uint8Array;
+  readonly hash0: Int32Array;
+  readonly hash1: Int32Array;
+  /** S_pi, its share of pi*B. */
+  readonly product: Int32Array;
+}
+
+/** Server, between its message and the client's: n + n_g. */
+interface Pending extends LaneState {
+  readonly offsetSum: Int32Array;
+}
+
+/** Bits of a comparison: positions t..k-1, then the sign bit where a carry out of the ring must be caught. */
+function wirePositions({ rangeBits, dropBits, shift }: GadgetParams): number[] {
+  const positions = Array.from({ length: rangeBits - dropBits }, (_, i) => dropBits + i);
+  if (shift > 0) positions.push(31);
+  return positions;
+}
+
+/** The comparison circuit on m bits of each party, with the carry g when `wrap`. m + 1 AND gates with it, m - 1 without. */
+export function reluCircuit(m: number, wrap: boolean): Circuit {
+  const inputs = m + (wrap ? 1 : 0);
+  const builder = new CircuitBuilder(inputs, inputs);
+  const { garbler: a, evaluator: c } = builder;
+  const positive = builder.not(builder.addMsb(a.slice(0, m), c.slice(0, m)));
+  if (!wrap) return builder.build([positive]);
+  const carry = builder.and(a[m]!, c[m]!);
+  return builder.build([positive, builder.and(positive, carry)]);
+}
+
+const circuits = new Map<number, Circuit>();
+
+function circuitOf(params: GadgetParams): Circuit {
+  const m = params.rangeBits - params.dropBits;
+  const wrap = params.shift > 0;
+  const key = 2 * m + (wrap ? 1 : 0);
+  let circuit = circuits.get(key);
+  if (circuit === undefined) circuits.set(key, (circuit = reluCircuit(m, wrap)));
+  return circuit;
+}
+
+/** What a chunk of a lane is garbled with: its elements and its own tweaks. */
+interface Chunk {
+  readonly from: number;
+  readonly size: number;
+  readonly index: number;
+  readonly tweaks: Tweaks;
+}
+
+/** Tweaks of a chunk: the circuit's, then one for each output wire's hash. */
+function chunkTweaks(circuit: Circuit): number {
+  return tweaksOf(circuit) + circuit.outputs.length;
+}
+
+function chunksOf(circuit: Circuit, n: number, tweaks: Tweaks): Chunk[] {
+  return Array.from({ length: Math.ceil(n / INSTANCES_PER_KEY) }, (_, index) => ({
+    from: index * INSTANCES_PER_KEY,
+    size: Math.min(INSTANCES_PER_KEY, n - index * INSTANCES_PER_KEY),
+    index,
+    tweaks: { start: tweaks.start, first: tweaks.first + index * chunkTweaks(circuit) },
+  }));
+}
+
+/** The key that hashes output wire `wire` of a chunk. */
+function outputKey(circuit: Circuit, tweaks: Tweaks, wire: number): Uint8Array {
+  return tweakKey(tweaks.start, tweaks.first + tweaksOf(circuit) + wire);
+}
+
+/** Zero labels of the garbler's own input wires of a chunk. */
+function ownLabels(seed: Uint8Array, chunk: Chunk, inputs: number): Uint8Array {
+  return randomBytes(
+    new Prg(deriveSeed(seed, 'garbler labels', chunk.index)),
+    inputs * chunk.size * 16,
+  );
+}
+
+export const relu: Gadget<Opened, Stored, Prepared, Pending> = {
+  kind: RELU,
+  name: 'relu',
+  labelCots: (params) => wirePositions(params).length,
+  productCots: () => 1,
+  labelTweaks: (params, n) => Math.ceil(n / INSTANCES_PER_KEY) * chunkTweaks(circuitOf(params)),
+  productTweaks: (_, n) => bitProductTweaks(n),
+  bytes(params, n) {
+    const { andCount, garblerInputs, outputs } = circuitOf(params);
+    return {
+      corrections: bitProductBytes(n, 32),
+      tables: 32 * andCount * n + bitBytes(n),
+      material: (16 * garblerInputs + 4 * outputs.length) * n,
+      result: 4 * n,
+    };
+  },
+
+  choose: (params, c) => packWires(c, wirePositions(params), INSTANCES_PER_KEY),
+
+  correct(params, c, products) {
+    const truncated = c.map((value) => value >> params.shift);
+    const { message, shares } = bitProductSender(products, truncated, 32);
+    return { message, state: { truncated, product: shares } };
+  },
+
+  prepare(params, n, labels, products, corrections, seed) {
+    const circuit = circuitOf(params);
+    const inputs = circuit.garblerInputs;
+    const outputs = circuit.outputs.length;
+    const message = new Uint8Array(relu.bytes(params, n).tables);
+    const zeroColours = new Uint8Array(outputs * n);
+    const hash0 = new Int32Array(outputs * n);
+    const hash1 = new Int32Array(outputs * n);
+    for (const chunk of chunksOf(circuit, n, labels.tweaks)) {
+      const { from, size, tweaks } = chunk;
+      const bought = labels.blocks.subarray(from * inputs * 16, (from + size) * inputs * 16);
+      const zeroLabels = concat(ownLabels(seed, chunk, inputs), bought);
+      const garbled = garble(circuit, size, labels.offset, zeroLabels, tweaks);
+      message.set(garbled.tables, 32 * circuit.andCount * from);
+      for (let wire = 0; wire < outputs; wire++) {
+        const zero = garbled.outputZeroLabels.subarray(wire * size * 16, (wire + 1) * size * 16);
+        const one = activeLabels(zero, labels.offset, new Uint8Array(size).fill(1));
+        const key = outputKey(circuit, tweaks, wire);
+        const zeroHash = wordsOf(hashBlocks(zero, key));
+        const oneHash = wordsOf(hashBlocks(one, key));
+        const colour = colours(zero);
+        for (let i = 0, at = wire * n + from; i < size; i++, at++) {
+          // The label of colour 0 is the zero label when its colour is 0, the other one otherwise.
+          const swap = (zeroHash[i]! ^ oneHash[i]!) & -colour[i]!;
+          zeroColours[at] = colour[i]!;
+          hash0[at] = zeroHash[i]! ^ swap;
+          hash1[at] = oneHash[i]! ^ swap;
+        }
+      }
+    }
+    // The products were made with random bits rho; delta = pi xor rho turns shares of rho*B into shares of pi*B.
+    const product = bitProductReceiver(products, n, corrections, 32);
+    const flips = message.subarray(32 * circuit.andCount * n);
+    for (let i = 0; i < n; i++) {
+      const delta = zeroColours[i]! ^ getBit(products.choices, i);
+      setBit(flips, i, delta);
+      product[i] = Math.imul(1 - 2 * delta, product[i]!);
+    }
+    const offset = labels.offset;
+    return { message, state: { seed, offset, colours: zeroColours, hash0, hash1, product } };
+  },
+
+  store(params, { truncated, product }, labels, labelTweaks, tables) {
+    const n = truncated.length;
+    const flips = tables.subarray(32 * circuitOf(params).andCount * n);
+    const own = product.map((share, i) => {
+      const delta = getBit(flips, i);
+      return (Math.imul(delta, truncated[i]!) + Math.imul(1 - 2 * delta, share)) | 0;
+    });
+    const { start, first } = labelTweaks;
+    const numbers = Int32Array.of(first % 0x1_0000_0000, Math.floor(first / 0x1_0000_0000));
+    return { truncated, product: own, labels, tables, start, numbers };
+  },
+
+  reveal(params, state, a) {
+    const circuit = circuitOf(params);
+    const n = a.length;
+    const inputs = circuit.garblerInputs;
+    const message = new Uint8Array(relu.bytes(params, n).material);
+    const positions = wirePositions(params);
+    // Labels need no tweak, only the cut into chunks.
+    for (const chunk of chunksOf(circuit, n, { start: state.seed, first: 0 })) {
+      const { from, size } = chunk;
+      const bits = wireBits(a.subarray(from, from + size), positions);
+      const zero = ownLabels(state.seed, chunk, inputs);
+      message.set(activeLabels(zero, state.offset, bits), from * inputs * 16);
+    }
+    const masked = new Int32Array(message.buffer, inputs * n * 16);
+    const offsetSum = new Int32Array(n);
+    const unit = roundingUnit(params.shift);
+    const weight = wrapWeight(params.shift);
+    for (let i = 0; i < n; i++) {
+      const pi = state.colours[i]!;
+      const share = state.product[i]!;
+      const own = (a[i]! >> params.shift) + unit;
+      const offset = (-state.hash0[i]! - Math.imul(pi, own) - share) | 0;
+      masked[i] = state.hash1[i]! + Math.imul(1 - pi, own) - share + offset;
+      offsetSum[i] = offset;
+    }
+    if (circuit.outputs.length > 1) {
+      for (let i = n; i < 2 * n; i++) {
+        const pi = state.colours[i]!;
+        const offset = (-state.hash0[i]! - Math.imul(pi, weight)) | 0;
+        masked[i] = state.hash1[i]! + Math.imul(1 - pi, weight) + offset;
+        offsetSum[i - n] = offsetSum[i - n]! + offset;
+      }
+    }
+    return { message, state: { offsetSum } };
+  },
+
+  evaluate(params, state, material, mask) {
+    const circuit = circuitOf(params);
+    const n = state.truncated.length;
+    const inputs = circuit.garblerInputs;
+    const masked = wordsView(material.subarray(inputs * n * 16));
+    const result = new Int32Array(n);
+    const first = (state.numbers[0]! >>> 0) + state.numbers[1]! * 0x1_0000_0000;
+    for (const { from, size, tweaks } of chunksOf(circuit, n, { start: state.start, first })) {
+      const span = (buffer: Uint8Array, width: number) =>
+        buffer.subarray(from * width, (from + size) * width);
+      const active = concat(span(material, inputs * 16), span(state.labels, inputs * 16));
+      const tables = span(state.tables, 32 * circuit.andCount);
+      const outputs = evaluate(circuit, size, active, tables, tweaks);
+      for (let wire = 0; wire < circuit.outputs.length; wire++) {
+        const labels = outputs.subarray(wire * size * 16, (wire + 1) * size * 16);
+        const hash = wordsOf(hashBlocks(labels, outputKey(circuit, tweaks, wire)));
+        const colour = colours(labels);
+        for (let i = 0, at = from; i < size; i++, at++) {
+          const e = colour[i]!;
+          // e ? T - H : -H, and for the comparison's output the product: e ? B - C : C.
+          let v = (masked[wire * n + at]! & -e) - hash[i]!;
+          if (wire === 0) {
+            v += Math.imul(e, state.truncated[at]!) + Math.imul(1 - 2 * e, state.product[at]!);
+          }
+          result[at] = result[at]! + v;
+        }
+      }
+    }
+    for (let i = 0; i < n; i++) result[i] = result[i]! - mask[i]!;
+    return new Uint8Array(result.buffer);
+  },
+
+  finish(_, { offsetSum }, result) {
+    return wordsView(result).map((value, i) => value - offsetSum[i]!);
+  },
+};

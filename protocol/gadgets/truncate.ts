@@ -1,0 +1,91 @@
+/**
+ * Truncation of a shared value by f bits with one OT and one bit online; the part that identity and square elements share.
+ * PROTOCOL sections 6.2 and 6.3.
+ *
+ *   client holds c, B = c >> f, q = sign(c)            server holds a  (online); A = ((a + 2^30) >> f) + 1 - 2^(30-f)
+ *
+ *   offline   products with q  ---- corrections --->   shares of u*q for a random bit u
+ *   online                     <--- d = p xor u ----   p = sign(a + 2^30)
+ *
+ * x + 2^30 is positive, so a + 2^30 and c wrap around the ring exactly when both are negative: then 2^(32-f) is missing
+ * from A + B. p*q = d*q + (1 - 2d)*(u*q) shares that carry.
+ *
+ * Before: shares a, c of x, |x| < 2^30. After: shares of X with |X - x / 2^f| <= 1 ULP. Leakage: none, d is uniform.
+ */
+
+import {
+  bitProductBytes,
+  bitProductReceiver,
+  bitProductSender,
+  bitProductTweaks,
+} from '../ot/product.ts';
+import { getBit, setBit } from './bits.ts';
+import type { ReceiverCots, SenderCots } from './gadget.ts';
+import { bitBytes, roundingUnit, wrapWeight } from './gadget.ts';
+
+/** What makes every value positive: ranges are checked to stay below it. */
+const OFFSET = 1 << 30;
+
+/** The carry is worth 2^(32-f), so its share matters mod 2^f alone. */
+const carryBits = (shift: number): number => Math.max(shift, 1);
+
+/** Exact bytes of the corrections and of the online bits d. */
+export function truncationBytes(shift: number, n: number): { corrections: number; bits: number } {
+  return { corrections: bitProductBytes(n, carryBits(shift)), bits: bitBytes(n) };
+}
+
+/** Hash tweaks of the products. */
+export const truncationTweaks = bitProductTweaks;
+
+/** Client, offline: the corrections, and its shares of u*q. */
+export function offerCarry(
+  shift: number,
+  c: Int32Array,
+  products: SenderCots,
+): { message: Uint8Array; shares: Int32Array } {
+  const signs = c.map((value) => value >>> 31);
+  return bitProductSender(products, signs, carryBits(shift));
+}
+
+/** Server, offline: its shares of u*q. */
+export function acceptCarry(
+  shift: number,
+  n: number,
+  products: ReceiverCots,
+  corrections: Uint8Array,
+): Int32Array {
+  return bitProductReceiver(products, n, corrections, carryBits(shift));
+}
+
+/** Server, online: writes d into `bits` (zeros) and returns its shares of X. */
+export function revealCarry(
+  shift: number,
+  a: Int32Array,
+  u: Uint8Array,
+  carry: Int32Array,
+  bits: Uint8Array,
+): Int32Array {
+  const constant = roundingUnit(shift) - (OFFSET >> shift);
+  const weight = wrapWeight(shift);
+  return a.map((value, i) => {
+    const positive = (value + OFFSET) | 0;
+    const d = (positive >>> 31) ^ getBit(u, i);
+    setBit(bits, i, d);
+    return (positive >> shift) + constant + Math.imul(weight, Math.imul(1 - 2 * d, carry[i]!));
+  });
+}
+
+/** Client, online: its shares of X. */
+export function applyCarry(
+  shift: number,
+  c: Int32Array,
+  carry: Int32Array,
+  bits: Uint8Array,
+): Int32Array {
+  const weight = wrapWeight(shift);
+  return c.map((value, i) => {
+    const d = getBit(bits, i);
+    const share = Math.imul(d, value >>> 31) + Math.imul(1 - 2 * d, carry[i]!);
+    return (value >> shift) + Math.imul(weight, share);
+  });
+}
