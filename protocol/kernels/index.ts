@@ -14,6 +14,9 @@
 
 import { wasm as aesWasm } from './wasm/aes.ts';
 import { wasm as bitsWasm } from './wasm/bits.ts';
+import { wasm as garbleWasm } from './wasm/garble.ts';
+import { wasm as nttWasm } from './wasm/ntt.ts';
+import { wasm as rlweWasm } from './wasm/rlwe.ts';
 
 /** Size of the kernel memory: 64 MiB, committed by the system page by page as it is touched. LOCAL. */
 export const KERNEL_BYTES = 1024 * 65536;
@@ -25,9 +28,11 @@ const RESERVED = 64;
 export class Arena {
   readonly memory: WebAssembly.Memory;
   #top = RESERVED;
+  #end: number;
 
   constructor(memory: WebAssembly.Memory) {
     this.memory = memory;
+    this.#end = memory.buffer.byteLength;
   }
 
   /** Runs `work` and releases what it allocated, also when it throws. */
@@ -47,12 +52,25 @@ export class Arena {
   alloc(bytes: number): number {
     const pointer = this.#top;
     const top = pointer + ((bytes + 15) & ~15);
-    if (!(bytes >= 0) || top > this.memory.buffer.byteLength) {
-      throw new RangeError(
-        `kernel arena: ${bytes} bytes asked for, ${this.memory.buffer.byteLength - pointer} left`,
-      );
+    if (!(bytes >= 0) || top > this.#end) {
+      throw new RangeError(`kernel arena: ${bytes} bytes asked for, ${this.#end - pointer} left`);
     }
     this.#top = top;
+    return pointer;
+  }
+
+  /**
+   * Reserves `bytes` bytes for the life of the thread, 16-byte aligned, whatever scope is open: for constant tables.
+   * @throws RangeError when the kernel memory is exhausted
+   */
+  permanent(bytes: number): number {
+    const pointer = this.#end - ((bytes + 15) & ~15);
+    if (!(bytes >= 0) || pointer < this.#top) {
+      throw new RangeError(
+        `kernel arena: ${bytes} permanent bytes asked for, ${this.#end - this.#top} left`,
+      );
+    }
+    this.#end = pointer;
     return pointer;
   }
 
@@ -95,6 +113,7 @@ export interface BitsKernels {
     groups: number,
     k: number,
   ): void;
+  correctRows(rows: number, d: number, masks: number, groups: number, k: number): void;
 }
 
 /** Signatures of assembly/aes.ts. */
@@ -104,11 +123,123 @@ export interface AesKernels {
   counterBlocks(dst: number, first: number, blocks: number): void;
 }
 
+/** Signatures of assembly/garble.ts. */
+export interface GarbleKernels {
+  prepareGarble(dst: number, a: number, b: number, delta: number, n: number): void;
+  combineGarble(
+    out: number,
+    rows: number,
+    encrypted: number,
+    a: number,
+    b: number,
+    delta: number,
+    n: number,
+  ): void;
+  prepareEvaluate(dst: number, a: number, b: number, n: number): void;
+  combineEvaluate(
+    out: number,
+    rows: number,
+    encrypted: number,
+    a: number,
+    b: number,
+    n: number,
+  ): void;
+  xorSelected(dst: number, src: number, bits: number, block: number, n: number): void;
+}
+
+/** Signatures of assembly/ntt.ts. */
+export interface NttKernels {
+  forward(dst: number, src: number, n: number, table: number, prime: number): void;
+  inverse(
+    x: number,
+    n: number,
+    table: number,
+    prime: number,
+    scale: number,
+    quotient: number,
+  ): void;
+  multiplyAccumulate(sums: number, pair: number, w: number, n: number): void;
+  foldSums(sums: number, n: number, radix: number): void;
+  reduceSums(dst: number, sums: number, n: number, prime: number, negativeInverse: number): void;
+  multiply(
+    dst: number,
+    x: number,
+    y: number,
+    n: number,
+    prime: number,
+    negativeInverse: number,
+  ): void;
+  subtractProduct(
+    dst: number,
+    x: number,
+    y: number,
+    n: number,
+    prime: number,
+    negativeInverse: number,
+  ): void;
+}
+
+/** Signatures of assembly/rlwe.ts; 64-bit lanes stay in kernel memory, their modulus crosses as an exact number. */
+export interface RlweKernels {
+  sampleResidues(dst: number, wanted: number, src: number, words: number, prime: number): number;
+  sampleBelow(dst: number, wanted: number, src: number, words: number, bound: number): number;
+  sampleTernary(dst: number, wanted: number, src: number, bytes: number): number;
+  sampleBinomial(dst: number, src: number, n: number): void;
+  encode(
+    dst: number,
+    message: number,
+    error: number,
+    n: number,
+    scale: number,
+    prime: number,
+    negativeInverse: number,
+  ): void;
+  addSmall(x: number, small: number, n: number, prime: number): void;
+  rescale(
+    x: number,
+    dropped: number,
+    n: number,
+    prime: number,
+    last: number,
+    inverse: number,
+    quotient: number,
+  ): void;
+  gather(dst: number, src: number, positions: number, count: number): void;
+  compose(
+    dst: number,
+    x: number,
+    y: number,
+    n: number,
+    p1: number,
+    p2: number,
+    inverse: number,
+    quotient: number,
+  ): void;
+  split(dst: number, src: number, n: number, prime: number): void;
+  addWide(x: number, y: number, n: number, modulus: number): void;
+  subtractWide(x: number, y: number, n: number, modulus: number): void;
+  toRing(dst: number, src: number, n: number, ratio: number): void;
+  packResidues(dst: number, src: number, n: number, width: number): void;
+  unpackResidues(dst: number, src: number, n: number, width: number, bound: number): number;
+  packRounded(dst: number, src: number, n: number, drop: number, width: number): void;
+  unpackRounded(
+    dst: number,
+    src: number,
+    n: number,
+    drop: number,
+    width: number,
+    modulus: number,
+  ): number;
+}
+
 /** The kernels of this thread. */
 export interface Kernels {
   readonly arena: Arena;
   readonly aes: AesKernels;
   readonly bits: BitsKernels;
+  readonly garble: GarbleKernels;
+  readonly ntt: NttKernels;
+  readonly rlwe: RlweKernels;
 }
 
 function instantiate<T>(base64: string, memory: WebAssembly.Memory): T {
@@ -129,6 +260,9 @@ export function kernels(): Kernels {
       arena: new Arena(memory),
       aes: instantiate<AesKernels>(aesWasm, memory),
       bits: instantiate<BitsKernels>(bitsWasm, memory),
+      garble: instantiate<GarbleKernels>(garbleWasm, memory),
+      ntt: instantiate<NttKernels>(nttWasm, memory),
+      rlwe: instantiate<RlweKernels>(rlweWasm, memory),
     };
   }
   return instance;

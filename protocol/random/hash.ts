@@ -21,6 +21,19 @@ export type BlockCipher = (key: Uint8Array, input: Uint8Array) => Uint8Array;
  */
 export const INSTANCES_PER_KEY = 1024;
 
+/** Where a run of consecutive tweak numbers begins. */
+export interface Tweaks {
+  /** 16 random public bytes, fresh for each use of an offset. */
+  readonly start: Uint8Array;
+  /** The first tweak number of the run. */
+  readonly first: number;
+}
+
+/** Tweak numbers that {@link hashInstances} uses up on `n` blocks. */
+export function tweaksForInstances(n: number): number {
+  return Math.ceil(n / INSTANCES_PER_KEY);
+}
+
 /** The AES key of tweak number `index`, an integer below 2^53. */
 export function tweakKey(start: Uint8Array, index: number): Uint8Array {
   if (start.length !== 16)
@@ -57,4 +70,23 @@ export function hashBlocks(
     bits.xor(x, x, encrypted, blocks.length);
     return arena.u8(x, blocks.length).slice();
   });
+}
+
+/**
+ * The hash of each block of `blocks`, one tweak for each {@link INSTANCES_PER_KEY} of them.
+ * @param tweaks - the first of `tweaksForInstances(blocks.length / 16)` tweak numbers
+ * @returns fresh bytes, as many as `blocks`
+ */
+export function hashInstances(
+  blocks: Uint8Array,
+  { start, first }: Tweaks,
+  cipher: BlockCipher = aesEncryptBlocks,
+): Uint8Array {
+  const out = new Uint8Array(blocks.length);
+  const step = 16 * INSTANCES_PER_KEY;
+  for (let from = 0, tweak = first; from < blocks.length; from += step, tweak++) {
+    const part = blocks.subarray(from, from + step);
+    out.set(hashBlocks(part, tweakKey(start, tweak), cipher), from);
+  }
+  return out;
 }

@@ -173,3 +173,13 @@ export function foldLeaves(
     v128.store(sums + (g << 4), v128.load(x));
   }
 }
+
+/** rows[g k + b] ^= masks[g k + b] & d[g] for `groups` groups of k rows of one block each. */
+export function correctRows(rows: usize, d: usize, masks: usize, groups: usize, k: usize): void {
+  for (let g: usize = 0; g < groups; g++) {
+    const x = v128.load(d + (g << 4));
+    for (let b: usize = 0; b < k; b++, rows += 16, masks += 16) {
+      v128.store(rows, v128.xor(v128.load(rows), v128.and(v128.load(masks), x)));
+    }
+  }
+}

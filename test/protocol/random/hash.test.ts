@@ -1,6 +1,11 @@
 import { createCipheriv } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { hashBlocks, tweakKey } from '../../../protocol/random/hash.ts';
+import {
+  hashBlocks,
+  hashInstances,
+  tweakKey,
+  tweaksForInstances,
+} from '../../../protocol/random/hash.ts';
 import { Prg, randomBytes } from '../../../protocol/random/index.ts';
 
 /** H straight from the paper, one block, on BigInt halves. */
@@ -47,6 +52,18 @@ describe('re-keyed block hash', () => {
     expect([...difference(0)]).toEqual(new Array(16).fill(0));
     expect([...difference(0x0102)]).toEqual([2, 1, ...new Array(14).fill(0)]);
     expect([...difference(2 ** 52 + 3)]).toEqual([3, 0, 0, 0, 0, 0, 16, ...new Array(9).fill(0)]);
+  });
+
+  it.each([0, 1, 1024, 1025, 2048])('takes a new key for each 1,024 of %i blocks', (n) => {
+    const blocks = randomBytes(random, 16 * n);
+    const start = randomBytes(random, 16);
+    const hash = hashInstances(blocks, { start, first: 5 });
+    expect(tweaksForInstances(n)).toBe([0, 1, 2][Math.ceil(n / 1024)]);
+    for (const i of [0, 1023, 1024, n - 1].filter((index) => index >= 0 && index < n)) {
+      const key = tweakKey(start, i < 1024 ? 5 : 6);
+      const block = (bytes: Uint8Array) => bytes.slice(16 * i, 16 * i + 16);
+      expect(block(hash)).toEqual(plainHash(block(blocks), key));
+    }
   });
 
   it('refuses what is not a block, a key or a tweak number', () => {

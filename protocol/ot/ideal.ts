@@ -1,0 +1,129 @@
+/**
+ * Correlated OT from a trusted dealer that both parties impersonate: INSECURE, for tests and for measuring what is above.
+ *
+ * The same interface, order and message lengths as the real one; the message is zeros. Both ends derive offset and
+ * blocks from one shared seed, so either could compute the other's secrets.
+ */
+
+import { deriveSeed, Prg } from '../random/index.ts';
+import {
+  type CotReceiver,
+  type CotSender,
+  cotBytes,
+  expectFlush,
+  type ReceiverJob,
+  type ReceiverResult,
+  type SenderJob,
+} from './correlations.ts';
+import { Ledger, PackedBits } from './ledger.ts';
+
+function idealOffset(seed: Uint8Array): Uint8Array {
+  const offset = deriveSeed(seed, 'ideal offset');
+  offset[0]! |= 1;
+  return offset;
+}
+
+function dealer(seed: Uint8Array): (count: number) => Uint8Array {
+  const stream = new Prg(deriveSeed(seed, 'ideal blocks'));
+  return (count) => {
+    const blocks = new Uint8Array(16 * count);
+    stream.fill(blocks);
+    return blocks;
+  };
+}
+
+/** The sender's end. */
+export class IdealSender implements CotSender {
+  readonly offset: Uint8Array;
+  readonly #deal: (count: number) => Uint8Array;
+  readonly #ledger = new Ledger();
+  #blocks: Uint8Array[] = [];
+
+  /** @param seed - 16 bytes, the same at both ends */
+  constructor(seed: Uint8Array) {
+    this.offset = idealOffset(seed);
+    this.#deal = dealer(seed);
+  }
+
+  get available(): number {
+    return this.#ledger.available;
+  }
+
+  get messageBytes(): number {
+    return cotBytes(this.#ledger.pending);
+  }
+
+  alloc(count: number): void {
+    this.#ledger.ask(count);
+  }
+
+  /** No work for a pool. */
+  plan(message: Uint8Array): SenderJob[] {
+    expectFlush(message, this.messageBytes);
+    this.#blocks = [this.#deal(this.#ledger.begin())];
+    return [];
+  }
+
+  absorb(_results: readonly Uint8Array[]): void {
+    this.#ledger.deliver(this.#blocks);
+  }
+
+  flush(message: Uint8Array): void {
+    this.plan(message);
+    this.absorb([]);
+  }
+
+  take(count: number): Uint8Array {
+    return this.#ledger.take(count);
+  }
+}
+
+/** The receiver's end. */
+export class IdealReceiver implements CotReceiver {
+  readonly #offset: Uint8Array;
+  readonly #deal: (count: number) => Uint8Array;
+  readonly #ledger = new Ledger();
+  readonly #choices = new PackedBits();
+  #blocks: Uint8Array[] = [];
+
+  /** @param seed - 16 bytes, the same at both ends */
+  constructor(seed: Uint8Array) {
+    this.#offset = idealOffset(seed);
+    this.#deal = dealer(seed);
+  }
+
+  get available(): number {
+    return this.#ledger.available;
+  }
+
+  alloc(choices: Uint8Array, count: number): void {
+    this.#choices.append(choices, count);
+    this.#ledger.ask(count);
+  }
+
+  /** No work for a pool. */
+  plan(): ReceiverJob[] {
+    const blocks = this.#deal(this.#ledger.begin());
+    const choices = this.#choices.drain();
+    for (let i = 0; i < blocks.length; i++) {
+      const mask = -((choices[i >> 7]! >> ((i >> 4) & 7)) & 1);
+      blocks[i]! ^= mask & this.#offset[i & 15]!;
+    }
+    this.#blocks = [blocks];
+    return [];
+  }
+
+  absorb(_results: readonly ReceiverResult[]): Uint8Array {
+    this.#ledger.deliver(this.#blocks);
+    return new Uint8Array(cotBytes(this.#blocks[0]!.length / 16));
+  }
+
+  flush(): Uint8Array {
+    this.plan();
+    return this.absorb([]);
+  }
+
+  take(count: number): Uint8Array {
+    return this.#ledger.take(count);
+  }
+}
