@@ -1,0 +1,236 @@
+/**
+ * The engine of every channel: sequence numbers, the queue of arrived frames, waiting callers and the one way to die.
+ * A transport (memory, WebSocket) moves whole frames and knows nothing else.
+ */
+
+import { ProtocolError } from '../errors.ts';
+import {
+  decodeError,
+  decodeFrame,
+  ERROR_KIND,
+  encodeError,
+  encodeFrame,
+  type Frame,
+  MAX_FRAME_BYTES,
+  MAX_PAYLOAD_BYTES,
+} from './frames.ts';
+import type { Channel } from './index.ts';
+
+/** What an endpoint asks of the thing that moves its frames. */
+export interface Transport {
+  /** Takes one frame, to be moved in order; false when it is full, and then calls `drained()` once it is not. */
+  write(frame: Uint8Array): boolean;
+  /** Stops delivering, as far as it can; false when it cannot. */
+  pause(): boolean;
+  /** Delivers again. */
+  resume(): void;
+  /** Ends: `orderly` still moves what was written, otherwise soon. Nothing is called on the endpoint's side after it. */
+  close(orderly: boolean): void;
+}
+
+/** Options of an endpoint. */
+export interface EndpointOptions {
+  /**
+   * Bytes of arrived frames that may wait for receive() before the transport is paused. A transport that cannot pause
+   * (a browser's WebSocket) is closed instead: give it what one phase of the protocol may send at most. LOCAL.
+   */
+  readonly maxQueuedBytes?: number;
+}
+
+const DEFAULT_QUEUED_BYTES = 64 * 1024 * 1024;
+
+/** What a queued frame is counted with beside its bytes, so that a flood of empty frames is bounded too. LOCAL. */
+const QUEUED_FRAME_BYTES = 512;
+
+const queuedSize = (frame: Frame): number => frame.payload.buffer.byteLength + QUEUED_FRAME_BYTES;
+
+interface Waiter {
+  resolve(): void;
+  reject(error: Error): void;
+}
+
+/** A channel over a {@link Transport}, which calls `deliver`, `drained` and `ended`. */
+export class Endpoint implements Channel {
+  readonly closed: Promise<Error | undefined>;
+  readonly #transport: Transport;
+  readonly #maxQueuedBytes: number;
+  readonly #queue: Frame[] = [];
+  #queuedBytes = 0;
+  #paused = false;
+  #sent = 0;
+  #delivered = 0;
+  #reading = false;
+  #reader: Waiter | undefined;
+  #writers: Waiter[] = [];
+  /** Why the peer's side has ended. Frames that came before are still received. */
+  #peerEnd: Error | undefined;
+  /** Why this side is dead. */
+  #death: Error | undefined;
+  #announce!: (reason: Error | undefined) => void;
+
+  constructor(transport: Transport, options: EndpointOptions = {}) {
+    this.#transport = transport;
+    this.#maxQueuedBytes = options.maxQueuedBytes ?? DEFAULT_QUEUED_BYTES;
+    if (!(this.#maxQueuedBytes >= MAX_FRAME_BYTES)) {
+      throw new RangeError(
+        `maxQueuedBytes: expected room for a frame, at least ${MAX_FRAME_BYTES}, got ${options.maxQueuedBytes}`,
+      );
+    }
+    this.closed = new Promise((resolve) => {
+      this.#announce = resolve;
+    });
+  }
+
+  async send(kind: number, payload: Uint8Array): Promise<void> {
+    if (!(payload instanceof Uint8Array)) {
+      throw new TypeError('payload: expected a Uint8Array');
+    }
+    if (!(Number.isInteger(kind) && kind >= 0 && kind < ERROR_KIND)) {
+      throw new RangeError(`kind: expected an integer from 0 to ${ERROR_KIND - 1}, got ${kind}`);
+    }
+    if (payload.length > MAX_PAYLOAD_BYTES) {
+      throw new RangeError(
+        `payload: expected at most ${MAX_PAYLOAD_BYTES} bytes, got ${payload.length}`,
+      );
+    }
+    const end = this.#death ?? this.#peerEnd;
+    if (end) throw end;
+    if (this.#write(kind, payload)) return;
+    await new Promise<void>((resolve, reject) => {
+      this.#writers.push({ resolve, reject });
+    });
+  }
+
+  receive(kind: number, bytes: number): Promise<Uint8Array> {
+    return this.#receive(kind, (length) => length === bytes, `${bytes} bytes`);
+  }
+
+  receiveUpTo(kind: number, limit: number): Promise<Uint8Array> {
+    return this.#receive(kind, (length) => length <= limit, `at most ${limit} bytes`);
+  }
+
+  close(reason?: Error): void {
+    if (reason) this.#die(reason, 'failed');
+    else this.#die(new ProtocolError('closed', 'the channel was closed on this side'), 'orderly');
+  }
+
+  /** One frame arrived: `bytes` is alone in its buffer, from offset 0, and now belongs to this endpoint. */
+  deliver(bytes: Uint8Array): void {
+    if (this.#death || this.#peerEnd) return;
+    let frame: Frame;
+    try {
+      frame = decodeFrame(bytes, this.#delivered);
+    } catch (error) {
+      this.#die(error as Error, 'failed');
+      return;
+    }
+    this.#delivered = (this.#delivered + 1) >>> 0;
+    if (frame.kind === ERROR_KIND) {
+      this.ended(decodeError(frame.payload));
+      return;
+    }
+    this.#queue.push(frame);
+    this.#queuedBytes += queuedSize(frame);
+    if (this.#queuedBytes > this.#maxQueuedBytes && !this.#paused) {
+      this.#paused = this.#transport.pause();
+      if (!this.#paused) {
+        const limit = `at most ${this.#maxQueuedBytes} bytes ahead of their use`;
+        this.#die(new ProtocolError('bad-message', `frames: expected ${limit}`), 'failed');
+      }
+    }
+    this.#wakeReader();
+  }
+
+  /** The transport takes frames again. */
+  drained(): void {
+    const writers = this.#writers;
+    this.#writers = [];
+    for (const writer of writers) writer.resolve();
+  }
+
+  /** The peer's side or the connection is gone, for this reason. What has arrived is still handed out. */
+  ended(reason: Error): void {
+    if (this.#death || this.#peerEnd) return;
+    this.#peerEnd = reason;
+    this.#rejectWriters(reason);
+    if (this.#queue.length === 0) this.#die(reason, 'ended');
+  }
+
+  async #receive(
+    kind: number,
+    fits: (length: number) => boolean,
+    expected: string,
+  ): Promise<Uint8Array> {
+    if (this.#reading) {
+      throw new TypeError('receive: another receive() is still waiting on this channel');
+    }
+    this.#reading = true;
+    try {
+      const { kind: gotKind, payload } = await this.#next();
+      if (gotKind !== kind || !fits(payload.length)) {
+        const error = new ProtocolError(
+          'bad-message',
+          `expected a frame of kind ${kind} with ${expected}, got kind ${gotKind} with ${payload.length} bytes`,
+        );
+        this.#die(error, 'failed');
+        throw error;
+      }
+      if (this.#peerEnd && this.#queue.length === 0) this.#die(this.#peerEnd, 'ended');
+      return payload;
+    } finally {
+      this.#reading = false;
+    }
+  }
+
+  async #next(): Promise<Frame> {
+    while (this.#queue.length === 0) {
+      if (this.#death) throw this.#death;
+      await new Promise<void>((resolve, reject) => {
+        this.#reader = { resolve, reject };
+      });
+    }
+    const frame = this.#queue.shift()!;
+    this.#queuedBytes -= queuedSize(frame);
+    if (this.#paused && this.#queuedBytes <= this.#maxQueuedBytes / 2) {
+      this.#paused = false;
+      this.#transport.resume();
+    }
+    return frame;
+  }
+
+  #write(kind: number, payload: Uint8Array): boolean {
+    const frame = encodeFrame(kind, this.#sent, payload);
+    this.#sent = (this.#sent + 1) >>> 0;
+    return this.#transport.write(frame);
+  }
+
+  #wakeReader(): void {
+    const reader = this.#reader;
+    this.#reader = undefined;
+    reader?.resolve();
+  }
+
+  #rejectWriters(reason: Error): void {
+    const writers = this.#writers;
+    this.#writers = [];
+    for (const writer of writers) writer.reject(reason);
+  }
+
+  /**
+   * The one way to die.
+   * @param how - `orderly`: by our close(); `failed`: we give up and tell the peer; `ended`: the peer did
+   */
+  #die(death: Error, how: 'orderly' | 'failed' | 'ended'): void {
+    if (this.#death) return;
+    // First of all, for a transport may call back while it is told.
+    this.#death = death;
+    this.#queue.length = 0;
+    this.#queuedBytes = 0;
+    if (how === 'failed' && !this.#peerEnd) this.#write(ERROR_KIND, encodeError(death));
+    this.#transport.close(how === 'orderly');
+    this.#rejectWriters(death);
+    this.#reader?.reject(death);
+    this.#reader = undefined;
+    this.#announce(how === 'orderly' ? undefined : death);
+  }
+}

@@ -1,0 +1,133 @@
+/**
+ * The frame: what one message on the wire looks like, encoded and decoded without I/O.
+ *
+ * ```
+ * byte  0        magic and version, 0x51 (AGREEMENT)
+ *       1        kind: what the payload is, chosen by the layer above; 255 is the ERROR frame
+ *       2.. 3    zero
+ *       4.. 7    sequence number of the frame in its direction, from 0, little-endian
+ *       8..11    payload length in bytes, little-endian
+ *      12..15    zero
+ *      16..      payload
+ * ```
+ *
+ * The header is 16 bytes so that a payload in a buffer of its own is 16-byte aligned: it can be viewed as an Int32Array
+ * or handed to a SIMD kernel without a copy. The sequence number makes a dropped, repeated or reordered frame an error
+ * instead of a wrong answer. It is no defence against an attacker on the network: that is TLS's job.
+ */
+
+import { ProtocolError, type ProtocolErrorCode } from '../errors.ts';
+
+/** Bytes of a frame before its payload. AGREEMENT: every cost formula counts them. */
+export const FRAME_HEADER_BYTES = 16;
+
+/** Largest payload of one frame, in bytes: bulk data beyond it is split by the layer above. AGREEMENT. */
+export const MAX_PAYLOAD_BYTES = 16 * 1024 * 1024;
+
+/** Largest frame in bytes, and so the largest message a WebSocket has to accept. AGREEMENT. */
+export const MAX_FRAME_BYTES = FRAME_HEADER_BYTES + MAX_PAYLOAD_BYTES;
+
+/** The kind of the frame in which a party says why it gives up. AGREEMENT. */
+export const ERROR_KIND = 255;
+
+/** Longest sentence in an ERROR frame, in bytes of UTF-8. AGREEMENT. */
+export const MAX_ERROR_TEXT_BYTES = 200;
+
+const MAGIC = 0x51;
+
+/** Codes by their byte in an ERROR frame. AGREEMENT: append only. */
+const ERROR_CODES: readonly ProtocolErrorCode[] = [
+  'closed',
+  'version-mismatch',
+  'program-mismatch',
+  'bad-message',
+  'bad-point',
+  'refused',
+  'timeout',
+];
+
+/** One frame, decoded. */
+export interface Frame {
+  readonly kind: number;
+  /** A view, 16-byte aligned, of a buffer that nothing else refers to. */
+  readonly payload: Uint8Array;
+}
+
+/**
+ * A frame as bytes. The payload is copied, so the caller may reuse it at once.
+ * @param sequence - frames sent before this one, modulo 2^32
+ */
+export function encodeFrame(kind: number, sequence: number, payload: Uint8Array): Uint8Array {
+  const frame = new Uint8Array(FRAME_HEADER_BYTES + payload.length);
+  const header = new DataView(frame.buffer);
+  frame[0] = MAGIC;
+  frame[1] = kind;
+  header.setUint32(4, sequence, true);
+  header.setUint32(8, payload.length, true);
+  frame.set(payload, FRAME_HEADER_BYTES);
+  return frame;
+}
+
+/**
+ * Checks a frame's header and takes its payload out.
+ * @param bytes - one whole frame, alone in its buffer from offset 0 (the payload becomes a view of it)
+ * @param sequence - the sequence number it must carry
+ * @throws ProtocolError `bad-message` when anything but a well-formed next frame arrived
+ */
+export function decodeFrame(bytes: Uint8Array, sequence: number): Frame {
+  if (bytes.length < FRAME_HEADER_BYTES || bytes.length > MAX_FRAME_BYTES) {
+    throw malformed(
+      `expected between ${FRAME_HEADER_BYTES} and ${MAX_FRAME_BYTES} bytes, got ${bytes.length}`,
+    );
+  }
+  const header = new DataView(bytes.buffer, bytes.byteOffset, FRAME_HEADER_BYTES);
+  if (bytes[0] !== MAGIC) {
+    throw malformed(`expected it to begin with byte ${MAGIC}, got ${bytes[0]}`);
+  }
+  if (header.getUint16(2, true) !== 0 || header.getUint32(12, true) !== 0) {
+    throw malformed('its reserved bytes must be zero');
+  }
+  const gotSequence = header.getUint32(4, true);
+  if (gotSequence !== sequence) {
+    throw malformed(`expected number ${sequence} of its direction, got number ${gotSequence}`);
+  }
+  const length = header.getUint32(8, true);
+  if (length !== bytes.length - FRAME_HEADER_BYTES) {
+    throw malformed(`it announces ${length} payload bytes, it has ${bytes.length - 16}`);
+  }
+  return { kind: bytes[1]!, payload: bytes.subarray(FRAME_HEADER_BYTES) };
+}
+
+/**
+ * The payload of an ERROR frame. Only a {@link ProtocolError} speaks to the peer in its own words, which are about the
+ * peer's behaviour; anything else might describe our inside, so it is replaced by a general sentence.
+ */
+export function encodeError(reason: Error): Uint8Array {
+  let code: ProtocolErrorCode = 'closed';
+  let text = reason.name === 'AbortError' ? 'the other side cancelled' : 'the other side failed';
+  if (reason instanceof ProtocolError) {
+    code = reason.code;
+    text = reason.message;
+  }
+  const payload = new Uint8Array(1 + MAX_ERROR_TEXT_BYTES);
+  payload[0] = ERROR_CODES.indexOf(code);
+  // encodeInto stops before a character that does not fit, so the text never ends inside one.
+  const { written } = new TextEncoder().encodeInto(text, payload.subarray(1));
+  return payload.slice(0, 1 + written);
+}
+
+/** What the peer said in its ERROR frame, as the error our callers see. Total: any payload gives an error. */
+export function decodeError(payload: Uint8Array): ProtocolError {
+  const text = new TextDecoder().decode(payload.subarray(1));
+  const code = ERROR_CODES[payload[0] ?? 0] ?? 'closed';
+  return new ProtocolError(code, `the peer gave up: ${printable(text) || 'it gave no reason'}`);
+}
+
+/** Text in which the peer had a hand, fit for a message that may end on a terminal: short, no control characters. */
+export function printable(text: string): string {
+  return text.slice(0, MAX_ERROR_TEXT_BYTES).replace(/\p{C}/gu, '');
+}
+
+function malformed(what: string): ProtocolError {
+  return new ProtocolError('bad-message', `frame: ${what}`);
+}

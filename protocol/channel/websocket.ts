@@ -1,0 +1,147 @@
+/** A channel over a WebSocket, the browser's own or the one of the `ws` package: one frame is one binary message. */
+
+import { ProtocolError } from '../errors.ts';
+import { Endpoint, type EndpointOptions, type Transport } from './endpoint.ts';
+import { MAX_FRAME_BYTES } from './frames.ts';
+import type { Channel } from './index.ts';
+
+/**
+ * The part of a WebSocket that is used; both kinds have it. The last three are the `ws` package's own: without pause()
+ * an impatient peer is disconnected instead of slowed down.
+ */
+export interface Socket {
+  binaryType: string;
+  readonly readyState: number;
+  readonly bufferedAmount: number;
+  send(data: Uint8Array<ArrayBuffer>): void;
+  close(code?: number): void;
+  addEventListener(type: 'open' | 'error' | 'close', listener: () => void): void;
+  addEventListener(type: 'message', listener: (event: { data: unknown }) => void): void;
+  pause?(): void;
+  resume?(): void;
+  terminate?(): void;
+}
+
+/**
+ * What a `ws` socket or server must be made with: it refuses what cannot be a frame while it arrives, and never
+ * compresses (compressing secrets beside a peer's bytes tells about the secrets by length).
+ */
+export const SOCKET_OPTIONS = {
+  maxPayload: MAX_FRAME_BYTES,
+  /** Browsers may split a message, but not into crumbs. */
+  maxFragments: 1024,
+  perMessageDeflate: false,
+} as const;
+
+/** Bytes waiting in the socket above which send() waits. LOCAL. */
+const HIGH_WATER_BYTES = 4 * 1024 * 1024;
+
+/** How often a full socket is asked whether it has drained, in ms: no WebSocket tells by an event. LOCAL. */
+const DRAIN_POLL_MS = 2;
+
+/** How long a failed connection may take to say goodbye before it is cut, in ms. LOCAL. */
+const LINGER_MS = 500;
+
+/**
+ * A channel over `socket`, which may still be connecting (send() waits for it then). The channel owns the socket from
+ * here on. Call it in the same turn in which the socket was made or handed over, or its first message is lost.
+ *
+ * A socket of `ws`, or its server, is made with {@link SOCKET_OPTIONS}.
+ */
+export function socketChannel(socket: Socket, options: EndpointOptions = {}): Channel {
+  const transport = new SocketTransport(socket);
+  const endpoint = new Endpoint(transport, options);
+  transport.attach(endpoint);
+  return endpoint;
+}
+
+const CONNECTING = 0;
+const OPEN = 1;
+const CLOSED = 3;
+
+class SocketTransport implements Transport {
+  readonly #socket: Socket;
+  #endpoint!: Endpoint;
+  /** Frames written before the socket was open. */
+  #backlog: Uint8Array[] = [];
+  #paused = false;
+  #polling: ReturnType<typeof setTimeout> | undefined;
+  #linger: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(socket: Socket) {
+    this.#socket = socket;
+    socket.binaryType = 'arraybuffer';
+  }
+
+  attach(endpoint: Endpoint): void {
+    this.#endpoint = endpoint;
+    const socket = this.#socket;
+    let opened = socket.readyState !== CONNECTING;
+    const lost = (): void => {
+      const what = opened ? 'the connection ended' : 'could not connect';
+      endpoint.ended(new ProtocolError('closed', what));
+    };
+    socket.addEventListener('open', () => {
+      opened = true;
+      for (const frame of this.#backlog.splice(0)) this.#push(frame);
+      this.#whenDrained();
+    });
+    socket.addEventListener('message', ({ data }) => {
+      // An ArrayBuffer is this message alone: the payload behind the 16-byte header is aligned and ours.
+      if (data instanceof ArrayBuffer) endpoint.deliver(new Uint8Array(data));
+      else endpoint.close(new ProtocolError('bad-message', 'expected a binary message, got text'));
+    });
+    socket.addEventListener('error', lost);
+    socket.addEventListener('close', () => {
+      clearTimeout(this.#polling);
+      clearTimeout(this.#linger);
+      lost();
+    });
+    if (socket.readyState > OPEN) lost();
+  }
+
+  write(frame: Uint8Array): boolean {
+    if (this.#socket.readyState === CONNECTING) {
+      this.#backlog.push(frame);
+      return false;
+    }
+    this.#push(frame);
+    if (this.#socket.bufferedAmount <= HIGH_WATER_BYTES) return true;
+    this.#whenDrained();
+    return false;
+  }
+
+  pause(): boolean {
+    this.#socket.pause?.();
+    this.#paused = this.#socket.pause !== undefined;
+    return this.#paused;
+  }
+
+  resume(): void {
+    if (this.#paused) this.#socket.resume?.();
+    this.#paused = false;
+  }
+
+  close(orderly: boolean): void {
+    const socket = this.#socket;
+    clearTimeout(this.#polling);
+    if (socket.readyState === CLOSED) return;
+    // A paused socket would never read the peer's side of the closing handshake.
+    this.resume();
+    socket.close(1000);
+    // After an orderly end the frames written last may still be on their way; `ws` cuts a silent peer after 30 s.
+    if (!orderly && socket.terminate) {
+      this.#linger = setTimeout(() => socket.terminate?.(), LINGER_MS);
+    }
+  }
+
+  #push(frame: Uint8Array): void {
+    if (this.#socket.readyState === OPEN) this.#socket.send(frame as Uint8Array<ArrayBuffer>);
+  }
+
+  #whenDrained(): void {
+    clearTimeout(this.#polling);
+    if (this.#socket.bufferedAmount <= HIGH_WATER_BYTES) this.#endpoint.drained();
+    else this.#polling = setTimeout(() => this.#whenDrained(), DRAIN_POLL_MS);
+  }
+}

@@ -1,0 +1,100 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import {
+  decodeError,
+  decodeFrame,
+  encodeError,
+  encodeFrame,
+  FRAME_HEADER_BYTES,
+  MAX_FRAME_BYTES,
+} from '../../../protocol/channel/frames.ts';
+import { abortError, ProtocolError, type ProtocolErrorCode } from '../../../protocol/errors.ts';
+
+describe('frames', () => {
+  it('have the documented bytes', () => {
+    expect(encodeFrame(7, 0x01020304, Uint8Array.of(0xaa, 0xbb))).toEqual(
+      Uint8Array.of(0x51, 7, 0, 0, 4, 3, 2, 1, 2, 0, 0, 0, 0, 0, 0, 0, 0xaa, 0xbb),
+    );
+  });
+
+  it('round trip', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 0, max: 255 }),
+        fc.nat(0xffffffff),
+        fc.uint8Array({ maxLength: 100 }),
+        (kind, sequence, payload) => {
+          const frame = decodeFrame(encodeFrame(kind, sequence, payload), sequence);
+          expect(frame.kind).toBe(kind);
+          expect(frame.payload).toEqual(payload);
+        },
+      ),
+    );
+  });
+
+  it('are refused when any header bit but the kind is flipped', () => {
+    const good = encodeFrame(7, 5, new Uint8Array(20));
+    for (let bit = 0; bit < 8 * FRAME_HEADER_BYTES; bit++) {
+      const bad = good.slice();
+      bad[bit >> 3]! ^= 1 << (bit & 7);
+      if (bit >> 3 === 1) {
+        expect(decodeFrame(bad, 5).kind).not.toBe(7);
+      } else {
+        expect(() => decodeFrame(bad, 5)).toThrow(ProtocolError);
+      }
+    }
+  });
+
+  it('are refused when truncated, extended or too long', () => {
+    const good = encodeFrame(7, 0, new Uint8Array(20));
+    for (let length = 0; length < good.length; length++) {
+      expect(() => decodeFrame(good.slice(0, length), 0)).toThrow(ProtocolError);
+    }
+    expect(() => decodeFrame(Uint8Array.of(...good, 0), 0)).toThrow(ProtocolError);
+    const huge = encodeFrame(7, 0, new Uint8Array(MAX_FRAME_BYTES - FRAME_HEADER_BYTES + 1));
+    expect(() => decodeFrame(huge, 0)).toThrow(/at most|between/);
+  });
+});
+
+describe('ERROR frames', () => {
+  it.each<ProtocolErrorCode>([
+    'closed',
+    'version-mismatch',
+    'program-mismatch',
+    'bad-message',
+    'bad-point',
+    'refused',
+    'timeout',
+  ])('carry the code %s and its sentence', (code) => {
+    const error = decodeError(encodeError(new ProtocolError(code, 'too many sessions')));
+    expect(error).toBeInstanceOf(ProtocolError);
+    expect(error.code).toBe(code);
+    expect(error.message).toBe('the peer gave up: too many sessions');
+  });
+
+  it('never carry the words of an inner error', () => {
+    const secret = 'label 0xdeadbeef';
+    for (const error of [new Error(secret), new TypeError(secret), abortError(secret)]) {
+      expect(new TextDecoder().decode(encodeError(error))).not.toContain('deadbeef');
+    }
+  });
+
+  it('hold at most 200 bytes of text, cut between characters', () => {
+    const payload = encodeError(new ProtocolError('refused', `x${'é'.repeat(300)}`));
+    expect(payload.length).toBe(1 + 199);
+    expect(decodeError(payload).message.endsWith('é')).toBe(true);
+  });
+
+  it('decode to a printable error whatever the peer sent', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 400 }), (payload) => {
+        const error = decodeError(payload);
+        expect(error).toBeInstanceOf(ProtocolError);
+        expect(error.message).not.toMatch(/\p{C}/u);
+        expect(error.message.length).toBeLessThan(230);
+      }),
+    );
+    expect(decodeError(new Uint8Array()).code).toBe('closed');
+    expect(decodeError(Uint8Array.of(200)).code).toBe('closed');
+  });
+});
