@@ -1,0 +1,97 @@
+/** Labelled images in memory, where MNIST is looked for, and the batches that training takes. */
+
+import { existsSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type GraphInput, preprocess } from '../../graph/index.ts';
+import { readIdx } from './idx.ts';
+
+/** Labelled images of one shape. */
+export interface LabelledImages {
+  readonly shape: readonly [number, number, number];
+  /** Pixels 0..255, [image][C][H][W]. */
+  readonly pixels: Uint8Array;
+  /** Class of each image. */
+  readonly labels: Uint8Array;
+}
+
+/** The images from `from` up to `to`, sharing their memory. */
+export function slice(set: LabelledImages, from: number, to: number): LabelledImages {
+  const [c, h, w] = set.shape;
+  return {
+    shape: set.shape,
+    pixels: set.pixels.subarray(from * c * h * w, to * c * h * w),
+    labels: set.labels.subarray(from, to),
+  };
+}
+
+/**
+ * The folder of a data set: below SOTTO_DATA when that is set, otherwise `../shared/data` beside the repository.
+ * @returns undefined when there is none
+ */
+export function dataFolder(name: string): string | undefined {
+  const here = fileURLToPath(new URL('.', import.meta.url));
+  // From the sources the repository's root is three levels up, from the built files four.
+  const candidates = process.env['SOTTO_DATA']
+    ? [process.env['SOTTO_DATA']]
+    : ['../../../..', '../../../../..'].map((up) => resolve(here, up, 'shared/data'));
+  return candidates.map((folder) => join(folder, name)).find((folder) => existsSync(folder));
+}
+
+/** What to tell whoever misses a data set. */
+export function missing(name: string): string {
+  return `no ${name} data: set SOTTO_DATA to a folder that holds ${name}/`;
+}
+
+/**
+ * Reads one half of an MNIST-like set (28x28 gray images in IDX files).
+ * @param part 'train' (60,000 images) or 't10k' (10,000)
+ * @throws RangeError when the files do not belong together.
+ */
+export function readMnist(folder: string, part: 'train' | 't10k'): LabelledImages {
+  const read = (kind: string) => {
+    const path = join(folder, `${part}-${kind}-ubyte.gz`);
+    return readIdx(readFileSync(path), path);
+  };
+  const images = read('images-idx3');
+  const labels = read('labels-idx1');
+  const [count, height, width] = images.shape;
+  if (images.shape.length !== 3 || labels.shape.length !== 1 || labels.shape[0] !== count) {
+    throw new RangeError(
+      `${folder}: ${part} has images [${images.shape}] but labels [${labels.shape}]`,
+    );
+  }
+  return { shape: [1, height!, width!], pixels: images.data, labels: labels.data };
+}
+
+/** Changes one image of a shape into a variant of it, both pixels 0..255. */
+export type Augment = (
+  pixels: Uint8Array,
+  shape: readonly [number, number, number],
+  out: Float32Array,
+) => void;
+
+/** Images and labels as a network takes them. */
+export interface Batch {
+  /** Preprocessed, [image][C][H][W]. */
+  readonly images: Float32Array;
+  readonly labels: Uint8Array;
+}
+
+/** Gathers the images of some indices into a batch. */
+export function makeBatch(
+  set: LabelledImages,
+  input: GraphInput,
+  indices: ArrayLike<number>,
+  augment?: Augment,
+): Batch {
+  const size = set.pixels.length / set.labels.length;
+  const images = new Float32Array(indices.length * size);
+  const variant = new Float32Array(size);
+  for (let b = 0; b < indices.length; b++) {
+    const pixels = set.pixels.subarray(indices[b]! * size, (indices[b]! + 1) * size);
+    augment?.(pixels, set.shape, variant);
+    images.set(preprocess(input, augment === undefined ? pixels : variant), b * size);
+  }
+  return { images, labels: Uint8Array.from(indices, (i) => set.labels[i]!) };
+}

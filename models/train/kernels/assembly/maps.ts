@@ -1,0 +1,257 @@
+// Maps and sums over channels-last values: batch norm, activations, pooling, padding.
+//
+// A value is `pixels` rows of `channels` floats. Work goes four channels at a time and the last four may reach into the
+// next row. Vectors given per channel or per element are zero-padded to a multiple of four, which makes those lanes
+// harmless: additive kernels add zero there, and kernels that assign go upwards, so the next row is written after.
+// Every buffer has room for one overhanging vector at its end.
+
+/** out[c] = sum over pixels of x[p][c] */
+export function channelSum(x: usize, pixels: usize, channels: usize, out: usize): void {
+  const row = channels * 4;
+  const end = x + pixels * row;
+  for (let c: usize = 0; c < row; c += 16) {
+    let sum = f32x4.splat(0);
+    for (let p = x + c; p < end; p += row) sum = f32x4.add(sum, v128.load(p));
+    v128.store(out + c, sum);
+  }
+}
+
+/** out[c] = sum over pixels of (x[p][c] - mean[c]) * dy[p][c]; with dy and x shifted alike, the variance's sum */
+export function channelDot(
+  x: usize,
+  mean: usize,
+  dy: usize,
+  dyMean: usize,
+  pixels: usize,
+  channels: usize,
+  out: usize,
+): void {
+  const row = channels * 4;
+  for (let c: usize = 0; c < row; c += 16) {
+    const mx = v128.load(mean + c);
+    const my = v128.load(dyMean + c);
+    let sum = f32x4.splat(0);
+    for (let p: usize = 0, o = c; p < pixels; p++, o += row) {
+      const a = f32x4.sub(v128.load(x + o), mx);
+      sum = f32x4.add(sum, f32x4.mul(a, f32x4.sub(v128.load(dy + o), my)));
+    }
+    v128.store(out + c, sum);
+  }
+}
+
+/** y[p][c] = a[c] * x[p][c] + b[c] */
+export function channelAffine(
+  x: usize,
+  a: usize,
+  b: usize,
+  y: usize,
+  pixels: usize,
+  channels: usize,
+): void {
+  const row = channels * 4;
+  for (let p: usize = 0; p < pixels; p++, x += row, y += row) {
+    for (let c: usize = 0; c < row; c += 16) {
+      const scaled = f32x4.mul(v128.load(a + c), v128.load(x + c));
+      v128.store(y + c, f32x4.add(scaled, v128.load(b + c)));
+    }
+  }
+}
+
+/** dx[p][c] += a[c] * dy[p][c] + b[c] * x[p][c] + d[c] */
+export function channelCombine(
+  dy: usize,
+  x: usize,
+  a: usize,
+  b: usize,
+  d: usize,
+  dx: usize,
+  pixels: usize,
+  channels: usize,
+): void {
+  const row = channels * 4;
+  for (let p: usize = 0; p < pixels; p++, dy += row, x += row, dx += row) {
+    for (let c: usize = 0; c < row; c += 16) {
+      const left = f32x4.mul(v128.load(a + c), v128.load(dy + c));
+      const right = f32x4.mul(v128.load(b + c), v128.load(x + c));
+      const sum = f32x4.add(f32x4.add(left, right), v128.load(d + c));
+      v128.store(dx + c, f32x4.add(v128.load(dx + c), sum));
+    }
+  }
+}
+
+/** y[p][c] = v[c] */
+export function channelFill(v: usize, y: usize, pixels: usize, channels: usize): void {
+  const row = channels * 4;
+  for (let p: usize = 0; p < pixels; p++, y += row) {
+    for (let c: usize = 0; c < row; c += 16) v128.store(y + c, v128.load(v + c));
+  }
+}
+
+/** dst[i] += src[i] */
+export function addTo(dst: usize, src: usize, length: usize): void {
+  const end = dst + length * 4;
+  for (; dst < end; dst += 16, src += 16) {
+    v128.store(dst, f32x4.add(v128.load(dst), v128.load(src)));
+  }
+}
+
+/** y = m * max(x, 0) + c0 + x * (c1 + x * c2), each image of n elements, one m, c0, c1, c2 per element */
+export function activate(
+  x: usize,
+  m: usize,
+  c0: usize,
+  c1: usize,
+  c2: usize,
+  y: usize,
+  n: usize,
+  images: usize,
+): void {
+  const row = n * 4;
+  const zero = f32x4.splat(0);
+  for (let image: usize = 0; image < images; image++, x += row, y += row) {
+    for (let e: usize = 0; e < row; e += 16) {
+      const v = v128.load(x + e);
+      const relu = f32x4.mul(v128.load(m + e), f32x4.max(v, zero));
+      const slope = f32x4.add(v128.load(c1 + e), f32x4.mul(v, v128.load(c2 + e)));
+      const sum = f32x4.add(relu, f32x4.add(v128.load(c0 + e), f32x4.mul(v, slope)));
+      v128.store(y + e, sum);
+    }
+  }
+}
+
+/** dx += dy * (m * [x > 0] + c1 + 2 * c2 * x) */
+export function activateInputGradient(
+  x: usize,
+  m: usize,
+  c1: usize,
+  c2: usize,
+  dy: usize,
+  dx: usize,
+  n: usize,
+  images: usize,
+): void {
+  const row = n * 4;
+  const zero = f32x4.splat(0);
+  for (let image: usize = 0; image < images; image++, x += row, dy += row, dx += row) {
+    for (let e: usize = 0; e < row; e += 16) {
+      const v = v128.load(x + e);
+      const step = v128.and(v128.load(m + e), f32x4.gt(v, zero));
+      const twice = f32x4.mul(f32x4.add(v, v), v128.load(c2 + e));
+      const slope = f32x4.add(f32x4.add(step, v128.load(c1 + e)), twice);
+      const d = f32x4.mul(v128.load(dy + e), slope);
+      v128.store(dx + e, f32x4.add(v128.load(dx + e), d));
+    }
+  }
+}
+
+/** g0[e] = sum over images of dy, g1[e] of dy * x, g2[e] of dy * x^2: the gradient by an element's coefficients */
+export function activateMoments(
+  x: usize,
+  dy: usize,
+  g0: usize,
+  g1: usize,
+  g2: usize,
+  n: usize,
+  images: usize,
+): void {
+  const row = n * 4;
+  for (let e: usize = 0; e < row; e += 16) {
+    let s0 = f32x4.splat(0);
+    let s1 = f32x4.splat(0);
+    let s2 = f32x4.splat(0);
+    for (let image: usize = 0, o = e; image < images; image++, o += row) {
+      const v = v128.load(x + o);
+      const d = v128.load(dy + o);
+      const dv = f32x4.mul(d, v);
+      s0 = f32x4.add(s0, d);
+      s1 = f32x4.add(s1, dv);
+      s2 = f32x4.add(s2, f32x4.mul(dv, v));
+    }
+    v128.store(g0 + e, s0);
+    v128.store(g1 + e, s1);
+    v128.store(g2 + e, s2);
+  }
+}
+
+/** All ones in the lanes below `left`: for sums into rows whose overhang must not be touched. */
+function lanes(left: i32): v128 {
+  return i32x4.lt_s(i32x4(0, 1, 2, 3), i32x4.splat(left));
+}
+
+/** y[p] = scale * sum over the window of x[table[p] + window[i]]; tables hold byte offsets */
+export function pool(
+  x: usize,
+  table: usize,
+  window: usize,
+  windowSize: usize,
+  scale: f32,
+  y: usize,
+  pixels: usize,
+  channels: usize,
+  images: usize,
+  xImage: usize,
+): void {
+  const row = channels * 4;
+  const factor = f32x4.splat(scale);
+  for (let image: usize = 0; image < images; image++, x += xImage) {
+    for (let p: usize = 0; p < pixels; p++, y += row) {
+      const xp = x + load<u32>(table + p * 4);
+      for (let c: usize = 0; c < row; c += 16) {
+        let sum = f32x4.splat(0);
+        for (let i: usize = 0; i < windowSize; i++) {
+          sum = f32x4.add(sum, v128.load(xp + load<u32>(window + i * 4) + c));
+        }
+        v128.store(y + c, f32x4.mul(sum, factor));
+      }
+    }
+  }
+}
+
+/** dx[table[p] + window[i]] += scale * dy[p] */
+export function poolGradient(
+  dx: usize,
+  table: usize,
+  window: usize,
+  windowSize: usize,
+  scale: f32,
+  dy: usize,
+  pixels: usize,
+  channels: usize,
+  images: usize,
+  xImage: usize,
+): void {
+  const row = channels * 4;
+  const factor = f32x4.splat(scale);
+  for (let image: usize = 0; image < images; image++, dx += xImage) {
+    for (let p: usize = 0; p < pixels; p++, dy += row) {
+      const xp = dx + load<u32>(table + p * 4);
+      for (let c: usize = 0; c < row; c += 16) {
+        const scaled = f32x4.mul(v128.load(dy + c), factor);
+        const share = v128.and(scaled, lanes(<i32>((row - c) >> 2)));
+        for (let i: usize = 0; i < windowSize; i++) {
+          const o = xp + load<u32>(window + i * 4) + c;
+          v128.store(o, f32x4.add(v128.load(o), share));
+        }
+      }
+    }
+  }
+}
+
+/** Copies images row by row: into the middle of a padded image, or out of it. Strides in bytes. */
+export function copyRows(
+  dst: usize,
+  dstRow: usize,
+  dstImage: usize,
+  src: usize,
+  srcRow: usize,
+  srcImage: usize,
+  bytes: usize,
+  rows: usize,
+  images: usize,
+): void {
+  for (let image: usize = 0; image < images; image++, dst += dstImage, src += srcImage) {
+    for (let r: usize = 0; r < rows; r++) {
+      memory.copy(dst + r * dstRow, src + r * srcRow, bytes);
+    }
+  }
+}

@@ -1,0 +1,196 @@
+/**
+ * The training kernels: float SIMD over one WASM memory that a network owns.
+ *
+ * Unlike the protocol's arena this memory belongs to one network for its whole life: everything is allocated at
+ * construction and nothing is freed. Its size is fixed, because growing would detach views; the system commits it page
+ * by page as it is touched.
+ */
+
+import { wasm as gatherWasm } from './wasm/gather.ts';
+import { wasm as mapsWasm } from './wasm/maps.ts';
+
+/** Size of a network's kernel memory, 64 KiB pages: 512 MiB. LOCAL; the kernels' build allows no more. */
+const PAGES = 8192;
+
+/** Room after every buffer for a vector that reaches over its end, bytes. */
+const OVERHANG = 32;
+
+/** Floats in the kernel memory: the pointer kernels take, and the view TypeScript takes. */
+export interface Floats {
+  readonly at: number;
+  readonly data: Float32Array;
+}
+
+/** Signatures of assembly/gather.ts. */
+export interface GatherKernels {
+  products(
+    x: number,
+    xTable: number,
+    segments: number,
+    segmentCount: number,
+    segmentLength: number,
+    w: number,
+    y: number,
+    yTable: number,
+    pixels: number,
+    channels: number,
+    images: number,
+    xImage: number,
+    yImage: number,
+  ): void;
+  weightGradient(
+    x: number,
+    xTable: number,
+    segments: number,
+    segmentCount: number,
+    segmentLength: number,
+    dw: number,
+    dy: number,
+    yTable: number,
+    pixels: number,
+    channels: number,
+    images: number,
+    xImage: number,
+    yImage: number,
+  ): void;
+}
+
+/** Signatures of assembly/maps.ts. */
+export interface MapKernels {
+  channelSum(x: number, pixels: number, channels: number, out: number): void;
+  channelDot(
+    x: number,
+    mean: number,
+    dy: number,
+    dyMean: number,
+    pixels: number,
+    channels: number,
+    out: number,
+  ): void;
+  channelAffine(x: number, a: number, b: number, y: number, pixels: number, channels: number): void;
+  channelCombine(
+    dy: number,
+    x: number,
+    a: number,
+    b: number,
+    d: number,
+    dx: number,
+    pixels: number,
+    channels: number,
+  ): void;
+  channelFill(v: number, y: number, pixels: number, channels: number): void;
+  addTo(dst: number, src: number, length: number): void;
+  activate(
+    x: number,
+    m: number,
+    c0: number,
+    c1: number,
+    c2: number,
+    y: number,
+    n: number,
+    images: number,
+  ): void;
+  activateInputGradient(
+    x: number,
+    m: number,
+    c1: number,
+    c2: number,
+    dy: number,
+    dx: number,
+    n: number,
+    images: number,
+  ): void;
+  activateMoments(
+    x: number,
+    dy: number,
+    g0: number,
+    g1: number,
+    g2: number,
+    n: number,
+    images: number,
+  ): void;
+  pool(
+    x: number,
+    table: number,
+    window: number,
+    windowSize: number,
+    scale: number,
+    y: number,
+    pixels: number,
+    channels: number,
+    images: number,
+    xImage: number,
+  ): void;
+  poolGradient(
+    dx: number,
+    table: number,
+    window: number,
+    windowSize: number,
+    scale: number,
+    dy: number,
+    pixels: number,
+    channels: number,
+    images: number,
+    xImage: number,
+  ): void;
+  copyRows(
+    dst: number,
+    dstRow: number,
+    dstImage: number,
+    src: number,
+    srcRow: number,
+    srcImage: number,
+    bytes: number,
+    rows: number,
+    images: number,
+  ): void;
+}
+
+/** One memory with its kernels. */
+export class TrainingMemory {
+  readonly gather: GatherKernels;
+  readonly maps: MapKernels;
+  readonly #memory: WebAssembly.Memory;
+  #top = OVERHANG;
+
+  constructor() {
+    this.#memory = new WebAssembly.Memory({ initial: PAGES, maximum: PAGES });
+    this.gather = this.#instantiate(gatherWasm);
+    this.maps = this.#instantiate(mapsWasm);
+  }
+
+  #instantiate<T>(base64: string): T {
+    const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+    const imports = { env: { memory: this.#memory } };
+    const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), imports);
+    return instance.exports as unknown as T;
+  }
+
+  /**
+   * Zeroed room for `length` floats.
+   * @throws RangeError when the memory is exhausted.
+   */
+  floats(length: number): Floats {
+    const at = this.#reserve(length);
+    return { at, data: new Float32Array(this.#memory.buffer, at, length) };
+  }
+
+  /** A table of byte offsets, from offsets in floats; returns its pointer. */
+  table(offsets: readonly number[]): number {
+    const at = this.#reserve(offsets.length);
+    new Uint32Array(this.#memory.buffer, at, offsets.length).set(offsets.map((o) => 4 * o));
+    return at;
+  }
+
+  #reserve(length: number): number {
+    const at = this.#top;
+    const top = at + ((4 * length + 15) & ~15) + OVERHANG;
+    if (top > this.#memory.buffer.byteLength) {
+      throw new RangeError(
+        `the network does not fit into ${PAGES / 16} MiB of training memory: use a smaller batch`,
+      );
+    }
+    this.#top = top;
+    return at;
+  }
+}

@@ -1,0 +1,102 @@
+/**
+ * The layers of training, one for every operator of a float network. A new operator is a file here and a line in the
+ * table.
+ */
+
+import type { AddNode, AveragePoolNode, FlattenNode, Node } from '../../graph/index.ts';
+import { activationLayer } from './activation.ts';
+import { batchNormLayer } from './batch-norm.ts';
+import { convLayer, denseLayer } from './conv.ts';
+import { type Builder, type Layer, planeOrder, sizeOf } from './layer.ts';
+
+function addLayer({ memory, batch, inputs, output }: Builder<AddNode>): Layer {
+  const [a, b] = inputs;
+  const length = batch * sizeOf(output);
+  return {
+    forward() {
+      output.value.data.set(a!.value.data);
+      memory.maps.addTo(output.value.at, b!.value.at, length);
+    },
+    backward() {
+      for (const { gradient } of [a!, b!]) {
+        if (gradient !== undefined) memory.maps.addTo(gradient.at, output.gradient!.at, length);
+      }
+    },
+  };
+}
+
+function poolLayer(
+  { memory, batch, inputs, output }: Builder<Node>,
+  { kernel, stride }: Pick<AveragePoolNode, 'kernel' | 'stride'>,
+): Layer {
+  const input = inputs[0]!;
+  const offset = (y: number, x: number) => (y * input.width + x) * input.channels;
+  const offsets = (rows: number, columns: number, dy: number, dx: number) =>
+    Array.from({ length: rows * columns }, (_, i) =>
+      offset(Math.floor(i / columns) * dy, (i % columns) * dx),
+    );
+  const table = memory.table(offsets(output.height, output.width, stride[0], stride[1]));
+  const window = memory.table(offsets(kernel[0], kernel[1], 1, 1));
+  const size = kernel[0] * kernel[1];
+  const pixels = output.height * output.width;
+  const fixed = [output.channels, batch, 4 * sizeOf(input)] as const;
+  return {
+    forward() {
+      const y = output.value.at;
+      memory.maps.pool(input.value.at, table, window, size, 1 / size, y, pixels, ...fixed);
+    },
+    backward() {
+      if (input.gradient === undefined) return;
+      const dy = output.gradient!.at;
+      const dx = input.gradient.at;
+      memory.maps.poolGradient(dx, table, window, size, 1 / size, dy, pixels, ...fixed);
+    },
+  };
+}
+
+/** Channels-last images to the graph's order of a flat vector. */
+function flattenLayer({ batch, inputs, output }: Builder<FlattenNode>): Layer {
+  const input = inputs[0]!;
+  const order = planeOrder(input);
+  const n = order.length;
+  return {
+    forward() {
+      const x = input.value.data;
+      const y = output.value.data;
+      for (let o = 0; o < batch * n; o += n) {
+        for (let i = 0; i < n; i++) y[o + order[i]!] = x[o + i]!;
+      }
+    },
+    backward() {
+      if (input.gradient === undefined) return;
+      const dx = input.gradient.data;
+      const dy = output.gradient!.data;
+      for (let o = 0; o < batch * n; o += n) {
+        for (let i = 0; i < n; i++) dx[o + i]! += dy[o + order[i]!]!;
+      }
+    },
+  };
+}
+
+type Layers = {
+  readonly [K in Node['op']]: (builder: Builder<Extract<Node, { op: K }>>) => Layer;
+};
+
+const layers: Layers = {
+  conv: convLayer,
+  batchNorm: batchNormLayer,
+  dense: denseLayer,
+  add: addLayer,
+  averagePool: (builder) => poolLayer(builder, builder.node),
+  globalAveragePool(builder) {
+    const { height, width } = builder.inputs[0]!;
+    return poolLayer(builder, { kernel: [height, width], stride: [1, 1] });
+  },
+  flatten: flattenLayer,
+  activation: activationLayer,
+};
+
+/** The layer of a node. */
+export function layerOf(builder: Builder<Node>): Layer {
+  return (layers[builder.node.op] as (builder: Builder<Node>) => Layer)(builder);
+}

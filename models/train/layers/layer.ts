@@ -1,0 +1,79 @@
+/** What a layer of a training network is, and what it is built from. */
+
+import type { Node, Shape } from '../../graph/index.ts';
+import type { Floats, TrainingMemory } from '../kernels/index.ts';
+
+/** A trainable tensor of the graph, in the graph's own layout, with its gradient. */
+export interface Parameter {
+  readonly name: string;
+  /** weight: matrices and kernels, which decay; vector: biases and norms; polynomial: rows (c0, c1, c2). */
+  readonly kind: 'weight' | 'vector' | 'polynomial';
+  readonly value: Float32Array;
+  /** Gradient of the last backward pass; layers add to it. */
+  readonly gradient: Float32Array;
+}
+
+/**
+ * A node's value for a whole batch, channels last: [image][row][column][channel]. A flat vector [N] is one pixel of N
+ * channels.
+ */
+export interface Value {
+  readonly channels: number;
+  readonly height: number;
+  readonly width: number;
+  readonly value: Floats;
+  /** Absent where no gradient is needed: at the input. */
+  readonly gradient?: Floats;
+}
+
+/** How a pass treats what it meets: batch norm takes the batch's statistics when training, the running ones otherwise. */
+export type Mode = 'train' | 'evaluate';
+
+/** One node of a network being trained. */
+export interface Layer {
+  forward(mode: Mode): void;
+  /** Adds to the gradients of its inputs and parameters; after a forward pass in the same mode. */
+  backward(mode: Mode): void;
+}
+
+/** What layers are built from. */
+export interface Builder<N extends Node> {
+  readonly node: N;
+  readonly memory: TrainingMemory;
+  /** Images in a batch. */
+  readonly batch: number;
+  readonly inputs: readonly Value[];
+  readonly output: Value;
+  /** Registers a tensor of the graph as trainable. */
+  parameter(name: string, kind: Parameter['kind']): Parameter;
+  /** A tensor that training updates without gradients (running statistics). */
+  statistic(name: string): Float32Array;
+}
+
+/** Elements of one image of a value. */
+export function sizeOf(value: Pick<Value, 'channels' | 'height' | 'width'>): number {
+  return value.channels * value.height * value.width;
+}
+
+/** A graph shape as channels, height and width. */
+export function extents(shape: Shape): { channels: number; height: number; width: number } {
+  const [channels, height = 1, width = 1] = shape;
+  return { channels: channels!, height, width };
+}
+
+/**
+ * Where each element of a channels-last image stands in the graph's order [C, H, W].
+ * @returns index into [C, H, W], by position in [H, W, C]
+ */
+export function planeOrder(value: Pick<Value, 'channels' | 'height' | 'width'>): Int32Array {
+  const plane = value.height * value.width;
+  return Int32Array.from(
+    { length: sizeOf(value) },
+    (_, i) => (i % value.channels) * plane + Math.floor(i / value.channels),
+  );
+}
+
+/** Lengths of vectors that kernels take per channel or element: a multiple of four, zeros at the end. */
+export function padded(length: number): number {
+  return (length + 3) & ~3;
+}

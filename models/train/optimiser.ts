@@ -1,0 +1,98 @@
+/** Optimisers: one step over all parameters from the gradients of the last backward pass. */
+
+import type { Parameter } from './network.ts';
+
+export interface Optimiser {
+  /** Moves the parameters one step at a learning rate. */
+  step(parameters: readonly Parameter[], rate: number): void;
+  /** What it remembers from step to step, by name: for checkpoints, which read and overwrite it. */
+  readonly memory: Map<string, Float32Array>;
+}
+
+/** The array of a name, made of zeros when there is none yet. */
+function recall(memory: Map<string, Float32Array>, name: string, length: number): Float32Array {
+  let known = memory.get(name);
+  if (known === undefined) memory.set(name, (known = new Float32Array(length)));
+  return known;
+}
+
+/** Weight decay pulls at matrices and kernels only: norms, biases and polynomials keep their size. */
+function decayOf(parameter: Parameter, decay: number): number {
+  return parameter.kind === 'weight' ? decay : 0;
+}
+
+/** Stochastic gradient descent with Nesterov momentum; decay is added to the gradient. */
+export class Sgd implements Optimiser {
+  readonly memory = new Map<string, Float32Array>();
+  readonly #momentum: number;
+  readonly #decay: number;
+
+  constructor({ momentum = 0.9, decay = 0 } = {}) {
+    this.#momentum = momentum;
+    this.#decay = decay;
+  }
+
+  step(parameters: readonly Parameter[], rate: number): void {
+    const momentum = this.#momentum;
+    for (const parameter of parameters) {
+      const { name, value, gradient } = parameter;
+      const decay = decayOf(parameter, this.#decay);
+      const velocity = recall(this.memory, `velocity ${name}`, value.length);
+      for (let i = 0; i < value.length; i++) {
+        const g = gradient[i]! + decay * value[i]!;
+        const v = momentum * velocity[i]! + g;
+        velocity[i] = v;
+        value[i]! -= rate * (g + momentum * v);
+      }
+    }
+  }
+}
+
+/** Adam (Kingma and Ba, ICLR 2015) with decoupled weight decay (Loshchilov and Hutter, ICLR 2019). */
+export class Adam implements Optimiser {
+  readonly memory = new Map<string, Float32Array>();
+  readonly #beta1: number;
+  readonly #beta2: number;
+  readonly #epsilon: number;
+  readonly #decay: number;
+
+  constructor({ beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, decay = 0 } = {}) {
+    this.#beta1 = beta1;
+    this.#beta2 = beta2;
+    this.#epsilon = epsilon;
+    this.#decay = decay;
+  }
+
+  step(parameters: readonly Parameter[], rate: number): void {
+    const steps = recall(this.memory, 'steps', 1);
+    const t = (steps[0]! += 1);
+    const [b1, b2] = [this.#beta1, this.#beta2];
+    const correct1 = 1 / (1 - b1 ** t);
+    const correct2 = 1 / (1 - b2 ** t);
+    for (const parameter of parameters) {
+      const { name, value, gradient } = parameter;
+      const decay = decayOf(parameter, this.#decay);
+      const mean = recall(this.memory, `mean ${name}`, value.length);
+      const square = recall(this.memory, `square ${name}`, value.length);
+      for (let i = 0; i < value.length; i++) {
+        const g = gradient[i]!;
+        mean[i] = b1 * mean[i]! + (1 - b1) * g;
+        square[i] = b2 * square[i]! + (1 - b2) * g * g;
+        const scaled = (mean[i]! * correct1) / (Math.sqrt(square[i]! * correct2) + this.#epsilon);
+        value[i]! -= rate * (scaled + decay * value[i]!);
+      }
+    }
+  }
+}
+
+/** Learning rate of a moment of training, 0..1 of the whole. */
+export type Schedule = (progress: number) => number;
+
+/** A linear rise over the first `warmup` of training, then half a cosine from `peak` down to `floor`. */
+export function cosine(peak: number, floor = 0, warmup = 0): Schedule {
+  return (progress) => {
+    if (progress < warmup) return (peak * progress) / warmup;
+    const fraction = (progress - warmup) / (1 - warmup);
+    return floor + ((peak - floor) * (1 + Math.cos(Math.PI * Math.min(1, fraction)))) / 2;
+  };
+}

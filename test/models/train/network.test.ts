@@ -1,0 +1,220 @@
+import { describe, expect, it } from 'vitest';
+import {
+  elements,
+  type Graph,
+  inferShapes,
+  type Node,
+  RELU,
+  runFloat,
+  SQUARE,
+  type Tensor,
+} from '../../../models/graph/index.ts';
+import { Network } from '../../../models/train/network.ts';
+import { everyOperator, numbers, randomImage, tensor } from '../networks.ts';
+import { checkGradients } from './gradients.ts';
+
+function randomBatch(graph: Graph, images: number): Float32Array {
+  const size = elements(graph.input.shape);
+  const all = new Float32Array(images * size);
+  for (let b = 0; b < images; b++) all.set(randomImage(graph, 100 + b), b * size);
+  return all;
+}
+
+/** The graph with its ReLUs turned into squares: smooth everywhere. */
+function smooth(graph: Graph): Graph {
+  const tensors = new Map(graph.tensors);
+  const nodes = graph.nodes.map((node): Node => {
+    if (node.op !== 'activation') return node;
+    const coefficients = node.coefficients ?? `${node.id}.coefficients`;
+    if (!tensors.has(coefficients)) {
+      const channels = inferShapes(graph).get(node.id)![0]!;
+      const data = Float32Array.from({ length: 3 * channels }, (_, i) => [0.2, 0.5, 0.1][i % 3]!);
+      tensors.set(coefficients, { shape: [channels, 3], data });
+    }
+    const kinds = node.kinds.map((kind) => (kind === RELU ? SQUARE : kind));
+    return { ...node, kinds, coefficients };
+  });
+  return { ...graph, nodes, tensors };
+}
+
+describe('forward', () => {
+  it('agrees with the float interpreter on every value, partial batches included', () => {
+    const graph = everyOperator();
+    const network = new Network(graph, 5);
+    const size = elements(graph.input.shape);
+    const images = randomBatch(graph, 3);
+    network.forward(images, 'evaluate');
+    for (let b = 0; b < 3; b++) {
+      runFloat(graph, images.subarray(b * size, (b + 1) * size), (id, expected) => {
+        const { channels, height, width, value } = network.value(id);
+        const plane = height * width;
+        const got = Array.from(expected, (_, i) => {
+          const pixel = (b * plane + (i % plane)) * channels;
+          return value.data[pixel + Math.floor(i / plane)]!;
+        });
+        const worst = Math.max(...got.map((v, i) => Math.abs(v - expected[i]!)));
+        expect(worst, `${id} of image ${b}`).toBeLessThan(1e-5);
+      });
+    }
+  });
+
+  it('normalises with the batch when training, and moves the running statistics', () => {
+    const graph = everyOperator();
+    const network = new Network(graph, 4);
+    network.forward(randomBatch(graph, 4), 'train');
+    const { value, channels } = network.value('norm1');
+    const x = network.value('conv1').value.data;
+    const after = network.toGraph().tensors;
+    const before = graph.tensors;
+    const at = (tensors: ReadonlyMap<string, Tensor>, name: string, c: number) =>
+      tensors.get(name)!.data[c]!;
+    for (let c = 0; c < channels; c++) {
+      const own = (_: number, i: number) => i % channels === c;
+      const raw = Array.from(x.filter(own));
+      const mean = raw.reduce((s, v) => s + v) / raw.length;
+      const squares = raw.reduce((s, v) => s + (v - mean) ** 2, 0);
+      const inverse = 1 / Math.sqrt(squares / raw.length + 1e-5);
+      const expected = raw.map(
+        (v) => at(before, 'norm1.scale', c) * (v - mean) * inverse + at(before, 'norm1.shift', c),
+      );
+      Array.from(value.data.filter(own)).forEach((v, i) => {
+        expect(v).toBeCloseTo(expected[i]!, 4);
+      });
+      expect(at(after, 'norm1.mean', c)).toBeCloseTo(
+        0.9 * at(before, 'norm1.mean', c) + 0.1 * mean,
+        5,
+      );
+      expect(at(after, 'norm1.variance', c)).toBeCloseTo(
+        0.9 * at(before, 'norm1.variance', c) + (0.1 * squares) / (raw.length - 1),
+        5,
+      );
+    }
+  });
+
+  it('keeps a variance beside a large mean', () => {
+    const graph = everyOperator();
+    const scaled = graph.tensors.get('conv1.weight')!;
+    const nodes = graph.nodes.map((node) =>
+      node.id === 'conv1' ? { ...node, pads: [0, 0, 0, 0] as const, bias: 'large' } : node,
+    );
+    // Only the first two layers: the map behind them would no longer fit.
+    const cut: Graph = {
+      ...graph,
+      nodes: nodes.slice(0, 2),
+      output: 'norm1',
+      tensors: new Map([
+        ...graph.tensors,
+        ['large', { shape: [6], data: new Float32Array(6).fill(1000) }],
+        ['conv1.weight', scaled],
+      ]),
+    };
+    const network = new Network(cut, 8);
+    network.forward(randomBatch(cut, 8), 'train');
+    const { value, channels } = network.value('norm1');
+    const first = Array.from(value.data.filter((_, i) => i % channels === 0));
+    const mean = first.reduce((s, v) => s + v) / first.length;
+    const deviation = Math.sqrt(first.reduce((s, v) => s + (v - mean) ** 2, 0) / first.length);
+    expect(deviation).toBeCloseTo(graph.tensors.get('norm1.scale')!.data[0]!, 2);
+  });
+
+  it('refuses batches that do not fit', () => {
+    const graph = everyOperator();
+    const network = new Network(graph, 2);
+    expect(() => network.forward(randomBatch(graph, 3), 'train')).toThrow(/up to 2 images/);
+    expect(() => network.forward(new Float32Array(127), 'train')).toThrow(/127 numbers/);
+    expect(() => network.value('nobody')).toThrow(/'nobody'/);
+    expect(() => new Network(graph, 200_000)).toThrow(/smaller batch/);
+  });
+});
+
+describe('gradients against finite differences', () => {
+  it.each(['train', 'evaluate'] as const)('of every operator, smooth, in %s mode', (mode) => {
+    const graph = smooth(everyOperator());
+    const network = new Network(graph, 3);
+    const { error, judged } = checkGradients(network, randomBatch(graph, 3), mode);
+    expect([...error.keys()].sort()).toEqual(
+      [...graph.tensors.keys()].filter((n) => !/mean|variance/.test(n)).sort(),
+    );
+    expect(judged).toBeGreaterThan(0.9);
+    for (const [name, worst] of error) expect(worst, name).toBeLessThan(5e-3);
+  });
+
+  it('of the mixture with ReLUs', () => {
+    const graph = everyOperator();
+    const network = new Network(graph, 3);
+    const { error, judged } = checkGradients(network, randomBatch(graph, 3), 'train');
+    expect(judged).toBeGreaterThan(0.5);
+    for (const [name, worst] of error) expect(worst, name).toBeLessThan(1e-2);
+  });
+
+  it('see a fault of a few percent in any one tensor', () => {
+    const graph = smooth(everyOperator());
+    const network = new Network(graph, 3);
+    for (const planted of network.parameters) {
+      const { error } = checkGradients(network, randomBatch(graph, 3), 'evaluate', (parameters) => {
+        const { gradient } = parameters.find(({ name }) => name === planted.name)!;
+        for (let i = 0; i < gradient.length; i++) gradient[i]! *= 1.05;
+      });
+      for (const [name, worst] of error) {
+        if (name === planted.name) expect(worst, name).toBeGreaterThan(2e-2);
+        else expect(worst, name).toBeLessThan(5e-3);
+      }
+    }
+  });
+
+  it.each([
+    { kernel: [3, 3], stride: [2, 2], pads: [1, 1, 1, 1], groups: 1 },
+    { kernel: [3, 2], stride: [1, 3], pads: [0, 1, 2, 0], groups: 1 },
+    { kernel: [5, 5], stride: [2, 2], pads: [2, 2, 2, 2], groups: 2 },
+    { kernel: [1, 1], stride: [2, 2], pads: [0, 0, 0, 0], groups: 1 },
+    { kernel: [3, 3], stride: [1, 1], pads: [1, 1, 1, 1], groups: 6 },
+    { kernel: [2, 2], stride: [3, 3], pads: [0, 0, 0, 0], groups: 1 },
+    { kernel: [4, 4], stride: [1, 1], pads: [3, 3, 3, 3], groups: 1 },
+  ] as const)('of a convolution $kernel stride $stride pads $pads groups $groups', (window) => {
+    const next = numbers(7);
+    const conv = (id: string, from: string, inputs: number): Node => ({
+      ...window,
+      op: 'conv',
+      id,
+      inputs: [from],
+      weight: `${id}.weight`,
+      bias: `${id}.bias`,
+      groups: Math.min(window.groups, inputs),
+      ...(inputs === 1 && { kernel: [1, 1], stride: [1, 1], pads: [0, 0, 0, 0] }),
+    });
+    const graph: Graph = {
+      input: { id: 'in', shape: [1, 8, 9], mean: [0], std: [1] },
+      // The first layer's gradients pass through the second's input gradient.
+      nodes: [
+        conv('first', 'in', 1),
+        conv('second', 'first', 6),
+        { op: 'flatten', id: 'flat', inputs: ['second'] },
+      ],
+      output: 'flat',
+      tensors: new Map([
+        ['first.weight', tensor(next, [6, 1, 1, 1])],
+        ['first.bias', tensor(next, [6])],
+        ['second.weight', tensor(next, [12, 6 / window.groups, ...window.kernel])],
+        ['second.bias', tensor(next, [12])],
+      ]),
+    };
+    const network = new Network(graph, 2);
+    const { error, judged } = checkGradients(network, randomBatch(graph, 2), 'train');
+    expect(judged).toBe(1);
+    for (const [name, worst] of error) expect(worst, name).toBeLessThan(3e-3);
+  });
+});
+
+describe('toGraph', () => {
+  it('gives the network as it stands and shares nothing with it', () => {
+    const graph = everyOperator();
+    const network = new Network(graph, 2);
+    expect(network.toGraph()).toEqual(graph);
+    network.parameters[0]!.value[0] = 7;
+    const taken = network.toGraph();
+    expect(taken.tensors.get('conv1.weight')!.data[0]).toBe(7);
+    network.parameters[0]!.value[0] = 8;
+    expect(taken.tensors.get('conv1.weight')!.data[0]).toBe(7);
+    expect(graph.tensors.get('conv1.weight')!.data[0]).not.toBe(7);
+  });
+});
