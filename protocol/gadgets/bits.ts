@@ -55,10 +55,3 @@ export function concat(...parts: readonly Uint8Array[]): Uint8Array {
   }
   return out;
 }
-
-/** Packed bits from..to as packed bits of their own. */
-export function sliceBits(packed: Uint8Array, from: number, to: number): Uint8Array {
-  const out = new Uint8Array((to - from + 7) >> 3);
-  for (let i = from; i < to; i++) setBit(out, i - from, getBit(packed, i));
-  return out;
-}

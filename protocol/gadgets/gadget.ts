@@ -7,6 +7,7 @@
  *
  *     client                                             server
  *   offline  holds c                                       holds nothing yet
+ *                 <--- its choice bits into the OT -----   draw
  *     choose(c)   ---- its choice bits into the OT ---->
  *     correct     ---- corrections -------------------->   prepare
  *     store       <--- tables --------------------------
@@ -19,6 +20,7 @@
  */
 
 import type { ActivationKind } from '../program/program.ts';
+import type { Tweaks } from '../random/hash.ts';
 
 /** The public numbers of a layer: |x| < 2^(k-1) - 2^t, and f bits are cut off. */
 export interface GadgetParams {
@@ -33,21 +35,17 @@ export interface GadgetParams {
 /** Plain data a party keeps between two steps of a lane. */
 export type LaneState = Readonly<Record<string, Uint8Array | Int32Array>>;
 
-/** A range of hash tweaks that is this lane's alone under one offset: keys start xor first, start xor first + 1, ... */
-export interface Tweaks {
-  /** 16 public bytes, fresh for each session and direction. */
-  readonly start: Uint8Array;
-  readonly first: number;
-}
-
-/** Correlated OTs with the client as sender: it holds blocks q, and offset. */
+/**
+ * Correlated OTs as their sender holds them: blocks q, and offset. `tweaks`: hash tweaks that are this lane's alone under
+ * that offset.
+ */
 export interface SenderCots {
   readonly blocks: Uint8Array;
   readonly offset: Uint8Array;
   readonly tweaks: Tweaks;
 }
 
-/** Correlated OTs with the server as receiver: it holds blocks q xor choice*offset, and random choices (packed bits). */
+/** Correlated OTs as their receiver holds them: blocks q xor choice * offset, and random choices (packed bits). */
 export interface ReceiverCots {
   readonly blocks: Uint8Array;
   readonly choices: Uint8Array;
@@ -79,6 +77,8 @@ export interface Gadget<
   productTweaks(params: GadgetParams, n: number): number;
   bytes(params: GadgetParams, n: number): GadgetBytes;
 
+  /** Server: the random choice bits of its product OTs (packed), the same for the same seed. */
+  draw(params: GadgetParams, n: number, seed: Uint8Array): Uint8Array;
   /** Client: the choice bits of its label OTs (packed), in the order `prepare` uses them. */
   choose(params: GadgetParams, c: Int32Array): Uint8Array;
   /** Client: turns product OTs into shares of products with its own values. */
@@ -88,7 +88,10 @@ export interface Gadget<
     products: SenderCots,
     seed: Uint8Array,
   ): { message: Uint8Array; state: Opened };
-  /** Server: takes the corrections, garbles. `labels`: the client's label OTs, of which the server is the sender. */
+  /**
+   * Server: takes the corrections, garbles. `labels`: the client's label OTs, of which the server is the sender;
+   * `seed`: the one it drew from.
+   */
   prepare(
     params: GadgetParams,
     n: number,

@@ -15,6 +15,7 @@ import type { Gadget, LaneState } from './gadget.ts';
 import {
   acceptCarry,
   applyCarry,
+  drawCarry,
   offerCarry,
   revealCarry,
   truncationBytes,
@@ -50,6 +51,8 @@ export const identity: Gadget<Stored, Stored, Prepared, Pending> = {
     return { corrections, tables: 0, material: bits, result: 4 * n };
   },
 
+  draw: (_, n, seed) => drawCarry(n, seed),
+
   choose: () => new Uint8Array(0),
 
   correct({ shift }, c, products) {
@@ -57,8 +60,8 @@ export const identity: Gadget<Stored, Stored, Prepared, Pending> = {
     return { message, state: { c, carry: shares } };
   },
 
-  prepare({ shift }, n, _labels, products, corrections) {
-    const carry = acceptCarry(shift, n, products, corrections);
+  prepare({ shift }, _n, _labels, products, corrections) {
+    const carry = acceptCarry(shift, products, corrections);
     return { message: new Uint8Array(0), state: { u: products.choices, carry } };
   },
 

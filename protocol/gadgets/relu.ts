@@ -27,18 +27,19 @@
 
 import { CircuitBuilder } from '../garble/builder.ts';
 import type { Circuit } from '../garble/circuit.ts';
-import { activeLabels, colours, evaluate, garble, tweaksOf } from '../garble/halfgates.ts';
+import { evaluate, garble, tweaksOf } from '../garble/halfgates.ts';
+import { activeLabels, colours } from '../garble/labels.ts';
 import {
   bitProductBytes,
-  bitProductReceiver,
-  bitProductSender,
+  bitProductReceive,
+  bitProductSend,
   bitProductTweaks,
 } from '../ot/product.ts';
 import { RELU } from '../program/program.ts';
-import { hashBlocks, INSTANCES_PER_KEY, tweakKey } from '../random/hash.ts';
+import { hashBlocks, INSTANCES_PER_KEY, type Tweaks, tweakKey } from '../random/hash.ts';
 import { deriveSeed, Prg, randomBytes } from '../random/index.ts';
 import { concat, getBit, packWires, setBit, wireBits, wordsOf, wordsView } from './bits.ts';
-import type { Gadget, GadgetParams, LaneState, Tweaks } from './gadget.ts';
+import type { Gadget, GadgetParams, LaneState } from './gadget.ts';
 import { bitBytes, roundingUnit, wrapWeight } from './gadget.ts';
 
 /** Client, between `correct` and `store`. */
@@ -161,11 +162,14 @@ export const relu: Gadget<Opened, Stored, Prepared, Pending> = {
     };
   },
 
+  draw: (_, n, seed) => randomBytes(new Prg(deriveSeed(seed, 'rho')), bitBytes(n)),
+
   choose: (params, c) => packWires(c, wirePositions(params), INSTANCES_PER_KEY),
 
   correct(params, c, products) {
     const truncated = c.map((value) => value >> params.shift);
-    const { message, shares } = bitProductSender(products, truncated, 32);
+    const { blocks, offset, tweaks } = products;
+    const { message, shares } = bitProductSend(truncated, 32, blocks, offset, tweaks);
     return { message, state: { truncated, product: shares } };
   },
 
@@ -200,10 +204,11 @@ export const relu: Gadget<Opened, Stored, Prepared, Pending> = {
       }
     }
     // The products were made with random bits rho; delta = pi xor rho turns shares of rho*B into shares of pi*B.
-    const product = bitProductReceiver(products, n, corrections, 32);
+    const { choices, blocks } = products;
+    const product = bitProductReceive(choices, 32, blocks, products.tweaks, corrections);
     const flips = message.subarray(32 * circuit.andCount * n);
     for (let i = 0; i < n; i++) {
-      const delta = zeroColours[i]! ^ getBit(products.choices, i);
+      const delta = zeroColours[i]! ^ getBit(choices, i);
       setBit(flips, i, delta);
       product[i] = Math.imul(1 - 2 * delta, product[i]!);
     }

@@ -16,17 +16,19 @@
 
 import {
   ringProductBytes,
-  ringProductReceiver,
-  ringProductSender,
+  ringProductChoices,
+  ringProductReceive,
+  ringProductSend,
   ringProductTweaks,
 } from '../ot/product.ts';
 import { SQUARE } from '../program/program.ts';
 import { deriveSeed, Prg, randomRing } from '../random/index.ts';
-import { concat, sliceBits, wordsView } from './bits.ts';
+import { concat, wordsView } from './bits.ts';
 import type { Gadget, LaneState, ReceiverCots, SenderCots } from './gadget.ts';
 import {
   acceptCarry,
   applyCarry,
+  drawCarry,
   offerCarry,
   revealCarry,
   truncationBytes,
@@ -58,22 +60,20 @@ interface Pending extends LaneState {
   readonly mu: Int32Array;
 }
 
-/** The first n OTs are the carry's, the 32n after them the product's; so are the tweaks. */
-function split<T extends SenderCots | ReceiverCots>(cots: T, n: number): [carry: T, product: T] {
+/** The first 32n OTs are the product's, the n after them the carry's; so are the tweaks and the choices. */
+function split<T extends SenderCots | ReceiverCots>(cots: T, n: number): [product: T, carry: T] {
   const { start, first } = cots.tweaks;
-  const carry = { ...cots, blocks: cots.blocks.subarray(0, 16 * n) };
-  const product = {
-    ...cots,
-    blocks: cots.blocks.subarray(16 * n),
-    tweaks: { start, first: first + truncationTweaks(n) },
-  };
-  if ('choices' in cots) {
-    return [
-      { ...carry, choices: sliceBits(cots.choices, 0, n) },
-      { ...product, choices: sliceBits(cots.choices, n, 33 * n) },
-    ];
-  }
-  return [carry, product];
+  const product = { ...cots, blocks: cots.blocks.subarray(0, 512 * n) };
+  const tweaks = { start, first: first + ringProductTweaks(n) };
+  const carry = { ...cots, blocks: cots.blocks.subarray(512 * n), tweaks };
+  return 'choices' in cots
+    ? [product, { ...carry, choices: cots.choices.subarray(4 * n) }]
+    : [product, carry];
+}
+
+/** mu, the same for the same seed. */
+function drawFactors(n: number, seed: Uint8Array): Int32Array {
+  return randomRing(new Prg(deriveSeed(seed, 'mu')), n);
 }
 
 export const square: Gadget<Stored, Stored, Prepared, Pending> = {
@@ -93,28 +93,29 @@ export const square: Gadget<Stored, Stored, Prepared, Pending> = {
     };
   },
 
+  draw: (_, n, seed) => concat(ringProductChoices(drawFactors(n, seed)), drawCarry(n, seed)),
+
   choose: () => new Uint8Array(0),
 
   correct({ shift }, c, products, seed) {
-    const [forCarry, forProduct] = split(products, c.length);
+    const [forProduct, forCarry] = split(products, c.length);
+    const v = randomRing(new Prg(deriveSeed(seed, 'v')), c.length);
+    const { blocks, offset, tweaks } = forProduct;
+    const product = ringProductSend(v, blocks, offset, tweaks);
     const carry = offerCarry(shift, c, forCarry);
-    const v = randomRing(new Prg(deriveSeed(seed, 'square mask')), c.length);
-    const product = ringProductSender(forProduct, v);
     return {
-      message: concat(carry.message, product.message),
+      message: concat(product.message, carry.message),
       state: { c, carry: carry.shares, product: product.shares, v },
     };
   },
 
-  prepare({ shift }, n, _labels, products, corrections) {
-    const [forCarry, forProduct] = split(products, n);
-    const cut = truncationBytes(shift, n).corrections;
-    const carry = acceptCarry(shift, n, forCarry, corrections.subarray(0, cut));
-    const { factors, shares } = ringProductReceiver(forProduct, n, corrections.subarray(cut));
-    return {
-      message: new Uint8Array(0),
-      state: { u: forCarry.choices, carry, product: shares, mu: factors },
-    };
+  prepare({ shift }, n, _labels, products, corrections, seed) {
+    const [{ blocks, tweaks }, forCarry] = split(products, n);
+    const cut = ringProductBytes(n);
+    const mu = drawFactors(n, seed);
+    const product = ringProductReceive(mu, blocks, tweaks, corrections.subarray(0, cut));
+    const carry = acceptCarry(shift, forCarry, corrections.subarray(cut));
+    return { message: new Uint8Array(0), state: { u: forCarry.choices, carry, product, mu } };
   },
 
   store: (_, state) => state,

@@ -15,10 +15,11 @@
 
 import {
   bitProductBytes,
-  bitProductReceiver,
-  bitProductSender,
+  bitProductReceive,
+  bitProductSend,
   bitProductTweaks,
 } from '../ot/product.ts';
+import { deriveSeed, Prg, randomBytes } from '../random/index.ts';
 import { getBit, setBit } from './bits.ts';
 import type { ReceiverCots, SenderCots } from './gadget.ts';
 import { bitBytes, roundingUnit, wrapWeight } from './gadget.ts';
@@ -37,6 +38,11 @@ export function truncationBytes(shift: number, n: number): { corrections: number
 /** Hash tweaks of the products. */
 export const truncationTweaks = bitProductTweaks;
 
+/** Server, offline: n random bits u, its choices. */
+export function drawCarry(n: number, seed: Uint8Array): Uint8Array {
+  return randomBytes(new Prg(deriveSeed(seed, 'u')), bitBytes(n));
+}
+
 /** Client, offline: the corrections, and its shares of u*q. */
 export function offerCarry(
   shift: number,
@@ -44,17 +50,16 @@ export function offerCarry(
   products: SenderCots,
 ): { message: Uint8Array; shares: Int32Array } {
   const signs = c.map((value) => value >>> 31);
-  return bitProductSender(products, signs, carryBits(shift));
+  return bitProductSend(signs, carryBits(shift), products.blocks, products.offset, products.tweaks);
 }
 
 /** Server, offline: its shares of u*q. */
 export function acceptCarry(
   shift: number,
-  n: number,
-  products: ReceiverCots,
+  { choices, blocks, tweaks }: ReceiverCots,
   corrections: Uint8Array,
 ): Int32Array {
-  return bitProductReceiver(products, n, corrections, carryBits(shift));
+  return bitProductReceive(choices, carryBits(shift), blocks, tweaks, corrections);
 }
 
 /** Server, online: writes d into `bits` (zeros) and returns its shares of X. */

@@ -1,0 +1,116 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { Gadget, GadgetParams } from '../../../protocol/gadgets/gadget.ts';
+import { identity } from '../../../protocol/gadgets/identity.ts';
+import { relu } from '../../../protocol/gadgets/relu.ts';
+import { square } from '../../../protocol/gadgets/square.ts';
+import { deriveSeed, Prg, randomRing } from '../../../protocol/random/index.ts';
+import { runLane, testSeed } from './lane.ts';
+
+/** The largest |x| a layer with these numbers may meet. */
+const limitOf = ({ rangeBits, dropBits }: GadgetParams) => 2 ** (rangeBits - 1) - 2 ** dropBits - 1;
+
+/** Values on every edge of the range, of the dropped bits and of the truncation. */
+function boundaryValues(params: GadgetParams): number[] {
+  const limit = limitOf(params);
+  const edges = [0, 2 ** params.dropBits, 2 ** params.shift, 2 ** (params.rangeBits - 2), limit];
+  const near = edges.flatMap((v) => [v - 1, v, v + 1]).flatMap((v) => [v, -v]);
+  return near.filter((v) => Math.abs(v) <= limit);
+}
+
+/** Shares on every edge of the ring: where floors and carries go wrong if anywhere. */
+const boundaryShares = [0, 1, -1, 2 ** 31 - 1, -(2 ** 31), -(2 ** 31) + 1, 2 ** 30, -(2 ** 30)];
+
+function randomValues(params: GadgetParams, n: number, seed: Uint8Array): Int32Array {
+  const limit = limitOf(params);
+  return randomRing(new Prg(seed), n).map((word, i) => {
+    const value = word % (limit + 1);
+    // Half of the values are small: there the sign is decided by few bits.
+    return i % 2 === 0 ? value : value >> (i % 24);
+  });
+}
+
+/** Largest distance of y from the exact value, in units of the last place. */
+function worstError(gadget: Gadget, params: GadgetParams, x: Int32Array, y: Int32Array): number {
+  let worst = 0;
+  for (let i = 0; i < x.length; i++) {
+    const exact = x[i]! / 2 ** params.shift;
+    if (gadget === square) {
+      // X is exact to one unit and its square is exact: y must be the square of a neighbour of x / 2^f.
+      const near = [Math.floor(exact), Math.floor(exact) + 1];
+      const ok = near.some((v) => v * v === y[i]);
+      worst = Math.max(worst, ok ? 0 : 2);
+    } else {
+      const target = gadget === relu ? Math.max(exact, 0) : exact;
+      worst = Math.max(worst, Math.abs(y[i]! - target));
+    }
+  }
+  return worst;
+}
+
+const cases: [Gadget, GadgetParams][] = [
+  [relu, { rangeBits: 25, dropBits: 12, shift: 12 }],
+  [relu, { rangeBits: 31, dropBits: 3, shift: 10 }],
+  [relu, { rangeBits: 24, dropBits: 0, shift: 0 }],
+  [relu, { rangeBits: 6, dropBits: 2, shift: 2 }],
+  [identity, { rangeBits: 30, dropBits: 12, shift: 12 }],
+  [identity, { rangeBits: 20, dropBits: 0, shift: 0 }],
+  [identity, { rangeBits: 30, dropBits: 1, shift: 1 }],
+  [square, { rangeBits: 30, dropBits: 12, shift: 16 }],
+  [square, { rangeBits: 14, dropBits: 0, shift: 0 }],
+];
+
+const titleOf = ([gadget, { rangeBits, dropBits, shift }]: [Gadget, GadgetParams]) =>
+  `${gadget.name} k=${rangeBits} t=${dropBits} f=${shift}`;
+
+describe('activation gadgets', () => {
+  for (const [index, testCase] of cases.entries()) {
+    const [gadget, params] = testCase;
+    it(`${titleOf(testCase)}: at most one unit off on 106,496 values, and on every boundary`, () => {
+      for (let lane = 0; lane < 13; lane++) {
+        const seed = deriveSeed(testSeed(index), 'lane', lane);
+        const x = randomValues(params, 8192, seed);
+        expect(
+          worstError(gadget, params, x, runLane(gadget, params, x, seed).y),
+        ).toBeLessThanOrEqual(1);
+      }
+      const values = boundaryValues(params);
+      const x = Int32Array.from(values.flatMap((v) => boundaryShares.map(() => v)));
+      const c = Int32Array.from(values.flatMap(() => boundaryShares));
+      const run = runLane(gadget, params, x, testSeed(index), { c });
+      expect(worstError(gadget, params, x, run.y)).toBeLessThanOrEqual(1);
+    });
+  }
+
+  it('any size, any parameters: exact lengths, at most one unit off', () => {
+    const params = fc
+      .record({
+        gadget: fc.constantFrom(relu, identity, square),
+        rangeBits: fc.integer({ min: 2, max: 30 }),
+        drop: fc.nat(30),
+        shift: fc.nat(20),
+        n: fc.integer({ min: 1, max: 1100 }),
+        seed: fc.uint8Array({ minLength: 16, maxLength: 16 }),
+      })
+      .map(({ gadget, rangeBits, drop, shift, n, seed }) => {
+        const f = gadget === square ? Math.max(shift, rangeBits - 16) : shift;
+        const dropBits = Math.min(drop, f, rangeBits - 2);
+        return { gadget, params: { rangeBits, dropBits, shift: f }, n, seed };
+      });
+    fc.assert(
+      fc.property(params, ({ gadget, params, n, seed }) => {
+        const x = randomValues(params, n, seed);
+        const run = runLane(gadget, params, x, seed);
+        expect(worstError(gadget, params, x, run.y)).toBeLessThanOrEqual(1);
+        const { corrections, tables, material, result } = run;
+        expect({
+          corrections: corrections.length,
+          tables: tables.length,
+          material: material.length,
+          result: result.length,
+        }).toEqual(gadget.bytes(params, n));
+      }),
+      { numRuns: 60, seed: 1 },
+    );
+  });
+});

@@ -1,0 +1,98 @@
+/** Runs one lane of a gadget, both halves in one process, over correlations of the test's choice. */
+
+import type { Gadget, GadgetParams } from '../../../protocol/gadgets/gadget.ts';
+import type { CotReceiver, CotSender } from '../../../protocol/ot/correlations.ts';
+import { IdealReceiver, IdealSender } from '../../../protocol/ot/ideal.ts';
+import { deriveSeed, Prg, randomRing } from '../../../protocol/random/index.ts';
+
+export interface Correlations {
+  /** The client chooses, the server is the sender. */
+  readonly labels: [CotSender, CotReceiver];
+  /** The server chooses, the client is the sender. */
+  readonly products: [CotSender, CotReceiver];
+}
+
+export const testSeed = (n: number): Uint8Array => new Uint8Array(16).fill(n);
+
+export function idealCorrelations(seed: Uint8Array): Correlations {
+  const pair = (label: string): [CotSender, CotReceiver] => {
+    const own = deriveSeed(seed, label);
+    return [new IdealSender(own), new IdealReceiver(own)];
+  };
+  return { labels: pair('labels'), products: pair('products') };
+}
+
+/** Everything that crossed the wire, in order, and the client's and the server's share of y. */
+export interface LaneRun {
+  readonly corrections: Uint8Array;
+  readonly tables: Uint8Array;
+  readonly material: Uint8Array;
+  readonly result: Uint8Array;
+  readonly mask: Int32Array;
+  readonly share: Int32Array;
+  /** share + mask. */
+  readonly y: Int32Array;
+}
+
+/** @param x - pre-activations; they are shared with a uniform c, or with the given one */
+export function runLane(
+  gadget: Gadget,
+  params: GadgetParams,
+  x: Int32Array,
+  seed: Uint8Array,
+  given: { c?: Int32Array; correlations?: Correlations } = {},
+): LaneRun {
+  const n = x.length;
+  const c = given.c ?? randomRing(new Prg(deriveSeed(seed, 'c')), n);
+  const a = x.map((value, i) => value - c[i]!);
+  const { labels, products } = given.correlations ?? idealCorrelations(seed);
+  const clientSeed = deriveSeed(seed, 'client');
+  const serverSeed = deriveSeed(seed, 'server');
+  const labelTweaks = { start: deriveSeed(seed, 'label tweaks'), first: 2 ** 33 + 5 };
+  const productTweaks = { start: deriveSeed(seed, 'product tweaks'), first: 7 };
+
+  const labelCount = gadget.labelCots(params) * n;
+  const productCount = gadget.productCots(params) * n;
+  const choices = gadget.draw(params, n, serverSeed);
+  const bits = gadget.choose(params, c);
+  labels[0].alloc(labelCount);
+  labels[1].alloc(bits, labelCount);
+  if (labelCount > 0) labels[0].flush(labels[1].flush());
+  products[0].alloc(productCount);
+  products[1].alloc(choices, productCount);
+  products[0].flush(products[1].flush());
+
+  const opened = gadget.correct(
+    params,
+    c,
+    {
+      blocks: products[0].take(productCount),
+      offset: products[0].offset,
+      tweaks: productTweaks,
+    },
+    clientSeed,
+  );
+  const prepared = gadget.prepare(
+    params,
+    n,
+    { blocks: labels[0].take(labelCount), offset: labels[0].offset, tweaks: labelTweaks },
+    { blocks: products[1].take(productCount), choices, tweaks: productTweaks },
+    opened.message,
+    serverSeed,
+  );
+  const own = labels[1].take(labelCount);
+  const stored = gadget.store(params, opened.state, own, labelTweaks, prepared.message);
+  const mask = randomRing(new Prg(deriveSeed(seed, 'mask')), n);
+  const revealed = gadget.reveal(params, prepared.state, a);
+  const result = gadget.evaluate(params, stored, revealed.message, mask);
+  const share = gadget.finish(params, revealed.state, result);
+  return {
+    corrections: opened.message,
+    tables: prepared.message,
+    material: revealed.message,
+    result,
+    mask,
+    share,
+    y: share.map((value, i) => value + mask[i]!),
+  };
+}
