@@ -1,0 +1,166 @@
+/**
+ * What a program computes: its exact meaning in fixed point, on the clear input, with all the model's secrets.
+ *
+ * This is the definition a private run is compared with. The two are equal up to the bound of error.ts: a private
+ * truncation may end one unit in the last place beside the rounding done here.
+ */
+
+import type { ConvShape, Shape } from '../ring/shape.ts';
+import { linearOutput, sizeOf } from '../ring/shape.ts';
+import { checkProgram } from './check.ts';
+import { runLocal } from './local.ts';
+import type { LinearWeights, Model, SquareConstants } from './model.ts';
+import type { ActivationStep, LinearStep, OutputStep, Step } from './program.ts';
+import { inputsOf, RELU, SQUARE } from './program.ts';
+import { walk } from './walk.ts';
+
+/**
+ * Sees what each step made, in order.
+ * @param value the step's result; not to be changed
+ * @param outOfRange elements of the step's input that break the range the program promises for it: a private run may
+ *   go wrong there. Only activation and output steps promise one
+ */
+export type ClearObserver = (step: Step, value: Int32Array, outOfRange: number) => void;
+
+/** x / 2^bits rounded to the nearest integer, halves up. */
+export function roundShift(x: number, bits: number): number {
+  return bits === 0 ? x : (x >> bits) + ((x >> (bits - 1)) & 1);
+}
+
+/** Index of the largest element, the first of equals. */
+export function argmax(values: Int32Array): number {
+  let best = 0;
+  for (let i = 1; i < values.length; i++) {
+    if ((values[i] as number) > (values[best] as number)) best = i;
+  }
+  return best;
+}
+
+/**
+ * Runs a model on a clear input, mod 2^32.
+ * @param input fixed-point input (see encodeInput)
+ * @param observe sees every step; without it a value outside its range is an error
+ * @returns the logits, or one element, the label's index, when the program reveals the label alone
+ * @throws RangeError when the input has the wrong size, or a value breaks its range and nobody observes
+ */
+export function runClear(model: Model, input: Int32Array, observe?: ClearObserver): Int32Array {
+  const { program, weights } = model;
+  const shapes = checkProgram(program);
+  if (input.length !== sizeOf(program.input.shape)) {
+    throw new RangeError(
+      `the input of "${program.name}" has ${sizeOf(program.input.shape)} elements, got ${input.length}`,
+    );
+  }
+  const report = observe ?? refuseOutOfRange;
+  const made = (step: Step, value: Int32Array, outOfRange = 0) => {
+    report(step, value, outOfRange);
+    return value;
+  };
+  return walk<Int32Array>(program, {
+    input: () => input,
+    linear: (step, x, i) => made(step, runLinear(step, weights[i] as LinearWeights, x)),
+    local: (step, inputs) =>
+      made(
+        step,
+        runLocal(
+          step,
+          inputs,
+          inputsOf(step).map((value) => shapes[value] as Shape),
+        ),
+      ),
+    activation: (step, x, i) => {
+      const constants = weights[i] as SquareConstants | undefined;
+      const { value, outOfRange } = runActivation(step, shapes[i + 1] as Shape, constants, x);
+      return made(step, value, outOfRange);
+    },
+    output: (step, x) => made(step, runOutput(step, x), countBeyond(x, step.rangeBits)),
+  });
+}
+
+function refuseOutOfRange(step: Step, _value: Int32Array, outOfRange: number): void {
+  if (outOfRange > 0) {
+    throw new RangeError(
+      `"${step.name}": ${outOfRange} inputs leave the layer's range; compile with more calibration data or a wider margin`,
+    );
+  }
+}
+
+function runLinear({ shape }: LinearStep, weights: LinearWeights, x: Int32Array): Int32Array {
+  if (shape.kind === 'conv') return convolve(shape, weights, x);
+  return weights.bias.map((bias, row) => {
+    let sum = bias;
+    for (let i = 0, at = row * x.length; i < x.length; i++, at++) {
+      sum = (sum + Math.imul(weights.kernel[at] as number, x[i] as number)) | 0;
+    }
+    return sum;
+  });
+}
+
+function convolve(shape: ConvShape, weights: LinearWeights, x: Int32Array): Int32Array {
+  const { channels, height, width, outChannels, kernel, stride, pads, groups } = shape;
+  const [, rows, columns] = linearOutput(shape);
+  const out = new Int32Array(outChannels * rows * columns);
+  const depth = channels / groups;
+  let tap = 0;
+  // One weight at a time over the whole plane: the inner loop is one multiply-add on neighbouring elements.
+  for (let to = 0; to < outChannels; to++) {
+    const plane = out.subarray(to * rows * columns, (to + 1) * rows * columns);
+    plane.fill(weights.bias[to] as number);
+    const first = Math.floor((to * groups) / outChannels) * depth;
+    for (let from = first; from < first + depth; from++) {
+      for (let i = 0; i < kernel[0]; i++) {
+        for (let j = 0; j < kernel[1]; j++) {
+          const weight = weights.kernel[tap++] as number;
+          for (let row = 0; row < rows; row++) {
+            const y = row * stride[0] + i - pads[0];
+            if (y < 0 || y >= height) continue;
+            for (let column = 0; column < columns; column++) {
+              const across = column * stride[1] + j - pads[1];
+              if (across < 0 || across >= width) continue;
+              const at = row * columns + column;
+              const product = Math.imul(weight, x[(from * height + y) * width + across] as number);
+              plane[at] = (plane[at] as number) + product;
+            }
+          }
+        }
+      }
+    }
+  }
+  return out;
+}
+
+function runActivation(
+  step: ActivationStep,
+  shape: Shape,
+  constants: SquareConstants | undefined,
+  x: Int32Array,
+): { value: Int32Array; outOfRange: number } {
+  const { kinds, rangeBits, dropBits, shift, squareShift } = step;
+  const limit = 2 ** (rangeBits - 1) - 2 ** dropBits;
+  const plane = shape[1] * shape[2];
+  const value = new Int32Array(x.length);
+  let outOfRange = 0;
+  for (let i = 0; i < x.length; i++) {
+    let element = x[i] as number;
+    if (kinds[i] === SQUARE) {
+      const { before, after } = constants as SquareConstants;
+      const channel = Math.floor(i / plane);
+      element = (element + (before[channel] as number)) | 0;
+      const root = roundShift(element, squareShift);
+      value[i] = Math.imul(root, root) + (after[channel] as number);
+    } else if (kinds[i] !== RELU || element > 0) {
+      value[i] = roundShift(element, shift);
+    }
+    if (Math.abs(element) >= limit) outOfRange++;
+  }
+  return { value, outOfRange };
+}
+
+function countBeyond(x: Int32Array, rangeBits: number): number {
+  const limit = 2 ** (rangeBits - 1);
+  return x.reduce((count, element) => count + (Math.abs(element) >= limit ? 1 : 0), 0);
+}
+
+function runOutput({ reveal }: OutputStep, x: Int32Array): Int32Array {
+  return reveal === 'logits' ? x : Int32Array.of(argmax(x));
+}
