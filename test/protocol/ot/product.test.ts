@@ -1,0 +1,174 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { ProtocolError } from '../../../protocol/errors.ts';
+import { IdealReceiver, IdealSender } from '../../../protocol/ot/ideal.ts';
+import {
+  bitProductBytes,
+  bitProductReceive,
+  bitProductSend,
+  bitProductTweaks,
+  ringProductBytes,
+  ringProductChoices,
+  ringProductReceive,
+  ringProductSend,
+  ringProductTweaks,
+} from '../../../protocol/ot/product.ts';
+import { randomBytes, randomRing } from '../../../protocol/random/index.ts';
+import { bit, stream } from './support.ts';
+
+const EDGES = [0, 1, -1, 2, -2, 0x7fffffff, -0x80000000, -0x7fffffff, 0x40000000, 0x12345678];
+const random = stream(300);
+const tweaks = { start: randomBytes(random, 16), first: 40 };
+
+function correlations(choices: Uint8Array, count: number) {
+  const seed = randomBytes(random, 16);
+  const sender = new IdealSender(seed);
+  const receiver = new IdealReceiver(seed);
+  sender.alloc(count);
+  receiver.alloc(choices, count);
+  sender.flush(receiver.flush());
+  return { q: sender.take(count), t: receiver.take(count), offset: sender.offset };
+}
+
+function bitProduct(y: Int32Array, choices: Uint8Array, bits: number) {
+  const n = y.length;
+  const { q, t, offset } = correlations(choices, n);
+  const { message, shares } = bitProductSend(y, bits, q, offset, tweaks);
+  expect(message.length).toBe(bitProductBytes(n, bits));
+  return { mine: shares, theirs: bitProductReceive(choices, bits, t, tweaks, message), message };
+}
+
+function ringProduct(mu: Int32Array, v: Int32Array) {
+  const n = v.length;
+  const { q, t, offset } = correlations(ringProductChoices(mu), 32 * n);
+  const { message, shares } = ringProductSend(v, q, offset, tweaks);
+  expect(message.length).toBe(ringProductBytes(n));
+  return { mine: shares, theirs: ringProductReceive(mu, t, tweaks, message), message };
+}
+
+describe('bit product', () => {
+  it.each([1, 2, 7, 8, 19, 31, 32])('is exact modulo 2^%i', (bits) => {
+    const modulus = 2 ** bits;
+    const y = Int32Array.from([...EDGES, ...EDGES, ...randomRing(random, 1100)]);
+    const choices = randomBytes(random, Math.ceil(y.length / 8));
+    for (let i = 0; i < EDGES.length; i++) choices[i >> 3]! &= ~(1 << (i & 7));
+    for (let i = EDGES.length; i < 2 * EDGES.length; i++) choices[i >> 3]! |= 1 << (i & 7);
+    const { mine, theirs, message } = bitProduct(y, choices, bits);
+    for (let i = 0; i < y.length; i++) {
+      const sum = (((mine[i]! + theirs[i]!) % modulus) + modulus) % modulus;
+      const product = bit(choices, i) * (((y[i]! % modulus) + modulus) % modulus);
+      expect(sum).toBe(product);
+    }
+    expect(message.length).toBe(Math.ceil((y.length * bits) / 8));
+    if (bits < 32) {
+      for (const share of [...mine, ...theirs]) {
+        expect(share).toBeGreaterThanOrEqual(0);
+        expect(share).toBeLessThan(modulus);
+      }
+    }
+  });
+
+  it('is exact for any batch (property)', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(fc.integer(), fc.boolean()), { maxLength: 70 }),
+        fc.integer({ min: 1, max: 32 }),
+        (items, bits) => {
+          const choices = new Uint8Array(Math.ceil(items.length / 8));
+          items.forEach(([, x], i) => {
+            choices[i >> 3]! |= Number(x) << (i & 7);
+          });
+          const { mine, theirs } = bitProduct(
+            Int32Array.from(items.map(([y]) => y)),
+            choices,
+            bits,
+          );
+          const shift = 32 - bits;
+          items.forEach(([y, x], i) => {
+            expect((mine[i]! + theirs[i]!) << shift).toBe(x ? y << shift : 0);
+          });
+        },
+      ),
+      { numRuns: 60, seed: 1 },
+    );
+  });
+
+  it('planted fault: the shares do not fit when the parties hash under different tweaks', () => {
+    const y = randomRing(random, 64);
+    const choices = randomBytes(random, 8);
+    const { q, t, offset } = correlations(choices, 64);
+    const { message, shares } = bitProductSend(y, 32, q, offset, tweaks);
+    const theirs = bitProductReceive(choices, 32, t, { ...tweaks, first: 41 }, message);
+    const right = shares.filter(
+      (share, i) => ((share + theirs[i]!) | 0) === bit(choices, i) * y[i]!,
+    );
+    expect(right.length).toBe(0);
+  });
+
+  it('the message hides y: equal inputs, different bytes', () => {
+    const { message } = bitProduct(new Int32Array(64), new Uint8Array(8), 32);
+    const words = new Set(new Int32Array(message.slice().buffer));
+    expect(words.size).toBe(64);
+  });
+
+  it('refuses what does not fit', () => {
+    const { q, t, offset } = correlations(new Uint8Array(2), 10);
+    const y = new Int32Array(10);
+    expect(() => bitProductSend(new Int32Array(9), 8, q, offset, tweaks)).toThrow(RangeError);
+    const { message } = bitProductSend(y, 19, q, offset, tweaks);
+    for (const bytes of [0, message.length - 1, message.length + 1]) {
+      const wrong = new Uint8Array(bytes);
+      const work = () => bitProductReceive(new Uint8Array(2), 19, t, tweaks, wrong);
+      expect(work).toThrow(ProtocolError);
+    }
+    expect(() => bitProductReceive(new Uint8Array(1), 19, t, tweaks, message)).toThrow(RangeError);
+    expect(() => bitProductSend(y, 33, q, offset, tweaks)).toThrow(RangeError);
+    expect([0, 1, 1024, 1025].map(bitProductTweaks)).toEqual([0, 1, 1, 2]);
+  });
+});
+
+describe('ring product', () => {
+  it('is exact on all pairs of boundary values', () => {
+    const mu = Int32Array.from(EDGES.flatMap((x) => EDGES.map(() => x)));
+    const v = Int32Array.from(EDGES.flatMap(() => EDGES));
+    const { mine, theirs } = ringProduct(mu, v);
+    for (let i = 0; i < v.length; i++) {
+      expect((mine[i]! + theirs[i]!) | 0).toBe(Math.imul(mu[i]!, v[i]!));
+    }
+  });
+
+  it.each([0, 1, 2, 33, 500])('is exact on %i random pairs, 66 bytes each', (n) => {
+    const mu = randomRing(random, n);
+    const v = randomRing(random, n);
+    const { mine, theirs, message } = ringProduct(mu, v);
+    expect(message.length).toBe(66 * n);
+    for (let i = 0; i < n; i++) expect((mine[i]! + theirs[i]!) | 0).toBe(Math.imul(mu[i]!, v[i]!));
+  });
+
+  it('gives shares that tell nothing alone: products of zero have random shares', () => {
+    const { mine, theirs } = ringProduct(new Int32Array(256), new Int32Array(256));
+    expect(new Set(mine).size).toBe(256);
+    expect(mine.every((share, i) => ((share + theirs[i]!) | 0) === 0)).toBe(true);
+  });
+
+  it('sends a message that looks uniform for v = 0', () => {
+    const n = 4000;
+    const { message } = ringProduct(new Int32Array(n), new Int32Array(n));
+    const counts = new Float64Array(256);
+    for (const byte of message) counts[byte]!++;
+    const expected = message.length / 256;
+    const chi = counts.reduce((sum, count) => sum + (count - expected) ** 2 / expected, 0);
+    expect(Math.abs(chi - 255)).toBeLessThan(136);
+  });
+
+  it('refuses what does not fit', () => {
+    const mu = randomRing(random, 3);
+    const { q, t, offset } = correlations(ringProductChoices(mu), 96);
+    expect(() => ringProductSend(new Int32Array(2), q, offset, tweaks)).toThrow(RangeError);
+    for (const bytes of [0, 197, 199]) {
+      const work = () => ringProductReceive(mu, t, tweaks, new Uint8Array(bytes));
+      expect(work).toThrow(ProtocolError);
+    }
+    expect([0, 1, 32, 33].map(ringProductTweaks)).toEqual([0, 1, 1, 2]);
+  });
+});

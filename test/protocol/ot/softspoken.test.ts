@@ -1,0 +1,188 @@
+import { describe, expect, it } from 'vitest';
+import { ProtocolError } from '../../../protocol/errors.ts';
+import {
+  COTS_PER_CHUNK,
+  extendReceiver,
+  extendSender,
+  extensionBytes,
+  prepareReceiver,
+  prepareSender,
+  SETUP_BYTES,
+} from '../../../protocol/ot/softspoken.ts';
+import { randomBytes } from '../../../protocol/random/index.ts';
+import { broken, dealtBase, dealtSeeds, stream } from './support.ts';
+
+const random = stream(10);
+const packed = (count: number) => randomBytes(random, Math.ceil(count / 8));
+
+describe.each([1, 2, 4, 8])('SoftSpoken extension, k = %i', (k) => {
+  const { receiver, sender } = dealtSeeds(stream(20 + k), k);
+
+  it.each([1, 7, 127, 128, 129, 1000, 4096])('correlates %i blocks', (count) => {
+    const choices = packed(count);
+    const { message, blocks } = extendReceiver(receiver, 3, count, choices);
+    expect(message.length).toBe(extensionBytes(count, k));
+    expect(message.length).toBe((Math.ceil(count / 128) * 128 * (128 / k)) / 8);
+    const q = extendSender(sender, 3, count, message);
+    expect(q.length).toBe(16 * count);
+    expect(broken(q, blocks, choices, sender.offset, count)).toBe(0);
+    // With another offset nothing fits: the relation above is no accident of zeros.
+    const other = sender.offset.map((byte) => byte ^ 1);
+    const ones = choices.reduce((sum, byte, i) => {
+      const used = byte & (count >= 8 * i + 8 ? 255 : (1 << (count - 8 * i)) - 1);
+      return sum + used.toString(2).replaceAll('0', '').length;
+    }, 0);
+    expect(broken(q, blocks, choices, other, count)).toBe(ones);
+  });
+
+  it('gives fresh blocks in every chunk, none of them twice', () => {
+    const count = 256;
+    const seen = new Set<string>();
+    for (const chunk of [0, 1, 2, 1e6]) {
+      const { message, blocks } = extendReceiver(receiver, chunk, count, new Uint8Array(32));
+      const q = extendSender(sender, chunk, count, message);
+      expect(q).toEqual(blocks);
+      for (let i = 0; i < count; i++) seen.add(q.subarray(16 * i, 16 * i + 16).join());
+    }
+    expect(seen.size).toBe(4 * count);
+  });
+
+  it('serves any offset with the same setup message', () => {
+    const base = dealtBase(stream(50));
+    const prepare = () => prepareReceiver(new Uint8Array(16), base.sender, stream(51), k);
+    expect(prepare()).toEqual(prepare());
+    const flipped = base.receiver.choices.map((byte) => byte ^ 0xff);
+    const zero = base.sender.zero;
+    const one = base.sender.one;
+    const chosen = base.receiver.chosen.map((byte, i) => byte ^ zero[i]! ^ one[i]!);
+    const { message, seeds } = prepare();
+    for (const keys of [base.receiver, { choices: flipped, chosen }]) {
+      const other = prepareSender(new Uint8Array(16), keys, message, k);
+      const choices = packed(300);
+      const part = extendReceiver(seeds, 0, 300, choices);
+      const q = extendSender(other, 0, 300, part.message);
+      expect(broken(q, part.blocks, choices, keys.choices, 300)).toBe(0);
+    }
+  });
+
+  it('leaves exactly one seed of each tree unknown', () => {
+    const groups = 128 / k;
+    const size = 1 << k;
+    for (let g = 0; g < groups; g++) {
+      let delta = 0;
+      for (let b = 0; b < k; b++) {
+        delta |= ((sender.offset[(g * k + b) >> 3]! >> ((g * k + b) & 7)) & 1) << b;
+      }
+      for (let y = 0; y < size; y++) {
+        const mine = sender.leaves.slice(16 * (g * size + y), 16 * (g * size + y) + 16);
+        const x = y ^ delta;
+        const theirs = receiver.leaves.slice(16 * (g * size + x), 16 * (g * size + x) + 16);
+        if (y === 0) expect(mine).toEqual(new Uint8Array(16));
+        else expect(mine).toEqual(theirs);
+      }
+    }
+  });
+});
+
+describe('SoftSpoken extension', () => {
+  const { receiver, sender } = dealtSeeds(stream(30));
+
+  it('fills a whole chunk and refuses one more', () => {
+    const choices = packed(COTS_PER_CHUNK);
+    const { message, blocks } = extendReceiver(receiver, 0, COTS_PER_CHUNK, choices);
+    const q = extendSender(sender, 0, COTS_PER_CHUNK, message);
+    expect(broken(q, blocks, choices, sender.offset, COTS_PER_CHUNK)).toBe(0);
+    for (const count of [0, -1, 1.5, COTS_PER_CHUNK + 1]) {
+      expect(() => extensionBytes(count)).toThrow(RangeError);
+    }
+  });
+
+  it('uses neighbouring chunks without overlap', () => {
+    // The last slice of a full chunk and the first of the next are different blocks of the streams.
+    const full = extendReceiver(receiver, 0, COTS_PER_CHUNK, new Uint8Array(COTS_PER_CHUNK / 8));
+    const next = extendReceiver(receiver, 1, 128, new Uint8Array(16));
+    expect(next.blocks).not.toEqual(full.blocks.slice(-2048));
+    expect(next.message).not.toEqual(full.message.slice(-512));
+  });
+
+  it('planted fault: a chunk number used twice opens the choices to the sender', () => {
+    const first = packed(128);
+    const second = packed(128);
+    const a = extendReceiver(receiver, 9, 128, first).message;
+    const b = extendReceiver(receiver, 9, 128, second).message;
+    const difference = first.map((byte, i) => byte ^ second[i]!);
+    for (let g = 0; g < 32; g++) {
+      const leaked = a.slice(16 * g, 16 * g + 16).map((byte, i) => byte ^ b[16 * g + i]!);
+      expect(leaked).toEqual(difference);
+    }
+    // With numbers of their own the messages have nothing in common.
+    const c = extendReceiver(receiver, 10, 128, second).message;
+    expect(a.slice(0, 16).map((byte, i) => byte ^ c[i]!)).not.toEqual(difference);
+  });
+
+  it('planted fault: a wrong choice bit or a flipped message bit breaks just what it touches', () => {
+    const choices = packed(256);
+    const { message, blocks } = extendReceiver(receiver, 11, 256, choices);
+    const wrong = choices.slice();
+    wrong[0]! ^= 1;
+    const q = extendSender(sender, 11, 256, message);
+    expect(broken(q, blocks, wrong, sender.offset, 256)).toBe(1);
+    // Bit 0 of group 0's correction enters q where the offset has bits 0 to 3; bit 0 is set.
+    const flipped = message.slice();
+    flipped[0]! ^= 1;
+    const q2 = extendSender(sender, 11, 256, flipped);
+    expect(broken(q2, blocks, choices, sender.offset, 256)).toBe(1);
+  });
+
+  it('binds the context into trees and streams', () => {
+    const base = dealtBase(stream(60));
+    const [one, two] = [1, 2].map((fill) =>
+      prepareReceiver(new Uint8Array(16).fill(fill), base.sender, stream(61)),
+    );
+    expect(one!.seeds.leaves).not.toEqual(two!.seeds.leaves);
+    expect(one!.seeds.start).not.toEqual(two!.seeds.start);
+    // A sender with another context gets nothing that fits.
+    const lost = prepareSender(new Uint8Array(16).fill(2), base.receiver, one!.message);
+    const choices = packed(128);
+    const part = extendReceiver(one!.seeds, 0, 128, choices);
+    const q = extendSender(lost, 0, 128, part.message);
+    expect(broken(q, part.blocks, choices, lost.offset, 128)).toBe(128);
+  });
+
+  it('refuses messages of the wrong length and callers with the wrong numbers', () => {
+    const base = dealtBase(stream(70));
+    const context = new Uint8Array(16);
+    for (const bytes of [0, SETUP_BYTES - 1, SETUP_BYTES + 1]) {
+      const work = () => prepareSender(context, base.receiver, new Uint8Array(bytes));
+      expect(work).toThrow(ProtocolError);
+      expect(work).toThrow(`expected ${SETUP_BYTES} bytes`);
+    }
+    for (const bytes of [0, 511, 513, 1024]) {
+      expect(() => extendSender(sender, 0, 128, new Uint8Array(bytes))).toThrow(ProtocolError);
+    }
+    expect(() => extendReceiver(receiver, 0, 128, new Uint8Array(17))).toThrow(RangeError);
+    expect(() => prepareReceiver(context, base.sender, stream(1), 3)).toThrow(RangeError);
+    expect(() => prepareSender(context, base.receiver, new Uint8Array(SETUP_BYTES), 16)).toThrow(
+      RangeError,
+    );
+  });
+
+  it.each([
+    ['zeros', 0x00],
+    ['ones', 0xff],
+    ['a pattern', 0x35],
+  ])('sends uniform bytes when the choices are %s', (_name, fill) => {
+    const counts = new Float64Array(256);
+    const total = 4 * extensionBytes(COTS_PER_CHUNK);
+    for (let chunk = 20; chunk < 24; chunk++) {
+      const choices = new Uint8Array(COTS_PER_CHUNK / 8).fill(fill);
+      const { message } = extendReceiver(receiver, chunk, COTS_PER_CHUNK, choices);
+      for (const byte of message) counts[byte]!++;
+    }
+    const expected = total / 256;
+    const chi = counts.reduce((sum, count) => sum + (count - expected) ** 2 / expected, 0);
+    // 255 degrees of freedom: mean 255, deviation 22.6; six deviations either way.
+    expect(chi).toBeGreaterThan(255 - 136);
+    expect(chi).toBeLessThan(255 + 136);
+  });
+});
