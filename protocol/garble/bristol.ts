@@ -36,10 +36,8 @@ export function parseBristol(text: string, garblerValues = 1): BristolCircuit {
     .split('\n')
     .map((line, i) => ({ number: i + 1, words: line.trim().split(/\s+/) }))
     .filter((line) => line.words[0] !== '');
+  if (lines.length < 3) throw new RangeError('Bristol circuit: the text ends inside the header');
   const header = lines.slice(0, 3).map(integers);
-  if (header.length < 3 && !(header.length === 2 && header[0]![0] === 0)) {
-    throw new RangeError('Bristol circuit: the text ends inside the header');
-  }
   const [gateCount, wireCount] = header[0] ?? [];
   if (header[0]?.length !== 2 || wireCount! > MAX_WIRES) {
     fail(lines[0]!, `expected the number of gates and of wires (at most ${MAX_WIRES})`);

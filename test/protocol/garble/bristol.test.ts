@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type BristolCircuit, parseBristol } from '../../../protocol/garble/bristol.ts';
 import { evaluateClear } from '../../../protocol/garble/circuit.ts';
-import { evaluate, garble, tweaksOf } from '../../../protocol/garble/halfgates.ts';
+import { evaluate, garble, maxInstances, tweaksOf } from '../../../protocol/garble/halfgates.ts';
 import { activeLabels, colours, decodeBits } from '../../../protocol/garble/labels.ts';
 import { Prg, randomBytes } from '../../../protocol/random/index.ts';
 import { hex, unhex } from '../../support/bytes.ts';
@@ -64,6 +65,8 @@ describe.skipIf(!available)('published circuits, garbled', () => {
     const sha = published('sha256.txt');
     // One compression: a block, then the chaining value, here the initial one of FIPS 180-4, 5.3.3.
     expect(sha.inputWidths).toEqual([512, 256]);
+    expect(sha.circuit.andCount).toBe(22573);
+    expect(maxInstances(sha.circuit)).toBe(1024);
     const block = unhex(`61626380${'00'.repeat(59)}18`);
     const initial = '6a09e667bb67ae853c6ef372a54ff53a510e527f9b05688c1f83d9ab5be0cd19';
     const inputs = [...reversedBits(block), ...reversedBits(unhex(initial))];
@@ -157,5 +160,31 @@ describe('Bristol reader', () => {
   ])('refuses %j', (text, message) => {
     expect(() => parseBristol(text)).toThrow(RangeError);
     expect(() => parseBristol(text)).toThrow(message);
+  });
+
+  it('answers any damaged text with a circuit or a RangeError', () => {
+    const damage = fc.array(
+      fc.tuple(
+        fc.nat(FASHION.length - 1),
+        fc.constantFrom('', ' ', '\n', '-', '0', '1', '9', 'X', 'AND', '99999999999'),
+      ),
+      { minLength: 1, maxLength: 4 },
+    );
+    let refused = 0;
+    fc.assert(
+      fc.property(damage, (edits) => {
+        let text = FASHION;
+        for (const [at, put] of edits) text = text.slice(0, at) + put + text.slice(at + 1);
+        try {
+          parseBristol(text);
+        } catch (error) {
+          refused++;
+          expect(error).toBeInstanceOf(RangeError);
+          expect((error as Error).message).toMatch(/^(Bristol circuit|circuit)/);
+        }
+      }),
+      { seed: 4, numRuns: 1000 },
+    );
+    expect(refused).toBeGreaterThan(500);
   });
 });

@@ -167,6 +167,10 @@ describe('half gates', () => {
     // Same labels under other tweaks: no row of the tables comes again.
     const rows = [tables, second.tables].flatMap((bytes) => toIntegers(bytes));
     expect(new Set(rows).size).toBe(rows.length);
+    // The check sees what it looks for: tweaks used again bring the rows again, and no key is new.
+    const again = garble(circuit, 7, delta, zero, tweaks, spy);
+    expect(hex(again.tables)).toBe(hex(tables));
+    expect(new Set(keys).size).toBe(2 * tweaksOf(circuit));
   });
 
   it('depend on every tweak, table byte and label: planted faults change the outcome', () => {

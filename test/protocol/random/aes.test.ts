@@ -1,11 +1,12 @@
 import { createCipheriv } from 'node:crypto';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { kernels } from '../../../protocol/kernels/index.ts';
 import {
   type AesEngine,
   aesCounterStream,
   aesEncryptBlocks,
   defaultAes,
+  fastestAes,
   opensslAes,
   wasmAes,
 } from '../../../protocol/random/aes.ts';
@@ -95,6 +96,27 @@ describe.each(engines)('AES engine $name', (engine) => {
 });
 
 describe('AES engines', () => {
+  it('leaves OpenSSL aside for a few blocks a key', () => {
+    expect(fastestAes(2).name).toBe('wasm');
+    expect(fastestAes(1024).name).toBe('openssl');
+  });
+
+  it('falls back to WASM where there is no node:crypto, as in a browser', async () => {
+    vi.resetModules();
+    const builtin = vi.spyOn(process, 'getBuiltinModule').mockReturnValue(undefined);
+    const browser = await import('../../../protocol/random/aes.ts');
+    builtin.mockRestore();
+    expect(browser.opensslAes).toBeUndefined();
+    expect(browser.defaultAes.name).toBe('wasm');
+    expect(browser.fastestAes(1024).name).toBe('wasm');
+    expect(hex(browser.aesEncryptBlocks(KEY, PLAIN))).toBe(hex(aesEncryptBlocks(KEY, PLAIN)));
+    const out = new Uint8Array(1000);
+    browser.aesCounterStream(KEY, 9, out);
+    const expected = new Uint8Array(1000);
+    aesCounterStream(KEY, 9, expected);
+    expect(hex(out)).toBe(hex(expected));
+  });
+
   it('prefers OpenSSL where there is one', () => {
     expect(defaultAes.name).toBe('openssl');
     expect(hex(aesEncryptBlocks(KEY, PLAIN))).toBe(hex(wasmAes.encryptBlocks(KEY, PLAIN)));
