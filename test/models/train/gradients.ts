@@ -12,6 +12,9 @@ export interface GradientCheck {
 /** Entries tried of each parameter. */
 const TRIES = 12;
 
+/** The narrower of the two steps. */
+const STEP = 0.01;
+
 /**
  * Compares a network's gradients of sum(r * result) with central differences of fourth order. Entries where a kink of a
  * ReLU lies inside the step show up as differences that depend on the step, and are not judged.
@@ -36,7 +39,8 @@ export function checkGradients(
     for (let t = 0; t < TRIES; t++) {
       const i = Math.floor(((next() + 1) / 2) * value.length);
       const kept = value[i]!;
-      const slope = (step: number) => {
+      const middle = loss();
+      const differences = (step: number) => {
         value[i] = kept + step;
         const above = loss();
         const up = value[i]!;
@@ -44,12 +48,16 @@ export function checkGradients(
         const below = loss();
         const width = up - value[i]!;
         value[i] = kept;
-        return (above - below) / width;
+        return { slope: (above - below) / width, bend: above - 2 * middle + below };
       };
-      const [wide, narrow] = [slope(0.02), slope(0.01)];
-      const difference = (4 * narrow - wide) / 3;
+      const wide = differences(2 * STEP);
+      const narrow = differences(STEP);
+      const difference = (4 * narrow.slope - wide.slope) / 3;
       tried++;
-      if (Math.abs(wide - narrow) > 0.003 * Math.max(1, Math.abs(narrow))) continue;
+      // Smooth: slopes agree and the bend grows with the square of the step; at a kink it grows like the step.
+      const unit = 0.003 * Math.max(1, Math.abs(narrow.slope));
+      if (Math.abs(wide.slope - narrow.slope) > unit) continue;
+      if (Math.abs(wide.bend - 4 * narrow.bend) > 4 * STEP * unit) continue;
       judged++;
       largest = Math.max(largest, Math.abs(difference));
       worst = Math.max(worst, Math.abs(gradient[i]! - difference));

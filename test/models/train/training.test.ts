@@ -1,0 +1,358 @@
+import { gzipSync } from 'node:zlib';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import {
+  countGraph,
+  type Graph,
+  IDENTITY,
+  inferShapes,
+  RELU,
+  runFloat,
+  SQUARE,
+} from '../../../models/graph/index.ts';
+import {
+  CURVATURE,
+  clampCurvature,
+  parabolaOfRelu,
+  replaceRelus,
+} from '../../../models/train/activation-map.ts';
+import { loadCheckpoint, saveCheckpoint } from '../../../models/train/checkpoint.ts';
+import { smallMotions } from '../../../models/train/data/augment.ts';
+import { readIdx } from '../../../models/train/data/idx.ts';
+import { type LabelledImages, makeBatch, slice } from '../../../models/train/data/images.ts';
+import { progressLine, score, type TrainProgress, train } from '../../../models/train/loop.ts';
+import { crossEntropy, distillation } from '../../../models/train/loss.ts';
+import { Network, type Parameter } from '../../../models/train/network.ts';
+import { Adam, cosine, type Optimiser, Sgd } from '../../../models/train/optimiser.ts';
+import { Stream } from '../../../models/train/random.ts';
+import { everyOperator, numbers } from '../networks.ts';
+
+/** Images of the test network's shape whose class is the place of a bright bar. */
+function bars(count: number): LabelledImages {
+  const shape = [2, 9, 7] as const;
+  const stream = new Stream(5);
+  const labels = Uint8Array.from({ length: count }, (_, i) => i % 5);
+  const pixels = new Uint8Array(count * 126);
+  for (let i = 0; i < pixels.length; i++) {
+    const image = Math.floor(i / 126);
+    const row = Math.floor((i % 63) / 7);
+    const bright = row - 2 === labels[image] || row - 3 === labels[image];
+    pixels[i] = 40 + 80 * stream.uniform() + (bright ? 100 : 0);
+  }
+  return { shape, pixels, labels };
+}
+
+function parameter(kind: Parameter['kind'], value: number[], gradient: number[]): Parameter {
+  return {
+    name: kind,
+    kind,
+    value: Float32Array.from(value),
+    gradient: Float32Array.from(gradient),
+  };
+}
+
+describe('losses', () => {
+  it('have the gradients that differences show', () => {
+    const next = numbers(4);
+    const scores = Float32Array.from({ length: 12 }, () => 3 * next());
+    const teacher = Float32Array.from({ length: 12 }, () => 3 * next());
+    const labels = Uint8Array.of(1, 3, 0);
+    const losses = [
+      (s: Float32Array, g: Float32Array, w?: number) => crossEntropy(s, labels, 4, g, w),
+      (s: Float32Array, g: Float32Array, w?: number) => distillation(s, teacher, 3, 4, 2, g, w),
+    ];
+    for (const loss of losses) {
+      const gradient = new Float32Array(12);
+      loss(scores, gradient, 0.5);
+      for (let i = 0; i < 12; i++) {
+        const at = (step: number) =>
+          loss(
+            scores.map((v, k) => (k === i ? v + step : v)),
+            new Float32Array(12),
+          );
+        expect(gradient[i]).toBeCloseTo((0.5 * (at(0.01) - at(-0.01))) / 0.02, 3);
+      }
+    }
+  });
+
+  it('have the values of their definitions', () => {
+    const even = new Float32Array(8);
+    expect(crossEntropy(even, Uint8Array.of(0, 3), 4, new Float32Array(8))).toBeCloseTo(
+      Math.log(4),
+      6,
+    );
+    const same = Float32Array.of(1, 2, 3, 4);
+    expect(distillation(same, same, 1, 4, 3, new Float32Array(4))).toBeCloseTo(0, 6);
+    const teacher = Float32Array.of(Math.log(3), 0);
+    const expected = 0.75 * Math.log(0.75 / 0.5) + 0.25 * Math.log(0.25 / 0.5);
+    expect(distillation(new Float32Array(2), teacher, 1, 2, 1, new Float32Array(2))).toBeCloseTo(
+      expected,
+      6,
+    );
+  });
+
+  it('stay finite for scores that are far apart', () => {
+    const scores = Float32Array.of(1e4, -1e4);
+    const gradient = new Float32Array(2);
+    expect(crossEntropy(scores, Uint8Array.of(1), 2, gradient)).toBeGreaterThan(60);
+    expect([...gradient]).toEqual([1, -1]);
+  });
+});
+
+describe('optimisers', () => {
+  it('Sgd takes Nesterov steps and decays weights alone', () => {
+    const weight = parameter('weight', [2], [1]);
+    const vector = parameter('vector', [2], [1]);
+    const sgd = new Sgd({ momentum: 0.5, decay: 0.1 });
+    sgd.step([weight, vector], 0.1);
+    // g = 1 + 0.1*2 = 1.2, v = 1.2, step 0.1 * (1.2 + 0.5*1.2)
+    expect(weight.value[0]).toBeCloseTo(2 - 0.18, 6);
+    expect(vector.value[0]).toBeCloseTo(2 - 0.15, 6);
+    sgd.step([vector], 0.1);
+    expect(vector.value[0]).toBeCloseTo(1.85 - 0.1 * (1 + 0.5 * 1.5), 6);
+  });
+
+  it('Adam first steps by the rate, whatever the gradient, then by its means', () => {
+    const p = parameter('vector', [0, 0, 0], [1e-3, -5, 200]);
+    const adam = new Adam();
+    adam.step([p], 0.01);
+    expect(Array.from(p.value, (v) => v.toFixed(5))).toEqual(['-0.01000', '0.01000', '-0.01000']);
+    p.gradient.fill(0);
+    adam.step([p], 0.01);
+    const mean = (0.9 * 0.1) / (1 - 0.9 ** 2);
+    const square = (0.999 * 0.001) / (1 - 0.999 ** 2);
+    expect(p.value[1]).toBeCloseTo(0.01 + (0.01 * mean) / Math.sqrt(square), 5);
+    const decayed = parameter('weight', [1], [0]);
+    new Adam({ decay: 0.5 }).step([decayed], 0.1);
+    expect(decayed.value[0]).toBeCloseTo(0.95, 6);
+  });
+
+  it('cosine rises, turns and ends at its floor', () => {
+    const rate = cosine(1, 0.2, 0.1);
+    expect(rate(0)).toBe(0);
+    expect(rate(0.05)).toBeCloseTo(0.5);
+    expect(rate(0.1)).toBeCloseTo(1);
+    expect(rate(0.55)).toBeCloseTo(0.6);
+    expect(rate(1)).toBeCloseTo(0.2);
+  });
+});
+
+describe('the loop', () => {
+  const set = bars(160);
+  const options = {
+    epochs: 4,
+    seed: 3,
+    schedule: cosine(0.02),
+    constrain: clampCurvature,
+    augment: (stream: Stream) =>
+      smallMotions(stream, { shift: 0.3, rotation: 0.05, scale: 0.02, shear: 0 }),
+  };
+  const trained = async (make: () => Optimiser, more: object = {}) => {
+    const network = new Network(everyOperator(2), 16);
+    await train(network, set, { ...options, optimiser: make(), ...more });
+    return network;
+  };
+
+  it('learns, and the same seed gives the same network bit by bit', async () => {
+    const first = await trained(() => new Sgd({ decay: 1e-4 }), { epochs: 10 });
+    expect(score(new Network(everyOperator(2), 16), set)).toBeLessThan(0.5);
+    expect(score(first, set)).toBeGreaterThan(0.9);
+    const again = await trained(() => new Sgd({ decay: 1e-4 }), { epochs: 10 });
+    expect(again.toGraph()).toEqual(first.toGraph());
+    const other = await trained(() => new Sgd({ decay: 1e-4 }), { epochs: 10, seed: 4 });
+    expect(other.toGraph()).not.toEqual(first.toGraph());
+  });
+
+  it.each([
+    ['Sgd', () => new Sgd()],
+    ['Adam', () => new Adam()],
+  ])('resumes from a checkpoint as if it had never stopped (%s)', async (_name, make) => {
+    const whole = await trained(make);
+    let file: Uint8Array = new Uint8Array();
+    const half = new Network(everyOperator(2), 16);
+    const optimiser = make();
+    const stop = new AbortController();
+    const onEpoch = (epochs: number) => {
+      file = saveCheckpoint(half, optimiser, epochs);
+      if (epochs === 2) stop.abort();
+    };
+    const cut = train(half, set, { ...options, optimiser, onEpoch, signal: stop.signal });
+    await expect(cut).rejects.toThrow('training was cancelled');
+    const resumed = new Network(everyOperator(9), 16);
+    const fresh = make();
+    const done = loadCheckpoint(file, resumed, fresh);
+    expect(done).toBe(2);
+    await train(resumed, set, { ...options, optimiser: fresh, done });
+    expect(resumed.toGraph().tensors).toEqual(whole.toGraph().tensors);
+  });
+
+  it('learns from a teacher alone', async () => {
+    const network = await trained(() => new Sgd({ decay: 1e-4 }), { epochs: 10 });
+    const teacher = { network, share: 1, temperature: 2 };
+    const blank = { ...set, labels: new Uint8Array(set.labels.length) };
+    const student = new Network(everyOperator(11), 16);
+    await train(student, blank, { ...options, epochs: 12, optimiser: new Sgd(), teacher });
+    expect(score(student, set)).toBeGreaterThan(0.8);
+  });
+
+  it('reports progress', async () => {
+    const seen: TrainProgress[] = [];
+    await trained(() => new Sgd(), { epochs: 1, onProgress: (p: TrainProgress) => seen.push(p) });
+    const last = seen.at(-1)!;
+    expect(last).toMatchObject({ epoch: 1, epochs: 1, images: 160, of: 160 });
+    expect(last.imagesPerSecond).toBeGreaterThan(0);
+    expect(last.secondsLeft).toBeCloseTo(0);
+    expect(progressLine({ ...last, accuracy: 0.5, secondsLeft: 61 })).toMatch(
+      /^epoch 1\/1 {2}160\/160 images.*50.00 % right {2}1:01 left$/,
+    );
+  });
+
+  it('refuses sets smaller than a batch, and files that are no checkpoint of the network', async () => {
+    const network = new Network(everyOperator(), 16);
+    await expect(
+      train(network, slice(set, 0, 15), { ...options, optimiser: new Sgd() }),
+    ).rejects.toThrow(/15 images/);
+    const other = new Network(everyOperator(), 1);
+    const file = saveCheckpoint(other, new Sgd(), 1);
+    expect(() => loadCheckpoint(file.subarray(0, -1), network, new Sgd())).toThrow(/cut short/);
+    expect(() => network.load({ tensors: new Map() })).toThrow(/no tensor named/);
+  });
+});
+
+describe('data', () => {
+  const idx = (bytes: number[]) => Uint8Array.from(bytes);
+  const good = [0, 0, 8, 2, 0, 0, 0, 2, 0, 0, 0, 3, 1, 2, 3, 4, 5, 6];
+
+  it('reads IDX files, packed or not', () => {
+    for (const file of [idx(good), gzipSync(idx(good))]) {
+      const { shape, data } = readIdx(file, 'x');
+      expect(shape).toEqual([2, 3]);
+      expect([...data]).toEqual([1, 2, 3, 4, 5, 6]);
+    }
+  });
+
+  it('refuses IDX files that are cut, long, of another kind or damaged', () => {
+    for (let n = 0; n < good.length; n++) {
+      expect(() => readIdx(idx(good.slice(0, n)), 'x'), `${n}`).toThrow(RangeError);
+    }
+    expect(() => readIdx(idx([...good, 7]), 'x')).toThrow(/x should hold 2 x 3 bytes.*holds 7/);
+    expect(() => readIdx(idx([0, 1, ...good.slice(2)]), 'x')).toThrow(/two zero bytes/);
+    expect(() => readIdx(idx([0, 0, 13, ...good.slice(3)]), 'x')).toThrow(/type 13/);
+    expect(() => readIdx(gzipSync(idx(good)).subarray(0, -9), 'x')).toThrow(/unpacked/);
+    // Sizes whose product is no whole number of bytes that could exist.
+    const huge = [0, 0, 8, 3, ...new Array<number>(12).fill(255), 1];
+    expect(() => readIdx(idx(huge), 'x')).toThrow(RangeError);
+  });
+
+  it('gathers preprocessed batches', () => {
+    const set = bars(10);
+    const { input } = everyOperator();
+    const { images, labels } = makeBatch(set, input, [7, 2]);
+    expect([...labels]).toEqual([2, 2]);
+    expect(images[126]).toBeCloseTo((set.pixels[2 * 126]! / 255 - 0.5) / 0.25, 5);
+    expect(slice(set, 2, 4).labels).toEqual(Uint8Array.of(2, 3));
+  });
+
+  it('moves images a little: not at all at zero, and by whole pixels exactly', () => {
+    const pixels = Uint8Array.from({ length: 12 }, (_, i) => 20 * i);
+    const out = new Float32Array(12);
+    const still = smallMotions(new Stream(1), { shift: 0, rotation: 0, scale: 0, shear: 0 });
+    still(pixels, [1, 3, 4], out);
+    expect([...out]).toEqual([...pixels]);
+    const fixed = { symmetric: (bound: number) => bound } as Stream;
+    const moved = smallMotions(fixed, { shift: 1, rotation: 0, scale: 0, shear: 0 });
+    moved(pixels, [1, 3, 4], out);
+    expect([...out]).toEqual([100, 120, 140, 0, 180, 200, 220, 0, 0, 0, 0, 0]);
+  });
+
+  it('streams are repeatable, apart, and uniform', () => {
+    const draw = (...seed: number[]) => {
+      const stream = new Stream(...seed);
+      return Array.from({ length: 4 }, () => stream.bits());
+    };
+    expect(draw(1, 2)).toEqual(draw(1, 2));
+    expect(draw(1, 2)).not.toEqual(draw(2, 1));
+    expect(draw(1)).not.toEqual(draw(1, 0));
+    const stream = new Stream(8);
+    const n = 20000;
+    const normals = Array.from({ length: n }, () => stream.normal());
+    expect(normals.reduce((s, v) => s + v) / n).toBeCloseTo(0, 1);
+    expect(normals.reduce((s, v) => s + v * v) / n).toBeCloseTo(1, 1);
+    fc.assert(
+      fc.property(fc.nat(200), fc.nat(), (length, seed) => {
+        const order = new Stream(seed).permutation(length);
+        expect([...order].sort((a, b) => a - b)).toEqual(Array.from({ length }, (_, i) => i));
+      }),
+      { seed: 1, numRuns: 50 },
+    );
+  });
+});
+
+describe('replacing ReLUs', () => {
+  it('starts from the least-squares parabola of the normal distribution', () => {
+    const [c0, c1, c2] = parabolaOfRelu(0, 1);
+    expect([c0, c1, c2].map((c) => c.toFixed(4))).toEqual(['0.1995', '0.5000', '0.1995']);
+    fc.assert(
+      fc.property(
+        fc.double({ min: -2, max: 2, noNaN: true }),
+        fc.double({ min: 0.2, max: 3, noNaN: true }),
+        (mean, std) => {
+          const c = parabolaOfRelu(mean, std);
+          // Least squares: the residual has no part along 1, x and x^2 (quadrature over 8 deviations).
+          const parts = [0, 0, 0];
+          for (let z = -8; z <= 8; z += 0.01) {
+            const x = mean + std * z;
+            const density = (0.01 * Math.exp((-z * z) / 2)) / Math.sqrt(2 * Math.PI);
+            const residual = c[0] + x * (c[1] + x * c[2]) - Math.max(x, 0);
+            for (let k = 0; k < 3; k++) parts[k]! += density * residual * x ** k;
+          }
+          for (const part of parts) expect(Math.abs(part)).toBeLessThan(1e-3);
+        },
+      ),
+      { seed: 2, numRuns: 40 },
+    );
+  });
+
+  it('keeps curvatures inside their bounds', () => {
+    const p = parameter('polynomial', [5, -5, -1, 0, 0, 0.3, 0, 0, 9], []);
+    const vector = parameter('vector', [0, 0, -1], []);
+    clampCurvature([p, vector]);
+    expect(Array.from(p.value)).toEqual(
+      Array.from(Float32Array.of(5, -5, CURVATURE.least, 0, 0, 0.3, 0, 0, CURVATURE.most)),
+    );
+    expect(vector.value[2]).toBe(-1);
+  });
+
+  it('meets its shares and spares what it would harm most', () => {
+    const set = bars(64);
+    const graph = everyOperator(2);
+    const nodes = graph.nodes.map((node) =>
+      node.op === 'activation' ? { ...node, kinds: node.kinds.map(() => RELU) } : node,
+    );
+    // Two channels of the first layer that are never, and always, below zero: the first hardly matters.
+    const shift = graph.tensors.get('norm1.shift')!.data.slice();
+    shift[0] = 30;
+    shift[1] = -30;
+    const tensors = new Map(graph.tensors).set('norm1.shift', { shape: [6], data: shift });
+    const dense: Graph = { ...graph, nodes, tensors };
+    const options = { relus: 0.4, identities: 0.25, images: 64, batch: 16, seed: 1 };
+    const mapped = replaceRelus(dense, set, options);
+    const { relus, identities, squares } = countGraph(mapped);
+    const total = relus + identities + squares;
+    expect(total).toBe(276);
+    expect(relus).toBe(Math.round(0.4 * total));
+    expect(identities).toBe(Math.round(0.25 * total));
+    const map = mapped.nodes.find(({ id }) => id === 'act1');
+    if (map?.op !== 'activation') throw new Error('act1 is an activation');
+    expect([...map.kinds.subarray(0, 20)]).toEqual(new Array(20).fill(IDENTITY));
+    // Without any slope behind it an element may go; with one, minus thirty is no zero.
+    const second = map.kinds.subarray(20, 40);
+    expect(second.filter((kind) => kind === IDENTITY).length).toBeLessThan(8);
+    expect(inferShapes(mapped).get('head')).toEqual([5]);
+    expect(runFloat(mapped, new Float32Array(126)).every(Number.isFinite)).toBe(true);
+    const everything = { ...options, relus: 0, identities: 0 };
+    const squared = replaceRelus(dense, set, everything);
+    expect(countGraph(squared).squares).toBe(276);
+    expect(SQUARE).toBe(2);
+  });
+});
