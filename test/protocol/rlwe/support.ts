@@ -1,0 +1,152 @@
+import type { Random } from '../../../protocol/random/index.ts';
+import { deriveSeed, Prg, randomRing } from '../../../protocol/random/index.ts';
+import type { LinearShape } from '../../../protocol/ring/shape.ts';
+import {
+  linearInputSize,
+  linearOutput,
+  sizeOf,
+  weightCount,
+} from '../../../protocol/ring/shape.ts';
+import type { Degree, LayerPlan, PublicKey, SecretKey } from '../../../protocol/rlwe/index.ts';
+import {
+  decodePublicKey,
+  decryptResponse,
+  encryptUpload,
+  evaluateLayer,
+  generateKeys,
+  placeShares,
+} from '../../../protocol/rlwe/index.ts';
+
+/** A fixed seed named by its purpose. */
+export function testSeed(name: string, ...indices: number[]): Uint8Array {
+  return deriveSeed(new Uint8Array(16), `rlwe test ${name}`, ...indices);
+}
+
+const keys = new Map<Degree, { secretKey: SecretKey; publicKey: PublicKey }>();
+
+/** One fixed key pair per degree, made once: tests only need some key. */
+export function testKeys(degree: Degree): { secretKey: SecretKey; publicKey: PublicKey } {
+  let pair = keys.get(degree);
+  if (pair === undefined) {
+    const { secretKey, publicKey } = generateKeys(degree, new Prg(testSeed('keys', degree)));
+    pair = { secretKey, publicKey: decodePublicKey(degree, publicKey) };
+    keys.set(degree, pair);
+  }
+  return pair;
+}
+
+/** W r mod 2^32 from the definition of the layer. */
+export function plainLinear(
+  shape: LinearShape,
+  weights: Int32Array,
+  input: Int32Array,
+): Int32Array {
+  const out = new Int32Array(sizeOf(linearOutput(shape)));
+  if (shape.kind === 'dense') {
+    for (let m = 0; m < shape.outputs; m++) {
+      for (let i = 0; i < shape.inputs; i++) {
+        out[m]! += Math.imul(weights[m * shape.inputs + i]!, input[i]!);
+      }
+    }
+    return out;
+  }
+  const { channels, height, width, outChannels, groups, stride, pads } = shape;
+  const [kh, kw] = shape.kernel;
+  const [, outHeight, outWidth] = linearOutput(shape);
+  const perGroup = channels / groups;
+  for (let m = 0; m < outChannels; m++) {
+    const group = Math.floor(m / (outChannels / groups));
+    for (let i = 0; i < outHeight; i++) {
+      for (let j = 0; j < outWidth; j++) {
+        let sum = 0;
+        for (let c = 0; c < perGroup; c++) {
+          for (let ki = 0; ki < kh; ki++) {
+            for (let kj = 0; kj < kw; kj++) {
+              const y = i * stride[0] + ki - pads[0];
+              const x = j * stride[1] + kj - pads[1];
+              if (y < 0 || y >= height || x < 0 || x >= width) continue;
+              const at = ((group * perGroup + c) * height + y) * width + x;
+              sum += Math.imul(weights[((m * perGroup + c) * kh + ki) * kw + kj]!, input[at]!);
+              sum |= 0;
+            }
+          }
+        }
+        out[(m * outHeight + i) * outWidth + j] = sum;
+      }
+    }
+  }
+  return out;
+}
+
+/** `count` uniform integers in [-bound, bound] (modulo bias does not matter here). */
+export function randomWeights(random: Random, count: number, bound: number): Int32Array {
+  return randomRing(random, count).map((x) => (Math.abs(x % (2 * bound + 1)) - bound) | 0);
+}
+
+/** Uniform input and weights of a layer. */
+export function randomLayer(
+  shape: LinearShape,
+  bound: number,
+  seed: Uint8Array,
+): { input: Int32Array; weights: Int32Array } {
+  const random = new Prg(seed);
+  return {
+    input: randomRing(random, linearInputSize(shape)),
+    weights: randomWeights(random, weightCount(shape), bound),
+  };
+}
+
+/** Both parties' shares of W r as output tensors, each job of `step` polynomials. */
+export function runLayer(
+  plan: LayerPlan,
+  weights: Int32Array,
+  input: Int32Array,
+  seed: Uint8Array,
+  step = Number.POSITIVE_INFINITY,
+): { client: Int32Array; server: Int32Array; upload: Uint8Array; response: Uint8Array } {
+  const { secretKey, publicKey } = testKeys(plan.degree);
+  const upload = concatenate(
+    ranges(plan.uploadPolynomials, step).map((range) =>
+      encryptUpload(plan, secretKey, input, range, deriveSeed(seed, 'client')),
+    ),
+  );
+  const size = sizeOf(linearOutput(plan.shape));
+  const [client, server] = [new Int32Array(size), new Int32Array(size)];
+  const response = concatenate(
+    ranges(plan.responsePolynomials, step).map((range) => {
+      const evaluation = evaluateLayer(
+        plan,
+        publicKey,
+        weights,
+        upload,
+        range,
+        deriveSeed(seed, 'server'),
+      );
+      placeShares(plan, evaluation.shares, range, server);
+      const opened = decryptResponse(plan, secretKey, evaluation.response, range);
+      placeShares(plan, opened, range, client);
+      return evaluation.response;
+    }),
+  );
+  return { client, server, upload, response };
+}
+
+/** [0, count) in steps. */
+export function ranges(count: number, step: number): [number, number][] {
+  const out: [number, number][] = [];
+  for (let from = 0; from < count; from += step) out.push([from, Math.min(count, from + step)]);
+  return out;
+}
+
+export function concatenate(parts: Uint8Array[]): Uint8Array {
+  return Uint8Array.from(Buffer.concat(parts));
+}
+
+/** client + server - expected mod 2^32, per element. */
+export function shareErrors(
+  client: Int32Array,
+  server: Int32Array,
+  expected: Int32Array,
+): Int32Array {
+  return expected.map((x, i) => (client[i]! + server[i]! - x) | 0);
+}
