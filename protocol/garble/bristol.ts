@@ -94,7 +94,7 @@ function fail(line: Line, what: string): never {
   throw new RangeError(`Bristol circuit, line ${line.number}: ${what}`);
 }
 
-/** The numbers of a line, or undefined when some word is not a decimal integer below 2^31. */
+/** The numbers of a line, or undefined when some word is not a decimal integer of up to nine digits. */
 function integers(line: Line): number[] | undefined {
   if (!line.words.every((word) => /^\d{1,9}$/.test(word))) return undefined;
   return line.words.map(Number);
