@@ -89,10 +89,14 @@ function unpackCanonical(bytes: Uint8Array): unknown {
   } catch (error) {
     throw refused('it is not plain data', { cause: error });
   }
-  if (again.length !== bytes.length || again.some((byte, i) => byte !== bytes[i])) {
-    throw refused('it is not in canonical form');
-  }
+  if (!sameBytes(again, bytes)) throw refused('it is not in canonical form');
   return value;
+}
+
+function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
 }
 
 /** @param depth - arrays and objects around `value` */

@@ -1,0 +1,70 @@
+/** The pool of Node's threads, by piscina: the only file that knows it. */
+
+import { availableParallelism } from 'node:os';
+import { move, Piscina, transferableSymbol, valueSymbol } from 'piscina';
+import type { Pool } from './index.ts';
+import { TaskQueue } from './queue.ts';
+import {
+  type Outcome,
+  perform,
+  type Request,
+  type TaskTable,
+  transferables,
+  unwrap,
+} from './task.ts';
+
+/** Options of a thread pool. */
+export interface ThreadPoolOptions {
+  /** Number of threads; as many as the machine runs at a time unless given. LOCAL. */
+  readonly workers?: number;
+}
+
+/**
+ * A pool of threads that all load `workerUrl`: a JavaScript module whose export `run` is `serveTasks(tasks)` for the
+ * same table `T`. Idle threads do not keep the process alive.
+ */
+export function createThreadPool<T extends TaskTable>(
+  workerUrl: URL,
+  options: ThreadPoolOptions = {},
+): Pool<T> {
+  const workers = options.workers ?? availableParallelism();
+  if (!(Number.isInteger(workers) && workers >= 1)) {
+    throw new RangeError(`workers: expected a positive integer, got ${workers}`);
+  }
+  const threads = new Piscina<Request, Outcome>({
+    filename: workerUrl.href,
+    name: 'run',
+    minThreads: workers,
+    maxThreads: workers,
+  });
+  const queue = new TaskQueue<T>({
+    workers,
+    async execute(task, input) {
+      let outcome: Outcome;
+      try {
+        outcome = await threads.run({ task, input });
+      } catch (cause) {
+        throw new Error(`pool: the worker broke at task "${task}"`, { cause });
+      }
+      return unwrap(outcome);
+    },
+    shutdown: () => threads.destroy(),
+  });
+  // Emitted when a thread dies without a task, which is when it cannot load its module. Piscina then starts no other,
+  // and a task waiting for one would wait for ever.
+  threads.on('error', (cause: Error) => {
+    queue.fail(new Error('pool: a worker could not start', { cause }));
+  });
+  return queue;
+}
+
+/** What a worker module exports as `run`. */
+export function serveTasks(tasks: TaskTable): (request: Request) => unknown {
+  return (request) => {
+    const outcome = perform(tasks, request);
+    return move({
+      [transferableSymbol]: transferables(outcome),
+      [valueSymbol]: outcome,
+    } as Parameters<typeof move>[0]);
+  };
+}

@@ -1,0 +1,85 @@
+/** A task on its way over a thread boundary: calling it, and bringing its output or error back. */
+
+import { ProtocolError, type ProtocolErrorCode } from '../errors.ts';
+
+/** Tasks by name. */
+// biome-ignore lint/suspicious/noExplicitAny: a table holds functions of any input
+export type TaskTable = Readonly<Record<string, (input: any) => unknown>>;
+
+/** What task `K` takes. */
+export type Input<T extends TaskTable, K extends keyof T> = Parameters<T[K]>[0];
+
+/** What task `K` gives. */
+export type Output<T extends TaskTable, K extends keyof T> = ReturnType<T[K]>;
+
+/** What goes to a worker. */
+export interface Request {
+  readonly task: string;
+  readonly input: unknown;
+}
+
+/** What comes back: cloning alone would strip an error of its class and code. */
+export type Outcome =
+  | { readonly ok: true; readonly output: unknown }
+  | {
+      readonly ok: false;
+      readonly name: string;
+      readonly message: string;
+      readonly code: string | undefined;
+      readonly stack: string | undefined;
+    };
+
+/** Calls a task by name. */
+export function call(tasks: TaskTable, task: string, input: unknown): unknown {
+  const run = Object.hasOwn(tasks, task) ? tasks[task] : undefined;
+  if (run === undefined) throw new TypeError(`pool: there is no task named "${task}"`);
+  return run(input);
+}
+
+/** In the worker: runs a task to an outcome, never throws. */
+export function perform(tasks: TaskTable, { task, input }: Request): Outcome {
+  try {
+    return { ok: true, output: call(tasks, task, input) };
+  } catch (thrown) {
+    const error = thrown instanceof Error ? thrown : new Error(String(thrown));
+    return {
+      ok: false,
+      name: error.name,
+      message: error.message,
+      code: error instanceof ProtocolError ? error.code : undefined,
+      stack: error.stack,
+    };
+  }
+}
+
+/** In the caller: the output, or the task's error as it was thrown. */
+export function unwrap(outcome: Outcome): unknown {
+  if (outcome.ok) return outcome.output;
+  const { name, message, code, stack } = outcome;
+  let error: Error;
+  if (code !== undefined) error = new ProtocolError(code as ProtocolErrorCode, message);
+  else if (name === 'TypeError') error = new TypeError(message);
+  else if (name === 'RangeError') error = new RangeError(message);
+  else error = Object.assign(new Error(message), { name });
+  if (stack !== undefined) error.stack = stack;
+  throw error;
+}
+
+/**
+ * The buffers of `output` that may be moved instead of copied: those that a typed array in it fills completely.
+ * A view of a part of a buffer says that someone else may own the rest, such as a kernel's memory.
+ */
+export function transferables(output: unknown): ArrayBuffer[] {
+  const found = new Set<ArrayBuffer>();
+  const visit = (value: unknown): void => {
+    if (typeof value !== 'object' || value === null) return;
+    if (ArrayBuffer.isView(value)) {
+      const { buffer, byteLength } = value;
+      if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) found.add(buffer);
+      return;
+    }
+    for (const part of Object.values(value)) visit(part);
+  };
+  visit(output);
+  return [...found];
+}

@@ -1,0 +1,92 @@
+import { expect, it } from 'vitest';
+import { TaskQueue, type Workers } from '../../../protocol/pool/queue.ts';
+import { transferables } from '../../../protocol/pool/task.ts';
+
+type Tasks = { work(input: number): number };
+
+/** Workers whose tasks end when the test says so. */
+class Stage implements Workers {
+  readonly workers = 2;
+  readonly started: unknown[] = [];
+  readonly ends = new Map<unknown, { resolve(output: unknown): void; reject(e: Error): void }>();
+  shutdowns = 0;
+  execute(_task: string, input: unknown): Promise<unknown> {
+    this.started.push(input);
+    return new Promise((resolve, reject) => {
+      this.ends.set(input, { resolve, reject });
+    });
+  }
+  async shutdown(): Promise<void> {
+    this.shutdowns++;
+  }
+}
+
+const settled = () => new Promise((resolve) => setImmediate(resolve));
+
+it('starts tasks in order, as many at a time as there are workers', async () => {
+  const stage = new Stage();
+  const queue = new TaskQueue<Tasks>(stage);
+  const runs = [1, 2, 3, 4].map((input) => queue.run('work', input));
+  expect(stage.started).toEqual([1, 2]);
+  stage.ends.get(2)!.resolve(20);
+  expect(await runs[1]).toBe(20);
+  await settled();
+  expect(stage.started).toEqual([1, 2, 3]);
+  const failed = expect(runs[0]).rejects.toThrow('no');
+  stage.ends.get(1)!.reject(new Error('no'));
+  await failed;
+  await settled();
+  expect(stage.started).toEqual([1, 2, 3, 4]);
+  stage.ends.get(3)!.resolve(30);
+  stage.ends.get(4)!.resolve(40);
+  expect(await Promise.all(runs.slice(1))).toEqual([20, 30, 40]);
+});
+
+it('never starts a waiting task that was cancelled, and drops a running one’s result', async () => {
+  const stage = new Stage();
+  const queue = new TaskQueue<Tasks>(stage);
+  const controller = new AbortController();
+  const { signal } = controller;
+  const cancelled = [1, 2, 3].map((input) => queue.run('work', input, { signal }));
+  const kept = queue.run('work', 4);
+  controller.abort();
+  for (const run of cancelled) await expect(run).rejects.toMatchObject({ name: 'AbortError' });
+  // The running ones still hold their workers.
+  expect(stage.started).toEqual([1, 2]);
+  stage.ends.get(1)!.resolve(10);
+  await settled();
+  expect(stage.started).toEqual([1, 2, 4]);
+  stage.ends.get(4)!.resolve(40);
+  expect(await kept).toBe(40);
+});
+
+it('settles everything when it is closed or has lost its workers', async () => {
+  for (const end of ['close', 'fail'] as const) {
+    const stage = new Stage();
+    const queue = new TaskQueue<Tasks>(stage);
+    const runs = [1, 2, 3].map((input) =>
+      expect(queue.run('work', input)).rejects.toThrow(/closed|lost/),
+    );
+    if (end === 'close') await queue.close();
+    else queue.fail(new Error('lost'));
+    await Promise.all(runs);
+    // A late result starts nothing any more.
+    stage.ends.get(1)!.resolve(10);
+    await settled();
+    expect(stage.started).toEqual([1, 2]);
+    await expect(queue.run('work', 5)).rejects.toThrow(/closed|lost/);
+    await queue.close();
+    await queue.close();
+    expect(stage.shutdowns).toBe(1);
+  }
+});
+
+it('moves only buffers that a view fills, each once', () => {
+  const whole = new Int32Array(4);
+  const shared = new Uint8Array(new SharedArrayBuffer(8));
+  const part = new Uint8Array(8).subarray(0, 4);
+  const output = { a: whole, b: [whole, new Uint8Array(whole.buffer), part], c: shared, d: null };
+  expect(transferables(output)).toEqual([whole.buffer]);
+  expect(transferables(5)).toEqual([]);
+  expect(transferables(part)).toEqual([]);
+});
