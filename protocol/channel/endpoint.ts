@@ -93,9 +93,10 @@ export class Endpoint implements Channel {
         `payload: expected at most ${MAX_PAYLOAD_BYTES} bytes, got ${payload.length}`,
       );
     }
-    const end = this.#death ?? this.#peerEnd;
-    if (end) throw end;
+    this.#requireOpen();
     if (this.#write(kind, payload)) return;
+    // Writing may itself have found out that the channel is over; nobody would wake a writer then.
+    this.#requireOpen();
     await new Promise<void>((resolve, reject) => {
       this.#writers.push({ resolve, reject });
     });
@@ -202,6 +203,11 @@ export class Endpoint implements Channel {
     const frame = encodeFrame(kind, this.#sent, payload);
     this.#sent = (this.#sent + 1) >>> 0;
     return this.#transport.write(frame);
+  }
+
+  #requireOpen(): void {
+    const end = this.#death ?? this.#peerEnd;
+    if (end) throw end;
   }
 
   #wakeReader(): void {

@@ -83,6 +83,16 @@ it('an endpoint whose transport cannot pause gives up instead', async () => {
   expect(await endpoint.closed).toMatchObject({ code: 'bad-message' });
 });
 
+it('a send during which the channel ends does not wait', async () => {
+  const transport = new Ledger(true);
+  const endpoint = new Endpoint(transport);
+  transport.write = () => {
+    endpoint.ended(new Error('gone'));
+    return false;
+  };
+  expect(await failure(endpoint.send(1, new Uint8Array()))).toMatchObject({ message: 'gone' });
+});
+
 it('an endpoint needs room for one frame', () => {
   for (const maxQueuedBytes of [0, MAX_FRAME_BYTES - 1, Number.NaN]) {
     expect(() => new Endpoint(new Ledger(true), { maxQueuedBytes })).toThrow(RangeError);
