@@ -16,6 +16,7 @@ import { wasm as aesWasm } from './wasm/aes.ts';
 import { wasm as bitsWasm } from './wasm/bits.ts';
 import { wasm as garbleWasm } from './wasm/garble.ts';
 import { wasm as nttWasm } from './wasm/ntt.ts';
+import { wasm as ringWasm } from './wasm/ring.ts';
 import { wasm as rlweWasm } from './wasm/rlwe.ts';
 
 /** Size of the kernel memory: 64 MiB, committed by the system page by page as it is touched. LOCAL. */
@@ -232,11 +233,40 @@ export interface RlweKernels {
   ): number;
 }
 
+/** Signatures of assembly/ring.ts. */
+export interface RingKernels {
+  convolve4(
+    out: number,
+    outPlane: number,
+    outPitch: number,
+    input: number,
+    inPitch: number,
+    rows: number,
+    width: number,
+    offsets: number,
+    taps: number,
+    weights: number,
+  ): void;
+  convolve1(
+    out: number,
+    outPitch: number,
+    input: number,
+    inPitch: number,
+    rows: number,
+    width: number,
+    offsets: number,
+    taps: number,
+    weights: number,
+  ): void;
+  dense(out: number, weights: number, rows: number, x: number, n: number): void;
+}
+
 /** The kernels of this thread. */
 export interface Kernels {
   readonly arena: Arena;
   readonly aes: AesKernels;
   readonly bits: BitsKernels;
+  readonly ring: RingKernels;
   readonly garble: GarbleKernels;
   readonly ntt: NttKernels;
   readonly rlwe: RlweKernels;
@@ -260,6 +290,7 @@ export function kernels(): Kernels {
       arena: new Arena(memory),
       aes: instantiate<AesKernels>(aesWasm, memory),
       bits: instantiate<BitsKernels>(bitsWasm, memory),
+      ring: instantiate<RingKernels>(ringWasm, memory),
       garble: instantiate<GarbleKernels>(garbleWasm, memory),
       ntt: instantiate<NttKernels>(nttWasm, memory),
       rlwe: instantiate<RlweKernels>(rlweWasm, memory),

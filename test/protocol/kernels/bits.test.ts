@@ -75,4 +75,19 @@ describe('bit kernels', () => {
       }
     });
   });
+
+  it.each([1, 4])('adds the masked corrections of groups of %i rows', (k) => {
+    const groups = 3;
+    const rows = randomBytes(random, groups * k * 16);
+    const masks = randomBytes(random, groups * k * 16);
+    const d = randomBytes(random, groups * 16);
+    arena.scope(() => {
+      const r = arena.put(rows);
+      bits.correctRows(r, arena.put(d), arena.put(masks), groups, k);
+      const expected = rows.map(
+        (byte, i) => byte ^ (masks[i]! & d[16 * Math.floor(i / (16 * k)) + (i & 15)]!),
+      );
+      expect(arena.u8(r, rows.length).slice()).toEqual(expected);
+    });
+  });
 });
