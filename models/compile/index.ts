@@ -1,0 +1,70 @@
+/**
+ * The compiler: from a float network to a program and its weights.
+ *
+ *   graph -> fold -> network -> calibrate -> squares -> scales -> precision -> quantise, emit -> model
+ *
+ * - `compile` is pure; the same graph, images and options make the same model.
+ * - What the model computes is defined by protocol/program/clear.ts, not here.
+ * - A network that does not fit is refused with one sentence that names the layer and what would help.
+ */
+
+import type { Model } from '../../protocol/program/model.ts';
+import { encodeModel } from '../../protocol/program/model.ts';
+import type { Graph } from '../graph/index.ts';
+import { loadGraph } from '../graph/index.ts';
+import { calibrate } from './calibrate.ts';
+import { emit } from './emit.ts';
+import { fold } from './fold.ts';
+import type { CompileOptions } from './options.ts';
+import { settingsOf } from './options.ts';
+import { activationBits, outputReach } from './precision.ts';
+import type { CompileReport } from './report.ts';
+import { scaleNetwork } from './scales.ts';
+import type { SquarePlan } from './squares.ts';
+import { planSquares } from './squares.ts';
+
+export type { CompileOptions } from './options.ts';
+export { type CompileReport, formatReport, type LayerReport } from './report.ts';
+
+export interface Compiled {
+  readonly model: Model;
+  readonly report: CompileReport;
+}
+
+/**
+ * Compiles a float network.
+ * @param calibration sample images as runFloat takes them (preprocessed); ranges are measured on all of them
+ * @throws RangeError when the graph is not sound, holds what no step stands for, or does not fit the ring
+ */
+export function compile(
+  graph: Graph,
+  calibration: Iterable<Float32Array>,
+  options: CompileOptions = {},
+): Compiled {
+  const settings = settingsOf(options);
+  const network = fold(graph);
+  const measured = calibrate(graph, network, calibration);
+  const bits = activationBits(network, settings);
+  const plans = new Map<string, SquarePlan>();
+  for (const node of network.nodes) {
+    if (node.op !== 'activation') continue;
+    const plan = planSquares(node, bits.get(node.id)!, measured, settings);
+    if (plan !== undefined) plans.set(node.id, plan);
+  }
+  const scaled = scaleNetwork(network, plans);
+  const output = outputReach(network, measured, settings);
+  return emit(scaled, plans, output, measured, settings);
+}
+
+/**
+ * Compiles the bytes of a network file (models/graph) to the bytes of a `.sotto` file.
+ * @throws RangeError as compile does, or when the file is not readable
+ */
+export function compileFile(
+  file: Uint8Array,
+  calibration: Iterable<Float32Array>,
+  options: CompileOptions = {},
+): { file: Uint8Array; report: CompileReport } {
+  const { model, report } = compile(loadGraph(file), calibration, options);
+  return { file: encodeModel(model), report };
+}

@@ -1,0 +1,62 @@
+/** What a caller may choose about the numbers of a program. */
+
+export interface CompileOptions {
+  /** Name of the program. */
+  readonly name?: string;
+  /** Names of the classes, one for each output. */
+  readonly labels?: readonly string[];
+  /** What the client learns; the logits unless told. */
+  readonly reveal?: 'logits' | 'label';
+  /** Fractional bits of the input and of activations, 4..20; 14 unless told. */
+  readonly activationBits?: number;
+  /** Fractional bits of weights, 4..20; 10 unless told. A layer whose range does not fit gets fewer. */
+  readonly weightBits?: number;
+  /** Fewest fractional bits that weights are lowered to before the model is refused; 8, or weightBits if lower. */
+  readonly minWeightBits?: number;
+  /** Room for values larger than the calibrated ones, as a factor; 1.5 unless told. */
+  readonly margin?: number;
+  /** Fractional bits a ReLU's comparison looks at; all of the activation's unless told. Fewer cost accuracy. */
+  readonly compareBits?: number;
+}
+
+export type Settings = Required<CompileOptions>;
+
+/**
+ * Fills in what was left out.
+ * @throws RangeError when a number is outside its range
+ */
+export function settingsOf(options: CompileOptions): Settings {
+  const activationBits = options.activationBits ?? 14;
+  const weightBits = options.weightBits ?? 10;
+  const settings: Settings = {
+    name: options.name ?? 'network',
+    labels: options.labels ?? [],
+    reveal: options.reveal ?? 'logits',
+    activationBits,
+    weightBits,
+    minWeightBits: options.minWeightBits ?? Math.min(8, weightBits),
+    margin: options.margin ?? 1.5,
+    compareBits: options.compareBits ?? activationBits,
+  };
+  const check = (name: keyof Settings, low: number, high: number) => {
+    const value = settings[name] as number;
+    if (!(Number.isInteger(value) && value >= low && value <= high)) {
+      throw new RangeError(
+        `${name} should be a whole number in ${low}..${high}, but it is ${value}`,
+      );
+    }
+  };
+  check('activationBits', 4, 20);
+  check('weightBits', 4, 20);
+  check('minWeightBits', 1, weightBits);
+  check('compareBits', 1, activationBits);
+  if (!(settings.margin >= 1 && settings.margin <= 1000)) {
+    throw new RangeError(`margin should be a factor in 1..1000, but it is ${settings.margin}`);
+  }
+  return settings;
+}
+
+/** Smallest k with magnitude < 2^(k-1) - 2^t: bits of a layer whose values reach `magnitude`. */
+export function rangeBitsOf(magnitude: number, dropBits: number): number {
+  return Math.max(2, Math.floor(Math.log2(magnitude + 2 ** dropBits)) + 2);
+}

@@ -1,0 +1,119 @@
+/** How many fractional bits each value has, or may have. */
+
+import { RELU } from '../graph/index.ts';
+import type { Calibration } from './calibrate.ts';
+import { magnitude } from './calibrate.ts';
+import type { ActivationNode, Network, NetworkNode } from './network.ts';
+import { poolScale, readersOf } from './network.ts';
+import type { Settings } from './options.ts';
+import { rangeBitsOf } from './options.ts';
+import type { ScaledNetwork } from './scales.ts';
+import type { SquarePlan } from './squares.ts';
+import { largestRead } from './squares.ts';
+
+/** Fewest bits of an activation that pooling is going to add bits to. LOCAL. */
+const MIN_POOLED_BITS = 8;
+
+/**
+ * Fractional bits that each activation layer makes. A layer whose every reader sums over windows makes as many bits less
+ * as the sums add: rounding errors average out in a mean, and the bits are needed for the weights after it.
+ */
+export function activationBits(network: Network, settings: Settings): Map<string, number> {
+  const readers = readersOf(network);
+  /** Bits that all ways from a value to its readers add. */
+  const added = (id: string): number => {
+    if (id === network.output) return 0;
+    const ways = readers.get(id)!.map((reader: NetworkNode) => {
+      if (reader.op === 'pool') return poolScale(reader).bits + added(reader.id);
+      return reader.op === 'add' ? added(reader.id) : 0;
+    });
+    return Math.min(...ways);
+  };
+  const all = settings.activationBits;
+  const bits = new Map<string, number>();
+  for (const node of network.nodes) {
+    if (node.op !== 'activation') continue;
+    bits.set(node.id, Math.max(Math.min(all, MIN_POOLED_BITS), all - added(node.id)));
+  }
+  return bits;
+}
+
+/** What one layer needs of its range: an activation layer, or the output. */
+export interface Reach {
+  /** Largest calibrated number the layer works on, at its scale, without fractional bits. */
+  readonly calibrated: number;
+  /** The same with the margin. */
+  readonly largest: number;
+  /** Widest k the layer may have. */
+  readonly limit: number;
+  /** t for an input with this many fractional bits. */
+  dropBits(fractionBits: number): number;
+}
+
+/** k of a layer that reads `fractionBits` fractional bits. */
+export function bitsOf(reach: Reach, fractionBits: number): number {
+  return rangeBitsOf(reach.largest * 2 ** fractionBits, reach.dropBits(fractionBits));
+}
+
+export function activationReach(
+  node: ActivationNode,
+  made: number,
+  network: ScaledNetwork,
+  plan: SquarePlan | undefined,
+  calibration: Calibration,
+  settings: Settings,
+): Reach {
+  const scale = network.scales.get(node.id)!;
+  const calibrated = largestRead(node, calibration, scale, plan?.offset);
+  const onlyRelu = node.kinds.every((kind) => kind === RELU);
+  const compared = Math.min(settings.compareBits, made);
+  const hasRelu = node.kinds.includes(RELU);
+  return {
+    calibrated,
+    largest: settings.margin * calibrated,
+    limit: onlyRelu ? 31 : 30,
+    dropBits: (fractionBits) => (hasRelu ? fractionBits - compared : 0),
+  };
+}
+
+export function outputReach(
+  original: Network,
+  calibration: Calibration,
+  settings: Settings,
+): Reach {
+  const extent = calibration.values.get(original.output)!;
+  const calibrated = extent.low.reduce(
+    (largest, _, channel) => Math.max(largest, magnitude(extent, channel)),
+    0,
+  );
+  // The output promises |x| < 2^(k-1), nothing is compared: t = 0 costs it one unit.
+  return { calibrated, largest: settings.margin * calibrated, limit: 31, dropBits: () => 0 };
+}
+
+/**
+ * The most fractional bits each value may have so that whatever reads it keeps its range.
+ * @param reaches by id of the activation layer
+ */
+export function bitLimits(
+  network: Network,
+  reaches: ReadonlyMap<string, Reach>,
+  output: Reach,
+): Map<string, number> {
+  const limits = new Map<string, number>();
+  const limit = (id: string, bits: number) => {
+    limits.set(id, Math.min(limits.get(id) ?? 31, bits));
+  };
+  const most = (reach: Reach) => {
+    let bits = 31;
+    while (bits > 0 && bitsOf(reach, bits) > reach.limit) bits--;
+    return bits;
+  };
+  limit(network.output, most(output));
+  for (const node of network.nodes.toReversed()) {
+    const own = limits.get(node.id);
+    if (node.op === 'activation') limit(node.inputs[0], most(reaches.get(node.id)!));
+    else if (node.op === 'pool') limit(node.inputs[0], own! - poolScale(node).bits);
+    else if (node.op === 'add') for (const id of node.inputs) limit(id, own!);
+  }
+  return limits;
+}

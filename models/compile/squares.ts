@@ -1,0 +1,123 @@
+/**
+ * Quadratics as squares of a scaled channel (PROTOCOL section 6.2).
+ *
+ *   c2 x^2 + c1 x + c0 = c2 (x + h)^2 + constant,   h = c1 / 2 c2,   constant = c0 - c1^2 / 4 c2
+ *
+ * With the channel scaled by alpha = c2 * 2^j its square is alpha^2 (x + h)^2 = 2^j * alpha * c2 (x + h)^2: the wanted
+ * value at scale alpha, times a public power of two. In integers, X = alpha (x + h) * 2^g with 2g + j fractional bits of
+ * the result; g follows from j.
+ *
+ * j trades. A larger one keeps more bits of X (g + j of them behind the point), but the weights of the layer after are
+ * divided by alpha and lose as many. The mean alpha is kept near 1, and j lower where ranges would not fit.
+ */
+
+import { IDENTITY, RELU, SQUARE } from '../graph/index.ts';
+import type { Calibration } from './calibrate.ts';
+import { extentsOf, magnitude } from './calibrate.ts';
+import type { ActivationNode } from './network.ts';
+import type { Settings } from './options.ts';
+import { rangeBitsOf } from './options.ts';
+
+/** The squares of one activation layer. */
+export interface SquarePlan {
+  /** j. */
+  readonly exponent: number;
+  /** Per channel: the scale it must arrive with, NaN where it has no square and any scale serves. */
+  readonly alpha: Float64Array;
+  /** Power of two for channels without squares. */
+  readonly free: number;
+  /** h and the constant per channel, zero where there is no square. */
+  readonly offset: Float64Array;
+  readonly constant: Float64Array;
+}
+
+/** Largest geometric mean of alpha. LOCAL. */
+const MAX_MEAN_ALPHA = 2;
+/** Steps of two that j may go down before the layer is refused for its range. LOCAL. */
+const MAX_STEPS = 4;
+
+/** Whether each channel has a square element. */
+function squareChannels({ kinds, shape }: ActivationNode): boolean[] {
+  const plane = shape[1] * shape[2];
+  return Array.from({ length: shape[0] }, (_, channel) =>
+    kinds.subarray(channel * plane, (channel + 1) * plane).includes(SQUARE),
+  );
+}
+
+/** Largest number over channels that the layer's squares and comparisons work on, at the scales of `scale`. */
+export function largestRead(
+  node: ActivationNode,
+  calibration: Calibration,
+  scale: Float64Array,
+  offset: Float64Array | undefined,
+): number {
+  const extents = extentsOf(calibration, node);
+  return scale.reduce((largest, factor, channel) => {
+    const reached = Math.max(
+      magnitude(extents[IDENTITY]!, channel),
+      magnitude(extents[RELU]!, channel),
+      magnitude(extents[SQUARE]!, channel, offset?.[channel]),
+    );
+    return Math.max(largest, factor * reached);
+  }, 0);
+}
+
+/**
+ * Plans the squares of a layer that makes `fractionBits`; undefined when it has none.
+ * @throws RangeError naming the node and channel when a quadratic is not convex
+ */
+export function planSquares(
+  node: ActivationNode,
+  fractionBits: number,
+  calibration: Calibration,
+  settings: Settings,
+): SquarePlan | undefined {
+  const square = squareChannels(node);
+  if (!square.includes(true)) return undefined;
+  const channels = node.shape[0];
+  const leading = new Float64Array(channels).fill(Number.NaN);
+  const offset = new Float64Array(channels);
+  const constant = new Float64Array(channels);
+  let logs = 0;
+  for (let channel = 0; channel < channels; channel++) {
+    if (!square[channel]) continue;
+    const c0 = node.coefficients![3 * channel]!;
+    const c1 = node.coefficients![3 * channel + 1]!;
+    const c2 = node.coefficients![3 * channel + 2]!;
+    if (!(c2 > 0)) {
+      throw new RangeError(
+        `node '${node.id}' (activation): channel ${channel} has c2 = ${c2}, squares need c2 > 0`,
+      );
+    }
+    leading[channel] = c2;
+    offset[channel] = c1 / (2 * c2);
+    constant[channel] = c0 - (c1 * c1) / (4 * c2);
+    logs += Math.log2(c2);
+  }
+  const mean = logs / square.filter(Boolean).length;
+  const free = 2 ** Math.round(mean);
+  const scale = leading.map((c2) => (Number.isNaN(c2) ? free : c2));
+  const largest = settings.margin * largestRead(node, calibration, scale, offset);
+
+  // 2g + j = fractionBits: j has the parity of fractionBits, and g >= 0.
+  const highest = Math.min(fractionBits, Math.floor(Math.log2(MAX_MEAN_ALPHA) - mean));
+  let exponent = highest - (Math.abs(highest - fractionBits) % 2);
+  const lowest = exponent - 2 * MAX_STEPS;
+  while (exponent > lowest && !fits(largest, exponent, fractionBits, settings)) exponent -= 2;
+  return {
+    exponent,
+    alpha: leading.map((c2) => c2 * 2 ** exponent),
+    free: free * 2 ** exponent,
+    offset,
+    constant,
+  };
+}
+
+/** Whether a layer's range fits with this j and the shortest weights: k <= 30, and X^2 in 31 bits. */
+function fits(largest: number, exponent: number, fractionBits: number, settings: Settings) {
+  const arriving = settings.activationBits + settings.minWeightBits;
+  const dropBits = Math.max(0, arriving - Math.min(settings.compareBits, fractionBits));
+  const k = rangeBitsOf(largest * 2 ** (exponent + arriving), dropBits);
+  const squareShift = arriving - (fractionBits - exponent) / 2;
+  return k <= 30 && k - 1 - squareShift <= 15;
+}
