@@ -96,7 +96,7 @@ function pool(
 /** out[first + r*stride] = bias[r] + rows[r] . x for `count` rows of x.length weights starting at row `from`. */
 function products(
   x: Float64Array,
-  rows: Float32Array,
+  rows: Float64Array,
   bias: Float32Array | undefined,
   from: number,
   count: number,
@@ -142,7 +142,8 @@ function convolve(node: ConvNode, x: Float32Array, out: Float32Array, site: Site
   const [oc, oh, ow] = planes(site.shape);
   const [kh, kw] = node.kernel;
   const [top, left] = node.pads;
-  const weight = tensorOf(site.graph, node.weight).data;
+  // Widened once: cheaper than at every product.
+  const weight = new Float64Array(tensorOf(site.graph, node.weight).data);
   const bias = node.bias === undefined ? undefined : tensorOf(site.graph, node.bias).data;
   const cg = c / node.groups;
   const og = oc / node.groups;
@@ -173,17 +174,23 @@ function checkActivation(node: ActivationNode, site: Omit<Site, 'shape'>): void 
   if (node.kinds.length !== size) {
     throw new RangeError(`the map has ${node.kinds.length} kinds for ${size} elements`);
   }
-  const unknown = node.kinds.find((kind) => kind > SQUARE);
-  if (unknown !== undefined) throw new RangeError(`${unknown} is not an activation kind`);
   if (node.coefficients !== undefined) expectTensor(site, node.coefficients, [shape[0]!, 3]);
   const plane = size / shape[0]!;
-  for (let e = node.kinds.indexOf(SQUARE); e >= 0; e = node.kinds.indexOf(SQUARE, e + 1)) {
-    if (node.coefficients === undefined) throw new RangeError('squares need coefficients');
-    const c2 = tensorOf(site.graph, node.coefficients).data[3 * Math.floor(e / plane) + 2]!;
-    if (!(c2 > 0)) {
-      throw new RangeError(`channel ${Math.floor(e / plane)} has squares but c2 = ${c2}, not > 0`);
+  for (let channel = 0, e = 0; channel < shape[0]!; channel++) {
+    let squares = 0;
+    for (const end = e + plane; e < end; e++) {
+      const kind = node.kinds[e]!;
+      if (kind > SQUARE) throw new RangeError(`${kind} is not an activation kind`);
+      if (kind === SQUARE) squares++;
     }
+    if (squares > 0) checkCurvature(node, site, channel);
   }
+}
+
+function checkCurvature(node: ActivationNode, site: Omit<Site, 'shape'>, channel: number): void {
+  if (node.coefficients === undefined) throw new RangeError('squares need coefficients');
+  const c2 = tensorOf(site.graph, node.coefficients).data[3 * channel + 2]!;
+  if (!(c2 > 0)) throw new RangeError(`channel ${channel} has squares but c2 = ${c2}, not > 0`);
 }
 
 export const operators: Operators = {
@@ -247,8 +254,8 @@ export const operators: Operators = {
     macs: (_node, site) => site.shape[0]! * site.shapes[0]![0]!,
     run(node, [x], out, site) {
       const bias = node.bias === undefined ? undefined : tensorOf(site.graph, node.bias).data;
-      const rows = tensorOf(site.graph, node.weight).data;
-      products(Float64Array.from(x!), rows, bias, 0, out.length, out, 0, 1);
+      const rows = new Float64Array(tensorOf(site.graph, node.weight).data);
+      products(new Float64Array(x!), rows, bias, 0, out.length, out, 0, 1);
     },
   },
   averagePool: {
