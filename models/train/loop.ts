@@ -105,17 +105,17 @@ export async function train(
       const last = step === steps - 1;
       if (now - reported < REPORT_EVERY && !last) continue;
       reported = now;
-      const images1 = (step + 1) * batch;
+      const imagesDone = (step + 1) * batch;
       const rate = (((epoch - done) * steps + step + 1) * batch) / ((now - started) / 1000);
       options.onProgress?.({
         epoch: epoch + 1,
         epochs,
-        images: images1,
+        images: imagesDone,
         of: steps * batch,
         imagesPerSecond: rate,
         loss: loss / (step + 1),
-        accuracy: right / images1,
-        secondsLeft: ((epochs - epoch) * steps * batch - images1) / rate,
+        accuracy: right / imagesDone,
+        secondsLeft: ((epochs - epoch) * steps * batch - imagesDone) / rate,
       });
       // Lets timers and the caller's abort in.
       await new Promise((resume) => setTimeout(resume));
