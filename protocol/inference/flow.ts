@@ -1,0 +1,82 @@
+/** Running work ahead while its results leave in order. */
+
+/**
+ * Results in the order they were added, at most `limit` of them under way: what bounds the memory of a stream. `emit` is
+ * called for one result at a time.
+ */
+export class Ordered<T> {
+  readonly #limit: number;
+  readonly #emit: (result: T) => void | Promise<void>;
+  readonly #queue: Promise<T>[] = [];
+
+  constructor(limit: number, emit: (result: T) => void | Promise<void>) {
+    this.#limit = limit;
+    this.#emit = emit;
+  }
+
+  /** Adds work that has been started; waits while too much is under way. */
+  async add(work: Promise<T>): Promise<void> {
+    // Until its turn comes nobody awaits it; its error is not lost, it surfaces then.
+    work.catch(() => {});
+    this.#queue.push(work);
+    while (this.#queue.length > this.#limit) await this.#next();
+  }
+
+  /** Waits until everything has been emitted. */
+  async drain(): Promise<void> {
+    while (this.#queue.length > 0) await this.#next();
+  }
+
+  async #next(): Promise<void> {
+    await this.#emit((await this.#queue.shift()) as T);
+  }
+}
+
+/**
+ * Does `work` on one item after the other; each item's result is a promise of its own, for a reader that keeps pace. An
+ * error stops the rest, whose promises reject with it.
+ */
+export function inSequence<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R>[] {
+  let turn: Promise<unknown> = Promise.resolve();
+  return items.map((item) => {
+    const result = turn.then(() => work(item));
+    result.catch(() => {});
+    turn = result;
+    return result;
+  });
+}
+
+/** A promise that someone else resolves. */
+export class Deferred<T> {
+  readonly promise: Promise<T>;
+  resolve!: (value: T) => void;
+  reject!: (error: Error) => void;
+
+  constructor() {
+    this.promise = new Promise((resolve, reject) => {
+      this.resolve = resolve;
+      this.reject = reject;
+    });
+    this.promise.catch(() => {});
+  }
+}
+
+/**
+ * Runs loops that wait for each other through a channel. The first error ends the channel, which ends the other loops;
+ * that error is thrown, after all of them have stopped.
+ */
+export async function together(
+  channel: { close(reason?: Error): void },
+  ...loops: readonly Promise<unknown>[]
+): Promise<void> {
+  let first: Error | undefined;
+  await Promise.all(
+    loops.map((loop) =>
+      loop.catch((error: Error) => {
+        first ??= error;
+        channel.close(error);
+      }),
+    ),
+  );
+  if (first !== undefined) throw first;
+}

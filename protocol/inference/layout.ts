@@ -1,0 +1,119 @@
+/**
+ * The layout of a program: everything both parties compute from the public program before they exchange a byte, such as
+ * packings, lanes and sizes. Plain data, made once for a program.
+ */
+
+import type { ArgmaxParams } from '../gadgets/argmax.ts';
+import type { Lane } from '../gadgets/index.ts';
+import { lanesOf } from '../gadgets/index.ts';
+import type { Shapes } from '../program/check.ts';
+import { checkProgram } from '../program/check.ts';
+import { runLocal } from '../program/local.ts';
+import type {
+  ActivationStep,
+  LinearStep,
+  LocalStep,
+  OutputStep,
+  Program,
+} from '../program/program.ts';
+import { inputsOf } from '../program/program.ts';
+import type { Shape } from '../ring/shape.ts';
+import { linearOutput, sizeOf } from '../ring/shape.ts';
+import type { LayerPlan } from '../rlwe/plan.ts';
+import { planLayer } from '../rlwe/plan.ts';
+
+/** A linear step and its packing. */
+export interface LinearLayout {
+  readonly step: LinearStep;
+  readonly index: number;
+  readonly plan: LayerPlan;
+  readonly outputSize: number;
+}
+
+/** An activation step and its lanes. */
+export interface ActivationLayout {
+  readonly step: ActivationStep;
+  readonly index: number;
+  readonly lanes: readonly Lane[];
+  readonly size: number;
+  /** [channels, height, width] of the layer's tensor. */
+  readonly shape: Shape;
+}
+
+/** The output step; `argmax` when the client learns the label alone. */
+export interface OutputLayout {
+  readonly step: OutputStep;
+  readonly index: number;
+  readonly size: number;
+  readonly argmax: ArgmaxParams | undefined;
+}
+
+export interface Layout {
+  readonly program: Program;
+  readonly shapes: Shapes;
+  readonly linears: readonly LinearLayout[];
+  readonly activations: readonly ActivationLayout[];
+  readonly output: OutputLayout;
+}
+
+/**
+ * @throws RangeError when the program is not valid or a layer fits no parameter set; the sentence names the step
+ */
+export function layoutOf(program: Program): Layout {
+  const shapes = checkProgram(program);
+  const linears: LinearLayout[] = [];
+  const activations: ActivationLayout[] = [];
+  let output: OutputLayout | undefined;
+  for (const [index, step] of program.steps.entries()) {
+    const shape = shapes[index + 1] as Shape;
+    const size = sizeOf(shape);
+    if (step.op === 'linear') {
+      linears.push({
+        step,
+        index,
+        plan: planOf(step),
+        outputSize: sizeOf(linearOutput(step.shape)),
+      });
+    } else if (step.op === 'activation') {
+      activations.push({ step, index, lanes: lanesOf(step), size, shape });
+    } else if (step.op === 'output') {
+      const params = { values: size, rangeBits: step.rangeBits };
+      output = { step, index, size, argmax: step.reveal === 'label' ? params : undefined };
+    }
+  }
+  // checkProgram has seen to it that the last step is the output.
+  return { program, shapes, linears, activations, output: output as OutputLayout };
+}
+
+function planOf({ name, shape, norm1, norm2 }: LinearStep): LayerPlan {
+  try {
+    return planLayer(shape, { norm1, norm2 });
+  } catch (cause) {
+    throw new RangeError(`program step "${name}": ${(cause as Error).message}`, { cause });
+  }
+}
+
+/** What a local step makes of one party's shares. */
+export function localOf(
+  layout: Layout,
+  step: LocalStep,
+  inputs: readonly Int32Array[],
+): Int32Array {
+  return runLocal(
+    step,
+    inputs,
+    inputsOf(step).map((value) => layout.shapes[value] as Shape),
+  );
+}
+
+/** The values of some elements of a tensor. */
+export function gather(tensor: Int32Array, elements: Uint32Array): Int32Array {
+  return Int32Array.from(elements, (i) => tensor[i]!);
+}
+
+/** Puts values where {@link gather} took them. */
+export function scatter(tensor: Int32Array, elements: Uint32Array, values: Int32Array): void {
+  elements.forEach((i, j) => {
+    tensor[i] = values[j]!;
+  });
+}

@@ -1,0 +1,93 @@
+/**
+ * The messages of a session: their kinds, and how long ones travel.
+ *
+ * A kind belongs to one flight: messages of a flight depend only on those of flights before it. Two flights make a round
+ * trip, so the number of rounds of a phase is half its flights. PROTOCOL sections 3 to 6.
+ *
+ *   handshake   client hello | server welcome, program
+ *   setup       client setupOffer, publicKey | server setupChoice | client setupExtend | server setupFinish
+ *   offline     client prepare, upload | server response, productChoices
+ *               client labelChoices, corrections | server tables
+ *   online      client infer, maskedInput | then per activation layer: server material | client result
+ *               at last: server output
+ */
+
+import type { Channel } from '../channel/index.ts';
+import { FRAME_HEADER_BYTES } from '../channel/index.ts';
+
+/** Frame kinds. AGREEMENT. */
+export const Kind = {
+  hello: 1,
+  welcome: 2,
+  program: 3,
+  setupOffer: 4,
+  publicKey: 5,
+  setupChoice: 6,
+  setupExtend: 7,
+  setupFinish: 8,
+  command: 16,
+  upload: 17,
+  response: 18,
+  productChoices: 19,
+  labelChoices: 20,
+  corrections: 21,
+  tables: 22,
+  maskedInput: 32,
+  material: 33,
+  result: 34,
+  output: 35,
+} as const;
+
+/** What a command frame asks for. AGREEMENT. */
+export const Command = { prepare: 1, infer: 2, bye: 3 } as const;
+
+/** Bytes of a command frame's payload: the command, and a bundle number. */
+export const COMMAND_BYTES = 8;
+
+/** Longest payload of one frame of a long message. AGREEMENT. */
+export const PIECE_BYTES = 1 << 20;
+
+/** Bytes on the wire of a message of `bytes` bytes, headers included; an empty message is not sent. */
+export function wireBytes(bytes: number): number {
+  return bytes + FRAME_HEADER_BYTES * Math.ceil(bytes / PIECE_BYTES);
+}
+
+/** Sends a message of any length in frames of at most {@link PIECE_BYTES}. */
+export async function sendMessage(
+  channel: Channel,
+  kind: number,
+  message: Uint8Array,
+): Promise<void> {
+  for (let at = 0; at < message.length; at += PIECE_BYTES) {
+    await channel.send(kind, message.subarray(at, at + PIECE_BYTES));
+  }
+}
+
+/** Receives a message of exactly `bytes` bytes. */
+export async function receiveMessage(
+  channel: Channel,
+  kind: number,
+  bytes: number,
+): Promise<Uint8Array> {
+  if (bytes > 0 && bytes <= PIECE_BYTES) return channel.receive(kind, bytes);
+  const message = new Uint8Array(bytes);
+  for (let at = 0; at < bytes; at += PIECE_BYTES) {
+    message.set(await channel.receive(kind, Math.min(PIECE_BYTES, bytes - at)), at);
+  }
+  return message;
+}
+
+/** A command's payload. */
+export function encodeCommand(command: number, bundle: number): Uint8Array {
+  const payload = new Uint8Array(COMMAND_BYTES);
+  const view = new DataView(payload.buffer);
+  view.setUint32(0, command, true);
+  view.setUint32(4, bundle, true);
+  return payload;
+}
+
+/** Reads a command's payload of {@link COMMAND_BYTES} bytes. */
+export function decodeCommand(payload: Uint8Array): { command: number; bundle: number } {
+  const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
+  return { command: view.getUint32(0, true), bundle: view.getUint32(4, true) };
+}

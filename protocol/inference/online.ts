@@ -1,0 +1,209 @@
+/**
+ * The online phase: one private inference with one bundle. PROTOCOL sections 3, 6 and 8.
+ *
+ *     client (input x, masks r)                                  server (weights, s)
+ *       |  ---- infer, x - r ------------------------------------>  |
+ *       |  then for each activation layer, in order:                |  linear layers on integers: a
+ *       |  <--- material of each lane ----------------------------  |
+ *       |  ---- result of each lane ----------------------------->  |  y - r'
+ *       |  at last                                                  |
+ *       |  <--- share of the logits, or labels for the argmax ----  |
+ *       |  logits, or the class                                     |
+ *
+ * Round trips: activation layers + 1. The client computes nothing but its halves of the gadgets.
+ */
+
+import { argmax } from '../gadgets/argmax.ts';
+import type { LaneState } from '../gadgets/gadget.ts';
+import { gadgetOf } from '../gadgets/index.ts';
+import type { LinearWeights, Model, SquareConstants } from '../program/model.ts';
+import type { LinearStep } from '../program/program.ts';
+import { SQUARE } from '../program/program.ts';
+import { walkAsync } from '../program/walk.ts';
+import { linear } from '../ring/linear.ts';
+import { linearOutput, macsOf, sizeOf } from '../ring/shape.ts';
+import { addInto } from '../ring/tensor.ts';
+import type { ArgmaxStored, ClientBundle, ServerBundle } from './bundle.ts';
+import { Deferred, Ordered, together } from './flow.ts';
+import { type ActivationLayout, gather, localOf, scatter } from './layout.ts';
+import { Command, encodeCommand, Kind, receiveMessage, sendMessage } from './messages.ts';
+import type { ClientSession, Progress, ServerSession } from './session.ts';
+
+// ------------------------------------------------------------------------------------------------------- client
+
+/**
+ * The client's half. The bundle must have been taken from its store: it is spent from here on.
+ * @param input - the network's input in fixed point, [channels, height, width]
+ * @returns the logits in fixed point, or for a program that reveals the label alone, one element: the class
+ * @throws RangeError when the input has the wrong length; nothing has been sent then
+ */
+export async function inferClient(
+  session: ClientSession,
+  bundle: ClientBundle,
+  input: Int32Array,
+  progress?: Progress,
+): Promise<Int32Array> {
+  const { channel, layout, pool } = session;
+  const { activations } = layout;
+  if (input.length !== bundle.inputMask.length) {
+    throw new RangeError(
+      `input: expected ${bundle.inputMask.length} elements, got ${input.length}`,
+    );
+  }
+  const masked = input.map((value, i) => value - bundle.inputMask[i]!);
+  await channel.send(Kind.command, encodeCommand(Command.infer, bundle.number));
+  await sendMessage(channel, Kind.maskedInput, bytesOf(masked));
+  for (const [i, layer] of activations.entries()) {
+    const { mask, lanes } = bundle.layers[i]!;
+    const results = new Ordered<Uint8Array>(pool.workers + 1, (result) =>
+      sendMessage(channel, Kind.result, result),
+    );
+    for (const [j, { kind, params, elements }] of layer.lanes.entries()) {
+      const { material: bytes } = gadgetOf(kind).bytes(params, elements.length);
+      const material = await receiveMessage(channel, Kind.material, bytes);
+      const own = { kind, params, state: lanes[j]!, material, mask: gather(mask, elements) };
+      await results.add(pool.run('evaluate', own));
+    }
+    await results.drain();
+    progress?.(i + 1, activations.length + 1);
+  }
+  const result = await receiveOutput(session, bundle.output);
+  progress?.(activations.length + 1, activations.length + 1);
+  return result;
+}
+
+async function receiveOutput(
+  { channel, pool, layout }: ClientSession,
+  own: Int32Array | ArgmaxStored,
+): Promise<Int32Array> {
+  const { size, argmax: params } = layout.output;
+  if (own instanceof Int32Array) {
+    const share = wordsOf(await receiveMessage(channel, Kind.output, 4 * size));
+    return own.map((value, i) => value + share[i]!);
+  }
+  const material = await receiveMessage(channel, Kind.output, argmax.bytes(params!).material);
+  return Int32Array.of(await pool.run('evaluateArgmax', { params: params!, ...own, material }));
+}
+
+// ------------------------------------------------------------------------------------------------------- server
+
+/** The server's half; the client's command has been read and the bundle taken from its store. */
+export async function inferServer(
+  session: ServerSession,
+  model: Model,
+  bundle: ServerBundle,
+  progress?: Progress,
+): Promise<void> {
+  const { channel, layout } = session;
+  const { activations, output, program } = layout;
+  let done = 0;
+  await walkAsync<Int32Array>(program, {
+    async input() {
+      const bytes = 4 * sizeOf(program.input.shape);
+      return wordsOf(await receiveMessage(channel, Kind.maskedInput, bytes));
+    },
+    async linear(step, x, index) {
+      const a = await runLinear(session, step, x, model.weights[index] as LinearWeights);
+      addInto(a, bundle.linears.get(index)!);
+      return a;
+    },
+    local: (step, inputs) => localOf(layout, step, inputs),
+    async activation(_, a, index) {
+      const at = activations.findIndex((layer) => layer.index === index);
+      const constants = model.weights[index] as SquareConstants | undefined;
+      const y = await runActivation(session, activations[at]!, bundle.layers[at]!, a, constants);
+      progress?.(++done, activations.length + 1);
+      return y;
+    },
+    async output(_, a) {
+      const message =
+        bundle.output === undefined ? bytesOf(a) : argmax.reveal(output.argmax!, bundle.output, a);
+      await sendMessage(channel, Kind.output, message);
+      progress?.(++done, activations.length + 1);
+      return a;
+    },
+  });
+}
+
+const bytesOf = (words: Int32Array): Uint8Array =>
+  new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
+
+/** A received message is aligned and its receiver's own. */
+const wordsOf = (bytes: Uint8Array): Int32Array =>
+  new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+
+/** Multiply-accumulates of one task, some 5 ms; a layer of fewer is not worth a task. LOCAL. */
+const TASK_MACS = 1 << 24;
+
+/** W*x + b, the output channels spread over the pool. */
+async function runLinear(
+  { pool }: ServerSession,
+  { shape }: LinearStep,
+  x: Int32Array,
+  { kernel, bias }: LinearWeights,
+): Promise<Int32Array> {
+  const macs = macsOf(shape);
+  if (macs < TASK_MACS / 4) return linear(shape, x, kernel, bias);
+  const [channels, height, width] = linearOutput(shape);
+  const step = Math.max(1, Math.floor((channels * TASK_MACS) / macs));
+  const out = new Int32Array(channels * height * width);
+  const parts: Promise<void>[] = [];
+  for (let from = 0; from < channels; from += step) {
+    const range = { from, to: Math.min(from + step, channels) };
+    const work = pool.run('linear', { shape, x, kernel, bias, range });
+    parts.push(work.then((part) => out.set(part, from * height * width)));
+  }
+  await Promise.all(parts);
+  return out;
+}
+
+/** One activation layer at the server: from its share of the pre-activations to y - r'. */
+async function runActivation(
+  { channel, pool }: ServerSession,
+  { lanes, size, shape }: ActivationLayout,
+  states: readonly LaneState[],
+  a: Int32Array,
+  constants: SquareConstants | undefined,
+): Promise<Int32Array> {
+  const y = new Int32Array(size);
+  const plane = shape[1] * shape[2];
+  const constant = (values: Int32Array, element: number) => values[Math.floor(element / plane)]!;
+  // Results may come back while material still leaves, so that neither side waits for the other to read.
+  const pending = lanes.map(() => new Deferred<LaneState>());
+  const send = (async () => {
+    const parts = new Ordered<{ message: Uint8Array; state: LaneState; lane: number }>(
+      pool.workers + 1,
+      async ({ message, state, lane }) => {
+        await sendMessage(channel, Kind.material, message);
+        pending[lane]!.resolve(state);
+      },
+    );
+    for (const [lane, { kind, params, elements }] of lanes.entries()) {
+      const own = gather(a, elements);
+      if (kind === SQUARE) {
+        elements.forEach((element, i) => {
+          own[i]! += constant(constants!.before, element);
+        });
+      }
+      const work = pool.run('reveal', { kind, params, state: states[lane]!, a: own });
+      await parts.add(work.then((result) => ({ ...result, lane })));
+    }
+    await parts.drain();
+  })();
+  const receive = (async () => {
+    for (const [lane, { kind, params, elements }] of lanes.entries()) {
+      const gadget = gadgetOf(kind);
+      const { result: bytes } = gadget.bytes(params, elements.length);
+      const result = await receiveMessage(channel, Kind.result, bytes);
+      const values = gadget.finish(params, await pending[lane]!.promise, result);
+      if (kind === SQUARE) {
+        elements.forEach((element, i) => {
+          values[i]! += constant(constants!.after, element);
+        });
+      }
+      scatter(y, elements, values);
+    }
+  })();
+  await together(channel, send, receive);
+  return y;
+}

@@ -1,0 +1,281 @@
+/**
+ * A session: who the two parties are to each other, from the first frame until the connection ends.
+ *
+ *     client                                                    server
+ *       |  ---- hello: version, agreement, nonce, model? -------->  |
+ *       |  <--- welcome: version, agreement, nonce, program ------  |
+ *       |       both: session id = H(nonces, agreement, program)    |
+ *       |  ---- OT offer, RLWE public keys ---------------------->  |
+ *       |  <--- OT choices ---------------------------------------  |
+ *       |  ---- OT trees ---------------------------------------->  |
+ *       |  <--- OT trees -----------------------------------------  |
+ *
+ * The hello carries nothing secret; keys are made only after versions, agreement constants and the program are accepted.
+ * Every key, offset and tweak is bound to the session id, to which both sides contributed.
+ *
+ * Contract: one thing at a time. A session prepares a bundle or runs an inference, never both at once. After any error it
+ * is dead with its channel, and so are all its bundles.
+ */
+
+import { sha256 } from '@noble/hashes/sha2.js';
+import * as z from 'zod';
+import { decodeControl, encodeControl, MAX_CONTROL_BYTES } from '../channel/codec.ts';
+import type { Channel } from '../channel/index.ts';
+import { ProtocolError } from '../errors.ts';
+import { LANE_ELEMENTS } from '../gadgets/index.ts';
+import { TweakCounter } from '../garble/tweaks.ts';
+import { ClientSetup, type Cots, SETUP_MESSAGE_BYTES, ServerSetup } from '../ot/setup.ts';
+import { COTS_PER_CHUNK, SOFTSPOKEN_K } from '../ot/softspoken.ts';
+import type { Pool } from '../pool/index.ts';
+import { decodeProgram, digestOf, MAX_PROGRAM_BYTES } from '../program/encode.ts';
+import type { Program } from '../program/program.ts';
+import { INSTANCES_PER_KEY, type Tweaks } from '../random/hash.ts';
+import { deriveSeed, type Random, randomBytes, SEED_BYTES } from '../random/index.ts';
+import {
+  decodePublicKey,
+  generateKeys,
+  type PublicKey,
+  publicKeyBytes,
+  type SecretKey,
+} from '../rlwe/keys.ts';
+import { type Degree, PARAMETER_SETS } from '../rlwe/parameters.ts';
+import { type Layout, layoutOf } from './layout.ts';
+import { Kind, PIECE_BYTES, receiveMessage, sendMessage } from './messages.ts';
+import type { tasks } from './tasks.ts';
+
+/** Version of the protocol. AGREEMENT. */
+export const PROTOCOL_VERSION = 1;
+
+const NONCE_BYTES = 32;
+
+/** Every AGREEMENT and SECURITY constant, hashed: parties that differ in any part before they exchange anything. */
+export const AGREEMENT_DIGEST: Uint8Array = sha256(
+  new TextEncoder().encode(
+    JSON.stringify({
+      version: PROTOCOL_VERSION,
+      lane: LANE_ELEMENTS,
+      piece: PIECE_BYTES,
+      perKey: INSTANCES_PER_KEY,
+      otChunk: COTS_PER_CHUNK,
+      otK: SOFTSPOKEN_K,
+      rlwe: Object.values(PARAMETER_SETS),
+    }),
+  ),
+);
+
+/** The pool that runs the protocol's tasks. */
+export type ProtocolPool = Pool<typeof tasks>;
+
+/** Hash tweaks of one direction, handed out once each. Both parties take the same counts in the same order. */
+export class TweakSource {
+  readonly #start: Uint8Array;
+  readonly #counter = new TweakCounter();
+
+  constructor(start: Uint8Array) {
+    this.#start = start;
+  }
+
+  take(count: number): Tweaks {
+    return { start: this.#start, first: this.#counter.take(count) };
+  }
+}
+
+/** Called as a phase advances: layers done, of how many. */
+export type Progress = (done: number, total: number) => void;
+
+/** What both parties hold. */
+interface SessionBase {
+  readonly channel: Channel;
+  readonly pool: ProtocolPool;
+  readonly random: Random;
+  readonly layout: Layout;
+  /** Name under which the server offers the model. */
+  readonly model: string;
+  /** SHA-256 of the program. */
+  readonly digest: Uint8Array;
+  readonly cots: Cots;
+  /** Tweaks under the server's offset (garbling) and under the client's (products). */
+  readonly labelTweaks: TweakSource;
+  readonly productTweaks: TweakSource;
+}
+
+export interface ClientSession extends SessionBase {
+  readonly secretKeys: ReadonlyMap<Degree, SecretKey>;
+  /** Number of the next bundle. */
+  nextBundle: number;
+}
+
+export interface ServerSession extends SessionBase {
+  readonly publicKeys: ReadonlyMap<Degree, PublicKey>;
+}
+
+/** What a party brings to a session. */
+export interface Party {
+  readonly channel: Channel;
+  readonly pool: ProtocolPool;
+  readonly random: Random;
+}
+
+/** What a server offers: programs by name, encoded, with their layouts. */
+export interface Offer {
+  readonly name: string;
+  readonly program: Uint8Array;
+  readonly layout: Layout;
+}
+
+const bytesOf = (length: number) =>
+  z.instanceof(Uint8Array).refine((bytes) => bytes.length === length, `must be ${length} bytes`);
+
+const hello = z.strictObject({
+  version: z.int(),
+  agreement: bytesOf(32),
+  nonce: bytesOf(NONCE_BYTES),
+  model: z.string().max(200).nullable(),
+});
+
+const welcome = z.strictObject({
+  version: z.int(),
+  agreement: bytesOf(32),
+  nonce: bytesOf(NONCE_BYTES),
+  model: z.string().max(200),
+  programBytes: z.int().min(1).max(MAX_PROGRAM_BYTES),
+});
+
+/** @throws ProtocolError `version-mismatch` that names both versions */
+function checkPeer(peer: { version: number; agreement: Uint8Array }): void {
+  if (peer.version !== PROTOCOL_VERSION) {
+    throw new ProtocolError(
+      'version-mismatch',
+      `the peer speaks protocol version ${peer.version}, this side version ${PROTOCOL_VERSION}`,
+    );
+  }
+  if (!peer.agreement.every((byte, i) => byte === AGREEMENT_DIGEST[i])) {
+    throw new ProtocolError(
+      'version-mismatch',
+      'the peer uses other protocol constants: both sides need the same release',
+    );
+  }
+}
+
+/** 16 bytes that name this session: from both nonces, the agreement and the program. */
+function sessionIdOf(client: Uint8Array, server: Uint8Array, digest: Uint8Array): Uint8Array {
+  const hash = sha256.create();
+  for (const part of [client, server, AGREEMENT_DIGEST, digest]) hash.update(part);
+  return hash.digest().slice(0, SEED_BYTES);
+}
+
+function tweaksOf(sessionId: Uint8Array): Pick<SessionBase, 'labelTweaks' | 'productTweaks'> {
+  return {
+    labelTweaks: new TweakSource(deriveSeed(sessionId, 'label tweaks')),
+    productTweaks: new TweakSource(deriveSeed(sessionId, 'product tweaks')),
+  };
+}
+
+/** The RLWE degrees a program needs, ascending. */
+function degreesOf(layout: Layout): Degree[] {
+  return [...new Set(layout.linears.map(({ plan }) => plan.degree))].sort((a, b) => a - b);
+}
+
+/** What the client asks of the program it is offered. */
+export interface ClientOptions {
+  /** Name of the wanted model; the server's first one when left out. */
+  readonly model?: string | undefined;
+  /** Looks at the program before any key is made; throws to refuse it. */
+  readonly accept?: ((program: Program, digest: Uint8Array) => void) | undefined;
+}
+
+/**
+ * The client's side of handshake and setup.
+ * @throws ProtocolError when versions, constants or programs do not match, or the peer breaks the protocol
+ */
+export async function openClient(party: Party, options: ClientOptions): Promise<ClientSession> {
+  const { channel, random } = party;
+  const nonce = randomBytes(random, NONCE_BYTES);
+  await channel.send(
+    Kind.hello,
+    encodeControl({
+      version: PROTOCOL_VERSION,
+      agreement: AGREEMENT_DIGEST,
+      nonce,
+      model: options.model ?? null,
+    }),
+  );
+  const peer = decodeControl(await channel.receiveUpTo(Kind.welcome, MAX_CONTROL_BYTES), welcome);
+  checkPeer(peer);
+  const encoded = await receiveMessage(channel, Kind.program, peer.programBytes);
+  const digest = digestOf(encoded);
+  const layout = acceptProgram(encoded, digest, options);
+  const sessionId = sessionIdOf(nonce, peer.nonce, digest);
+
+  const secretKeys = new Map<Degree, SecretKey>();
+  const setup = new ClientSetup(sessionId, random);
+  await channel.send(Kind.setupOffer, setup.offer());
+  for (const degree of degreesOf(layout)) {
+    const { secretKey, publicKey } = generateKeys(degree, random);
+    secretKeys.set(degree, secretKey);
+    await sendMessage(channel, Kind.publicKey, publicKey);
+  }
+  const choice = await channel.receive(Kind.setupChoice, SETUP_MESSAGE_BYTES[1]);
+  await channel.send(Kind.setupExtend, setup.extend(choice));
+  const cots = setup.finish(await channel.receive(Kind.setupFinish, SETUP_MESSAGE_BYTES[3]));
+  const base = { ...party, layout, model: peer.model, digest, cots, ...tweaksOf(sessionId) };
+  return { ...base, secretKeys, nextBundle: 0 };
+}
+
+function acceptProgram(encoded: Uint8Array, digest: Uint8Array, options: ClientOptions): Layout {
+  try {
+    const program = decodeProgram(encoded);
+    options.accept?.(program, digest);
+    return layoutOf(program);
+  } catch (cause) {
+    if (cause instanceof ProtocolError) throw cause;
+    throw new ProtocolError('program-mismatch', (cause as Error).message, { cause });
+  }
+}
+
+/**
+ * The server's side of handshake and setup.
+ * @param find - the offer of that name, or the default one for undefined; undefined when there is none
+ * @throws ProtocolError when versions or constants do not match, the model is unknown, or the peer breaks the protocol
+ */
+export async function openServer(
+  party: Party,
+  find: (model: string | undefined) => Offer | undefined,
+): Promise<ServerSession> {
+  const { channel, random } = party;
+  const peer = decodeControl(await channel.receiveUpTo(Kind.hello, MAX_CONTROL_BYTES), hello);
+  checkPeer(peer);
+  const offer = find(peer.model ?? undefined);
+  if (offer === undefined) {
+    throw new ProtocolError('refused', `this server offers no model named "${peer.model}"`);
+  }
+  const { layout, program } = offer;
+  const nonce = randomBytes(random, NONCE_BYTES);
+  await channel.send(
+    Kind.welcome,
+    encodeControl({
+      version: PROTOCOL_VERSION,
+      agreement: AGREEMENT_DIGEST,
+      nonce,
+      model: offer.name,
+      programBytes: program.length,
+    }),
+  );
+  await sendMessage(channel, Kind.program, program);
+  const digest = digestOf(program);
+  const sessionId = sessionIdOf(peer.nonce, nonce, digest);
+
+  const setup = new ServerSetup(sessionId, random);
+  const offered = await channel.receive(Kind.setupOffer, SETUP_MESSAGE_BYTES[0]);
+  const publicKeys = new Map<Degree, PublicKey>();
+  for (const degree of degreesOf(layout)) {
+    const encoded = await receiveMessage(channel, Kind.publicKey, publicKeyBytes(degree));
+    publicKeys.set(degree, decodePublicKey(degree, encoded));
+  }
+  await channel.send(Kind.setupChoice, setup.choose(offered));
+  const trees = await channel.receive(Kind.setupExtend, SETUP_MESSAGE_BYTES[2]);
+  const { message, cots } = setup.finish(trees);
+  await channel.send(Kind.setupFinish, message);
+  const base = { ...party, layout, model: offer.name, digest, cots, ...tweaksOf(sessionId) };
+  return { ...base, publicKeys };
+}

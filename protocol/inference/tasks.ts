@@ -1,0 +1,110 @@
+/**
+ * The tasks of the worker pool: the heavy pure steps of the protocol, by name. Each takes and gives plain data, so that
+ * where a task runs cannot change what it computes.
+ */
+
+import { type ArgmaxParams, argmax } from '../gadgets/argmax.ts';
+import type { GadgetParams, LaneState, ReceiverCots, SenderCots } from '../gadgets/gadget.ts';
+import { gadgetOf } from '../gadgets/index.ts';
+import { runReceiverJob, runSenderJob } from '../ot/correlations.ts';
+import type { ActivationKind } from '../program/program.ts';
+import type { Tweaks } from '../random/hash.ts';
+import { type ChannelRange, linear } from '../ring/linear.ts';
+import type { LinearShape } from '../ring/shape.ts';
+import type {
+  Evaluation,
+  LayerPlan,
+  PolynomialRange,
+  PublicKey,
+  SecretKey,
+} from '../rlwe/index.ts';
+import { decryptResponse, encryptUpload, evaluateLayer } from '../rlwe/index.ts';
+
+/** Which gadget, with which numbers. */
+interface LaneInput {
+  readonly kind: ActivationKind;
+  readonly params: GadgetParams;
+}
+
+export const tasks = {
+  runReceiverJob,
+  runSenderJob,
+
+  linear: (input: {
+    shape: LinearShape;
+    x: Int32Array;
+    kernel: Int32Array;
+    bias: Int32Array;
+    range: ChannelRange;
+  }): Int32Array => linear(input.shape, input.x, input.kernel, input.bias, input.range),
+
+  encryptUpload: (input: {
+    plan: LayerPlan;
+    secretKey: SecretKey;
+    values: Int32Array;
+    range: PolynomialRange;
+    seed: Uint8Array;
+  }): Uint8Array =>
+    encryptUpload(input.plan, input.secretKey, input.values, input.range, input.seed),
+
+  evaluateLayer: (input: {
+    plan: LayerPlan;
+    publicKey: PublicKey;
+    kernel: Int32Array;
+    upload: Uint8Array;
+    range: PolynomialRange;
+    seed: Uint8Array;
+  }): Evaluation =>
+    evaluateLayer(input.plan, input.publicKey, input.kernel, input.upload, input.range, input.seed),
+
+  decryptResponse: (input: {
+    plan: LayerPlan;
+    secretKey: SecretKey;
+    response: Uint8Array;
+    range: PolynomialRange;
+  }): Int32Array => decryptResponse(input.plan, input.secretKey, input.response, input.range),
+
+  correct: (
+    input: LaneInput & { c: Int32Array; products: SenderCots; seed: Uint8Array },
+  ): { message: Uint8Array; state: LaneState } =>
+    gadgetOf(input.kind).correct(input.params, input.c, input.products, input.seed),
+
+  prepare: (
+    input: LaneInput & {
+      n: number;
+      labels: SenderCots;
+      products: ReceiverCots;
+      corrections: Uint8Array;
+      seed: Uint8Array;
+    },
+  ): { message: Uint8Array; state: LaneState } =>
+    gadgetOf(input.kind).prepare(
+      input.params,
+      input.n,
+      input.labels,
+      input.products,
+      input.corrections,
+      input.seed,
+    ),
+
+  reveal: (
+    input: LaneInput & { state: LaneState; a: Int32Array },
+  ): { message: Uint8Array; state: LaneState } =>
+    gadgetOf(input.kind).reveal(input.params, input.state, input.a),
+
+  evaluate: (
+    input: LaneInput & { state: LaneState; material: Uint8Array; mask: Int32Array },
+  ): Uint8Array =>
+    gadgetOf(input.kind).evaluate(input.params, input.state, input.material, input.mask),
+
+  prepareArgmax: (input: { params: ArgmaxParams; labels: SenderCots; seed: Uint8Array }) =>
+    argmax.prepare(input.params, input.labels, input.seed),
+
+  evaluateArgmax: (input: {
+    params: ArgmaxParams;
+    labels: Uint8Array;
+    tables: Uint8Array;
+    tweaks: Tweaks;
+    material: Uint8Array;
+  }) => argmax.evaluate(input.params, input.labels, input.tables, input.tweaks, input.material),
+};

@@ -1,0 +1,291 @@
+/** Small random models whose ranges hold for every input, and both parties of a session in one process. */
+
+import { type CountedChannel, counted } from '../../protocol/channel/counted.ts';
+import type { Channel } from '../../protocol/channel/index.ts';
+import { memoryPair } from '../../protocol/channel/memory.ts';
+import {
+  BundleStore,
+  type ClientBundle,
+  type ServerBundle,
+} from '../../protocol/inference/bundle.ts';
+import { layoutOf } from '../../protocol/inference/layout.ts';
+import { COMMAND_BYTES, Command, decodeCommand, Kind } from '../../protocol/inference/messages.ts';
+import { prepareClient, prepareServer } from '../../protocol/inference/offline.ts';
+import { inferClient, inferServer } from '../../protocol/inference/online.ts';
+import {
+  type ClientSession,
+  openClient,
+  openServer,
+  type ProtocolPool,
+  type ServerSession,
+} from '../../protocol/inference/session.ts';
+import { tasks } from '../../protocol/inference/tasks.ts';
+import { createInlinePool } from '../../protocol/pool/inline.ts';
+import { encodeProgram } from '../../protocol/program/encode.ts';
+import type { Model, StepWeights } from '../../protocol/program/model.ts';
+import type { Program, Step } from '../../protocol/program/program.ts';
+import { IDENTITY, RELU, SQUARE } from '../../protocol/program/program.ts';
+import { deriveSeed, Prg, randomBytes, randomRing } from '../../protocol/random/index.ts';
+import type { LinearShape, Shape } from '../../protocol/ring/shape.ts';
+import { fanIn, linearOutput, sizeOf, weightCount } from '../../protocol/ring/shape.ts';
+
+export const seedOf = (n: number): Uint8Array => deriveSeed(new Uint8Array(16), 'test seed', n);
+
+/** Largest absolute input element of the models below. */
+const INPUT_BOUND = 1 << 10;
+
+/**
+ * Builds a model layer by layer with random secrets, choosing each range from the largest value that any input can cause.
+ */
+export class ModelBuilder {
+  readonly steps: Step[] = [];
+  readonly weights: StepWeights[] = [];
+  readonly #shapes: Shape[];
+  readonly #bounds: number[] = [INPUT_BOUND];
+  readonly #fractions: number[] = [8];
+  readonly #random: Prg;
+  readonly #inputShape: Shape;
+
+  constructor(shape: Shape, seed: Uint8Array) {
+    this.#inputShape = shape;
+    this.#shapes = [shape];
+    this.#random = new Prg(seed);
+  }
+
+  /** The latest value. */
+  get last(): number {
+    return this.steps.length;
+  }
+
+  #push(step: Step, weights: StepWeights, shape: Shape, bound: number): number {
+    this.steps.push(step);
+    this.weights.push(weights);
+    this.#shapes.push(shape);
+    this.#bounds.push(bound);
+    this.#fractions.push(step.fractionBits);
+    return this.last;
+  }
+
+  #linear(name: string, input: number, shape: LinearShape): number {
+    // Weights small enough that their sum of absolute values stays below 2^6 times a few.
+    const spread = Math.max(1, Math.floor(512 / fanIn(shape)));
+    const kernel = randomRing(this.#random, weightCount(shape)).map((w) => w % (spread + 1));
+    const [outputs] = linearOutput(shape);
+    const bias = randomRing(this.#random, outputs).map((b) => b % 4096);
+    const taps = fanIn(shape);
+    let norm1 = 0;
+    let norm2 = 0;
+    for (let m = 0; m < outputs; m++) {
+      const row = kernel.subarray(m * taps, (m + 1) * taps);
+      norm1 = Math.max(
+        norm1,
+        row.reduce((sum, w) => sum + Math.abs(w), 0),
+      );
+      norm2 = Math.max(norm2, Math.ceil(Math.sqrt(row.reduce((sum, w) => sum + w * w, 0))));
+    }
+    const bound = this.#bounds[input]! * norm1 + 4096;
+    const fractionBits = this.#fractions[input]! + 6;
+    const step = { op: 'linear', name, input, shape, norm1, norm2, fractionBits } as const;
+    return this.#push(step, { kernel, bias }, linearOutput(shape), bound);
+  }
+
+  conv(
+    outChannels: number,
+    kernel: number,
+    stride = 1,
+    pad = Math.floor(kernel / 2),
+    input = this.last,
+  ): number {
+    const [channels, height, width] = this.#shapes[input]!;
+    return this.#linear(`conv${this.last}`, input, {
+      kind: 'conv',
+      channels,
+      height,
+      width,
+      outChannels,
+      kernel: [kernel, kernel],
+      stride: [stride, stride],
+      pads: [pad, pad, pad, pad],
+      groups: 1,
+    });
+  }
+
+  dense(outputs: number, input = this.last): number {
+    const inputs = sizeOf(this.#shapes[input]!);
+    return this.#linear(`dense${this.last}`, input, { kind: 'dense', inputs, outputs });
+  }
+
+  /** Adds an activation output to a linear output. */
+  add(linear: number, skip: number): number {
+    const shift = this.#fractions[linear]! - this.#fractions[skip]!;
+    const step = {
+      op: 'add',
+      name: `add${this.last}`,
+      inputs: [linear, skip],
+      shifts: [0, shift],
+      fractionBits: this.#fractions[linear]!,
+    } as const;
+    const bound = this.#bounds[linear]! + this.#bounds[skip]! * 2 ** shift;
+    return this.#push(step, undefined, this.#shapes[linear]!, bound);
+  }
+
+  pool(window: number, input = this.last): number {
+    const [channels, height, width] = this.#shapes[input]!;
+    const step = {
+      op: 'sumPool',
+      name: `pool${this.last}`,
+      input,
+      kernel: [window, window],
+      stride: [window, window],
+      fractionBits: this.#fractions[input]!,
+    } as const;
+    const shape: Shape = [channels, height / window, width / window];
+    return this.#push(step, undefined, shape, this.#bounds[input]! * window * window);
+  }
+
+  /** @param kinds - which kinds to mix at random */
+  activation(kinds: readonly number[] = [IDENTITY, RELU, SQUARE], input = this.last): number {
+    const shape = this.#shapes[input]!;
+    const size = sizeOf(shape);
+    const map = randomBytes(this.#random, size).map((byte) => kinds[byte % kinds.length]!);
+    const squares = map.includes(SQUARE);
+    const bound = this.#bounds[input]! + (squares ? 4096 : 0);
+    const shift = this.#fractions[input]! - 8;
+    const rangeBits = Math.ceil(Math.log2(bound + 2 ** shift)) + 1;
+    const squareShift = Math.max(0, rangeBits - 1 - 5);
+    const step = {
+      op: 'activation',
+      name: `act${this.last}`,
+      input,
+      kinds: map,
+      rangeBits,
+      dropBits: Math.min(shift, rangeBits - 2),
+      shift,
+      squareShift,
+      fractionBits: 8,
+    } as const;
+    const constants = {
+      before: randomRing(this.#random, shape[0]).map((v) => v % 4096),
+      after: randomRing(this.#random, shape[0]).map((v) => v % 256),
+    };
+    const out = Math.max(bound / 2 ** shift + 2, squares ? 34 ** 2 + 256 : 0);
+    return this.#push(step, squares ? constants : undefined, shape, out);
+  }
+
+  finish(reveal: 'logits' | 'label' = 'logits'): Model {
+    const rangeBits = Math.ceil(Math.log2(this.#bounds[this.last]! + 64)) + 1;
+    const step = {
+      op: 'output',
+      name: 'output',
+      input: this.last,
+      reveal,
+      rangeBits,
+      fractionBits: this.#fractions[this.last]!,
+    } as const;
+    this.#push(step, undefined, this.#shapes[this.last]!, 0);
+    const channels = this.#inputShape[0];
+    const program: Program = {
+      name: 'random test model',
+      input: {
+        shape: this.#inputShape,
+        fractionBits: 8,
+        mean: new Array(channels).fill(0),
+        std: new Array(channels).fill(1),
+      },
+      steps: this.steps,
+      labels: [],
+    };
+    return { program, weights: this.weights };
+  }
+}
+
+/** A residual network with a stride, a pool and all kinds of elements. */
+export function residualModel(reveal: 'logits' | 'label' = 'logits', seed = seedOf(1)): Model {
+  const net = new ModelBuilder([2, 12, 12], seed);
+  net.conv(6, 3, 2);
+  const skip = net.activation();
+  const conv = net.conv(6, 3);
+  net.add(conv, skip);
+  net.activation();
+  net.pool(2);
+  net.dense(10);
+  return net.finish(reveal);
+}
+
+/** A random input inside the models' bound. */
+export function randomInput({ program }: Model, seed: Uint8Array): Int32Array {
+  const words = randomRing(new Prg(seed), sizeOf(program.input.shape));
+  return words.map((word) => word % INPUT_BOUND);
+}
+
+/** Both ends of an open session. */
+export interface Sessions {
+  readonly model: Model;
+  readonly client: ClientSession & { readonly channel: CountedChannel };
+  readonly server: ServerSession & { readonly channel: CountedChannel };
+  readonly clientBundles: BundleStore<ClientBundle>;
+  readonly serverBundles: BundleStore<ServerBundle>;
+}
+
+/** Opens a session over a memory channel, all randomness from `seed`. */
+export async function openSessions(
+  model: Model,
+  seed = seedOf(2),
+  pool: ProtocolPool = createInlinePool(tasks),
+  pair: [Channel, Channel] = memoryPair(),
+): Promise<Sessions> {
+  const [near, far] = pair.map(counted) as [CountedChannel, CountedChannel];
+  const offer = {
+    name: 'test',
+    program: encodeProgram(model.program),
+    layout: layoutOf(model.program),
+  };
+  const party = (channel: CountedChannel, name: string) => ({
+    channel,
+    pool,
+    random: new Prg(deriveSeed(seed, name)),
+  });
+  const [client, server] = await Promise.all([
+    openClient(party(near, 'client'), {}),
+    openServer(party(far, 'server'), () => offer),
+  ]);
+  return {
+    model,
+    client: client as Sessions['client'],
+    server: server as Sessions['server'],
+    clientBundles: new BundleStore(),
+    serverBundles: new BundleStore(),
+  };
+}
+
+/** Reads a command and checks that it is the expected one. */
+async function expectCommand(channel: Channel, expected: number): Promise<number> {
+  const { command, bundle } = decodeCommand(await channel.receive(Kind.command, COMMAND_BYTES));
+  if (command !== expected) throw new Error(`command ${command} instead of ${expected}`);
+  return bundle;
+}
+
+/** Both parties prepare one bundle. */
+export async function prepareBoth(sessions: Sessions): Promise<void> {
+  const { model, client, server, clientBundles, serverBundles } = sessions;
+  const [own, peer] = await Promise.all([
+    prepareClient(client),
+    expectCommand(server.channel, Command.prepare).then((number) =>
+      prepareServer(server, model, number),
+    ),
+  ]);
+  clientBundles.add(own);
+  serverBundles.add(peer);
+}
+
+/** Both parties run one inference. */
+export async function inferBoth(sessions: Sessions, input: Int32Array): Promise<Int32Array> {
+  const { model, client, server, clientBundles, serverBundles } = sessions;
+  const [result] = await Promise.all([
+    inferClient(client, clientBundles.take(), input),
+    expectCommand(server.channel, Command.infer).then((number) =>
+      inferServer(server, model, serverBundles.take(number)),
+    ),
+  ]);
+  return result;
+}
