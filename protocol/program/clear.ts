@@ -5,12 +5,13 @@
  * truncation may end one unit in the last place beside the rounding done here.
  */
 
-import type { ConvShape, Shape } from '../ring/shape.ts';
-import { linearOutput, sizeOf } from '../ring/shape.ts';
+import { linear } from '../ring/linear.ts';
+import type { Shape } from '../ring/shape.ts';
+import { sizeOf } from '../ring/shape.ts';
 import { checkProgram } from './check.ts';
 import { runLocal } from './local.ts';
 import type { LinearWeights, Model, SquareConstants } from './model.ts';
-import type { ActivationStep, LinearStep, OutputStep, Step } from './program.ts';
+import type { ActivationStep, OutputStep, Step } from './program.ts';
 import { inputsOf, RELU, SQUARE } from './program.ts';
 import { walk } from './walk.ts';
 
@@ -58,7 +59,10 @@ export function runClear(model: Model, input: Int32Array, observe?: ClearObserve
   };
   return walk<Int32Array>(program, {
     input: () => input,
-    linear: (step, x, i) => made(step, runLinear(step, weights[i] as LinearWeights, x)),
+    linear: (step, x, i) => {
+      const { kernel, bias } = weights[i] as LinearWeights;
+      return made(step, linear(step.shape, x, kernel, bias));
+    },
     local: (step, inputs) =>
       made(
         step,
@@ -83,50 +87,6 @@ function refuseOutOfRange(step: Step, _value: Int32Array, outOfRange: number): v
       `"${step.name}": ${outOfRange} inputs leave the layer's range; compile with more calibration data or a wider margin`,
     );
   }
-}
-
-function runLinear({ shape }: LinearStep, weights: LinearWeights, x: Int32Array): Int32Array {
-  if (shape.kind === 'conv') return convolve(shape, weights, x);
-  return weights.bias.map((bias, row) => {
-    let sum = bias;
-    for (let i = 0, at = row * x.length; i < x.length; i++, at++) {
-      sum = (sum + Math.imul(weights.kernel[at] as number, x[i] as number)) | 0;
-    }
-    return sum;
-  });
-}
-
-function convolve(shape: ConvShape, weights: LinearWeights, x: Int32Array): Int32Array {
-  const { channels, height, width, outChannels, kernel, stride, pads, groups } = shape;
-  const [, rows, columns] = linearOutput(shape);
-  const out = new Int32Array(outChannels * rows * columns);
-  const depth = channels / groups;
-  let tap = 0;
-  // One weight at a time over the whole plane: the inner loop is one multiply-add on neighbouring elements.
-  for (let to = 0; to < outChannels; to++) {
-    const plane = out.subarray(to * rows * columns, (to + 1) * rows * columns);
-    plane.fill(weights.bias[to] as number);
-    const first = Math.floor((to * groups) / outChannels) * depth;
-    for (let from = first; from < first + depth; from++) {
-      for (let i = 0; i < kernel[0]; i++) {
-        for (let j = 0; j < kernel[1]; j++) {
-          const weight = weights.kernel[tap++] as number;
-          for (let row = 0; row < rows; row++) {
-            const y = row * stride[0] + i - pads[0];
-            if (y < 0 || y >= height) continue;
-            for (let column = 0; column < columns; column++) {
-              const across = column * stride[1] + j - pads[1];
-              if (across < 0 || across >= width) continue;
-              const at = row * columns + column;
-              const product = Math.imul(weight, x[(from * height + y) * width + across] as number);
-              plane[at] = (plane[at] as number) + product;
-            }
-          }
-        }
-      }
-    }
-  }
-  return out;
 }
 
 function runActivation(
