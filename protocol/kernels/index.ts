@@ -114,6 +114,7 @@ export interface BitsKernels {
     groups: number,
     k: number,
   ): void;
+  xorFirstWords(dst: number, a: number, b: number, blocks: number): void;
   correctRows(rows: number, d: number, masks: number, groups: number, k: number): void;
 }
 

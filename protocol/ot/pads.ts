@@ -7,37 +7,53 @@
  */
 
 import { kernels } from '../kernels/index.ts';
-import { hashInstances, type Tweaks } from '../random/hash.ts';
+import { aesEncryptBlocks } from '../random/aes.ts';
+import { hashInstances, INSTANCES_PER_KEY, type Tweaks, tweakKey } from '../random/hash.ts';
 
 /**
  * Both pads of the sender. The receiver's is `hashInstances(t, tweaks)`.
  * @param q - n blocks
  * @param tweaks - `tweaksForInstances(n)` of them, the same as the receiver's
- * @returns n blocks each
+ * @returns n blocks each; secret
  */
 export function senderPads(
   q: Uint8Array,
   offset: Uint8Array,
   tweaks: Tweaks,
 ): { zero: Uint8Array; one: Uint8Array } {
-  return { zero: hashInstances(q, tweaks), one: hashInstances(xorOffset(q, offset), tweaks) };
+  const flipped = q.map((byte, i) => byte ^ offset[i & 15]!);
+  return { zero: hashInstances(q, tweaks), one: hashInstances(flipped, tweaks) };
 }
 
-/** q ^ Delta, block by block. */
-function xorOffset(q: Uint8Array, offset: Uint8Array): Uint8Array {
+/**
+ * The first 32 bits of each pad: of `hashInstances(blocks ^ offset, tweaks)`, made without writing out the blocks.
+ * @param offset - 16 bytes XORed onto each block: none for H(q) and H(t), Delta for H(q ^ Delta)
+ */
+export function padWords(
+  blocks: Uint8Array,
+  { start, first }: Tweaks,
+  offset: Uint8Array = NO_OFFSET,
+): Int32Array {
   const { arena, bits } = kernels();
-  // In pieces, so that any number of blocks fits the arena.
-  const out = new Uint8Array(q.length);
-  for (let from = 0; from < q.length; from += PIECE_BYTES) {
-    arena.scope(() => {
-      const piece = q.subarray(from, from + PIECE_BYTES);
-      const x = arena.put(piece);
-      bits.xorBlock(x, x, arena.put(offset), piece.length / 16);
-      out.set(arena.u8(x, piece.length), from);
-    });
-  }
+  const out = new Int32Array(blocks.length / 16);
+  arena.scope(() => {
+    const delta = arena.put(offset);
+    const x = arena.alloc(16 * INSTANCES_PER_KEY);
+    const encrypted = arena.alloc(16 * INSTANCES_PER_KEY);
+    const words = arena.alloc(4 * INSTANCES_PER_KEY);
+    for (let from = 0, tweak = first; from < out.length; from += INSTANCES_PER_KEY, tweak++) {
+      const piece = blocks.subarray(16 * from, 16 * (from + INSTANCES_PER_KEY));
+      const n = piece.length / 16;
+      arena.u8(x, piece.length).set(piece);
+      bits.xorBlock(x, x, delta, n);
+      bits.sigma(x, x, n);
+      const cipher = aesEncryptBlocks(tweakKey(start, tweak), arena.u8(x, piece.length));
+      arena.u8(encrypted, piece.length).set(cipher);
+      bits.xorFirstWords(words, encrypted, x, n);
+      out.set(arena.i32(words, n), from);
+    }
+  });
   return out;
 }
 
-/** Bytes that {@link xorOffset} works on at once. LOCAL. */
-const PIECE_BYTES = 1 << 20;
+const NO_OFFSET = new Uint8Array(16);

@@ -18,9 +18,9 @@
  */
 
 import { ProtocolError } from '../errors.ts';
-import { hashInstances, type Tweaks, tweaksForInstances } from '../random/hash.ts';
+import { type Tweaks, tweaksForInstances } from '../random/hash.ts';
 import { lowBits, pack, packedBytes, unpack } from '../ring/packing.ts';
-import { senderPads } from './pads.ts';
+import { padWords } from './pads.ts';
 
 /** Correlations and choice bits of one {@link ringProductSend}. */
 export const RING_BITS = 32;
@@ -59,15 +59,16 @@ export function bitProductSend(
   tweaks: Tweaks,
 ): { message: Uint8Array; shares: Int32Array } {
   expectBlocks(q, y.length);
-  const pads = senderPads(q, offset, tweaks);
-  const zero = firstWords(pads.zero);
-  const one = firstWords(pads.one);
+  const zero = padWords(q, tweaks);
+  const one = padWords(q, tweaks, offset);
   const mask = lowBits(bits);
-  const message = pack(
-    y.map((value, i) => value + zero[i]! - one[i]!),
-    bits,
-  );
-  return { message, shares: zero.map((pad) => -pad & mask) };
+  const corrections = new Int32Array(y.length);
+  const shares = new Int32Array(y.length);
+  for (let i = 0; i < y.length; i++) {
+    corrections[i] = y[i]! + zero[i]! - one[i]!;
+    shares[i] = -zero[i]! & mask;
+  }
+  return { message: pack(corrections, bits), shares };
 }
 
 /**
@@ -89,9 +90,11 @@ export function bitProductReceive(
   expectLength(message, bitProductBytes(n, bits));
   const corrections = unpack(message, n, bits);
   const mask = lowBits(bits);
-  return firstWords(hashInstances(t, tweaks)).map(
-    (pad, i) => (pad + (chosen(choices, i) & corrections[i]!)) & mask,
-  );
+  const shares = padWords(t, tweaks);
+  for (let i = 0; i < n; i++) {
+    shares[i] = (shares[i]! + (chosen(choices, i) & corrections[i]!)) & mask;
+  }
+  return shares;
 }
 
 /**
@@ -112,9 +115,8 @@ export function ringProductSend(
 ): { message: Uint8Array; shares: Int32Array } {
   const n = v.length;
   expectBlocks(q, RING_BITS * n);
-  const pads = senderPads(q, offset, tweaks);
-  const zero = firstWords(pads.zero);
-  const one = firstWords(pads.one);
+  const zero = padWords(q, tweaks);
+  const one = padWords(q, tweaks, offset);
   const shares = new Int32Array(n);
   const words = new Int32Array(16 * n);
   const halves = new Int16Array(n);
@@ -153,7 +155,7 @@ export function ringProductReceive(
   const aligned = message.slice();
   const words = new Int32Array(aligned.buffer, 0, 16 * n);
   const halves = new Int16Array(aligned.buffer, 64 * n, n);
-  const pads = firstWords(hashInstances(t, tweaks));
+  const pads = padWords(t, tweaks);
   const shares = new Int32Array(n);
   for (let j = 0; j < RING_BITS; j++) {
     for (let i = 0; i < n; i++) {
@@ -185,14 +187,6 @@ export function ringProductChoices(mu: Int32Array): Uint8Array {
 /** All ones where the choice is 1, else 0. */
 function chosen(choices: Uint8Array, i: number): number {
   return -((choices[i >> 3]! >> (i & 7)) & 1);
-}
-
-/** The first 32 bits of each block. */
-function firstWords(blocks: Uint8Array): Int32Array {
-  const words = new Int32Array(blocks.buffer, blocks.byteOffset, blocks.length / 4);
-  const out = new Int32Array(blocks.length / 16);
-  for (let i = 0; i < out.length; i++) out[i] = words[4 * i]!;
-  return out;
 }
 
 function expectBlocks(blocks: Uint8Array, n: number): void {

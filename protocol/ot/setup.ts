@@ -17,7 +17,7 @@
  */
 
 import { ProtocolError } from '../errors.ts';
-import { hashInstances } from '../random/hash.ts';
+import { hashInstances, type Tweaks } from '../random/hash.ts';
 import { deriveSeed, type Random, randomBytes } from '../random/index.ts';
 import {
   BASE_OTS,
@@ -168,7 +168,7 @@ export class ServerSetup {
 }
 
 /** Tweaks that hash the 128 correlations into base OT keys, of the session and of no other use. */
-function baseTweaks(sessionId: Uint8Array) {
+function baseTweaks(sessionId: Uint8Array): Tweaks {
   return { start: deriveSeed(sessionId, 'ot base from extension'), first: 0 };
 }
 

@@ -183,3 +183,9 @@ export function correctRows(rows: usize, d: usize, masks: usize, groups: usize, 
     }
   }
 }
+
+/** dst[i] = the first 32 bits of block i of a ^ b; dst takes blocks * 4 bytes. */
+export function xorFirstWords(dst: usize, a: usize, b: usize, blocks: usize): void {
+  const end = dst + (blocks << 2);
+  for (; dst < end; dst += 4, a += 16, b += 16) store<u32>(dst, load<u32>(a) ^ load<u32>(b));
+}

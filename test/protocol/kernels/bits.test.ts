@@ -26,6 +26,10 @@ describe('bit kernels', () => {
       const x = arena.put(blocks);
       bits.xorBlock(x, x, arena.put(block), n);
       expect(arena.u8(x, 16 * n).slice()).toEqual(blocks.map((byte, i) => byte ^ block[i & 15]!));
+      const words = arena.alloc(4 * n);
+      bits.xorFirstWords(words, x, arena.put(blocks), n);
+      const word = new Int32Array(block.buffer)[0]!;
+      expect([...arena.i32(words, n)]).toEqual(new Array(n).fill(word));
       const y = arena.put(blocks);
       bits.sigma(y, y, n);
       expect(arena.u8(y, 16 * n).slice()).toEqual(reference.sigma(blocks));

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ProtocolError } from '../../../protocol/errors.ts';
 import { IdealReceiver, IdealSender } from '../../../protocol/ot/ideal.ts';
+import { padWords, senderPads } from '../../../protocol/ot/pads.ts';
 import {
   bitProductBytes,
   bitProductReceive,
@@ -13,6 +14,7 @@ import {
   ringProductSend,
   ringProductTweaks,
 } from '../../../protocol/ot/product.ts';
+import { hashInstances } from '../../../protocol/random/hash.ts';
 import { randomBytes, randomRing } from '../../../protocol/random/index.ts';
 import { bit, stream } from './support.ts';
 
@@ -103,6 +105,17 @@ describe('bit product', () => {
       (share, i) => ((share + theirs[i]!) | 0) === bit(choices, i) * y[i]!,
     );
     expect(right.length).toBe(0);
+  });
+
+  it('hashes with the block hash: words of pads are the first words of whole pads', () => {
+    const blocks = randomBytes(random, 16 * 1500);
+    const offset = randomBytes(random, 16);
+    const pads = senderPads(blocks, offset, tweaks);
+    const firstWords = (bytes: Uint8Array) =>
+      new Int32Array(bytes.slice().buffer).filter((_, i) => i % 4 === 0);
+    expect(padWords(blocks, tweaks)).toEqual(firstWords(pads.zero));
+    expect(padWords(blocks, tweaks, offset)).toEqual(firstWords(pads.one));
+    expect(pads.zero).toEqual(hashInstances(blocks, tweaks));
   });
 
   it('the message hides y: equal inputs, different bytes', () => {

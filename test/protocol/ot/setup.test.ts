@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { ProtocolError } from '../../../protocol/errors.ts';
 import {
@@ -45,6 +46,28 @@ describe('OT setup', () => {
   it('sends messages of the stated lengths', () => {
     expect(made.messages.map((message) => message.length)).toEqual([...SETUP_MESSAGE_BYTES]);
     expect(SETUP_MESSAGE_BYTES).toEqual([32, 4096, 4096 + 512, 4096]);
+  });
+
+  it('wire baseline: the same seeds send the same bytes as ever', () => {
+    const again = run(session, stream(201), stream(202));
+    const digests = again.messages.map((message) =>
+      createHash('sha256').update(message).digest('hex').slice(0, 16),
+    );
+    again.server.sender.alloc(200);
+    again.client.receiver.alloc(new Uint8Array(25).fill(0x5a), 200);
+    const flush = again.client.receiver.flush();
+    again.server.sender.flush(flush);
+    digests.push(createHash('sha256').update(flush).digest('hex').slice(0, 16));
+    const q = again.server.sender.take(200);
+    digests.push(createHash('sha256').update(q).digest('hex').slice(0, 16));
+    expect(digests).toEqual([
+      'a8742d82716ee39d',
+      'd1226a17058ea5be',
+      'c0bf878208f3ea80',
+      '3bab947d8398b6c3',
+      '401a5c1bd26ec9e6',
+      '5daa6265a775c99c',
+    ]);
   });
 
   it('correlates both ways under two offsets fit for point-and-permute', () => {
