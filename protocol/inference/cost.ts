@@ -1,0 +1,115 @@
+/**
+ * What a program costs: exact bytes on the wire (frame headers included) and round trips, by phase and by step, from the
+ * public program alone. A test holds real runs to it exactly; the planner and the benchmarks use it. PROTOCOL section 10.
+ */
+
+import { argmax } from '../gadgets/argmax.ts';
+import { gadgetOf, type Lane } from '../gadgets/index.ts';
+import { cotBytes } from '../ot/correlations.ts';
+import { sizeOf } from '../ring/shape.ts';
+import { responseBytes } from '../rlwe/index.ts';
+import type { ActivationLayout, Layout, LinearLayout, OutputLayout } from './layout.ts';
+import { COMMAND_BYTES, wireBytes } from './messages.ts';
+import { responseJobs, uploadJobs, uploadRangeBytes } from './split.ts';
+
+/** Bytes from client to server and back. */
+export interface Bytes {
+  readonly up: number;
+  readonly down: number;
+}
+
+/** One phase. */
+export interface PhaseCost extends Bytes {
+  /** Round trips on the critical path. */
+  readonly rounds: number;
+}
+
+/** One step that sends anything. */
+export interface StepCost {
+  readonly name: string;
+  readonly op: 'linear' | 'activation' | 'output';
+  readonly offline: Bytes;
+  readonly online: Bytes;
+}
+
+export interface Cost {
+  readonly offline: PhaseCost;
+  readonly online: PhaseCost;
+  /** In order; what is left of a phase is the command frame and, online, the masked input. */
+  readonly steps: readonly StepCost[];
+}
+
+const none: Bytes = { up: 0, down: 0 };
+
+function sum<T>(items: readonly T[], bytes: (item: T) => number): number {
+  return items.reduce((total, item) => total + bytes(item), 0);
+}
+
+function linearCost({ step, plan }: LinearLayout): StepCost {
+  const up = sum(uploadJobs(plan), (range) => wireBytes(uploadRangeBytes(plan, range)));
+  const down = sum(responseJobs(plan), (range) => wireBytes(responseBytes(plan, ...range)));
+  return { name: step.name, op: 'linear', offline: { up, down }, online: none };
+}
+
+function activationCost({ step, lanes }: ActivationLayout): StepCost {
+  const ots = (perElement: 'labelCots' | 'productCots') =>
+    wireBytes(
+      cotBytes(
+        sum(lanes, ({ kind, params, elements }) => {
+          return gadgetOf(kind)[perElement](params) * elements.length;
+        }),
+      ),
+    );
+  const messages = (which: 'corrections' | 'tables' | 'material' | 'result') =>
+    sum(lanes, ({ kind, params, elements }: Lane) =>
+      wireBytes(gadgetOf(kind).bytes(params, elements.length)[which]),
+    );
+  return {
+    name: step.name,
+    op: 'activation',
+    offline: {
+      up: ots('labelCots') + messages('corrections'),
+      down: ots('productCots') + messages('tables'),
+    },
+    online: { up: messages('result'), down: messages('material') },
+  };
+}
+
+function outputCost({ step, size, argmax: params }: OutputLayout): StepCost {
+  if (params === undefined) {
+    const online = { up: 0, down: wireBytes(4 * size) };
+    return { name: step.name, op: 'output', offline: none, online };
+  }
+  const { tables, material } = argmax.bytes(params);
+  return {
+    name: step.name,
+    op: 'output',
+    offline: { up: wireBytes(cotBytes(argmax.labelCots(params))), down: wireBytes(tables) },
+    online: { up: 0, down: wireBytes(material) },
+  };
+}
+
+/** The cost of one bundle (offline) and of one inference (online). */
+export function costOf(layout: Layout): Cost {
+  const { linears, activations, output, program } = layout;
+  const steps = [...linears.map(linearCost), ...activations.map(activationCost)];
+  steps.push(outputCost(output));
+  const order = new Map(program.steps.map((step, i) => [step.name, i]));
+  steps.sort((a, b) => order.get(a.name)! - order.get(b.name)!);
+  const command = wireBytes(COMMAND_BYTES);
+  const input = wireBytes(4 * sizeOf(program.input.shape));
+  const garbled = activations.length > 0 || output.argmax !== undefined;
+  return {
+    offline: {
+      rounds: garbled ? 2 : 1,
+      up: command + sum(steps, ({ offline }) => offline.up),
+      down: sum(steps, ({ offline }) => offline.down),
+    },
+    online: {
+      rounds: activations.length + 1,
+      up: command + input + sum(steps, ({ online }) => online.up),
+      down: sum(steps, ({ online }) => online.down),
+    },
+    steps,
+  };
+}

@@ -1,0 +1,70 @@
+import { describe, expect, it } from 'vitest';
+import { trafficBetween } from '../../../protocol/channel/counted.ts';
+import { costOf } from '../../../protocol/inference/cost.ts';
+import { layoutOf } from '../../../protocol/inference/layout.ts';
+import type { Model } from '../../../protocol/program/model.ts';
+import { RELU, SQUARE } from '../../../protocol/program/program.ts';
+import { Lockstep } from '../../support/lockstep.ts';
+import {
+  inferBoth,
+  ModelBuilder,
+  openSessions,
+  prepareBoth,
+  randomInput,
+  residualModel,
+  seedOf,
+} from '../../support/model.ts';
+
+/** One hidden layer of more than one lane, ReLUs and squares, two linear layers of which one is wide. */
+function wideModel(): Model {
+  const net = new ModelBuilder([1, 30, 30], seedOf(20));
+  net.conv(10, 5, 1);
+  net.activation([RELU]);
+  net.pool(6);
+  net.dense(40);
+  net.activation([SQUARE]);
+  net.dense(3);
+  return net.finish();
+}
+
+/** No activation at all. */
+function linearModel(): Model {
+  const net = new ModelBuilder([3, 6, 5], seedOf(21));
+  net.conv(4, 3, 1, 0);
+  return net.finish();
+}
+
+const models: [string, () => Model][] = [
+  ['residual, logits', () => residualModel()],
+  ['residual, label only', () => residualModel('label')],
+  ['wide', wideModel],
+  ['linear alone', linearModel],
+];
+
+describe('cost formulas', () => {
+  for (const [name, make] of models) {
+    it(`${name}: counted bytes and flights are the formula's, offline and online`, async () => {
+      const model = make();
+      const cost = costOf(layoutOf(model.program));
+      const network = new Lockstep();
+      const sessions = await network.run(
+        openSessions(model, seedOf(3), network.pool, network.pair),
+      );
+      const { channel } = sessions.client;
+      const measure = async (work: () => Promise<unknown>) => {
+        const before = channel.snapshot();
+        const flights = network.flights;
+        await network.run(work());
+        const traffic = trafficBetween(before, channel.snapshot());
+        return {
+          rounds: (network.flights - flights) / 2,
+          up: traffic.bytesSent,
+          down: traffic.bytesReceived,
+        };
+      };
+      expect(await measure(() => prepareBoth(sessions))).toEqual(cost.offline);
+      const input = randomInput(model, seedOf(4));
+      expect(await measure(() => inferBoth(sessions, input))).toEqual(cost.online);
+    });
+  }
+});
