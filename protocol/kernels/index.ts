@@ -9,7 +9,7 @@
  *   view never outlives its scope. Copy results out (`slice`) before leaving.
  * - The memory never grows: growing would detach every view. Work that does not fit is split by the caller.
  *
- * Each kernel has a plain TypeScript reference in `reference.ts` that the tests compare it with.
+ * Kernels are tested against plain TypeScript: `reference.ts` here and in `ring`, or beside the test.
  */
 
 import { wasm as aesWasm } from './wasm/aes.ts';

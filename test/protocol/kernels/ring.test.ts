@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { kernels } from '../../../protocol/kernels/index.ts';
-import * as reference from '../../../protocol/kernels/reference.ts';
 import { Prg, randomRing } from '../../../protocol/random/index.ts';
+import * as reference from '../../../protocol/ring/reference.ts';
 
 const { arena, ring } = kernels();
 const random = new Prg(new Uint8Array(16).fill(8));

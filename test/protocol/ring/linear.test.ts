@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import * as reference from '../../../protocol/kernels/reference.ts';
 import { Prg, randomRing } from '../../../protocol/random/index.ts';
 import { conv2d, dense, linear } from '../../../protocol/ring/linear.ts';
+import * as reference from '../../../protocol/ring/reference.ts';
 import {
   type ConvShape,
   type DenseShape,
