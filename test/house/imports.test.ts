@@ -1,0 +1,191 @@
+/**
+ * The rules of the house that a compiler does not hold: who may import whom, no circles, the core pure, files of one
+ * room's size. README, "The house".
+ */
+
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import { describe, expect, it } from 'vitest';
+
+const root = resolve(import.meta.dirname, '../..');
+
+/** Every source file of ours, relative to the root. Kernels in AssemblyScript and generated modules have rules of their own. */
+function sources(folder: string): string[] {
+  return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) {
+      return ['assembly', 'wasm', 'node_modules'].includes(entry.name) ? [] : sources(path);
+    }
+    return /\.(ts|mjs)$/.test(entry.name) ? [path] : [];
+  });
+}
+
+const folders = ['client', 'server', 'protocol', 'models', 'bench'];
+const files = [...folders.flatMap(sources), 'cli.ts'].filter((file) => existsSync(join(root, file)));
+
+interface Import {
+  readonly from: string;
+  /** A path relative to the root, or a package. */
+  readonly to: string;
+  readonly typeOnly: boolean;
+}
+
+function importsOf(file: string): Import[] {
+  const text = readFileSync(join(root, file), 'utf8');
+  const pattern = /^(?:import|export)\s+(type\s)?[^'"]*?from\s+'([^']+)'|^import\s+'([^']+)'/gm;
+  return [...text.matchAll(pattern)].map(([, type, path, bare]) => {
+    const target = (path ?? bare) as string;
+    const local = target.startsWith('.');
+    const to = local ? relative(root, resolve(root, dirname(file), target)) : target;
+    return { from: file, to, typeOnly: type !== undefined };
+  });
+}
+
+const imports = files.flatMap(importsOf);
+
+/** Rooms of protocol/ from the ground up; a room imports rooms of lower floors and itself. */
+const floors: Record<string, number> = {
+  'protocol/errors.ts': 0,
+  'protocol/kernels': 1,
+  'protocol/random': 2,
+  'protocol/ring': 2,
+  'protocol/rlwe': 3,
+  'protocol/ot': 3,
+  'protocol/garble': 3,
+  'protocol/program': 4,
+  'protocol/gadgets': 5,
+  'protocol/channel': 5,
+  'protocol/pool': 5,
+  'protocol/inference': 6,
+};
+
+const roomOf = (path: string) =>
+  Object.keys(floors).find((room) => path === room || path.startsWith(`${room}/`));
+
+const inside = (folder: string) => (path: string) =>
+  path === folder || path.startsWith(`${folder}/`);
+
+describe('the house', () => {
+  it('has files to look at', () => {
+    expect(files.length).toBeGreaterThan(60);
+    expect(imports.length).toBeGreaterThan(200);
+  });
+
+  it('protocol imports no client, server, models or bench', () => {
+    const upper = ['client', 'server', 'models', 'bench', 'cli.ts'].map(inside);
+    const wrong = imports.filter(
+      ({ from, to }) => inside('protocol')(from) && upper.some((is) => is(to)),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  it('client imports protocol alone, server no client and no models', () => {
+    const wrong = imports.filter(
+      ({ from, to }) =>
+        (inside('client')(from) && ['server', 'models', 'bench'].some((f) => inside(f)(to))) ||
+        (inside('server')(from) && ['client', 'models', 'bench'].some((f) => inside(f)(to))),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  it('models import protocol/program, protocol/ring and what those stand on', () => {
+    const allowed = ['program', 'ring', 'kernels', 'random', 'errors.ts', 'rlwe'].map((room) =>
+      inside(`protocol/${room}`),
+    );
+    const wrong = imports.filter(
+      ({ from, to }) =>
+        inside('models')(from) && inside('protocol')(to) && !allowed.some((is) => is(to)),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  it('imports run down the floors of protocol', () => {
+    const wrong = imports.filter(({ from, to }) => {
+      const own = roomOf(from);
+      const other = roomOf(to);
+      if (own === undefined || other === undefined || own === other) return false;
+      return floors[other]! >= floors[own]!;
+    });
+    expect(wrong).toEqual([]);
+  });
+
+  it('channel and pool know nothing of what they carry', () => {
+    const wrong = imports.filter(
+      ({ from, to }) =>
+        (inside('protocol/channel')(from) || inside('protocol/pool')(from)) &&
+        inside('protocol')(to) &&
+        !inside('protocol/channel')(to) &&
+        !inside('protocol/pool')(to) &&
+        to !== 'protocol/errors.ts',
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  it('there is no circle of imports', () => {
+    const graph = new Map<string, string[]>();
+    for (const { from, to, typeOnly } of imports) {
+      if (!typeOnly && files.includes(to)) graph.set(from, [...(graph.get(from) ?? []), to]);
+    }
+    const done = new Set<string>();
+    const path: string[] = [];
+    const circles: string[] = [];
+    const visit = (file: string): void => {
+      if (path.includes(file)) circles.push([...path.slice(path.indexOf(file)), file].join(' > '));
+      if (done.has(file) || path.includes(file)) return;
+      path.push(file);
+      for (const next of graph.get(file) ?? []) visit(next);
+      path.pop();
+      done.add(file);
+    };
+    for (const file of files) visit(file);
+    expect(circles).toEqual([]);
+  });
+
+  it('the core is synchronous', () => {
+    const core = ['kernels', 'random', 'ring', 'rlwe', 'ot', 'garble', 'gadgets'];
+    const wrong = files.filter(
+      (file) =>
+        core.some((room) => inside(`protocol/${room}`)(file)) &&
+        file.endsWith('.ts') &&
+        /\b(async|await)\b(?=[^*\n]*[({=])/.test(
+          readFileSync(join(root, file), 'utf8').replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, ''),
+        ),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  it('protocol and client reach Node through the named files alone', () => {
+    const nodeFiles = [
+      'protocol/pool/node.ts',
+      'client/index.ts',
+      'client/image.ts',
+      'client/command.ts',
+    ];
+    const nodeModule = /^(node:|piscina|ws$|pngjs|commander)/;
+    const wrong = imports.filter(
+      ({ from, to, typeOnly }) =>
+        (inside('protocol')(from) || inside('client')(from)) &&
+        !nodeFiles.includes(from) &&
+        !typeOnly &&
+        nodeModule.test(to) &&
+        !from.endsWith('.mjs'),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  it('randomness never comes from Math.random, msgpackr is used by the codec alone', () => {
+    const callers = files.filter((file) =>
+      readFileSync(join(root, file), 'utf8').includes(['Math', 'random('].join('.')),
+    );
+    expect(callers).toEqual([]);
+    const users = imports.filter(({ to }) => to.startsWith('msgpackr')).map(({ from }) => from);
+    expect(new Set(users)).toEqual(new Set(['protocol/channel/codec.ts']));
+  });
+
+  it('no file is longer than 500 lines', () => {
+    const long = files
+      .map((file) => [file, readFileSync(join(root, file), 'utf8').split('\n').length] as const)
+      .filter(([, lines]) => lines > 500);
+    expect(long).toEqual([]);
+  });
+});
