@@ -123,3 +123,26 @@ describe.each(rings)('transform of degree $degree modulo $prime', ({ degree, pri
     });
   });
 });
+
+describe('permanent kernel memory', () => {
+  const { arena } = kernels();
+
+  it('outlives the scope it was made in and is never handed out again', () => {
+    const table = arena.scope(() => {
+      const pointer = arena.permanent(20);
+      arena.u8(pointer, 20).fill(7);
+      return pointer;
+    });
+    expect(table % 16).toBe(0);
+    expect(arena.permanent(16)).toBe(table - 16);
+    arena.scope(() => {
+      const free = table - 16 - arena.alloc(0);
+      const all = arena.alloc(free);
+      arena.u8(all, free).fill(1);
+      expect(() => arena.alloc(1)).toThrow(RangeError);
+      expect(() => arena.permanent(1)).toThrow(RangeError);
+    });
+    expect(arena.u8(table, 20).every((x) => x === 7)).toBe(true);
+    expect(() => arena.permanent(-1)).toThrow(RangeError);
+  });
+});

@@ -1,6 +1,7 @@
+import fc from 'fast-check';
 import type { Random } from '../../../protocol/random/index.ts';
 import { deriveSeed, Prg, randomRing } from '../../../protocol/random/index.ts';
-import type { LinearShape } from '../../../protocol/ring/shape.ts';
+import type { ConvShape, LinearShape } from '../../../protocol/ring/shape.ts';
 import {
   linearInputSize,
   linearOutput,
@@ -150,3 +151,31 @@ export function shareErrors(
 ): Int32Array {
   return expected.map((x, i) => (client[i]! + server[i]! - x) | 0);
 }
+
+/** Any convolution with an output, small. */
+export const convolutions = fc
+  .record({
+    groups: fc.constantFrom(1, 1, 1, 2, 3),
+    perGroup: fc.integer({ min: 1, max: 3 }),
+    outPerGroup: fc.integer({ min: 1, max: 3 }),
+    height: fc.integer({ min: 1, max: 9 }),
+    width: fc.integer({ min: 1, max: 9 }),
+    kernel: fc.tuple(fc.constantFrom(1, 2, 3, 5), fc.constantFrom(1, 2, 3, 5)),
+    stride: fc.tuple(fc.integer({ min: 1, max: 3 }), fc.integer({ min: 1, max: 3 })),
+    pads: fc.tuple(
+      fc.integer({ min: 0, max: 4 }),
+      fc.integer({ min: 0, max: 4 }),
+      fc.integer({ min: 0, max: 4 }),
+      fc.integer({ min: 0, max: 4 }),
+    ),
+  })
+  .map(
+    ({ groups, perGroup, outPerGroup, ...rest }): ConvShape => ({
+      kind: 'conv',
+      channels: groups * perGroup,
+      outChannels: groups * outPerGroup,
+      groups,
+      ...rest,
+    }),
+  )
+  .filter((shape) => linearOutput(shape).every((size) => size > 0));
