@@ -44,7 +44,8 @@ function afterLocal(step: LocalStep, [e0, e1]: readonly number[]): number {
 
 /**
  * The largest difference between the logits of a private run and of runClear, in ULP of the output (divide by
- * 2^fractionBits for the logits' unit). A bound for the worst case: typical differences are far smaller.
+ * 2^fractionBits for the logits' unit). A bound for the worst case: typical differences are far smaller, and squares in
+ * several layers, each of which multiplies the error by its largest slope, make it say nothing.
  */
 export function errorBound(program: Program): number {
   return walk<number>(program, {
