@@ -1,4 +1,5 @@
-import { describe, expect, it } from 'vitest';
+import { createCipheriv } from 'node:crypto';
+import { describe, expect, it, vi } from 'vitest';
 import { ProtocolError } from '../../../protocol/errors.ts';
 import {
   COTS_PER_CHUNK,
@@ -9,8 +10,9 @@ import {
   prepareSender,
   SETUP_BYTES,
 } from '../../../protocol/ot/softspoken.ts';
+import { tweakKey } from '../../../protocol/random/hash.ts';
 import { randomBytes } from '../../../protocol/random/index.ts';
-import { broken, dealtBase, dealtSeeds, stream } from './support.ts';
+import { bit, block, broken, dealtBase, dealtSeeds, stream } from './support.ts';
 
 const random = stream(10);
 const packed = (count: number) => randomBytes(random, Math.ceil(count / 8));
@@ -45,6 +47,50 @@ describe.each([1, 2, 4, 8])('SoftSpoken extension, k = %i', (k) => {
       for (let i = 0; i < count; i++) seen.add(q.subarray(16 * i, 16 * i + 16).join());
     }
     expect(seen.size).toBe(4 * count);
+  });
+
+  it('equals the definition, written out leaf by leaf', () => {
+    const chunk = 5;
+    const choices = packed(256);
+    const { message, blocks } = extendReceiver(receiver, chunk, 256, choices);
+    const size = 1 << k;
+    const groups = 128 / k;
+    for (const slice of [0, 1]) {
+      const columns: Uint8Array[] = [];
+      for (let g = 0; g < groups; g++) {
+        const u = new Uint8Array(16);
+        const v = Array.from({ length: k }, () => new Uint8Array(16));
+        for (let x = 0; x < size; x++) {
+          const leaf = g * size + x;
+          const seed = receiver.leaves.slice(16 * leaf, 16 * leaf + 16);
+          // A key of its own for each slice and each 1,024 leaves.
+          const parts = Math.ceil((groups * size) / 1024);
+          const number = (chunk * 256 + slice) * parts + Math.floor(leaf / 1024);
+          const key = tweakKey(receiver.start, number);
+          const cipher = createCipheriv('aes-128-ecb', key, null)
+            .setAutoPadding(false)
+            .update(seed);
+          for (let i = 0; i < 16; i++) {
+            const stream = cipher[i]! ^ seed[i]!;
+            u[i]! ^= stream;
+            v.forEach((row, b) => {
+              row[i]! ^= ((x >> b) & 1) * stream;
+            });
+          }
+        }
+        columns.push(...v);
+        const at = (slice * groups + g) * 16;
+        const d = u.map((byte, i) => byte ^ choices[16 * slice + i]!);
+        expect(message.slice(at, at + 16)).toEqual(d);
+      }
+      for (const j of [0, 1, 77, 127]) {
+        const t = new Uint8Array(16);
+        columns.forEach((column, r) => {
+          t[r >> 3]! |= bit(column, j) << (r & 7);
+        });
+        expect(block(blocks, 128 * slice + j)).toEqual(t);
+      }
+    }
   });
 
   it('serves any offset with the same setup message', () => {
@@ -103,6 +149,28 @@ describe('SoftSpoken extension', () => {
     const next = extendReceiver(receiver, 1, 128, new Uint8Array(16));
     expect(next.blocks).not.toEqual(full.blocks.slice(-2048));
     expect(next.message).not.toEqual(full.message.slice(-512));
+  });
+
+  it('makes the same bits without OpenSSL, as in a browser', async () => {
+    const native = process.getBuiltinModule;
+    vi.resetModules();
+    const spy = vi
+      .spyOn(process, 'getBuiltinModule')
+      .mockImplementation(((id: string) =>
+        id === 'node:crypto' ? undefined : native(id)) as typeof native);
+    try {
+      const aes = await import('../../../protocol/random/aes.ts');
+      expect(aes.opensslAes).toBeUndefined();
+      const browser = await import('../../../protocol/ot/softspoken.ts');
+      const choices = packed(1000);
+      const here = extendReceiver(receiver, 12, 1000, choices);
+      expect(browser.extendReceiver(receiver, 12, 1000, choices)).toEqual(here);
+      const q = browser.extendSender(sender, 12, 1000, here.message);
+      expect(q).toEqual(extendSender(sender, 12, 1000, here.message));
+    } finally {
+      spy.mockRestore();
+      vi.resetModules();
+    }
   });
 
   it('planted fault: a chunk number used twice opens the choices to the sender', () => {
