@@ -1,0 +1,233 @@
+/**
+ * What the parties see of each other: uniform bytes of fixed lengths, and nothing used twice. Each test that something
+ * holds stands beside the planted fault it must catch.
+ */
+
+import { describe, expect, it } from 'vitest';
+import { memoryPair } from '../../../protocol/channel/memory.ts';
+import { type RecordedChannel, recorded } from '../../../protocol/channel/recorded.ts';
+import { ProtocolError } from '../../../protocol/errors.ts';
+import { gadgetOf } from '../../../protocol/gadgets/index.ts';
+import { BundleStore } from '../../../protocol/inference/bundle.ts';
+import { Kind } from '../../../protocol/inference/messages.ts';
+import { inferClient, inferServer } from '../../../protocol/inference/online.ts';
+import { type ProtocolPool, TweakSource } from '../../../protocol/inference/session.ts';
+import { tasks } from '../../../protocol/inference/tasks.ts';
+import { createInlinePool } from '../../../protocol/pool/inline.ts';
+import type { Model, StepWeights } from '../../../protocol/program/model.ts';
+import type { Tweaks } from '../../../protocol/random/hash.ts';
+import { Prg } from '../../../protocol/random/index.ts';
+import {
+  inferBoth,
+  ModelBuilder,
+  openSessions,
+  prepareBoth,
+  randomInput,
+  residualModel,
+  type Sessions,
+  seedOf,
+} from '../../support/model.ts';
+import { CHI_SQUARE_LIMIT, chiSquare } from '../../support/statistics.ts';
+
+/** Many elements of every kind for little work. */
+function broadModel(): Model {
+  const net = new ModelBuilder([4, 32, 32], seedOf(30));
+  net.conv(8, 1);
+  net.activation();
+  net.pool(8);
+  net.dense(4);
+  return net.finish();
+}
+
+/** A session over a recorded channel (as the client sees it). */
+async function recordedSession(
+  model: Model,
+  seed: Uint8Array,
+): Promise<{ sessions: Sessions; transcript: RecordedChannel['transcript'] }> {
+  const [near, far] = memoryPair();
+  const tape = recorded(near);
+  const sessions = await openSessions(model, seed, undefined, [tape, far]);
+  return { sessions, transcript: tape.transcript };
+}
+
+async function once(sessions: Sessions, input: Int32Array): Promise<void> {
+  await prepareBoth(sessions);
+  await inferBoth(sessions, input);
+}
+
+/** All bytes of one kind in a direction. */
+function bytesOf(
+  transcript: RecordedChannel['transcript'],
+  direction: 'sent' | 'received',
+  kinds: readonly number[],
+): Uint8Array {
+  const parts = transcript.filter((e) => e.direction === direction && kinds.includes(e.kind));
+  return Uint8Array.from(Buffer.concat(parts.map((e) => e.payload)));
+}
+
+describe('what the server sees', () => {
+  it('is uniform for any input, over more than 2^20 bytes', async () => {
+    const model = broadModel();
+    const blank = new Int32Array(4 * 32 * 32);
+    const bright = new Int32Array(4 * 32 * 32).fill(1023);
+    for (const [i, input] of [blank, bright].entries()) {
+      const { sessions, transcript } = await recordedSession(model, seedOf(31 + i));
+      for (let run = 0; run < 22; run++) await once(sessions, input);
+      const online = bytesOf(transcript, 'sent', [Kind.maskedInput, Kind.result]);
+      expect(online.length).toBeGreaterThan(2 ** 20);
+      expect(chiSquare(online)).toBeLessThan(CHI_SQUARE_LIMIT);
+      const ot = bytesOf(transcript, 'sent', [Kind.labelChoices]);
+      expect(chiSquare(ot)).toBeLessThan(CHI_SQUARE_LIMIT);
+    }
+    // The control: the same statistic sees an input that is not masked.
+    expect(chiSquare(new Uint8Array(bright.buffer))).toBeGreaterThan(CHI_SQUARE_LIMIT);
+  });
+
+  it('and the client sees, has the same shape for every input and all weights', async () => {
+    const model = residualModel();
+    const zero = (weights: StepWeights): StepWeights =>
+      weights && 'kernel' in weights
+        ? { kernel: weights.kernel.map(() => 0), bias: weights.bias }
+        : weights;
+    const blind = { ...model, weights: model.weights.map(zero) };
+    const shapes: string[] = [];
+    for (const [i, [own, input]] of (
+      [
+        [model, new Int32Array(288)],
+        [model, randomInput(model, seedOf(33))],
+        [blind, randomInput(model, seedOf(34))],
+      ] as const
+    ).entries()) {
+      const { sessions, transcript } = await recordedSession(own, seedOf(35 + i));
+      await once(sessions, input);
+      // Frames of opposite directions may cross; in each direction the sequence is fixed.
+      for (const way of ['sent', 'received']) {
+        const frames = transcript.filter(({ direction }) => direction === way);
+        shapes.push(way + frames.map(({ kind, payload }) => `${kind}:${payload.length}`).join(' '));
+      }
+    }
+    expect(new Set(shapes).size).toBe(2);
+  });
+});
+
+/** Do two masked inputs of known inputs give away that they used the same mask? */
+function sameMask(first: Uint8Array, second: Uint8Array, x: Int32Array, y: Int32Array): boolean {
+  const a = new Int32Array(first.slice().buffer);
+  const b = new Int32Array(second.slice().buffer);
+  return a.every((value, i) => ((value - b[i]!) | 0) === ((x[i]! - y[i]!) | 0));
+}
+
+describe('nothing is used twice', () => {
+  const model = residualModel();
+  const x = randomInput(model, seedOf(40));
+  const y = randomInput(model, seedOf(41));
+
+  async function maskedInputs(restart: boolean): Promise<[Uint8Array, Uint8Array]> {
+    const { sessions, transcript } = await recordedSession(model, seedOf(42));
+    if (restart) {
+      // The planted fault: a generator that repeats itself.
+      const repeating = { fill: (out: Uint8Array) => new Prg(seedOf(43)).fill(out) };
+      Object.assign(sessions.client, { random: repeating });
+    }
+    await once(sessions, x);
+    await once(sessions, y);
+    const [first, second] = transcript
+      .filter(({ kind }) => kind === Kind.maskedInput)
+      .map(({ payload }) => payload);
+    return [first!, second!];
+  }
+
+  it('masks are fresh; a generator that repeats itself is caught', async () => {
+    expect(sameMask(...(await maskedInputs(false)), x, y)).toBe(false);
+    expect(sameMask(...(await maskedInputs(true)), x, y)).toBe(true);
+  });
+
+  it('a bundle is spent when it is taken, at both parties', async () => {
+    const sessions = await openSessions(model, seedOf(44));
+    await prepareBoth(sessions);
+    const bundle = sessions.clientBundles.take();
+    expect(() => sessions.clientBundles.take(bundle.number)).toThrow(/spent/);
+    expect(() => sessions.clientBundles.add(bundle)).toThrow(/used once/);
+    // A client that uses its bundle again all the same is refused by the server.
+    const { client, server } = sessions;
+    const peer = sessions.serverBundles.take(bundle.number);
+    await Promise.all([
+      inferClient(client, bundle, x),
+      server.channel.receive(Kind.command, 8).then(() => inferServer(server, model, peer)),
+    ]);
+    expect(() => sessions.serverBundles.take(bundle.number)).toThrow(ProtocolError);
+  });
+
+  it('a store never takes a number back', () => {
+    const store = new BundleStore<{ number: number }>();
+    store.add({ number: 3 });
+    expect(store.take().number).toBe(3);
+    for (const number of [0, 3]) expect(() => store.add({ number })).toThrow(/used once/);
+  });
+
+  it('offsets and tweak starts differ between sessions', async () => {
+    const seen = new Set<string>();
+    for (let i = 0; i < 4; i++) {
+      const { client, server } = await openSessions(model, seedOf(50 + i));
+      for (const own of [client.cots.sender.offset, server.cots.sender.offset]) {
+        expect(own[0]! & 1).toBe(1);
+        seen.add(own.join());
+      }
+      seen.add(client.labelTweaks.take(1).start.join());
+      seen.add(client.productTweaks.take(1).start.join());
+    }
+    expect(seen.size).toBe(16);
+    // The control: sessions that draw the same randomness share their offsets.
+    const again = await openSessions(model, seedOf(50));
+    expect(seen.has(again.server.cots.sender.offset.join())).toBe(true);
+  });
+
+  /** The tweak ranges of every task that hashes under an offset, as [start, first, count]. */
+  async function tweakRanges(stuck: boolean): Promise<[string, number, number][]> {
+    const ranges: [string, number, number][] = [];
+    const inline = createInlinePool(tasks);
+    const note = ({ start, first }: Tweaks, count: number) => {
+      ranges.push([start.join(), first, count]);
+    };
+    const spy: ProtocolPool = {
+      workers: 1,
+      close: () => inline.close(),
+      run(task, input, options) {
+        if (task === 'prepare') {
+          const { kind, params, n, labels } = input as Parameters<typeof tasks.prepare>[0];
+          note(labels.tweaks, gadgetOf(kind).labelTweaks(params, n));
+        }
+        if (task === 'correct') {
+          const { kind, params, c, products } = input as Parameters<typeof tasks.correct>[0];
+          note(products.tweaks, gadgetOf(kind).productTweaks(params, c.length));
+        }
+        return inline.run(task, input, options);
+      },
+    };
+    const sessions = await openSessions(model, seedOf(60), spy);
+    if (stuck) {
+      const start = sessions.server.labelTweaks.take(0).start;
+      const source = Object.assign(new TweakSource(start), { take: () => ({ start, first: 0 }) });
+      Object.assign(sessions.server, { labelTweaks: source });
+      Object.assign(sessions.client, { labelTweaks: source });
+    }
+    await once(sessions, x);
+    await once(sessions, y);
+    return ranges.filter(([, , count]) => count > 0);
+  }
+
+  const overlaps = (ranges: readonly [string, number, number][]): boolean =>
+    ranges.some(([start, first, count], i) =>
+      ranges.some(
+        ([other, from, length], j) =>
+          j > i && other === start && first < from + length && from < first + count,
+      ),
+    );
+
+  it('hash tweaks never repeat under one offset; a counter that sticks is caught', async () => {
+    const ranges = await tweakRanges(false);
+    expect(ranges.length).toBeGreaterThan(8);
+    expect(overlaps(ranges)).toBe(false);
+    expect(overlaps(await tweakRanges(true))).toBe(true);
+  });
+});
