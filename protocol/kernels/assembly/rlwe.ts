@@ -205,11 +205,11 @@ export function toRing(dst: usize, src: usize, n: usize, ratio: f64): void {
   }
 }
 
-/** Writes the low `width` <= 32 bits of n 32-bit lanes, lowest first; clears and may touch 8 bytes past the end. */
+/** Writes n 32-bit lanes of `width` <= 32 bits, lowest bits first; may clear 8 bytes past the end. */
 export function packResidues(dst: usize, src: usize, n: usize, width: usize): void {
-  clear(dst, n * width);
+  let carry: u64 = 0;
   for (let i: usize = 0, bit: usize = 0; i < n; i++, bit += width) {
-    putBits(dst, bit, <u64>load<u32>(src + 4 * i));
+    carry = putBits(dst, bit, width, <u64>load<u32>(src + 4 * i), carry);
   }
 }
 
@@ -224,12 +224,12 @@ export function unpackResidues(dst: usize, src: usize, n: usize, width: usize, b
   return bad;
 }
 
-/** Writes round(x / 2^drop) of n 64-bit lanes in `width` bits each; clears and may touch 8 bytes past the end. */
+/** Writes round(x / 2^drop) of n 64-bit lanes in `width` bits each; may clear 8 bytes past the end. */
 export function packRounded(dst: usize, src: usize, n: usize, drop: usize, width: usize): void {
-  clear(dst, n * width);
   const half = ((<u64>1) << (<u64>drop)) >> 1;
+  let carry: u64 = 0;
   for (let i: usize = 0, bit: usize = 0; i < n; i++, bit += width) {
-    putBits(dst, bit, (load<u64>(src + 8 * i) + half) >> <u64>drop);
+    carry = putBits(dst, bit, width, (load<u64>(src + 8 * i) + half) >> <u64>drop, carry);
   }
 }
 
@@ -257,13 +257,14 @@ export function unpackRounded(
   return bad;
 }
 
-function clear(dst: usize, bits: usize): void {
-  memory.fill(dst, 0, (bits >> 3) + 8);
-}
-
-function putBits(dst: usize, bit: usize, value: u64): void {
-  const at = dst + (bit >> 3);
-  store<u64>(at, load<u64>(at) | (value << (<u64>(bit & 7))));
+/**
+ * Writes `width` <= 57 bits at position `bit`, with `carry` in the bits of the first byte that are taken; returns what
+ * the next value shares its first byte with. Only stores: reading back what was just written would stall.
+ */
+function putBits(dst: usize, bit: usize, width: usize, value: u64, carry: u64): u64 {
+  const bits = carry | (value << (<u64>(bit & 7)));
+  store<u64>(dst + (bit >> 3), bits);
+  return bits >> <u64>((((bit + width) >> 3) - (bit >> 3)) << 3);
 }
 
 function getBits(src: usize, bit: usize, width: usize): u64 {

@@ -234,6 +234,34 @@ describe('part a of the response', () => {
     expect(found.filter((v) => Math.abs(v) <= 500).length).toBeLessThan(3);
   });
 
+  it('has the whole encryption of zero added: the public key times u, and the error', () => {
+    const { withSecrets } = evaluateOnce(plan, weights, input, 'zero');
+    const bare = noSecrets(plan);
+    // u = X^5 - X^2047 keeps the product short.
+    const u = new Int32Array(2048);
+    u[5] = 1;
+    u[2047] = -1;
+    const { error } = drawSecrets(plan, 0, new Prg(testSeed('zero error')));
+    const base = readResponse(plan, withSecrets(bare).response).a;
+    const full = readResponse(plan, withSecrets({ ...bare, u, error }).response).a;
+    const { arena } = kernels();
+    PARAMETER_SETS[2048].primes.forEach((prime, k) => {
+      const { ciphertext } = testKeys(2048).publicKey;
+      const key = arena.scope(() => {
+        const x = arena.put(ciphertext.subarray(2 * k * 2048, (2 * k + 1) * 2048));
+        transformOf(2048, prime).inverse(x);
+        return arena.u32(x, 2048).slice();
+      });
+      const at = (i: number) => (i >= 0 ? key[i]! : prime - key[i + 2048]!);
+      full.forEach((value, i) => {
+        const added = Number(((((value - base[i]!) % Q) + Q) % Q) % BigInt(prime));
+        // X^5 key - X^2047 key
+        const expected = at(i - 5) - at(i - 2047) + error[i]!;
+        expect(added).toBe(((expected % prime) + prime) % prime);
+      });
+    });
+  });
+
   it('confirms a guess of the weights without the encryption of zero, and not with it', () => {
     // At the plan's own drops exact division fails, yet a' is near a W.
     const { upload, withSecrets, real } = evaluateOnce(planned, weights, input, 'guess');
