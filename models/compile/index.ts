@@ -17,7 +17,7 @@ import { emit } from './emit.ts';
 import { fold } from './fold.ts';
 import type { CompileOptions } from './options.ts';
 import { settingsOf } from './options.ts';
-import { activationBits, outputReach } from './precision.ts';
+import { activationBits, leastBits, outputReach } from './precision.ts';
 import type { CompileReport } from './report.ts';
 import { scaleNetwork } from './scales.ts';
 import type { SquarePlan } from './squares.ts';
@@ -44,11 +44,13 @@ export function compile(
   const settings = settingsOf(options);
   const network = fold(graph);
   const measured = calibrate(graph, network, calibration);
-  const bits = activationBits(network, settings);
+  const made = activationBits(network, settings);
+  const least = leastBits(network, made, settings);
   const plans = new Map<string, SquarePlan>();
   for (const node of network.nodes) {
     if (node.op !== 'activation') continue;
-    const plan = planSquares(node, bits.get(node.id)!, measured, settings);
+    const arriving = least.get(node.inputs[0])!;
+    const plan = planSquares(node, arriving, made.get(node.id)!, measured, settings);
     if (plan !== undefined) plans.set(node.id, plan);
   }
   const scaled = scaleNetwork(network, plans);

@@ -38,6 +38,22 @@ export function activationBits(network: Network, settings: Settings): Map<string
   return bits;
 }
 
+/** Fractional bits of every value with the shortest weights, before scales are known. */
+export function leastBits(
+  network: Network,
+  made: ReadonlyMap<string, number>,
+  settings: Settings,
+): Map<string, number> {
+  const bits = new Map<string, number>([[network.input.id, settings.activationBits]]);
+  for (const node of network.nodes) {
+    const read = Math.max(...node.inputs.map((id) => bits.get(id)!));
+    if (node.op === 'activation') bits.set(node.id, made.get(node.id)!);
+    else if (node.op === 'linear') bits.set(node.id, read + settings.minWeightBits);
+    else bits.set(node.id, node.op === 'pool' ? read + poolScale(node).bits : read);
+  }
+  return bits;
+}
+
 /** What one layer needs of its range: an activation layer, or the output. */
 export interface Reach {
   /** Largest calibrated number the layer works on, at its scale, without fractional bits. */

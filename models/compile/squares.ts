@@ -63,11 +63,14 @@ export function largestRead(
 }
 
 /**
- * Plans the squares of a layer that makes `fractionBits`; undefined when it has none.
+ * Plans the squares of a layer; undefined when it has none.
+ * @param arriving fractional bits of what it reads, at least
+ * @param fractionBits fractional bits of what it makes
  * @throws RangeError naming the node and channel when a quadratic is not convex
  */
 export function planSquares(
   node: ActivationNode,
+  arriving: number,
   fractionBits: number,
   calibration: Calibration,
   settings: Settings,
@@ -103,7 +106,8 @@ export function planSquares(
   const highest = Math.min(fractionBits, Math.floor(Math.log2(MAX_MEAN_ALPHA) - mean));
   let exponent = highest - (Math.abs(highest - fractionBits) % 2);
   const lowest = exponent - 2 * MAX_STEPS;
-  while (exponent > lowest && !fits(largest, exponent, fractionBits, settings)) exponent -= 2;
+  const fitting = (j: number) => fits(largest, j, arriving, fractionBits, settings);
+  while (exponent > lowest && !fitting(exponent)) exponent -= 2;
   return {
     exponent,
     alpha: leading.map((c2) => c2 * 2 ** exponent),
@@ -113,10 +117,15 @@ export function planSquares(
   };
 }
 
-/** Whether a layer's range fits with this j and the shortest weights: k <= 30, and X^2 in 31 bits. */
-function fits(largest: number, exponent: number, fractionBits: number, settings: Settings) {
-  const arriving = settings.activationBits + settings.minWeightBits;
-  const dropBits = Math.max(0, arriving - Math.min(settings.compareBits, fractionBits));
+/** Whether a layer's range fits with this j: k <= 30, and X^2 in 31 bits. */
+function fits(
+  largest: number,
+  exponent: number,
+  arriving: number,
+  fractionBits: number,
+  settings: Settings,
+): boolean {
+  const dropBits = arriving - Math.min(settings.compareBits, fractionBits);
   const k = rangeBitsOf(largest * 2 ** (exponent + arriving), dropBits);
   const squareShift = arriving - (fractionBits - exponent) / 2;
   return k <= 30 && k - 1 - squareShift <= 15;
