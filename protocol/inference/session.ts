@@ -24,13 +24,20 @@ import type { Channel } from '../channel/index.ts';
 import { ProtocolError } from '../errors.ts';
 import { LANE_ELEMENTS } from '../gadgets/index.ts';
 import { TweakCounter } from '../garble/tweaks.ts';
-import { ClientSetup, type Cots, SETUP_MESSAGE_BYTES, ServerSetup } from '../ot/setup.ts';
+import {
+  type Cots,
+  cotsOf,
+  finishSetup,
+  joinSetup,
+  offerSetup,
+  SETUP_MESSAGE_BYTES,
+} from '../ot/setup.ts';
 import { COTS_PER_CHUNK, SOFTSPOKEN_K } from '../ot/softspoken.ts';
 import type { Pool } from '../pool/index.ts';
 import { decodeProgram, digestOf, MAX_PROGRAM_BYTES } from '../program/encode.ts';
 import type { Program } from '../program/program.ts';
 import { INSTANCES_PER_KEY, type Tweaks } from '../random/hash.ts';
-import { deriveSeed, type Random, randomBytes, SEED_BYTES } from '../random/index.ts';
+import { deriveSeed, freshSeed, type Random, randomBytes, SEED_BYTES } from '../random/index.ts';
 import {
   decodePublicKey,
   generateKeys,
@@ -208,16 +215,19 @@ export async function openClient(party: Party, options: ClientOptions): Promise<
   const sessionId = sessionIdOf(nonce, peer.nonce, digest);
 
   const secretKeys = new Map<Degree, SecretKey>();
-  const setup = new ClientSetup(sessionId, random);
-  await channel.send(Kind.setupOffer, setup.offer());
+  const offer = offerSetup(random);
+  await channel.send(Kind.setupOffer, offer.message);
   for (const degree of degreesOf(layout)) {
     const { secretKey, publicKey } = generateKeys(degree, random);
     secretKeys.set(degree, secretKey);
     await sendMessage(channel, Kind.publicKey, publicKey);
   }
   const choice = await channel.receive(Kind.setupChoice, SETUP_MESSAGE_BYTES[1]);
-  await channel.send(Kind.setupExtend, setup.extend(choice));
-  const cots = setup.finish(await channel.receive(Kind.setupFinish, SETUP_MESSAGE_BYTES[3]));
+  const own = { sessionId, state: offer.state, message: choice, seed: freshSeed(random) };
+  const { message, state } = await party.pool.run('extendSetup', own);
+  await channel.send(Kind.setupExtend, message);
+  const trees = await channel.receive(Kind.setupFinish, SETUP_MESSAGE_BYTES[3]);
+  const cots = cotsOf(joinSetup(sessionId, state, trees));
   const base = { ...party, layout, model: peer.model, digest, cots, ...tweaksOf(sessionId) };
   return { ...base, secretKeys, nextBundle: 0 };
 }
@@ -265,17 +275,19 @@ export async function openServer(
   const digest = digestOf(program);
   const sessionId = sessionIdOf(peer.nonce, nonce, digest);
 
-  const setup = new ServerSetup(sessionId, random);
   const offered = await channel.receive(Kind.setupOffer, SETUP_MESSAGE_BYTES[0]);
   const publicKeys = new Map<Degree, PublicKey>();
   for (const degree of degreesOf(layout)) {
     const encoded = await receiveMessage(channel, Kind.publicKey, publicKeyBytes(degree));
     publicKeys.set(degree, decodePublicKey(degree, encoded));
   }
-  await channel.send(Kind.setupChoice, setup.choose(offered));
+  const own = { sessionId, message: offered, seed: freshSeed(random) };
+  const { message: choice, state } = await party.pool.run('chooseSetup', own);
+  await channel.send(Kind.setupChoice, choice);
   const trees = await channel.receive(Kind.setupExtend, SETUP_MESSAGE_BYTES[2]);
-  const { message, cots } = setup.finish(trees);
+  const { message, seeds } = finishSetup(sessionId, state, trees, random);
   await channel.send(Kind.setupFinish, message);
+  const cots = cotsOf(seeds);
   const base = { ...party, layout, model: offer.name, digest, cots, ...tweaksOf(sessionId) };
   return { ...base, publicKeys };
 }

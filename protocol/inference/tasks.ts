@@ -6,9 +6,12 @@
 import { type ArgmaxParams, argmax } from '../gadgets/argmax.ts';
 import type { GadgetParams, LaneState, ReceiverCots, SenderCots } from '../gadgets/gadget.ts';
 import { gadgetOf } from '../gadgets/index.ts';
+import type { BaseSender } from '../ot/base.ts';
 import { runReceiverJob, runSenderJob } from '../ot/correlations.ts';
+import { chooseSetup, extendSetup } from '../ot/setup.ts';
 import type { ActivationKind } from '../program/program.ts';
 import type { Tweaks } from '../random/hash.ts';
+import { Prg } from '../random/index.ts';
 import { type ChannelRange, linear } from '../ring/linear.ts';
 import type { LinearShape } from '../ring/shape.ts';
 import type {
@@ -27,6 +30,16 @@ interface LaneInput {
 }
 
 export const tasks = {
+  chooseSetup: (input: { sessionId: Uint8Array; message: Uint8Array; seed: Uint8Array }) =>
+    chooseSetup(input.sessionId, input.message, new Prg(input.seed)),
+
+  extendSetup: (input: {
+    sessionId: Uint8Array;
+    state: BaseSender;
+    message: Uint8Array;
+    seed: Uint8Array;
+  }) => extendSetup(input.sessionId, input.state, input.message, new Prg(input.seed)),
+
   runReceiverJob,
   runSenderJob,
 

@@ -115,10 +115,12 @@ export function runReceiverJob(job: ReceiverJob): ReceiverResult {
 export class ExtendedSender implements CotSender {
   readonly #seeds: SenderSeeds;
   readonly #ledger = new Ledger();
-  #chunk = 0;
+  #chunk: number;
 
-  constructor(seeds: SenderSeeds) {
+  /** @param firstChunk - number of the first chunk that has not been used under these seeds */
+  constructor(seeds: SenderSeeds, firstChunk = 0) {
     this.#seeds = seeds;
+    this.#chunk = firstChunk;
   }
 
   get offset(): Uint8Array {
@@ -166,10 +168,12 @@ export class ExtendedReceiver implements CotReceiver {
   readonly #seeds: ReceiverSeeds;
   readonly #ledger = new Ledger();
   readonly #choices = new PackedBits();
-  #chunk = 0;
+  #chunk: number;
 
-  constructor(seeds: ReceiverSeeds) {
+  /** @param firstChunk - number of the first chunk that has not been used under these seeds */
+  constructor(seeds: ReceiverSeeds, firstChunk = 0) {
     this.#seeds = seeds;
+    this.#chunk = firstChunk;
   }
 
   get available(): number {

@@ -39,5 +39,15 @@ export {
   ringProductSend,
   ringProductTweaks,
 } from './product.ts';
-export { ClientSetup, type Cots, SETUP_MESSAGE_BYTES, ServerSetup } from './setup.ts';
+export {
+  type CotSeeds,
+  type Cots,
+  chooseSetup,
+  cotsOf,
+  extendSetup,
+  finishSetup,
+  joinSetup,
+  offerSetup,
+  SETUP_MESSAGE_BYTES,
+} from './setup.ts';
 export { COTS_PER_CHUNK, SOFTSPOKEN_K } from './softspoken.ts';

@@ -4,16 +4,19 @@
  * Before: both parties share a session id. After: each holds a {@link CotSender} and a {@link CotReceiver}.
  *
  *     client                                                        server
- *       |  ---- base OT offer, 32 B ---------------------------------> |   ClientSetup.offer
- *       |  <--- base OT choices = server's offset, 4,096 B ----------- |   ServerSetup.choose
- *       |  ---- trees, 4,096 B + one flush of 128 correlations, ------> |   ClientSetup.extend
+ *       |  ---- base OT offer, 32 B ---------------------------------> |   offerSetup
+ *       |  <--- base OT choices = server's offset, 4,096 B ----------- |   chooseSetup
+ *       |  ---- trees, 4,096 B + one flush of 128 correlations, ------> |   extendSetup
  *       |         choices = client's offset                            |
- *       |  <--- trees of the other direction, 4,096 B ----------------- |   ServerSetup.finish
- *     ClientSetup.finish
+ *       |  <--- trees of the other direction, 4,096 B ----------------- |   finishSetup
+ *     joinSetup
  *
  * Why one batch: where the client is the extension's sender, it is the receiver of the base OTs below. 128 correlations of
  * the first direction, hashed, are just such base OTs, with the client's offset as the choices, at a thousandth of the cost.
  * The dearer public-key part (one multiplication by a changing point for each OT) is the client's, not the server's.
+ *
+ * Each step is a function from plain data to plain data, so that the public-key work can run in a pool; what a step keeps
+ * for the party's next one is its `state`. Each state is used once.
  */
 
 import { ProtocolError } from '../errors.ts';
@@ -39,7 +42,15 @@ import {
   ExtendedSender,
 } from './correlations.ts';
 import { senderPads } from './pads.ts';
-import { prepareReceiver, prepareSender, SETUP_BYTES } from './softspoken.ts';
+import {
+  extendReceiver,
+  extendSender,
+  prepareReceiver,
+  prepareSender,
+  type ReceiverSeeds,
+  SETUP_BYTES,
+  type SenderSeeds,
+} from './softspoken.ts';
 
 /** Both directions of one party. */
 export interface Cots {
@@ -62,117 +73,104 @@ export function freshOffset(random: Random): Uint8Array {
   return offset;
 }
 
-/** The client's side of the setup: `offer`, `extend`, `finish`, each once and in this order. */
-export class ClientSetup {
-  readonly #sessionId: Uint8Array;
-  readonly #random: Random;
-  #base: BaseSender | undefined;
-  #receiver: ExtendedReceiver | undefined;
-  #keys: BaseReceiverKeys | undefined;
-
-  /** @param sessionId - 16 bytes both parties contributed to, never used before */
-  constructor(sessionId: Uint8Array, random: Random) {
-    this.#sessionId = sessionId;
-    this.#random = random;
-  }
-
-  /** The first message. */
-  offer(): Uint8Array {
-    this.#base = offerBaseOt(this.#random);
-    return this.#base.message;
-  }
-
-  /**
-   * Takes the second message, makes the third.
-   * @throws ProtocolError `bad-message` or `bad-point`
-   */
-  extend(message: Uint8Array): Uint8Array {
-    const context = otContext(this.#sessionId, 'server');
-    const keys = finishBaseOt(context, inOrder(this.#base), message);
-    this.#base = undefined;
-    const { message: trees, seeds } = prepareReceiver(context, keys, this.#random);
-    const offset = freshOffset(this.#random);
-    this.#receiver = new ExtendedReceiver(seeds);
-    this.#receiver.alloc(offset, BASE_OTS);
-    const flush = this.#receiver.flush();
-    const tweaks = baseTweaks(this.#sessionId);
-    const chosen = hashInstances(this.#receiver.take(BASE_OTS), tweaks);
-    this.#keys = { choices: offset, chosen };
-    const out = new Uint8Array(trees.length + flush.length);
-    out.set(trees);
-    out.set(flush, trees.length);
-    return out;
-  }
-
-  /**
-   * Takes the fourth message.
-   * @throws ProtocolError `bad-message`
-   */
-  finish(message: Uint8Array): Cots {
-    const context = otContext(this.#sessionId, 'client');
-    const seeds = prepareSender(context, inOrder(this.#keys), message);
-    this.#keys = undefined;
-    return { sender: new ExtendedSender(seeds), receiver: inOrder(this.#receiver) };
-  }
+/** What both seeds of a party grow from: the extension in which it is the sender, and the one in which it chooses. */
+export interface CotSeeds {
+  readonly sender: SenderSeeds;
+  readonly receiver: ReceiverSeeds;
 }
 
-/** The server's side of the setup: `choose`, `finish`, each once and in this order. */
-export class ServerSetup {
-  readonly #sessionId: Uint8Array;
-  readonly #random: Random;
-  #keys: BaseReceiverKeys | undefined;
+/** The correlations of a session, from what the setup made. */
+export function cotsOf({ sender, receiver }: CotSeeds): Cots {
+  // Chunk 0 of one direction went into the setup itself.
+  return { sender: new ExtendedSender(sender, 1), receiver: new ExtendedReceiver(receiver, 1) };
+}
 
-  /** @param sessionId - 16 bytes both parties contributed to, never used before */
-  constructor(sessionId: Uint8Array, random: Random) {
-    this.#sessionId = sessionId;
-    this.#random = random;
-  }
+/** Client: the first message. */
+export function offerSetup(random: Random): { message: Uint8Array; state: BaseSender } {
+  const state = offerBaseOt(random);
+  return { message: state.message, state };
+}
 
-  /**
-   * Takes the first message, makes the second.
-   * @throws ProtocolError `bad-message` or `bad-point`
-   */
-  choose(message: Uint8Array): Uint8Array {
-    const context = otContext(this.#sessionId, 'server');
-    const offset = freshOffset(this.#random);
-    const choice = chooseBaseOt(context, offset, message, this.#random);
-    this.#keys = choice.keys;
-    return choice.message;
-  }
+/**
+ * Server: takes the first message, makes the second.
+ * @param sessionId - 16 bytes both parties contributed to, never used before
+ * @throws ProtocolError `bad-message` or `bad-point`
+ */
+export function chooseSetup(
+  sessionId: Uint8Array,
+  offer: Uint8Array,
+  random: Random,
+): { message: Uint8Array; state: BaseReceiverKeys } {
+  const offset = freshOffset(random);
+  const { message, keys } = chooseBaseOt(otContext(sessionId, 'server'), offset, offer, random);
+  return { message, state: keys };
+}
 
-  /**
-   * Takes the third message, makes the fourth, and is done.
-   * @throws ProtocolError `bad-message`
-   */
-  finish(message: Uint8Array): { message: Uint8Array; cots: Cots } {
-    if (message.length !== SETUP_MESSAGE_BYTES[2]) {
-      throw new ProtocolError(
-        'bad-message',
-        `OT setup: expected ${SETUP_MESSAGE_BYTES[2]} bytes, got ${message.length}`,
-      );
-    }
-    const context = otContext(this.#sessionId, 'server');
-    const seeds = prepareSender(context, inOrder(this.#keys), message.subarray(0, SETUP_BYTES));
-    this.#keys = undefined;
-    const sender = new ExtendedSender(seeds);
-    sender.alloc(BASE_OTS);
-    sender.flush(message.subarray(SETUP_BYTES));
-    const tweaks = baseTweaks(this.#sessionId);
-    const keys: BaseSenderKeys = senderPads(sender.take(BASE_OTS), sender.offset, tweaks);
-    const reverse = prepareReceiver(otContext(this.#sessionId, 'client'), keys, this.#random);
-    return {
-      message: reverse.message,
-      cots: { sender, receiver: new ExtendedReceiver(reverse.seeds) },
-    };
+/** What the client keeps until the last message. */
+export interface ExtendState {
+  readonly receiver: ReceiverSeeds;
+  readonly keys: BaseReceiverKeys;
+}
+
+/**
+ * Client: takes the second message, makes the third.
+ * @throws ProtocolError `bad-message` or `bad-point`
+ */
+export function extendSetup(
+  sessionId: Uint8Array,
+  state: BaseSender,
+  choice: Uint8Array,
+  random: Random,
+): { message: Uint8Array; state: ExtendState } {
+  const context = otContext(sessionId, 'server');
+  const base = finishBaseOt(context, state, choice);
+  const { message: trees, seeds } = prepareReceiver(context, base, random);
+  const offset = freshOffset(random);
+  const flush = extendReceiver(seeds, 0, BASE_OTS, offset);
+  const chosen = hashInstances(flush.blocks, baseTweaks(sessionId));
+  const message = new Uint8Array(SETUP_MESSAGE_BYTES[2]);
+  message.set(trees);
+  message.set(flush.message, trees.length);
+  return { message, state: { receiver: seeds, keys: { choices: offset, chosen } } };
+}
+
+/**
+ * Server: takes the third message, makes the fourth, and is done.
+ * @throws ProtocolError `bad-message`
+ */
+export function finishSetup(
+  sessionId: Uint8Array,
+  state: BaseReceiverKeys,
+  trees: Uint8Array,
+  random: Random,
+): { message: Uint8Array; seeds: CotSeeds } {
+  if (trees.length !== SETUP_MESSAGE_BYTES[2]) {
+    throw new ProtocolError(
+      'bad-message',
+      `OT setup: expected ${SETUP_MESSAGE_BYTES[2]} bytes, got ${trees.length}`,
+    );
   }
+  const context = otContext(sessionId, 'server');
+  const sender = prepareSender(context, state, trees.subarray(0, SETUP_BYTES));
+  const q = extendSender(sender, 0, BASE_OTS, trees.subarray(SETUP_BYTES));
+  const keys: BaseSenderKeys = senderPads(q, sender.offset, baseTweaks(sessionId));
+  const reverse = prepareReceiver(otContext(sessionId, 'client'), keys, random);
+  return { message: reverse.message, seeds: { sender, receiver: reverse.seeds } };
+}
+
+/**
+ * Client: takes the fourth message, and is done.
+ * @throws ProtocolError `bad-message`
+ */
+export function joinSetup(
+  sessionId: Uint8Array,
+  { receiver, keys }: ExtendState,
+  trees: Uint8Array,
+): CotSeeds {
+  return { sender: prepareSender(otContext(sessionId, 'client'), keys, trees), receiver };
 }
 
 /** Tweaks that hash the 128 correlations into base OT keys, of the session and of no other use. */
 function baseTweaks(sessionId: Uint8Array): Tweaks {
   return { start: deriveSeed(sessionId, 'ot base from extension'), first: 0 };
-}
-
-function inOrder<T>(state: T | undefined): T {
-  if (state === undefined) throw new RangeError('OT setup: steps called out of order');
-  return state;
 }

@@ -2,25 +2,28 @@ import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { ProtocolError } from '../../../protocol/errors.ts';
 import {
-  ClientSetup,
   type Cots,
+  chooseSetup,
+  cotsOf,
+  extendSetup,
+  finishSetup,
+  joinSetup,
+  offerSetup,
   SETUP_MESSAGE_BYTES,
-  ServerSetup,
 } from '../../../protocol/ot/setup.ts';
-import { type Random, randomBytes } from '../../../protocol/random/index.ts';
+import { randomBytes } from '../../../protocol/random/index.ts';
 import { broken, stream } from './support.ts';
 
-function run(sessionId: Uint8Array, clientRandom: Random, serverRandom: Random) {
-  const client = new ClientSetup(sessionId, clientRandom);
-  const server = new ServerSetup(sessionId, serverRandom);
-  const offer = client.offer();
-  const choice = server.choose(offer);
-  const trees = client.extend(choice);
-  const { message, cots } = server.finish(trees);
+function run(session: Uint8Array, seed: number, serverSession = session) {
+  const offer = offerSetup(stream(seed));
+  const choice = chooseSetup(serverSession, offer.message, stream(seed + 1000));
+  const trees = extendSetup(session, offer.state, choice.message, stream(seed + 2000));
+  const last = finishSetup(serverSession, choice.state, trees.message, stream(seed + 3000));
   return {
-    messages: [offer, choice, trees, message],
-    client: client.finish(message),
-    server: cots,
+    messages: [offer, choice, trees, last].map(({ message }) => message),
+    states: { offer: offer.state, choice: choice.state, trees: trees.state },
+    client: cotsOf(joinSetup(session, trees.state, last.message)),
+    server: cotsOf(last.seeds),
   };
 }
 
@@ -41,7 +44,7 @@ function correlate(from: Cots, to: Cots, seed: number): number {
 
 describe('OT setup', () => {
   const session = randomBytes(stream(200), 16);
-  const made = run(session, stream(201), stream(202));
+  const made = run(session, 201);
 
   it('sends messages of the stated lengths', () => {
     expect(made.messages.map((message) => message.length)).toEqual([...SETUP_MESSAGE_BYTES]);
@@ -49,7 +52,7 @@ describe('OT setup', () => {
   });
 
   it('wire baseline: the same seeds send the same bytes as ever', () => {
-    const again = run(session, stream(201), stream(202));
+    const again = run(session, 201);
     const digests = again.messages.map((message) =>
       createHash('sha256').update(message).digest('hex').slice(0, 16),
     );
@@ -62,11 +65,11 @@ describe('OT setup', () => {
     digests.push(createHash('sha256').update(q).digest('hex').slice(0, 16));
     expect(digests).toEqual([
       'a8742d82716ee39d',
-      'd1226a17058ea5be',
-      'c0bf878208f3ea80',
-      '3bab947d8398b6c3',
-      '401a5c1bd26ec9e6',
-      '5daa6265a775c99c',
+      '65def06b18f64e83',
+      '08d99936f8df70cf',
+      'f9eaa129f84d3781',
+      '2242489e076f8523',
+      '82ba6c690974d3e6',
     ]);
   });
 
@@ -80,32 +83,24 @@ describe('OT setup', () => {
   });
 
   it('draws another offset in every session', () => {
-    const again = run(session, stream(206), stream(207));
+    const again = run(session, 206);
     expect(again.server.sender.offset).not.toEqual(made.server.sender.offset);
     expect(again.client.sender.offset).not.toEqual(made.client.sender.offset);
   });
 
   it('does not work between parties of different sessions', () => {
-    const client = new ClientSetup(session, stream(208));
-    const server = new ServerSetup(randomBytes(stream(209), 16), stream(210));
-    const { message, cots } = server.finish(client.extend(server.choose(client.offer())));
-    expect(correlate(cots, client.finish(message), 211)).toBe(300);
+    const { client, server } = run(session, 208, randomBytes(stream(209), 16));
+    expect(correlate(server, client, 211)).toBe(300);
   });
 
-  it('refuses wrong lengths and steps out of order', () => {
-    const client = new ClientSetup(session, stream(212));
-    const server = new ServerSetup(session, stream(213));
-    expect(() => client.extend(made.messages[1]!)).toThrow(RangeError);
-    expect(() => client.finish(made.messages[3]!)).toThrow(RangeError);
-    expect(() => server.finish(made.messages[2]!)).toThrow(RangeError);
-    const choice = server.choose(client.offer());
-    const trees = client.extend(choice);
-    expect(() => client.extend(choice)).toThrow(RangeError);
-    for (const bytes of [0, trees.length - 1, trees.length + 1]) {
-      expect(() => server.finish(new Uint8Array(bytes))).toThrow(ProtocolError);
-    }
-    for (const bytes of [0, 4095, 4097]) {
-      expect(() => client.finish(new Uint8Array(bytes))).toThrow(ProtocolError);
+  it('refuses wrong lengths', () => {
+    const { offer, choice, trees } = made.states;
+    for (const change of [-1, 1]) {
+      const bytes = SETUP_MESSAGE_BYTES.map((length) => new Uint8Array(length + change));
+      expect(() => chooseSetup(session, bytes[0]!, stream(212))).toThrow(ProtocolError);
+      expect(() => extendSetup(session, offer, bytes[1]!, stream(213))).toThrow(ProtocolError);
+      expect(() => finishSetup(session, choice, bytes[2]!, stream(214))).toThrow(ProtocolError);
+      expect(() => joinSetup(session, trees, bytes[3]!)).toThrow(ProtocolError);
     }
   });
 });
