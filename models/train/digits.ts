@@ -28,7 +28,14 @@ import {
 import { clampCurvature, replaceRelus } from './activation-map.ts';
 import { loadCheckpoint, saveCheckpoint } from './checkpoint.ts';
 import { smallMotions } from './data/augment.ts';
-import { dataFolder, type LabelledImages, missing, readMnist, slice } from './data/images.ts';
+import {
+  dataFolder,
+  type LabelledImages,
+  makeBatch,
+  missing,
+  readMnist,
+  slice,
+} from './data/images.ts';
 import { progressLine, score, type TrainOptions, train } from './loop.ts';
 import { Network } from './network.ts';
 import { Adam, cosine, type Optimiser, Sgd } from './optimiser.ts';
@@ -148,15 +155,15 @@ async function stage(
 }
 
 /** Largest absolute value that meets an activation over some images: what the compiler will have to hold. */
-function largestPreActivation(graph: Graph, set: LabelledImages): number {
-  const before = new Set(graph.nodes.flatMap((n) => (n.op === 'activation' ? n.inputs : [])));
+function largestPreActivation(network: Network, graph: Graph, set: LabelledImages): number {
+  const before = graph.nodes.flatMap((n) => (n.op === 'activation' ? n.inputs : []));
   let largest = 0;
-  const size = elements(set.shape);
-  for (let i = 0; i < set.labels.length; i++) {
-    const pixels = set.pixels.subarray(i * size, (i + 1) * size);
-    runFloat(graph, preprocess(graph.input, pixels), (id, value) => {
-      if (before.has(id)) for (const v of value) largest = Math.max(largest, Math.abs(v));
-    });
+  for (let from = 0; from + BATCH <= set.labels.length; from += BATCH) {
+    const indices = Uint32Array.from({ length: BATCH }, (_, i) => from + i);
+    network.forward(makeBatch(set, graph.input, indices).images, 'evaluate');
+    for (const id of before) {
+      for (const v of network.value(id).value.data) largest = Math.max(largest, Math.abs(v));
+    }
   }
   return largest;
 }
@@ -246,7 +253,7 @@ async function main(): Promise<void> {
     reluNetworkTestAccuracy: score(dense, test),
     validationAccuracy: score(network, sets.validation),
     floatTestAccuracy: floatAccuracy(graph, test),
-    largestPreActivation: largestPreActivation(graph, slice(sets.training, 0, 2000)),
+    largestPreActivation: largestPreActivation(network, graph, sets.training),
   };
   writeFileSync(join(values.out, 'digits.sottonet'), saveGraph(graph));
   writeFileSync(join(values.out, 'digits.json'), `${JSON.stringify(card, null, 2)}\n`);
