@@ -1,0 +1,72 @@
+/** What a client accepts of the program a server offers, decided before any key is made. */
+
+import { ProtocolError } from '../protocol/errors.ts';
+import { costOf } from '../protocol/inference/cost.ts';
+import { layoutOf } from '../protocol/inference/layout.ts';
+import { checkProgram } from '../protocol/program/check.ts';
+import type { Program } from '../protocol/program/program.ts';
+import { sizeOf } from '../protocol/ring/shape.ts';
+
+/** How much a client lets a server ask of it. LOCAL. */
+export interface ClientLimits {
+  /** Elements of all tensors of the program together: what memory and time grow with. */
+  readonly maxElements: number;
+  /** Bytes one inference may move, both ways, preparation included. */
+  readonly maxBytes: number;
+  /** How long the server may take for one frame, in ms. */
+  readonly stallMs: number;
+}
+
+/** The limits unless given: a ResNet-50 of ImageNet fits. LOCAL. */
+export const DEFAULT_LIMITS: ClientLimits = {
+  maxElements: 1 << 26,
+  maxBytes: 2 ** 33,
+  stallMs: 120_000,
+};
+
+/** What a client already knows of the server's model. */
+export interface Expectation {
+  /** The name under which the server must offer it. */
+  readonly model?: string | undefined;
+  /** SHA-256 of the program, 64 hexadecimal digits, as `session.digest` gives it. */
+  readonly digest?: string | undefined;
+}
+
+/** Lower-case hexadecimal of bytes. */
+export function hexOf(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
+/**
+ * @throws ProtocolError `program-mismatch` when it is not the expected program, `refused` when it is beyond the limits
+ * @throws RangeError when no session can run it
+ */
+export function checkOffer(
+  program: Program,
+  digest: Uint8Array,
+  expect: Expectation,
+  limits: ClientLimits,
+): void {
+  const own = hexOf(digest);
+  if (expect.digest !== undefined && expect.digest.toLowerCase() !== own) {
+    throw new ProtocolError(
+      'program-mismatch',
+      `the program has digest ${own}, expected ${expect.digest}`,
+    );
+  }
+  const elements = checkProgram(program).reduce((sum, shape) => sum + sizeOf(shape), 0);
+  if (!(elements <= limits.maxElements)) {
+    throw new ProtocolError(
+      'refused',
+      `the program has ${elements} elements, this client takes at most ${limits.maxElements}`,
+    );
+  }
+  const { offline, online } = costOf(layoutOf(program));
+  const bytes = offline.up + offline.down + online.up + online.down;
+  if (!(bytes <= limits.maxBytes)) {
+    throw new ProtocolError(
+      'refused',
+      `an inference of the program moves ${bytes} bytes, this client takes at most ${limits.maxBytes}`,
+    );
+  }
+}

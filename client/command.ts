@@ -1,0 +1,97 @@
+/** `sotto infer`: classifies images privately. */
+
+import { readFile } from 'node:fs/promises';
+import { Command } from 'commander';
+import { connect, type Image, type Inference, pixelsOf, readImage } from './index.ts';
+import { bytesText, ProgressLine, timeText } from './progress.ts';
+
+interface InferOptions {
+  readonly server: string;
+  readonly model?: string;
+  readonly digest?: string;
+  readonly workers?: number;
+  readonly ca?: string;
+  readonly json?: boolean;
+}
+
+export function inferCommand(): Command {
+  return new Command('infer')
+    .description(
+      'classify images privately: the server does not see them, you do not see its model',
+    )
+    .argument('<image...>', 'PNG files of the size the model takes')
+    .requiredOption('--server <URL>', 'ws://HOST:PORT or wss://HOST:PORT')
+    .option('--model <NAME>', "which of the server's models; its first one unless given")
+    .option('--digest <HEX>', 'accept the program with this SHA-256 alone')
+    .option('--workers <N>', 'threads; as many as the machine runs at a time unless given')
+    .option('--ca <FILE>', 'certificates (PEM) to trust instead of the well-known ones')
+    .option('--json', 'print one JSON document')
+    .action(infer);
+}
+
+async function infer(paths: readonly string[], options: InferOptions): Promise<void> {
+  // Everything that can be wrong on this side is found before the server is asked.
+  const images = await Promise.all(paths.map(readImage));
+  const ca = options.ca === undefined ? undefined : await readText(options.ca);
+  const line = new ProgressLine(process.stderr, process.env);
+  const cancel = new AbortController();
+  const interrupt = (): void => cancel.abort();
+  process.once('SIGINT', interrupt);
+  const call = {
+    signal: cancel.signal,
+    onProgress: line.update.bind(line),
+  };
+  try {
+    const session = await connect(options.server, {
+      ...call,
+      model: options.model,
+      expect: { digest: options.digest },
+      workers: options.workers,
+      ca,
+    });
+    try {
+      const { shape } = session.program.input;
+      const inputs = images.map((image) => pixelsOf(image, shape));
+      const results: Inference[] = [];
+      for (const [i, pixels] of inputs.entries()) {
+        const result = await session.infer(pixels, call);
+        results.push(result);
+        if (!options.json) process.stdout.write(`${describe(images[i]!, result)}\n`);
+      }
+      if (options.json) {
+        const { model, digest } = session;
+        const document = {
+          server: options.server,
+          model,
+          digest,
+          results: results.map((result, i) => ({
+            image: paths[i],
+            ...result,
+            logits: result.logits && [...result.logits],
+          })),
+        };
+        process.stdout.write(`${JSON.stringify(document, null, 2)}\n`);
+      }
+    } finally {
+      await session.close();
+    }
+  } finally {
+    line.clear();
+    process.removeListener('SIGINT', interrupt);
+  }
+}
+
+async function readText(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (cause) {
+    throw new Error(`${path}: it cannot be read`, { cause });
+  }
+}
+
+function describe({ name }: Image, { label, labelName, stats }: Inference): string {
+  const { offline, online } = stats;
+  const phase = ({ ms, bytesUp, bytesDown }: typeof online) =>
+    `${timeText(ms)}, ${bytesText(bytesUp + bytesDown)}`;
+  return `${name}: ${labelName ?? label}  (prepared in ${phase(offline)}; answered in ${phase(online)})`;
+}

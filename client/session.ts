@@ -1,0 +1,345 @@
+/**
+ * A client's session with a server, over any channel and pool: the same code in Node and in browsers.
+ *
+ * Contract
+ * - {@link openSession} -> any number of prepare() and infer() -> close(). Calls may be made at any time; they wait for
+ *   each other inside and run in the order they were made.
+ * - prepare() makes bundles ahead, each good for one inference; infer() takes the oldest, or makes one first.
+ * - A mistake in an argument (a TypeError or RangeError) costs nothing. An error of the protocol, or an abort of a call
+ *   that has begun, ends the session: its bundles are spent, and every later call rejects with that same error. Aborting
+ *   a call that still waits for its turn ends that call alone.
+ * - `onProgress` is called between steps of the protocol; what it throws ends the session.
+ */
+
+import type { CountedChannel } from '../protocol/channel/counted.ts';
+import { counted, trafficBetween } from '../protocol/channel/counted.ts';
+import type { Channel } from '../protocol/channel/index.ts';
+import { withSignal, withTimeout } from '../protocol/channel/lifetime.ts';
+import { abortError, ProtocolError } from '../protocol/errors.ts';
+import { BundleStore, type ClientBundle } from '../protocol/inference/bundle.ts';
+import { type Cost, costOf } from '../protocol/inference/cost.ts';
+import { Command, encodeCommand, Kind } from '../protocol/inference/messages.ts';
+import { prepareClient } from '../protocol/inference/offline.ts';
+import { inferClient } from '../protocol/inference/online.ts';
+import {
+  type ClientSession,
+  openClient,
+  type ProtocolPool,
+} from '../protocol/inference/session.ts';
+import { argmax } from '../protocol/program/clear.ts';
+import { decodeLogits, encodeInput } from '../protocol/program/input.ts';
+import type { Program } from '../protocol/program/program.ts';
+import { type Random, systemRandom } from '../protocol/random/index.ts';
+import {
+  type ClientLimits,
+  checkOffer,
+  DEFAULT_LIMITS,
+  type Expectation,
+  hexOf,
+} from './accept.ts';
+
+/** What a session is doing. `connect`: reaching the server; `setup`: making keys; `done`: a call has ended well. */
+export type SessionPhase = 'connect' | 'setup' | 'prepare' | 'infer' | 'done';
+
+/** How far it is. */
+export interface SessionProgress {
+  readonly phase: SessionPhase;
+  /** Steps of the phase that are over, of `total`. */
+  readonly done: number;
+  readonly total: number;
+  /** Bytes sent and received since the session began. */
+  readonly bytesUp: number;
+  readonly bytesDown: number;
+}
+
+/** Options of every call. */
+export interface CallOptions {
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: SessionProgress) => void) | undefined;
+}
+
+/** Options of a session. Its `onProgress` serves every call that has none of its own; its `signal` the opening alone. */
+export interface SessionOptions extends CallOptions {
+  /** Name of the wanted model; the server's first one when left out. */
+  readonly model?: string | undefined;
+  readonly expect?: Expectation | undefined;
+  readonly limits?: Partial<ClientLimits> | undefined;
+}
+
+/** Options of {@link Session.prepare}. */
+export interface PrepareOptions extends CallOptions {
+  /** How many inferences to prepare; one unless given. */
+  readonly inferences?: number | undefined;
+}
+
+/** What one phase of one inference took. */
+export interface PhaseStats {
+  readonly ms: number;
+  readonly bytesUp: number;
+  readonly bytesDown: number;
+  /** Round trips on the critical path. */
+  readonly rounds: number;
+}
+
+/** A result. */
+export interface Inference {
+  /** Index of the largest logit. */
+  readonly label: number;
+  /** Its name, when the program names its classes. */
+  readonly labelName: string | undefined;
+  /** All logits; undefined when the program reveals the label alone. */
+  readonly logits: Float32Array | undefined;
+  /** `offline`: the preparation of the bundle it used. */
+  readonly stats: { readonly offline: PhaseStats; readonly online: PhaseStats };
+}
+
+/** What a session stands on. */
+export interface SessionParts {
+  readonly channel: Channel;
+  readonly pool: ProtocolPool;
+  /** Where its secrets come from; the system unless given. */
+  readonly random?: Random | undefined;
+  /** Called once when the session has ended, however it did. */
+  readonly release?: (() => Promise<void>) | undefined;
+}
+
+interface ReadyBundle {
+  readonly number: number;
+  readonly bundle: ClientBundle;
+  readonly stats: PhaseStats;
+}
+
+/**
+ * Handshake and setup over `channel`, which belongs to the session from here on.
+ * @throws ProtocolError when the server refuses, breaks the protocol, or offers what this client does not accept
+ * @throws AbortError when the signal fires first
+ */
+export async function openSession(
+  parts: SessionParts,
+  options: SessionOptions = {},
+): Promise<Session> {
+  const { model, expect = {}, signal, onProgress } = options;
+  const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const traffic = counted(parts.channel);
+  const channel = withTimeout(traffic, limits.stallMs);
+  const party = { channel, pool: parts.pool, random: parts.random ?? systemRandom };
+  const report = reporter(traffic, onProgress);
+  try {
+    report('connect', 0, 1);
+    const session = await withSignal(channel, signal, 'connecting', () =>
+      openClient(party, {
+        model,
+        accept(program, digest) {
+          checkOffer(program, digest, expect, limits);
+          report('setup', 0, 1);
+        },
+      }),
+    );
+    const wanted = expect.model ?? model;
+    if (wanted !== undefined && session.model !== wanted) {
+      throw new ProtocolError(
+        'program-mismatch',
+        `the server offers "${session.model}", expected "${wanted}"`,
+      );
+    }
+    report('done', 1, 1);
+    return new Session(session, traffic, options, parts.release);
+  } catch (error) {
+    channel.close(error as Error);
+    await parts.release?.();
+    throw error;
+  }
+}
+
+type Report = (phase: SessionPhase, done: number, total: number) => void;
+
+function reporter(traffic: CountedChannel, onProgress: CallOptions['onProgress']): Report {
+  return (phase, done, total) => {
+    if (onProgress === undefined) return;
+    const { bytesSent, bytesReceived } = traffic.snapshot();
+    onProgress({ phase, done, total, bytesUp: bytesSent, bytesDown: bytesReceived });
+  };
+}
+
+/** An open session; see the contract above. Made by {@link openSession}. */
+export class Session implements AsyncDisposable {
+  readonly #session: ClientSession;
+  readonly #traffic: CountedChannel;
+  readonly #onProgress: CallOptions['onProgress'];
+  readonly #cost: Cost;
+  #bundles = new BundleStore<ReadyBundle>();
+  /** Why the session is over. */
+  #end: Error | undefined;
+  /** Settles when the calls so far have ended. */
+  #tail: Promise<unknown> = Promise.resolve();
+  #calls = 0;
+  #closing: Promise<void> | undefined;
+  readonly #released: Promise<void>;
+
+  /** @internal */
+  constructor(
+    session: ClientSession,
+    traffic: CountedChannel,
+    options: SessionOptions,
+    release: SessionParts['release'],
+  ) {
+    this.#session = session;
+    this.#traffic = traffic;
+    this.#onProgress = options.onProgress;
+    this.#cost = costOf(session.layout);
+    this.#released = traffic.closed.then(async (reason) => {
+      this.#end ??= reason ?? closedHere();
+      this.#bundles = new BundleStore();
+      await release?.();
+    });
+  }
+
+  /** The public program that both sides run. */
+  get program(): Program {
+    return this.#session.layout.program;
+  }
+
+  /** SHA-256 of the program, 64 hexadecimal digits: what `expect.digest` takes the next time. */
+  get digest(): string {
+    return hexOf(this.#session.digest);
+  }
+
+  /** Name under which the server offers the model. */
+  get model(): string {
+    return this.#session.model;
+  }
+
+  /** Inferences that are prepared. */
+  get available(): number {
+    return this.#bundles.available;
+  }
+
+  /**
+   * Prepares inferences, so that infer() has only its online phase left.
+   * @throws RangeError when `inferences` is not a positive integer
+   * @throws ProtocolError, AbortError: the session is over then
+   */
+  async prepare(options: PrepareOptions = {}): Promise<void> {
+    const { inferences = 1 } = options;
+    if (!(Number.isInteger(inferences) && inferences >= 1)) {
+      throw new RangeError(`inferences: expected a positive integer, got ${inferences}`);
+    }
+    await this.#inTurn('the preparation', options, async (report) => {
+      for (let i = 0; i < inferences; i++) await this.#prepareOne(report, i, inferences);
+    });
+  }
+
+  /**
+   * One private inference.
+   * @param pixels - [channels, height, width] of the program's input: Float32Array in 0..1, or Uint8Array in 0..255
+   * @throws TypeError, RangeError when the pixels are not that; nothing is spent then
+   * @throws ProtocolError, AbortError: the session is over then
+   */
+  async infer(pixels: Float32Array | Uint8Array, options: CallOptions = {}): Promise<Inference> {
+    const input = encodeInput(this.program, unitPixels(pixels));
+    return this.#inTurn('the inference', options, async (report) => {
+      if (this.available === 0) await this.#prepareOne(report, 0, 1);
+      const { bundle, stats: offline } = this.#bundles.take();
+      const { result, stats: online } = await this.#measured(this.#cost.online.rounds, () =>
+        inferClient(this.#session, bundle, input, (done, total) => report('infer', done, total)),
+      );
+      const { labels, steps } = this.program;
+      const output = steps.at(-1);
+      const alone = output?.op === 'output' && output.reveal === 'label';
+      const label = alone ? result[0]! : argmax(result);
+      return {
+        label,
+        labelName: labels[label],
+        logits: alone ? undefined : decodeLogits(this.program, result),
+        stats: { offline, online },
+      };
+    });
+  }
+
+  /** Says goodbye and ends the session. A call that is still running or waiting rejects. Never rejects itself. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #close(): Promise<void> {
+    const { channel } = this.#session;
+    if (this.#end === undefined) {
+      this.#end = closedHere();
+      if (this.#calls > 0) {
+        channel.close(this.#end);
+      } else {
+        // A server that is gone already needs no goodbye.
+        await channel.send(Kind.command, encodeCommand(Command.bye, 0)).catch(() => {});
+        channel.close();
+      }
+    }
+    await this.#tail;
+    await this.#released;
+  }
+
+  async #prepareOne(report: Report, index: number, of: number): Promise<void> {
+    const { result, stats } = await this.#measured(this.#cost.offline.rounds, () =>
+      prepareClient(this.#session, (done, total) =>
+        report('prepare', index * total + done, of * total),
+      ),
+    );
+    this.#bundles.add({ number: result.number, bundle: result, stats });
+  }
+
+  async #measured<T>(
+    rounds: number,
+    work: () => Promise<T>,
+  ): Promise<{ result: T; stats: PhaseStats }> {
+    const before = this.#traffic.snapshot();
+    const start = performance.now();
+    const result = await work();
+    const { bytesSent, bytesReceived } = trafficBetween(before, this.#traffic.snapshot());
+    const ms = performance.now() - start;
+    return { result, stats: { ms, bytesUp: bytesSent, bytesDown: bytesReceived, rounds } };
+  }
+
+  /** Runs a call when those before it are over. */
+  #inTurn<T>(
+    what: string,
+    { signal, onProgress = this.#onProgress }: CallOptions,
+    work: (report: Report) => Promise<T>,
+  ): Promise<T> {
+    const { channel } = this.#session;
+    const report = reporter(this.#traffic, onProgress);
+    this.#calls++;
+    return new Promise<T>((resolve, reject) => {
+      const cancel = (): void => reject(abortError(what, signal?.reason));
+      signal?.addEventListener('abort', cancel, { once: true });
+      const turn = this.#tail.then(async () => {
+        signal?.removeEventListener('abort', cancel);
+        if (this.#end !== undefined) throw this.#end;
+        if (signal?.aborted) throw abortError(what, signal.reason);
+        try {
+          const result = await withSignal(channel, signal, what, () => work(report));
+          report('done', 1, 1);
+          return result;
+        } catch (error) {
+          channel.close(error as Error);
+          // The channel knows why it died first; what came here may be a consequence.
+          throw (await channel.closed) ?? error;
+        }
+      });
+      this.#tail = turn.then(resolve, reject).then(() => this.#calls--);
+    });
+  }
+}
+
+function closedHere(): ProtocolError {
+  return new ProtocolError('closed', 'the session was closed');
+}
+
+function unitPixels(pixels: Float32Array | Uint8Array): Float32Array {
+  if (pixels instanceof Float32Array) return pixels;
+  if (pixels instanceof Uint8Array) return Float32Array.from(pixels, (pixel) => pixel / 255);
+  throw new TypeError('pixels: expected a Float32Array in 0..1 or a Uint8Array in 0..255');
+}

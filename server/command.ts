@@ -1,0 +1,96 @@
+/** `sotto serve`: offers models until it is told to stop. */
+
+import { readFile } from 'node:fs/promises';
+import { Command } from 'commander';
+import { printable } from '../protocol/channel/frames.ts';
+import { loadModelFile, type ServerEvent, serve } from './index.ts';
+
+interface ServeCommandOptions {
+  readonly model: readonly string[];
+  readonly port: number;
+  readonly host?: string;
+  readonly workers?: number;
+  readonly maxSessions?: number;
+  readonly maxBundles?: number;
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly insecure?: boolean;
+  readonly json?: boolean;
+}
+
+export function serveCommand(): Command {
+  return new Command('serve')
+    .description('offer models for private inference, until interrupted')
+    .requiredOption('--model <FILE>', 'a .sotto file; repeat it for more models', collect)
+    .requiredOption('--port <N>', 'TCP port; 0 for any that is free')
+    .option('--host <HOST>', 'address to listen on; 127.0.0.1 unless given')
+    .option('--workers <N>', 'threads; as many as the machine runs at a time unless given')
+    .option('--max-sessions <N>', 'clients at a time')
+    .option('--max-bundles <N>', 'prepared inferences that a client may keep waiting')
+    .option('--tls-cert <FILE>', 'certificate chain (PEM)')
+    .option('--tls-key <FILE>', "the certificate's key (PEM)")
+    .option('--insecure', 'listen beyond this machine without TLS, such as behind a proxy')
+    .option('--json', 'log events as JSON, one a line')
+    .action(run);
+}
+
+const collect = (value: string, previous: readonly string[] = []): string[] => [...previous, value];
+
+async function run(options: ServeCommandOptions): Promise<void> {
+  const { tlsCert, tlsKey, maxSessions, maxBundles } = options;
+  if ((tlsCert === undefined) !== (tlsKey === undefined)) {
+    throw new TypeError('--tls-cert and --tls-key are needed together');
+  }
+  const tls =
+    tlsCert !== undefined && tlsKey !== undefined
+      ? { cert: await readPem(tlsCert), key: await readPem(tlsKey) }
+      : undefined;
+  const models = await Promise.all(options.model.map(loadModelFile));
+  const format = options.json ? JSON.stringify : sentence;
+  const server = await serve(models, {
+    port: options.port,
+    host: options.host,
+    workers: options.workers,
+    tls,
+    insecure: options.insecure,
+    limits: {
+      ...(maxSessions === undefined ? {} : { sessions: maxSessions }),
+      ...(maxBundles === undefined ? {} : { bundlesPerSession: maxBundles }),
+    },
+    onEvent: (event) => process.stderr.write(`${format(event)}\n`),
+  });
+  await new Promise<void>((resolve) => {
+    process.once('SIGINT', resolve);
+    process.once('SIGTERM', resolve);
+  });
+  await server.close();
+}
+
+async function readPem(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (cause) {
+    throw new Error(`${path}: it cannot be read`, { cause });
+  }
+}
+
+/** An event as one line for people. Some of its words are the client's, which must not move an operator's cursor. */
+function sentence(event: ServerEvent): string {
+  const seconds = (ms: number) => `${(ms / 1000).toFixed(2)} s`;
+  const moved = ({ bytesUp, bytesDown }: { bytesUp: number; bytesDown: number }) =>
+    `${(bytesUp / 1e6).toFixed(2)} MB up, ${(bytesDown / 1e6).toFixed(2)} MB down`;
+  switch (event.type) {
+    case 'listening':
+      return `listening on ${event.url} (${event.models.join(', ')})`;
+    case 'session':
+      return `session ${event.session}: ${event.address} runs ${event.model}, ${seconds(event.ms)}`;
+    case 'bundle':
+      return `session ${event.session}: prepared ${event.bundle}, ${seconds(event.ms)}, ${moved(event)}`;
+    case 'inference':
+      return `session ${event.session}: answered ${event.bundle}, ${seconds(event.ms)}, ${moved(event)}`;
+    case 'error':
+      return `session ${event.session}: ${event.code}: ${printable(event.message)}`;
+    case 'closed':
+      return `session ${event.session}: closed after ${event.inferences} inferences, ${event.unused} unused`;
+  }
+}

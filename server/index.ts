@@ -1,0 +1,137 @@
+/**
+ * The server: offers models for private inference.
+ *
+ *     const server = await serve([await loadModelFile('digits.sotto')], { port: 8443 });
+ *     console.log(server.url);
+ *     await server.close();
+ *
+ * Contract
+ * - Clients are independent: what one does wrong, or what goes wrong for it, ends its session alone. It learns a code and
+ *   one sentence about its own behaviour; the operator sees more in `onEvent`, which must not throw.
+ * - All sessions share one pool of threads and one copy of each model's weights.
+ * - Prepared inferences live in memory, belong to their session and die with it. Each is used once.
+ * - Beyond this machine the protocol needs TLS, for it does not authenticate the server: `serve` refuses to listen there
+ *   without, unless `insecure` says that something in front of it provides it.
+ */
+
+import { socketChannel } from '../protocol/channel/websocket.ts';
+import { ProtocolError } from '../protocol/errors.ts';
+import type { ProtocolPool } from '../protocol/inference/session.ts';
+import type { tasks } from '../protocol/inference/tasks.ts';
+import { createThreadPool } from '../protocol/pool/node.ts';
+import { checkLimits, DEFAULT_LIMITS, type ServerEvent, type ServerLimits } from './limits.ts';
+import { isLoopback, listen, type Tls } from './listen.ts';
+import { type NamedModel, offerModels } from './models.ts';
+import { serveSession } from './session.ts';
+
+export type { ServerEvent, ServerLimits } from './limits.ts';
+export type { Tls } from './listen.ts';
+export { loadModelFile, type NamedModel } from './models.ts';
+
+/** Options of {@link serve}. */
+export interface ServeOptions {
+  /** TCP port; 0 for any that is free. */
+  readonly port: number;
+  /** Address to listen on; 127.0.0.1 unless given. */
+  readonly host?: string | undefined;
+  /** Threads of the server's own pool; as many as the machine runs at a time unless given. LOCAL. */
+  readonly workers?: number | undefined;
+  /** A pool to use instead of one of its own; the caller closes it. */
+  readonly pool?: ProtocolPool | undefined;
+  readonly tls?: Tls | undefined;
+  /** Listen beyond this machine without TLS. */
+  readonly insecure?: boolean | undefined;
+  readonly limits?: Partial<ServerLimits> | undefined;
+  readonly onEvent?: ((event: ServerEvent) => void) | undefined;
+}
+
+/** A server that runs. */
+export interface RunningServer extends AsyncDisposable {
+  /** ws://HOST:PORT or wss://HOST:PORT. */
+  readonly url: string;
+  readonly address: { readonly host: string; readonly port: number };
+  /** Sessions at this moment. */
+  readonly sessions: number;
+  /** Ends all sessions and frees everything. Resolves when it is done; never rejects. */
+  close(): Promise<void>;
+}
+
+/**
+ * Starts a server.
+ * @param models - the first is what a client gets that names none
+ * @throws TypeError, RangeError for options that cannot be right or a model that cannot be run
+ * @throws Error when it cannot listen there
+ */
+export async function serve(
+  models: readonly NamedModel[],
+  options: ServeOptions,
+): Promise<RunningServer> {
+  const { port, host = '127.0.0.1', tls, onEvent = () => {} } = options;
+  const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  checkLimits(limits);
+  if (!(Number.isInteger(port) && port >= 0 && port <= 65535)) {
+    throw new RangeError(`port: expected an integer from 0 to 65535, got ${port}`);
+  }
+  if (tls === undefined && !isLoopback(host) && !options.insecure) {
+    throw new RangeError(
+      `${host} is reached from other machines: give a TLS certificate and key, or allow an insecure server`,
+    );
+  }
+  const offers = offerModels(models);
+  const own =
+    options.pool === undefined
+      ? createThreadPool<typeof tasks>(
+          new URL('../protocol/inference/worker.js', import.meta.url),
+          options.workers === undefined ? {} : { workers: options.workers },
+        )
+      : undefined;
+  const pool = options.pool ?? (own as ProtocolPool);
+
+  const sessions = new Map<Promise<void>, (reason: Error) => void>();
+  let connections = 0;
+  const listener = await listen({
+    host,
+    port,
+    tls,
+    onSocket(socket, address) {
+      const channel = socketChannel(socket, { maxQueuedBytes: limits.queuedBytes });
+      const connection = { session: ++connections, address };
+      if (sessions.size >= limits.sessions) {
+        const busy = new ProtocolError('refused', 'the server is busy, try again later');
+        channel.close(busy);
+        onEvent({ type: 'error', ...connection, code: busy.code, message: busy.message });
+        return;
+      }
+      const session = serveSession({ offers, pool, limits, onEvent }, channel, connection);
+      sessions.set(session, (reason) => channel.close(reason));
+      void session.finally(() => sessions.delete(session));
+    },
+  }).catch(async (error) => {
+    await own?.close();
+    throw error;
+  });
+
+  const stop = async (): Promise<void> => {
+    const closed = listener.close();
+    const reason = new ProtocolError('closed', 'the server shuts down');
+    for (const end of sessions.values()) end(reason);
+    await Promise.all(sessions.keys());
+    await closed;
+    await own?.close();
+  };
+  let stopping: Promise<void> | undefined;
+  const close = (): Promise<void> => {
+    stopping ??= stop();
+    return stopping;
+  };
+  onEvent({ type: 'listening', url: listener.url, models: [...offers.keys()] });
+  return {
+    url: listener.url,
+    address: { host: listener.host, port: listener.port },
+    get sessions() {
+      return sessions.size;
+    },
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}

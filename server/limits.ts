@@ -1,0 +1,76 @@
+/** What a server grants its clients, and what it tells its operator. */
+
+import type { ProtocolErrorCode } from '../protocol/errors.ts';
+
+/** Limits of a server. LOCAL. */
+export interface ServerLimits {
+  /** Sessions at a time; further clients are refused. */
+  readonly sessions: number;
+  /** Prepared inferences that a session may keep waiting: they hold memory here. */
+  readonly bundlesPerSession: number;
+  /** How long a session may rest between two requests, in ms. */
+  readonly idleMs: number;
+  /** How long a client may take for one frame while a request runs, in ms: covers its slowest computation and link. */
+  readonly stallMs: number;
+  /** Bytes of a session that may wait to be read before its client is slowed down; at least one frame, 16 MiB. */
+  readonly queuedBytes: number;
+}
+
+/** The limits unless given. LOCAL. */
+export const DEFAULT_LIMITS: ServerLimits = {
+  sessions: 32,
+  bundlesPerSession: 16,
+  idleMs: 10 * 60_000,
+  stallMs: 60_000,
+  queuedBytes: 32 * 1024 * 1024,
+};
+
+/** @throws RangeError when a limit is not a positive integer */
+export function checkLimits(limits: ServerLimits): void {
+  for (const [name, value] of Object.entries(limits)) {
+    if (!(Number.isInteger(value) && value >= 1)) {
+      throw new RangeError(`limits.${name}: expected a positive integer, got ${value}`);
+    }
+  }
+}
+
+/** What happened, for logs and counters. Nothing in it is secret; times are in ms, `session` counts connections. */
+export type ServerEvent =
+  | { readonly type: 'listening'; readonly url: string; readonly models: readonly string[] }
+  /** A client is through handshake and setup. */
+  | {
+      readonly type: 'session';
+      readonly session: number;
+      readonly address: string;
+      readonly model: string;
+      readonly ms: number;
+    }
+  /** An inference has been prepared; `ready` are now waiting. */
+  | ({ readonly type: 'bundle'; readonly ready: number } & Work)
+  /** An inference has been answered. */
+  | ({ readonly type: 'inference' } & Work)
+  /** A session, or an attempt at one, failed. `internal`: the fault is this server's. */
+  | {
+      readonly type: 'error';
+      readonly session: number;
+      readonly address: string;
+      readonly code: ProtocolErrorCode | 'internal';
+      readonly message: string;
+    }
+  /** A connection is over; `unused` bundles died with it. */
+  | {
+      readonly type: 'closed';
+      readonly session: number;
+      readonly inferences: number;
+      readonly unused: number;
+    };
+
+/** One request of a client. */
+interface Work {
+  readonly session: number;
+  readonly bundle: number;
+  readonly ms: number;
+  /** From the client, and to it. */
+  readonly bytesUp: number;
+  readonly bytesDown: number;
+}

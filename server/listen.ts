@@ -1,0 +1,103 @@
+/** A listening WebSocket server, with or without TLS. */
+
+import { createServer as createHttp, type Server } from 'node:http';
+import { createServer as createHttps } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { type WebSocket, WebSocketServer } from 'ws';
+import { SOCKET_OPTIONS } from '../protocol/channel/websocket.ts';
+
+/** A certificate chain and its key, PEM. */
+export interface Tls {
+  readonly cert: string | Uint8Array;
+  readonly key: string | Uint8Array;
+}
+
+export interface ListenOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly tls: Tls | undefined;
+  /** A client has connected. The socket must be taken over in the same turn. */
+  readonly onSocket: (socket: WebSocket, address: string) => void;
+}
+
+/** A server that listens. */
+export interface Listener {
+  readonly url: string;
+  readonly host: string;
+  readonly port: number;
+  /** Takes no further clients; resolves when the last socket is gone. */
+  close(): Promise<void>;
+}
+
+/** How long sockets have to close by themselves when the server does, in ms. LOCAL. */
+const CLOSING_MS = 1000;
+
+/** Does traffic to this host stay on this machine? */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
+}
+
+/** @throws Error with one sentence when it cannot listen there, or the certificate is not usable */
+export async function listen({ host, port, tls, onSocket }: ListenOptions): Promise<Listener> {
+  const server = tls === undefined ? createHttp() : createTls(tls);
+  server.on('request', (_, response) => {
+    response.writeHead(426, { connection: 'close', upgrade: 'websocket' });
+    response.end('This server speaks WebSocket.\n');
+  });
+  const sockets = new WebSocketServer({ ...SOCKET_OPTIONS, server });
+  sockets.on('connection', (socket, request) => {
+    onSocket(socket, request.socket.remoteAddress ?? 'unknown');
+  });
+  await new Promise<void>((resolve, reject) => {
+    // It repeats the server's errors.
+    sockets.once('error', (cause: NodeJS.ErrnoException) => {
+      const what = `cannot listen on ${host}:${port}: ${explain(cause)}`;
+      reject(new Error(what, { cause }));
+    });
+    server.listen(port, host, resolve);
+  });
+  const address = server.address() as AddressInfo;
+  const shown = host.includes(':') ? `[${host}]` : host;
+  return {
+    url: `${tls === undefined ? 'ws' : 'wss'}://${shown}:${address.port}`,
+    host,
+    port: address.port,
+    async close() {
+      const closed = new Promise((resolve) => server.close(resolve));
+      sockets.close();
+      server.closeIdleConnections();
+      const cut = setTimeout(() => {
+        for (const socket of sockets.clients) socket.terminate();
+        server.closeAllConnections();
+      }, CLOSING_MS);
+      await closed;
+      clearTimeout(cut);
+    },
+  };
+}
+
+function createTls({ cert, key }: Tls): Server {
+  try {
+    return createHttps({
+      cert: typeof cert === 'string' ? cert : Buffer.from(cert),
+      key: typeof key === 'string' ? key : Buffer.from(key),
+      minVersion: 'TLSv1.3',
+    });
+  } catch (cause) {
+    throw new Error('the TLS certificate and key are not a usable pair of PEM files', { cause });
+  }
+}
+
+function explain({ code, message }: NodeJS.ErrnoException): string {
+  switch (code) {
+    case 'EADDRINUSE':
+      return 'something else listens there already';
+    case 'EACCES':
+      return 'this user may not use that port';
+    case 'EADDRNOTAVAIL':
+    case 'ENOTFOUND':
+      return 'this machine has no such address';
+    default:
+      return message;
+  }
+}

@@ -1,0 +1,113 @@
+/**
+ * The server's side of one connection: handshake, then one request after the other until the client says goodbye, rests
+ * too long, or something breaks. Knows no sockets.
+ *
+ *     client                                 server
+ *       |  ---- handshake and setup ------>  |
+ *       |  ---- prepare, number n -------->  |   n counts up from 0; bundle n is kept
+ *       |  ---- infer, number n ---------->  |   bundle n is taken out, which spends it
+ *       |  ---- bye ---------------------->  |
+ */
+
+import { counted, trafficBetween } from '../protocol/channel/counted.ts';
+import type { Channel } from '../protocol/channel/index.ts';
+import { withTimeout } from '../protocol/channel/lifetime.ts';
+import { ProtocolError } from '../protocol/errors.ts';
+import { BundleStore, type ServerBundle } from '../protocol/inference/bundle.ts';
+import { COMMAND_BYTES, Command, decodeCommand, Kind } from '../protocol/inference/messages.ts';
+import { prepareServer } from '../protocol/inference/offline.ts';
+import { inferServer } from '../protocol/inference/online.ts';
+import { openServer, type ProtocolPool } from '../protocol/inference/session.ts';
+import { type Random, systemRandom } from '../protocol/random/index.ts';
+import type { ServerEvent, ServerLimits } from './limits.ts';
+import type { OfferedModel } from './models.ts';
+
+/** What all sessions of a server share. */
+export interface ServerParts {
+  readonly offers: ReadonlyMap<string, OfferedModel>;
+  readonly pool: ProtocolPool;
+  readonly limits: ServerLimits;
+  readonly onEvent: (event: ServerEvent) => void;
+  /** Where its secrets come from; the system unless given. */
+  readonly random?: Random | undefined;
+}
+
+/** Who a connection is, for events. */
+export interface Connection {
+  readonly session: number;
+  readonly address: string;
+}
+
+/**
+ * Serves one client over `channel`, until the channel has ended. Never rejects: what goes wrong ends this session alone,
+ * the client is told in one general sentence, and the operator by an event.
+ */
+export async function serveSession(
+  { offers, pool, limits, onEvent, random = systemRandom }: ServerParts,
+  channel: Channel,
+  { session: id, address }: Connection,
+): Promise<void> {
+  const traffic = counted(channel);
+  const bundles = new BundleStore<ServerBundle>();
+  let inferences = 0;
+  try {
+    const start = performance.now();
+    const party = { channel: withTimeout(traffic, limits.stallMs), pool, random };
+    const session = await openServer(party, (name) =>
+      name === undefined ? first(offers) : offers.get(name),
+    );
+    const { model } = offers.get(session.model)!;
+    const ms = performance.now() - start;
+    onEvent({ type: 'session', session: id, address, model: session.model, ms });
+
+    const resting = withTimeout(traffic, limits.idleMs);
+    let prepared = 0;
+    for (;;) {
+      const payload = await resting.receive(Kind.command, COMMAND_BYTES);
+      const { command, bundle } = decodeCommand(payload);
+      const before = traffic.snapshot();
+      const begin = performance.now();
+      const work = () => {
+        const { bytesReceived, bytesSent } = trafficBetween(before, traffic.snapshot());
+        const took = performance.now() - begin;
+        return { session: id, bundle, ms: took, bytesUp: bytesReceived, bytesDown: bytesSent };
+      };
+      if (command === Command.prepare) {
+        if (bundle !== prepared++) throw outOfTurn(bundle);
+        if (bundles.available >= limits.bundlesPerSession) {
+          throw new ProtocolError(
+            'refused',
+            `a session may keep at most ${limits.bundlesPerSession} prepared inferences`,
+          );
+        }
+        bundles.add(await prepareServer(session, model, bundle));
+        onEvent({ type: 'bundle', ready: bundles.available, ...work() });
+      } else if (command === Command.infer) {
+        await inferServer(session, model, bundles.take(bundle));
+        inferences++;
+        onEvent({ type: 'inference', ...work() });
+      } else if (command === Command.bye) {
+        channel.close();
+        return;
+      } else {
+        throw new ProtocolError('bad-message', `there is no command ${command}`);
+      }
+    }
+  } catch (error) {
+    channel.close(error as Error);
+    // The channel knows why it died first; what came here may be a consequence.
+    const reason = (await channel.closed) ?? (error as Error);
+    const code = reason instanceof ProtocolError ? reason.code : 'internal';
+    onEvent({ type: 'error', session: id, address, code, message: reason.message });
+  } finally {
+    onEvent({ type: 'closed', session: id, inferences, unused: bundles.available });
+  }
+}
+
+function first(offers: ReadonlyMap<string, OfferedModel>): OfferedModel | undefined {
+  return offers.values().next().value;
+}
+
+function outOfTurn(bundle: number): ProtocolError {
+  return new ProtocolError('bad-message', `bundle ${bundle} is prepared out of turn`);
+}
