@@ -81,7 +81,7 @@ export function norms(node: LinearNode, kernel: Int32Array): { norm1: number; no
 }
 
 /** The smallest number of three significant digits that is not below `value`. */
-export function roundUp(value: number): number {
+function roundUp(value: number): number {
   if (value === 0) return 0;
   const unit = 10 ** (Math.floor(Math.log10(value)) - 2);
   const near = Math.floor(value / unit) - 1;

@@ -63,10 +63,9 @@ export function largestRead(
 }
 
 /**
- * Plans the squares of a layer; undefined when it has none.
+ * Plans the squares of a layer, whose c2 are positive (a sound graph has no others); undefined when it has none.
  * @param arriving fractional bits of what it reads, at least
  * @param fractionBits fractional bits of what it makes
- * @throws RangeError naming the node and channel when a quadratic is not convex
  */
 export function planSquares(
   node: ActivationNode,
@@ -87,11 +86,6 @@ export function planSquares(
     const c0 = node.coefficients![3 * channel]!;
     const c1 = node.coefficients![3 * channel + 1]!;
     const c2 = node.coefficients![3 * channel + 2]!;
-    if (!(c2 > 0)) {
-      throw new RangeError(
-        `node '${node.id}' (activation): channel ${channel} has c2 = ${c2}, squares need c2 > 0`,
-      );
-    }
     leading[channel] = c2;
     offset[channel] = c1 / (2 * c2);
     constant[channel] = c0 - (c1 * c1) / (4 * c2);

@@ -308,6 +308,12 @@ describe('refusals', () => {
     expect(() => compiled(graph, options)).toThrow(message);
   });
 
+  it('name the node and channel of a quadratic that is not convex', () => {
+    const b = new GraphBuilder(1, [2, 4, 4]);
+    const concave = b.build(b.activation(b.conv('image', 3), 'channels', [0, 1, -0.1]));
+    expect(() => compile(concave, [])).toThrow(/'act2' \(activation\): channel 1 .*c2 = -0.1/);
+  });
+
   it('want images', () => {
     expect(() => compile(graph, [])).toThrow(/at least one image/);
   });
