@@ -85,7 +85,7 @@ describe('shares of W r', () => {
     ['dense, one element', { kind: 'dense', inputs: 1, outputs: 1 } as const],
   ])('%s', (name, shape) => {
     const { input, weights } = randomLayer(shape, 200, testSeed(name));
-    holds(shape, weights, input, name);
+    for (const step of [1, 1000]) holds(shape, weights, input, name, step);
   });
 
   it('degree 4096: large weights, every kind of layer', () => {

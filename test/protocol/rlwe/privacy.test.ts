@@ -347,6 +347,27 @@ describe('masks', () => {
   });
 });
 
+describe('responses of several polynomials', () => {
+  it('mask each with values of its own', () => {
+    const shape = { kind: 'dense', inputs: 1024, outputs: 6 } as const;
+    const { input, weights } = randomLayer(shape, 5, testSeed('several'));
+    const plan = planLayer(shape, weightNorms(weights, shape.inputs));
+    expect(plan.responsePolynomials).toBeGreaterThan(1);
+    const { secretKey, publicKey } = testKeys(plan.degree);
+    const upload = encryptUpload(
+      plan,
+      secretKey,
+      input,
+      [0, plan.uploadPolynomials],
+      testSeed('several'),
+    );
+    const range = [0, plan.responsePolynomials] as const;
+    const { shares } = evaluateLayer(plan, publicKey, weights, upload, range, testSeed('several'));
+    // Shares are rounded masks: 32-bit values that repeat only by reuse.
+    expect(new Set(shares).size).toBe(6);
+  });
+});
+
 describe("the server's view", () => {
   it('is uniform residues, whatever the input', () => {
     const shape = { kind: 'dense', inputs: 20_000, outputs: 1 } as const;
