@@ -36,7 +36,7 @@ export function emit(
   output: Reach,
   calibration: Calibration,
   settings: Settings,
-): { model: Model; report: CompileReport } {
+): { model: Model; report: Omit<CompileReport, 'tolerance'> } {
   const made = activationBits(network, settings);
   const reaches = new Map<string, Reach>();
   for (const node of network.nodes) {
@@ -145,7 +145,7 @@ export function emit(
   const input = index.get(network.output)!;
   add(
     'output',
-    { op: 'output', name: 'output', fractionBits, input, reveal, rangeBits },
+    { op: 'output', name: 'output', fractionBits, input, reveal, rangeBits, tolerance: 0 },
     undefined,
     { rangeBits, used: usedPart(output, fractionBits, rangeBits, 0) },
   );

@@ -10,6 +10,8 @@
 
 import type { Model } from '../../protocol/program/model.ts';
 import { encodeModel } from '../../protocol/program/model.ts';
+import { measureTolerance, revealing } from '../../protocol/program/simulate.ts';
+import { Prg } from '../../protocol/random/index.ts';
 import type { Graph } from '../graph/index.ts';
 import { loadGraph } from '../graph/index.ts';
 import { calibrate } from './calibrate.ts';
@@ -43,7 +45,8 @@ export function compile(
 ): Compiled {
   const settings = settingsOf(options);
   const network = fold(graph);
-  const measured = calibrate(graph, network, calibration);
+  const images = [...calibration];
+  const measured = calibrate(graph, network, images);
   const made = activationBits(network, settings);
   const least = leastBits(network, made, settings);
   const plans = new Map<string, SquarePlan>();
@@ -55,7 +58,26 @@ export function compile(
   }
   const scaled = scaleNetwork(network, plans);
   const output = outputReach(network, measured, settings);
-  return emit(scaled, plans, output, measured, settings);
+  const { model, report } = emit(scaled, plans, output, measured, settings);
+  const tolerance = measureTolerance(
+    model,
+    quantised(model, images.slice(0, TOLERANCE_IMAGES)),
+    new Prg(TOLERANCE_SEED),
+  );
+  const program = revealing(model.program, { tolerance });
+  return { model: { ...model, program }, report: { ...report, tolerance } };
+}
+
+/** Calibration images on which the tolerance is measured, at most. */
+const TOLERANCE_IMAGES = 32;
+
+/** Public: it draws simulated shares, no secret. */
+const TOLERANCE_SEED = new Uint8Array(16);
+
+/** Preprocessed images in the program's fixed point. */
+function quantised({ program }: Model, images: readonly Float32Array[]): Int32Array[] {
+  const unit = 2 ** program.input.fractionBits;
+  return images.map((image) => Int32Array.from(image, (value) => Math.round(value * unit)));
 }
 
 /**

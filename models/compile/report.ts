@@ -24,6 +24,8 @@ export interface CompileReport {
   /** Weight bits that were asked for; layers with less had to give bits to their range. */
   readonly weightBits: number;
   readonly layers: readonly LayerReport[];
+  /** How far a private logit may lie from the clear one, in units of the output's last place. */
+  readonly tolerance: number;
 }
 
 const COLUMNS: readonly (readonly [string, (layer: LayerReport) => string | number | undefined])[] =

@@ -1,8 +1,8 @@
 /**
  * What a program computes: its exact meaning in fixed point, on the clear input, with all the model's secrets.
  *
- * This is the definition a private run is compared with. The two are equal up to the bound of error.ts: a private
- * truncation may end one unit in the last place beside the rounding done here.
+ * This is the definition a private run is compared with. The two differ by rounding alone: a private truncation may end
+ * one unit in the last place beside the one done here (simulate.ts measures what that comes to at the output).
  */
 
 import { linear } from '../ring/linear.ts';
@@ -28,6 +28,23 @@ export function roundShift(x: number, bits: number): number {
   return bits === 0 ? x : (x >> bits) + ((x >> (bits - 1)) & 1);
 }
 
+/** Where runs of one program may differ: how they round. */
+export interface Rounding {
+  /** What a linear layer makes, given its exact result, which may be changed in place. */
+  product(exact: Int32Array): Int32Array;
+  /** x / 2^bits as an integer. */
+  truncate(x: number, bits: number): number;
+  /** Whether a ReLU that leaves out the lowest `dropBits` bits takes x for positive. */
+  positive(x: number, dropBits: number): boolean;
+}
+
+/** No error but the nearest integer. */
+const nearest: Rounding = {
+  product: (exact) => exact,
+  truncate: roundShift,
+  positive: (x) => x > 0,
+};
+
 /** Index of the largest element, the first of equals. */
 export function argmax(values: Int32Array): number {
   let best = 0;
@@ -45,23 +62,31 @@ export function argmax(values: Int32Array): number {
  * @throws RangeError when the input has the wrong size, or a value breaks its range and nobody observes
  */
 export function runClear(model: Model, input: Int32Array, observe?: ClearObserver): Int32Array {
-  const { program, weights } = model;
+  return interpret(model, input, nearest, observe);
+}
+
+/** {@link runClear} with another rounding. */
+export function interpret(
+  { program, weights }: Model,
+  input: Int32Array,
+  rounding: Rounding,
+  observe: ClearObserver = refuseOutOfRange,
+): Int32Array {
   const shapes = checkProgram(program);
   if (input.length !== sizeOf(program.input.shape)) {
     throw new RangeError(
       `the input of "${program.name}" has ${sizeOf(program.input.shape)} elements, got ${input.length}`,
     );
   }
-  const report = observe ?? refuseOutOfRange;
   const made = (step: Step, value: Int32Array, outOfRange = 0) => {
-    report(step, value, outOfRange);
+    observe(step, value, outOfRange);
     return value;
   };
   return walk<Int32Array>(program, {
     input: () => input,
     linear: (step, x, i) => {
       const { kernel, bias } = weights[i] as LinearWeights;
-      return made(step, linear(step.shape, x, kernel, bias));
+      return made(step, rounding.product(linear(step.shape, x, kernel, bias)));
     },
     local: (step, inputs) =>
       made(
@@ -74,7 +99,8 @@ export function runClear(model: Model, input: Int32Array, observe?: ClearObserve
       ),
     activation: (step, x, i) => {
       const constants = weights[i] as SquareConstants | undefined;
-      const { value, outOfRange } = runActivation(step, shapes[i + 1] as Shape, constants, x);
+      const shape = shapes[i + 1] as Shape;
+      const { value, outOfRange } = runActivation(step, shape, constants, x, rounding);
       return made(step, value, outOfRange);
     },
     output: (step, x) => made(step, runOutput(step, x), countBeyond(x, step.rangeBits)),
@@ -94,6 +120,7 @@ function runActivation(
   shape: Shape,
   constants: SquareConstants | undefined,
   x: Int32Array,
+  { truncate, positive }: Rounding,
 ): { value: Int32Array; outOfRange: number } {
   const { kinds, rangeBits, dropBits, shift, squareShift } = step;
   const limit = 2 ** (rangeBits - 1) - 2 ** dropBits;
@@ -106,10 +133,10 @@ function runActivation(
       const { before, after } = constants as SquareConstants;
       const channel = Math.floor(i / plane);
       element = (element + (before[channel] as number)) | 0;
-      const root = roundShift(element, squareShift);
+      const root = truncate(element, squareShift);
       value[i] = Math.imul(root, root) + (after[channel] as number);
-    } else if (kinds[i] !== RELU || element > 0) {
-      value[i] = roundShift(element, shift);
+    } else if (kinds[i] !== RELU || positive(element, dropBits)) {
+      value[i] = truncate(element, shift);
     }
     if (Math.abs(element) >= limit) outOfRange++;
   }

@@ -89,6 +89,7 @@ const step = z.discriminatedUnion('op', [
     input: count,
     reveal: z.enum(['logits', 'label']),
     rangeBits: count,
+    tolerance: count,
   }),
 ]);
 

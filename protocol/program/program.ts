@@ -73,6 +73,8 @@ export interface OutputStep extends StepBase {
   readonly reveal: 'logits' | 'label';
   /** k: every logit x keeps |x| < 2^(k-1). */
   readonly rangeBits: number;
+  /** How far a private logit may lie from the clear one, in units of its last place: see simulate.ts. */
+  readonly tolerance: number;
 }
 
 export type LocalStep = AddStep | SumPoolStep;

@@ -25,6 +25,7 @@ import { encodeProgram } from '../../protocol/program/encode.ts';
 import type { Model, StepWeights } from '../../protocol/program/model.ts';
 import type { Program, Step } from '../../protocol/program/program.ts';
 import { IDENTITY, RELU, SQUARE } from '../../protocol/program/program.ts';
+import { measureTolerance, revealing } from '../../protocol/program/simulate.ts';
 import { deriveSeed, Prg, randomBytes, randomRing } from '../../protocol/random/index.ts';
 import type { LinearShape, Shape } from '../../protocol/ring/shape.ts';
 import { fanIn, linearOutput, sizeOf, weightCount } from '../../protocol/ring/shape.ts';
@@ -180,6 +181,7 @@ export class ModelBuilder {
       input: this.last,
       reveal,
       rangeBits,
+      tolerance: 0,
       fractionBits: this.#fractions[this.last]!,
     } as const;
     this.#push(step, undefined, this.#shapes[this.last]!, 0);
@@ -195,7 +197,10 @@ export class ModelBuilder {
       steps: this.steps,
       labels: [],
     };
-    return { program, weights: this.weights };
+    const model = { program, weights: this.weights };
+    const inputs = [0, 1, 2].map((i) => randomInput(model, seedOf(900 + i)));
+    const tolerance = measureTolerance(model, inputs, new Prg(seedOf(899)));
+    return { ...model, program: revealing(program, { tolerance }) };
   }
 }
 

@@ -33,7 +33,15 @@ function single(change: Partial<ActivationStep>, before: number, after: number):
       input: { shape: [1, 1, n], fractionBits: 8, mean: [0.25], std: [0.5] },
       steps: [
         activation,
-        { op: 'output', name: 'out', fractionBits: 4, input: 1, reveal: 'logits', rangeBits: 31 },
+        {
+          op: 'output',
+          name: 'out',
+          fractionBits: 4,
+          input: 1,
+          reveal: 'logits',
+          rangeBits: 31,
+          tolerance: 0,
+        },
       ],
       labels: [],
     },

@@ -38,7 +38,15 @@ describe('program bytes', () => {
             shift: 4,
             squareShift: 4,
           },
-          { op: 'output', name: 'o', fractionBits: 4, input: 1, reveal: 'logits', rangeBits: 20 },
+          {
+            op: 'output',
+            name: 'o',
+            fractionBits: 4,
+            input: 1,
+            reveal: 'logits',
+            rangeBits: 20,
+            tolerance: 0,
+          },
         ];
         const shape = [1, 1, kinds.length] as const;
         const input = { shape, fractionBits: 8, mean: [0], std: [1] };

@@ -104,6 +104,7 @@ export function everyStep(seed: number, dropBits = 4): Model {
           input: 7,
           reveal: 'logits',
           rangeBits: 31,
+          tolerance: 0,
         },
       ],
       labels: ['a', 'b', 'c'],

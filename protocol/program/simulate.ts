@@ -1,0 +1,85 @@
+/**
+ * Private runs without cryptography: the clear interpreter with the errors that shares make, drawn from their exact
+ * distribution, and what they come to at the output.
+ *
+ * A bound from norms alone would hold for every input and say nothing: it multiplies the sums of absolute weights of all
+ * layers, and by the largest possible slope of every square. So the error budget of a program is measured: the compiler
+ * runs this on its calibration images and states the tolerance in the program.
+ */
+
+import type { Random } from '../random/index.ts';
+import { randomRing } from '../random/index.ts';
+import { interpret, type Rounding, runClear } from './clear.ts';
+import type { Model } from './model.ts';
+import type { OutputStep, Program } from './program.ts';
+
+/** Words drawn at a time. */
+const BATCH = 4096;
+
+/** The errors of shared arithmetic (gadgets/, rlwe/noise.ts), for shares drawn from `random`. */
+function sharedRounding(random: Random): Rounding {
+  let words: Int32Array = new Int32Array(0);
+  let used = 0;
+  const draw = (): number => {
+    if (used === words.length) {
+      words = randomRing(random, BATCH);
+      used = 0;
+    }
+    return words[used++]!;
+  };
+  /** floor(a / 2^bits) + floor(c / 2^bits) for a uniform c and a = x - c. */
+  const floors = (x: number, bits: number): number => {
+    const mask = 2 ** bits - 1;
+    const c = draw() & mask;
+    return (x - ((x - c) & mask) - c) / 2 ** bits;
+  };
+  return {
+    // Two rounded shares: the sum of two errors uniform in half a unit either way, as a whole number.
+    product: (exact) => exact.map((value) => value + Math.round((draw() + draw()) / 2 ** 32)),
+    truncate: (x, bits) => (bits === 0 ? x : floors(x, bits) + 1),
+    positive: (x, dropBits) => floors(x, dropBits) >= 0,
+  };
+}
+
+/** One private run's result, simulated: what inference/ would compute for some shares. */
+export function runSimulated(model: Model, input: Int32Array, random: Random): Int32Array {
+  return interpret(model, input, sharedRounding(random), () => {});
+}
+
+/** Standard deviations that a tolerance covers: beyond eight lies less than 2^-49 of a normal distribution. */
+const DEVIATIONS = 8;
+
+/** Simulated runs for each input. */
+const RUNS = 8;
+
+/**
+ * How far a private logit may lie from runClear's, in units of the output's last place: eight standard deviations of the
+ * difference, of the input on which it varies most.
+ * @param inputs fixed-point inputs, typical ones
+ */
+export function measureTolerance(
+  model: Model,
+  inputs: readonly Int32Array[],
+  random: Random,
+): number {
+  const logits = { ...model, program: revealing(model.program, { reveal: 'logits' }) };
+  let worst = 0;
+  for (const input of inputs) {
+    const exact = runClear(logits, input, () => {});
+    let squares = 0;
+    for (let run = 0; run < RUNS; run++) {
+      runSimulated(logits, input, random).forEach((value, i) => {
+        squares += (value - exact[i]!) ** 2;
+      });
+    }
+    worst = Math.max(worst, squares / (RUNS * exact.length));
+  }
+  // One more for the rounding of whole units.
+  return Math.ceil(DEVIATIONS * Math.sqrt(worst)) + 1;
+}
+
+/** The same program with something of its output step changed. */
+export function revealing(program: Program, change: Partial<OutputStep>): Program {
+  const output = program.steps.at(-1) as OutputStep;
+  return { ...program, steps: [...program.steps.slice(0, -1), { ...output, ...change }] };
+}

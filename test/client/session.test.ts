@@ -1,0 +1,246 @@
+import { describe, expect, it } from 'vitest';
+import { openSession, type SessionProgress } from '../../client/session.ts';
+import { ProtocolError } from '../../protocol/errors.ts';
+import { costOf } from '../../protocol/inference/cost.ts';
+import { layoutOf } from '../../protocol/inference/layout.ts';
+import {
+  distance,
+  failureOf,
+  LocalServer,
+  plainAnswer,
+  somePixels,
+  tinyModel,
+  within,
+} from '../system/support.ts';
+
+const model = tinyModel();
+const tiny = { name: 'tiny', model };
+const label = { name: 'label', model: tinyModel('label') };
+
+describe('a session', () => {
+  it('answers as the plaintext network does, prepared ahead or not', async () => {
+    const server = new LocalServer([tiny]);
+    const session = await server.connect();
+    expect(session.model).toBe('tiny');
+    expect(session.digest).toMatch(/^[0-9a-f]{64}$/);
+    expect(session.program.labels).toEqual(['ant', 'bee', 'cat']);
+    await session.prepare({ inferences: 2 });
+    expect(session.available).toBe(2);
+    for (let i = 0; i < 3; i++) {
+      const pixels = somePixels(model, i);
+      const result = await session.infer(pixels);
+      const plain = plainAnswer(model, pixels);
+      expect(distance(result.logits!, plain.logits)).toBeLessThanOrEqual(plain.tolerance);
+      expect(result.label).toBe(plain.label);
+      expect(result.labelName).toBe(session.program.labels[plain.label]);
+    }
+    expect(session.available).toBe(0);
+    await session.close();
+    await server.settled();
+    expect(server.of('inference').map(({ bundle }) => bundle)).toEqual([0, 1, 2]);
+    expect(server.of('closed')).toEqual([{ type: 'closed', session: 1, inferences: 3, unused: 0 }]);
+    expect(server.of('error')).toEqual([]);
+  });
+
+  it('takes bytes as well as floats, and hides logits where the program does', async () => {
+    const server = new LocalServer([tiny, label]);
+    const session = await server.connect({ model: 'label' });
+    const bytes = Uint8Array.from(somePixels(model), (pixel) => Math.round(pixel * 255));
+    const result = await session.infer(bytes);
+    expect(result.logits).toBeUndefined();
+    expect(result.label).toBe(plainAnswer(label.model, somePixels(model)).label);
+    await session.close();
+  });
+
+  it('states what each phase moved: the bytes and rounds of the cost formula', async () => {
+    const server = new LocalServer([tiny]);
+    const session = await server.connect();
+    const { stats } = await session.infer(somePixels(model));
+    const cost = costOf(layoutOf(model.program));
+    for (const phase of ['offline', 'online'] as const) {
+      const { ms, bytesUp, bytesDown, rounds } = stats[phase];
+      expect({ up: bytesUp, down: bytesDown, rounds }).toEqual(cost[phase]);
+      expect(ms).toBeGreaterThan(0);
+    }
+    await session.close();
+  });
+
+  it('runs calls in their order, however they are made', async () => {
+    const server = new LocalServer([tiny]);
+    const session = await server.connect();
+    const order: string[] = [];
+    const note = (what: string) => () => void order.push(what);
+    await Promise.all([
+      session.infer(somePixels(model, 1)).then(note('infer 1')),
+      session.prepare({ inferences: 2 }).then(note('prepare')),
+      session.infer(somePixels(model, 2)).then(note('infer 2')),
+    ]);
+    expect(order).toEqual(['infer 1', 'prepare', 'infer 2']);
+    expect(session.available).toBe(1);
+    await session.close();
+  });
+
+  it('reports progress that only grows, phase after phase', async () => {
+    const server = new LocalServer([tiny]);
+    const events: SessionProgress[] = [];
+    const session = await server.connect({ onProgress: (event) => events.push(event) });
+    await session.prepare({ inferences: 2 });
+    await session.infer(somePixels(model));
+    const phases = events.map(({ phase }) => phase).filter((p, i, all) => p !== all[i - 1]);
+    expect(phases).toEqual(['connect', 'setup', 'done', 'prepare', 'done', 'infer', 'done']);
+    for (const phase of ['prepare', 'infer'] as const) {
+      const of = events.filter((event) => event.phase === phase);
+      expect(of.map(({ done }) => done)).toEqual(of.map((_, i) => i + 1));
+      expect(of.at(-1)!.done).toBe(of[0]!.total);
+    }
+    for (let i = 1; i < events.length; i++) {
+      expect(events[i]!.bytesUp).toBeGreaterThanOrEqual(events[i - 1]!.bytesUp);
+      expect(events[i]!.bytesDown).toBeGreaterThanOrEqual(events[i - 1]!.bytesDown);
+    }
+    await session.close();
+  });
+
+  it("a caller's mistake costs nothing", async () => {
+    const server = new LocalServer([tiny]);
+    const session = await server.connect();
+    await session.prepare();
+    expect(await failureOf(session.infer(new Float32Array(5)))).toBeInstanceOf(RangeError);
+    expect(await failureOf(session.infer(new Float32Array(36).fill(2)))).toBeInstanceOf(RangeError);
+    expect(await failureOf(session.infer([] as unknown as Uint8Array))).toBeInstanceOf(TypeError);
+    expect(await failureOf(session.prepare({ inferences: 0 }))).toBeInstanceOf(RangeError);
+    expect(await failureOf(session.prepare({ inferences: 1.5 }))).toBeInstanceOf(RangeError);
+    expect(session.available).toBe(1);
+    await session.infer(somePixels(model));
+    await session.close();
+  });
+
+  it('is over after close: calls reject, a second close does nothing', async () => {
+    const server = new LocalServer([tiny]);
+    const session = await server.connect();
+    await session.prepare();
+    await session.close();
+    await session.close();
+    expect(session.available).toBe(0);
+    expect(await failureOf(session.infer(somePixels(model)))).toMatchObject({ code: 'closed' });
+    expect(await failureOf(session.prepare())).toMatchObject({ code: 'closed' });
+  });
+
+  it('close ends calls that run or wait, and frees what the session stands on', async () => {
+    const server = new LocalServer([tiny]);
+    const { near } = server.accept();
+    let released = 0;
+    const release = async () => void released++;
+    const session = await openSession({ channel: near, pool: server.pool, release });
+    const calls = [failureOf(session.prepare({ inferences: 5 })), failureOf(session.prepare())];
+    await session[Symbol.asyncDispose]();
+    expect(released).toBe(1);
+    for (const error of await Promise.all(calls)) expect(error).toMatchObject({ code: 'closed' });
+  });
+});
+
+describe('aborting', () => {
+  /** A signal that fires when a phase reaches its first step. */
+  function at(phase: SessionProgress['phase']) {
+    const controller = new AbortController();
+    const onProgress = (event: SessionProgress) => {
+      if (event.phase === phase) controller.abort();
+    };
+    return { signal: controller.signal, onProgress };
+  }
+
+  it.each(['connect', 'setup'] as const)('%s: there is no session', async (phase) => {
+    const server = new LocalServer([tiny]);
+    const { near, served } = server.accept();
+    let released = 0;
+    const release = async () => void released++;
+    const opening = openSession({ channel: near, pool: server.pool, release }, at(phase));
+    expect(await within(5000, failureOf(opening))).toMatchObject({ name: 'AbortError' });
+    expect(released).toBe(1);
+    await within(5000, served);
+  });
+
+  it.each(['prepare', 'infer'] as const)('%s: the session is over', async (phase) => {
+    const server = new LocalServer([tiny]);
+    const session = await server.connect();
+    await session.prepare({ inferences: 2 });
+    const options = at(phase);
+    const call =
+      phase === 'prepare'
+        ? session.prepare({ inferences: 3, ...options })
+        : session.infer(somePixels(model), options);
+    const error = await within(5000, failureOf(call));
+    expect(error).toMatchObject({ name: 'AbortError' });
+    expect(session.available).toBe(0);
+    expect(await failureOf(session.infer(somePixels(model)))).toBe(error);
+    await server.settled();
+    expect(server.of('error')).toMatchObject([
+      { code: 'closed', message: 'the peer gave up: the other side cancelled' },
+    ]);
+    // The server itself goes on.
+    const next = await server.connect();
+    await next.infer(somePixels(model));
+    await next.close();
+  });
+
+  it('a call that waits for its turn: only that call', async () => {
+    const server = new LocalServer([tiny]);
+    const session = await server.connect();
+    const controller = new AbortController();
+    const first = session.infer(somePixels(model));
+    const second = failureOf(session.infer(somePixels(model), controller));
+    controller.abort();
+    expect(await second).toMatchObject({ name: 'AbortError' });
+    await first;
+    const aborted = AbortSignal.abort();
+    expect(await failureOf(session.prepare({ signal: aborted }))).toMatchObject({
+      name: 'AbortError',
+    });
+    await session.infer(somePixels(model));
+    await session.close();
+  });
+});
+
+describe('what a client accepts', () => {
+  it('the program it expects, no other', async () => {
+    const server = new LocalServer([tiny, label]);
+    const session = await server.connect();
+    const { digest } = session;
+    await session.close();
+    const again = await server.connect({ expect: { digest: digest.toUpperCase() } });
+    await again.close();
+    const error = await failureOf(server.connect({ model: 'label', expect: { digest } }));
+    expect(error).toBeInstanceOf(ProtocolError);
+    expect(error).toMatchObject({ code: 'program-mismatch' });
+    expect(error.message).toContain(digest);
+    await server.settled();
+    expect(server.of('error')).toMatchObject([{ code: 'program-mismatch' }]);
+  });
+
+  it('the model it expects, no other', async () => {
+    const server = new LocalServer([tiny]);
+    expect(await failureOf(server.connect({ expect: { model: 'other' } }))).toMatchObject({
+      code: 'program-mismatch',
+      message: 'the server offers "tiny", expected "other"',
+    });
+    expect(await failureOf(server.connect({ model: 'other' }))).toMatchObject({
+      code: 'refused',
+      message: 'the peer gave up: this server offers no model named "other"',
+    });
+  });
+
+  it('programs within its limits, down to the byte', async () => {
+    const server = new LocalServer([tiny]);
+    const { offline, online } = costOf(layoutOf(model.program));
+    const bytes = offline.up + offline.down + online.up + online.down;
+    // Input 36, convolution and activation 18 each, logits and output 3 each.
+    const fits = { maxElements: 36 + 18 + 18 + 3 + 3, maxBytes: bytes };
+    await (await server.connect({ limits: fits })).close();
+    const small = server.connect({ limits: { ...fits, maxElements: fits.maxElements - 1 } });
+    expect(await failureOf(small)).toMatchObject({
+      code: 'refused',
+      message: 'the program has 78 elements, this client takes at most 77',
+    });
+    const short = server.connect({ limits: { ...fits, maxBytes: bytes - 1 } });
+    expect(await failureOf(short)).toMatchObject({ code: 'refused' });
+  });
+});

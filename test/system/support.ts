@@ -1,0 +1,150 @@
+/** A small model, and a server whose clients come over memory channels. */
+
+import { existsSync } from 'node:fs';
+import { openSession, type Session, type SessionOptions } from '../../client/session.ts';
+import type { Channel } from '../../protocol/channel/index.ts';
+import { memoryPair } from '../../protocol/channel/memory.ts';
+import type { ProtocolPool } from '../../protocol/inference/session.ts';
+import { tasks } from '../../protocol/inference/tasks.ts';
+import { createInlinePool } from '../../protocol/pool/inline.ts';
+import { createThreadPool } from '../../protocol/pool/node.ts';
+import { argmax, runClear } from '../../protocol/program/clear.ts';
+import { decodeLogits, encodeInput } from '../../protocol/program/input.ts';
+import type { Model } from '../../protocol/program/model.ts';
+import type { OutputStep } from '../../protocol/program/program.ts';
+import { deriveSeed, Prg, type Random } from '../../protocol/random/index.ts';
+import { sizeOf } from '../../protocol/ring/shape.ts';
+import { DEFAULT_LIMITS, type ServerEvent, type ServerLimits } from '../../server/limits.ts';
+import { type NamedModel, offerModels } from '../../server/models.ts';
+import { serveSession } from '../../server/session.ts';
+import { ModelBuilder, seedOf } from '../support/model.ts';
+
+/** A few elements of each kind, three classes. */
+export function tinyModel(reveal: 'logits' | 'label' = 'logits'): Model {
+  const net = new ModelBuilder([1, 6, 6], seedOf(700));
+  net.conv(2, 3, 2);
+  net.activation();
+  net.dense(3);
+  const { program, weights } = net.finish(reveal);
+  return { program: { ...program, labels: ['ant', 'bee', 'cat'] }, weights };
+}
+
+/** Pixels 0..1 for a model. */
+export function somePixels({ program }: Model, index = 0): Float32Array {
+  const bytes = new Uint8Array(sizeOf(program.input.shape));
+  new Prg(deriveSeed(new Uint8Array(16), 'pixels', index)).fill(bytes);
+  return Float32Array.from(bytes, (byte) => byte / 255);
+}
+
+/** The plaintext answer, and how far a private logit may be from it. */
+export function plainAnswer(model: Model, pixels: Float32Array) {
+  const { program } = model;
+  const result = runClear(model, encodeInput(program, pixels));
+  const output = program.steps.at(-1) as OutputStep;
+  const alone = output.reveal === 'label';
+  return {
+    label: alone ? result[0]! : argmax(result),
+    logits: decodeLogits(program, result),
+    tolerance: output.tolerance / 2 ** output.fractionBits,
+  };
+}
+
+/** The largest difference of two vectors. */
+export function distance(a: Float32Array, b: Float32Array): number {
+  return Math.max(...a.map((value, i) => Math.abs(value - b[i]!)));
+}
+
+/** What a rejected promise rejected with. */
+export async function failureOf(promise: Promise<unknown>): Promise<Error & { code?: string }> {
+  try {
+    await promise;
+  } catch (error) {
+    return error as Error;
+  }
+  throw new Error('expected a rejection');
+}
+
+/** Fails instead of hanging. */
+export async function within<T>(ms: number, work: Promise<T>): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const deadline = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`still waiting after ${ms} ms`)), ms);
+  });
+  try {
+    return await Promise.race([work, deadline]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+export interface LocalServerOptions {
+  readonly limits?: Partial<ServerLimits>;
+  readonly random?: Random;
+  readonly pool?: ProtocolPool;
+}
+
+/** A server without sockets. */
+export class LocalServer {
+  readonly pool: ProtocolPool;
+  readonly events: ServerEvent[] = [];
+  readonly #offers: ReturnType<typeof offerModels>;
+  readonly #limits: ServerLimits;
+  readonly #random: Random | undefined;
+  readonly #served: Promise<void>[] = [];
+
+  constructor(models: readonly NamedModel[], options: LocalServerOptions = {}) {
+    this.pool = options.pool ?? createInlinePool(tasks);
+    this.#offers = offerModels(models);
+    this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.#random = options.random;
+  }
+
+  /** The client's end of a connection, and when the server is through with it. */
+  accept(): { near: Channel; far: Channel; served: Promise<void> } {
+    const [near, far] = memoryPair();
+    const served = serveSession(
+      {
+        offers: this.#offers,
+        pool: this.pool,
+        limits: this.#limits,
+        onEvent: (event) => this.events.push(event),
+        random: this.#random,
+      },
+      far,
+      { session: this.#served.length + 1, address: 'memory' },
+    );
+    this.#served.push(served);
+    return { near, far, served };
+  }
+
+  /** An honest client. */
+  connect(options: SessionOptions = {}): Promise<Session> {
+    return openSession({ channel: this.accept().near, pool: this.pool }, options);
+  }
+
+  /** Waits until it is through with all its clients. */
+  async settled(): Promise<void> {
+    await within(10_000, Promise.all(this.#served));
+  }
+
+  /** Events of one type. */
+  of<T extends ServerEvent['type']>(type: T): Extract<ServerEvent, { type: T }>[] {
+    return this.events.filter((event) => event.type === type) as Extract<
+      ServerEvent,
+      { type: T }
+    >[];
+  }
+}
+
+const worker = new URL('../../dist/protocol/inference/worker.js', import.meta.url);
+
+/** Why tests of threads and processes are skipped, if they are. */
+export const notBuilt: string | undefined =
+  existsSync(worker) && existsSync(new URL('../../dist/cli.js', import.meta.url))
+    ? undefined
+    : 'the project is not built: npm run build';
+
+/** The threads of the built project. */
+export function threadPool(workers = 2): ProtocolPool {
+  return createThreadPool<typeof tasks>(worker, { workers });
+}
