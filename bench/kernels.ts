@@ -1,0 +1,315 @@
+/**
+ * What the parts of the protocol do on one core, both parties' work in one thread and no network between them.
+ *
+ * Sizes are those of the literature, so that a figure can stand beside a peer's (references.ts).
+ */
+
+import type { GadgetParams } from '../protocol/gadgets/gadget.ts';
+import { LANE_ELEMENTS } from '../protocol/gadgets/index.ts';
+import { relu, reluCircuit } from '../protocol/gadgets/relu.ts';
+import { evaluate, garble, LABEL_BYTES } from '../protocol/garble/halfgates.ts';
+import { responseJobs, uploadJobs } from '../protocol/inference/split.ts';
+import { cotBytes } from '../protocol/ot/correlations.ts';
+import {
+  type Cots,
+  chooseSetup,
+  cotsOf,
+  extendSetup,
+  finishSetup,
+  freshOffset,
+  joinSetup,
+  offerSetup,
+} from '../protocol/ot/setup.ts';
+import { COTS_PER_CHUNK, SOFTSPOKEN_K } from '../protocol/ot/softspoken.ts';
+import { type AesEngine, opensslAes, wasmAes } from '../protocol/random/aes.ts';
+import { INSTANCES_PER_KEY, type Tweaks } from '../protocol/random/hash.ts';
+import { freshSeed, randomBytes, randomRing, systemRandom } from '../protocol/random/index.ts';
+import { linear } from '../protocol/ring/linear.ts';
+import {
+  type ConvShape,
+  fanIn,
+  linearInputSize,
+  linearOutput,
+  macsOf,
+  sizeOf,
+  weightCount,
+} from '../protocol/ring/shape.ts';
+import {
+  decodePublicKey,
+  decryptResponse,
+  encryptUpload,
+  evaluateLayer,
+  generateKeys,
+  placeShares,
+  planLayer,
+  responseBytes,
+  uploadBytes,
+  weightNorms,
+} from '../protocol/rlwe/index.ts';
+import { type Effort, measure, perSecond, type Summary } from './measure.ts';
+import { REFERENCES } from './references.ts';
+
+/** One figure. */
+export interface KernelResult {
+  readonly name: string;
+  readonly unit: string;
+  readonly value: Summary;
+  /** Bytes that one unit of work moves, in words. */
+  readonly bytes?: string;
+  /** What peers reach, in words. */
+  readonly reference?: string;
+}
+
+export async function benchKernels(effort: Effort): Promise<KernelResult[]> {
+  const results: KernelResult[] = [];
+  for (const part of [benchGarbling, benchExtension, benchConvolution, benchRing, benchRelu]) {
+    results.push(...(await part(effort)));
+  }
+  return results;
+}
+
+/** 3x3, 64 -> 64 channels on 32x32: the usual convolution of a ResNet on CIFAR. */
+const CONVOLUTION: ConvShape = {
+  kind: 'conv',
+  channels: 64,
+  height: 32,
+  width: 32,
+  outChannels: 64,
+  kernel: [3, 3],
+  stride: [1, 1],
+  pads: [1, 1, 1, 1],
+  groups: 1,
+};
+
+/** A ReLU on 27 bits that leaves out 10 of them and cuts off 10: 17 bits are compared, 18 AND gates. */
+const RELU_PARAMS: GadgetParams = { rangeBits: 27, dropBits: 10, shift: 10 };
+
+const COMPARISON = reluCircuit(RELU_PARAMS.rangeBits - RELU_PARAMS.dropBits, true);
+
+const freshTweaks = (): Tweaks => ({ start: freshSeed(), first: 0 });
+
+async function benchGarbling(effort: Effort): Promise<KernelResult[]> {
+  const circuit = COMPARISON;
+  const n = INSTANCES_PER_KEY;
+  const millions = (circuit.andCount * n) / 1e6;
+  const offset = freshOffset(systemRandom);
+  const inputs = circuit.garblerInputs + circuit.evaluatorInputs;
+  const labels = randomBytes(systemRandom, inputs * n * LABEL_BYTES);
+  // Timed calls repeat their tweaks: nothing here protects anything.
+  const tweaks = freshTweaks();
+  const results: KernelResult[] = [];
+  for (const engine of [opensslAes, wasmAes]) {
+    if (engine === undefined) continue;
+    const { tables } = garble(circuit, n, offset, labels, tweaks, engine);
+    const add = async (name: 'garble' | 'evaluate', aes: AesEngine, fn: () => unknown) => {
+      const { ms } = await measure(name, effort, fn);
+      results.push({
+        name: `${name}, ${circuit.andCount} AND x ${n}, AES by ${aes.name}`,
+        unit: 'M AND/s',
+        value: perSecond(ms, millions),
+        bytes: '32 B per AND',
+        reference: REFERENCES[name],
+      });
+    };
+    await add('garble', engine, () => garble(circuit, n, offset, labels, tweaks, engine));
+    await add('evaluate', engine, () => evaluate(circuit, n, labels, tables, tweaks, engine));
+  }
+  return results;
+}
+
+/** A client's and a server's correlations, by the real setup. */
+function setUpCots(): { client: Cots; server: Cots } {
+  const id = freshSeed();
+  const offer = offerSetup(systemRandom);
+  const choice = chooseSetup(id, offer.message, systemRandom);
+  const extend = extendSetup(id, offer.state, choice.message, systemRandom);
+  const finish = finishSetup(id, choice.state, extend.message, systemRandom);
+  return {
+    client: cotsOf(joinSetup(id, extend.state, finish.message)),
+    server: cotsOf(finish.seeds),
+  };
+}
+
+async function benchExtension(effort: Effort): Promise<KernelResult[]> {
+  const count = COTS_PER_CHUNK;
+  const {
+    client: { receiver },
+    server: { sender },
+  } = setUpCots();
+  const choices = randomBytes(systemRandom, count / 8);
+  let message: Uint8Array = new Uint8Array();
+  const halves = [
+    await measure('receiver', effort, () => {
+      receiver.alloc(choices, count);
+      message = receiver.flush();
+      receiver.take(count);
+    }),
+    await measure('sender', effort, () => {
+      sender.alloc(count);
+      sender.flush(message);
+      sender.take(count);
+    }),
+  ];
+  return halves.map(({ name, ms }) => ({
+    name: `OT extension, k = ${SOFTSPOKEN_K}, ${name}`,
+    unit: 'M COT/s',
+    value: perSecond(ms, count / 1e6),
+    bytes: `${cotBytes(count) / count} B per COT`,
+    reference: REFERENCES.cot,
+  }));
+}
+
+async function benchConvolution(effort: Effort): Promise<KernelResult[]> {
+  const weights = smallWeights();
+  const plan = planLayer(CONVOLUTION, weightNorms(weights, fanIn(CONVOLUTION)));
+  const keys = generateKeys(plan.degree, systemRandom);
+  const publicKey = decodePublicKey(plan.degree, keys.publicKey);
+  const values = randomRing(systemRandom, linearInputSize(CONVOLUTION));
+  const seed = freshSeed();
+  const outputs = sizeOf(linearOutput(CONVOLUTION));
+
+  const encrypt = (): Uint8Array => {
+    const upload = new Uint8Array(uploadBytes(plan));
+    let at = 0;
+    for (const range of uploadJobs(plan)) {
+      const part = encryptUpload(plan, keys.secretKey, values, range, seed);
+      upload.set(part, at);
+      at += part.length;
+    }
+    return upload;
+  };
+  const answer = (upload: Uint8Array): Uint8Array[] => {
+    const shares = new Int32Array(outputs);
+    return responseJobs(plan).map((range) => {
+      const part = evaluateLayer(plan, publicKey, weights, upload, range, seed);
+      placeShares(plan, part.shares, range, shares);
+      return part.response;
+    });
+  };
+  const decrypt = (responses: readonly Uint8Array[]): void => {
+    const shares = new Int32Array(outputs);
+    responseJobs(plan).forEach((range, i) => {
+      const part = decryptResponse(plan, keys.secretKey, responses[i]!, range);
+      placeShares(plan, part, range, shares);
+    });
+  };
+
+  const upload = encrypt();
+  const responses = answer(upload);
+  const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(2)} MB`;
+  const up = upload.length;
+  const down = responseBytes(plan, 0, plan.responsePolynomials);
+  const steps: [name: string, bytes: string | undefined, fn: () => unknown][] = [
+    ['encrypt', `${megabytes(up)} up`, encrypt],
+    ['evaluate', `${megabytes(down)} down`, () => answer(upload)],
+    ['decrypt', undefined, () => decrypt(responses)],
+    ['upload to shares', megabytes(up + down), () => decrypt(answer(encrypt()))],
+  ];
+  const results: KernelResult[] = [];
+  for (const [name, bytes, fn] of steps) {
+    const { ms } = await measure(name, effort, fn);
+    results.push({
+      name: `RLWE convolution 3x3, 64 -> 64 on 32x32: ${name}`,
+      unit: 'ms',
+      value: ms,
+      ...(bytes === undefined ? {} : { bytes }),
+      ...(name === 'upload to shares' ? { reference: REFERENCES.convolution } : {}),
+    });
+  }
+  return results;
+}
+
+/** Weights of 8 bits with a sign. */
+function smallWeights(): Int32Array {
+  return randomRing(systemRandom, weightCount(CONVOLUTION)).map((word) => word >> 24);
+}
+
+async function benchRing(effort: Effort): Promise<KernelResult[]> {
+  const x = randomRing(systemRandom, linearInputSize(CONVOLUTION));
+  const weights = smallWeights();
+  const { ms } = await measure('ring', effort, () => linear(CONVOLUTION, x, weights));
+  return [
+    {
+      name: 'integer convolution 3x3, 64 -> 64 on 32x32, mod 2^32',
+      unit: 'G MAC/s',
+      value: perSecond(ms, macsOf(CONVOLUTION) / 1e9),
+    },
+  ];
+}
+
+async function benchRelu(effort: Effort): Promise<KernelResult[]> {
+  const n = LANE_ELEMENTS;
+  const params = RELU_PARAMS;
+  const { client, server } = setUpCots();
+  const c = randomRing(systemRandom, n);
+  // Activations of both signs inside the range.
+  const a = randomRing(systemRandom, n).map((word, i) => (word >> 8) - c[i]!);
+  const mask = randomRing(systemRandom, n);
+  const labelCots = relu.labelCots(params) * n;
+  const productCots = relu.productCots(params) * n;
+  const labelTweaks = freshTweaks();
+  const productTweaks = freshTweaks();
+
+  const offline = () => {
+    const seed = freshSeed();
+    const choices = relu.draw(params, n, seed);
+    server.receiver.alloc(choices, productCots);
+    client.sender.alloc(productCots);
+    client.sender.flush(server.receiver.flush());
+    client.receiver.alloc(relu.choose(params, c), labelCots);
+    server.sender.alloc(labelCots);
+    server.sender.flush(client.receiver.flush());
+    const opened = relu.correct(
+      params,
+      c,
+      {
+        blocks: client.sender.take(productCots),
+        offset: client.sender.offset,
+        tweaks: productTweaks,
+      },
+      freshSeed(),
+    );
+    const prepared = relu.prepare(
+      params,
+      n,
+      {
+        blocks: server.sender.take(labelCots),
+        offset: server.sender.offset,
+        tweaks: labelTweaks,
+      },
+      { blocks: server.receiver.take(productCots), choices, tweaks: productTweaks },
+      opened.message,
+      seed,
+    );
+    const labels = client.receiver.take(labelCots);
+    const stored = relu.store(params, opened.state, labels, labelTweaks, prepared.message);
+    return { prepared: prepared.state, stored };
+  };
+  const online = ({ prepared, stored }: ReturnType<typeof offline>): Int32Array => {
+    const { message, state } = relu.reveal(params, prepared, a);
+    return relu.finish(params, state, relu.evaluate(params, stored, message, mask));
+  };
+
+  const ready = offline();
+  const bytes = relu.bytes(params, n);
+  const ots = cotBytes(labelCots) + cotBytes(productCots);
+  const offlineBytes = (ots + bytes.corrections + bytes.tables) / n;
+  const onlineBytes = (bytes.material + bytes.result) / n;
+  const parts: [name: string, bytes: number, fn: () => unknown][] = [
+    ['offline', offlineBytes, offline],
+    ['online', onlineBytes, () => online(ready)],
+    ['offline and online', offlineBytes + onlineBytes, () => online(offline())],
+  ];
+  const results: KernelResult[] = [];
+  for (const [name, perRelu, fn] of parts) {
+    const { ms } = await measure(name, effort, fn);
+    results.push({
+      name: `ReLU of ${COMPARISON.andCount} AND gates, both halves, ${n} a lane: ${name}`,
+      unit: 'k ReLU/s',
+      value: perSecond(ms, n / 1e3),
+      bytes: `${perRelu.toFixed(0)} B per ReLU`,
+      ...(name === 'offline and online' ? { reference: REFERENCES.relu } : {}),
+    });
+  }
+  return results;
+}

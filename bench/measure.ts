@@ -1,0 +1,75 @@
+/** Timing: every figure of the benchmark is a median with its quartiles, made here. */
+
+/** What is left of a sample. */
+export interface Summary {
+  readonly lower: number;
+  readonly median: number;
+  readonly upper: number;
+  readonly samples: number;
+}
+
+/**
+ * Median and quartiles, by linear interpolation between the sorted samples.
+ * @throws RangeError when there is no sample
+ */
+export function summarise(samples: readonly number[]): Summary {
+  if (samples.length === 0) throw new RangeError('no sample: a median needs at least one');
+  const sorted = [...samples].sort((a, b) => a - b);
+  const at = (quantile: number): number => {
+    const place = quantile * (sorted.length - 1);
+    const below = Math.floor(place);
+    const above = Math.ceil(place);
+    return sorted[below]! + (sorted[above]! - sorted[below]!) * (place - below);
+  };
+  return { lower: at(0.25), median: at(0.5), upper: at(0.75), samples: samples.length };
+}
+
+/** A named time, in ms. */
+export interface Measurement {
+  readonly name: string;
+  readonly ms: Summary;
+}
+
+/** How often and how long {@link measure} looks. */
+export interface Effort {
+  /** Samples. */
+  readonly repetitions: number;
+  /** A sample calls again until it has lasted this long, in ms, and counts the time of one call. */
+  readonly sampleMs: number;
+}
+
+/** Milliseconds that one call of `fn` takes, and what it returns. */
+export async function timed<T>(fn: () => T | Promise<T>): Promise<{ ms: number; result: T }> {
+  const start = performance.now();
+  const result = await fn();
+  return { ms: performance.now() - start, result };
+}
+
+/** Times `fn`; the first sample compiles and warms caches and is not counted. */
+export async function measure(
+  name: string,
+  { repetitions, sampleMs }: Effort,
+  fn: () => unknown,
+): Promise<Measurement> {
+  const sample = async (): Promise<number> => {
+    const start = performance.now();
+    let calls = 0;
+    let elapsed: number;
+    do {
+      await fn();
+      calls++;
+      elapsed = performance.now() - start;
+    } while (elapsed < sampleMs);
+    return elapsed / calls;
+  };
+  await sample();
+  const samples: number[] = [];
+  for (let i = 0; i < repetitions; i++) samples.push(await sample());
+  return { name, ms: summarise(samples) };
+}
+
+/** `work` units done in each of those times, as units per second. */
+export function perSecond({ lower, median, upper, samples }: Summary, work: number): Summary {
+  const rate = (ms: number): number => (1000 * work) / ms;
+  return { lower: rate(upper), median: rate(median), upper: rate(lower), samples };
+}

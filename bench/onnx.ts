@@ -1,0 +1,183 @@
+/**
+ * A float network as an ONNX model, so that a runtime made for speed can run what the private protocol runs.
+ *
+ * ONNX has no activation that differs from element to element. An activation layer becomes, element by element,
+ * m*Relu(x) + x*(p1 + x*p2) + p0 with m = 1 at ReLUs, (p0, p1, p2) = the polynomial at squares, (0, 1, 0) at identities
+ * and zeros at ReLUs; parts that are nowhere needed are left out.
+ */
+
+import onnxProto from 'onnx-proto';
+import {
+  type ActivationNode,
+  elements,
+  type Graph,
+  IDENTITY,
+  inferShapes,
+  type Node,
+  RELU,
+  type Shape,
+  SQUARE,
+  tensorOf,
+} from '../models/graph/index.ts';
+
+const { onnx } = onnxProto;
+type Attributes = Readonly<Record<string, number | readonly number[]>>;
+
+/** Standard operators of this version are used, as they were defined then. */
+const OPSET = 13;
+/** Version of the file format that goes with it. */
+const IR_VERSION = 7;
+
+/** Collects the parts of an ONNX graph. */
+class OnnxWriter {
+  readonly nodes: ReturnType<typeof onnx.NodeProto.create>[] = [];
+  readonly tensors: ReturnType<typeof onnx.TensorProto.create>[] = [];
+
+  /** Adds a tensor and returns its name. */
+  tensor(name: string, dims: readonly number[], data: Float32Array): string {
+    // A copy, for bytes may lie anywhere in their buffer.
+    const rawData = new Uint8Array(data.slice().buffer);
+    const dataType = onnx.TensorProto.DataType.FLOAT;
+    this.tensors.push(onnx.TensorProto.create({ name, dims: [...dims], dataType, rawData }));
+    return name;
+  }
+
+  /** Adds a node and returns the name of its output. */
+  node(
+    opType: string,
+    input: readonly string[],
+    output: string,
+    attributes: Attributes = {},
+  ): string {
+    const { FLOAT, INT, INTS } = onnx.AttributeProto.AttributeType;
+    const attribute = Object.entries(attributes).map(([name, value]) => {
+      if (typeof value !== 'number') return { name, type: INTS, ints: [...value] };
+      if (name === 'epsilon') return { name, type: FLOAT, f: value };
+      return { name, type: INT, i: value };
+    });
+    this.nodes.push(
+      onnx.NodeProto.create({
+        opType,
+        name: output,
+        input: [...input],
+        output: [output],
+        attribute,
+      }),
+    );
+    return output;
+  }
+}
+
+/**
+ * The network as the bytes of an ONNX model: input and output are float32 with a batch axis of 1 in front, named as in
+ * the graph.
+ * @throws RangeError when the graph is not sound
+ */
+export function exportOnnx(graph: Graph): Uint8Array {
+  const shapes = inferShapes(graph);
+  const writer = new OnnxWriter();
+  for (const node of graph.nodes) writeNode(writer, graph, node, shapes.get(node.inputs[0])!);
+  const used = new Set(writer.nodes.flatMap(({ input }) => input ?? []));
+  for (const [name, { shape, data }] of graph.tensors) {
+    if (used.has(name)) writer.tensor(name, shape, data);
+  }
+  const value = (name: string) => {
+    const dim = [1, ...shapes.get(name)!].map((dimValue) => ({ dimValue }));
+    const elemType = onnx.TensorProto.DataType.FLOAT;
+    return { name, type: { tensorType: { elemType, shape: { dim } } } };
+  };
+  const model = onnx.ModelProto.create({
+    irVersion: IR_VERSION,
+    producerName: 'sotto',
+    opsetImport: [{ domain: '', version: OPSET }],
+    graph: {
+      name: 'network',
+      node: writer.nodes,
+      initializer: writer.tensors,
+      input: [value(graph.input.id)],
+      output: [value(graph.output)],
+    },
+  });
+  return onnx.ModelProto.encode(model).finish();
+}
+
+function writeNode(writer: OnnxWriter, graph: Graph, node: Node, shape: Shape): void {
+  const { id, inputs } = node;
+  switch (node.op) {
+    case 'conv': {
+      const { weight, bias, kernel, stride, pads, groups } = node;
+      writer.node('Conv', [...inputs, weight, ...(bias === undefined ? [] : [bias])], id, {
+        kernel_shape: kernel,
+        strides: stride,
+        pads,
+        group: groups,
+      });
+      return;
+    }
+    case 'batchNorm': {
+      const { scale, shift, mean, variance, epsilon } = node;
+      writer.node('BatchNormalization', [...inputs, scale, shift, mean, variance], id, { epsilon });
+      return;
+    }
+    case 'dense': {
+      const { weight, bias } = node;
+      const operands = [...inputs, weight, ...(bias === undefined ? [] : [bias])];
+      writer.node('Gemm', operands, id, { transB: 1 });
+      return;
+    }
+    case 'averagePool':
+      writer.node('AveragePool', inputs, id, { kernel_shape: node.kernel, strides: node.stride });
+      return;
+    case 'globalAveragePool':
+      writer.node('GlobalAveragePool', inputs, id);
+      return;
+    case 'flatten':
+      writer.node('Flatten', inputs, id, { axis: 1 });
+      return;
+    case 'add':
+      writer.node('Add', inputs, id);
+      return;
+    case 'activation':
+      writeActivation(writer, graph, node, shape);
+  }
+}
+
+function writeActivation(
+  writer: OnnxWriter,
+  graph: Graph,
+  { id, inputs: [x], kinds, coefficients }: ActivationNode,
+  shape: Shape,
+): void {
+  const has = [IDENTITY, RELU, SQUARE].map((kind) => kinds.includes(kind));
+  if (!has[IDENTITY] && !has[SQUARE]) {
+    writer.node('Relu', [x], id);
+    return;
+  }
+  const size = elements(shape);
+  const plane = size / shape[0]!;
+  const rows = coefficients === undefined ? undefined : tensorOf(graph, coefficients).data;
+  const factor = (name: string, of: (kind: number, channel: number) => number): string => {
+    const data = Float32Array.from(kinds, (kind, i) => of(kind, Math.floor(i / plane)));
+    return writer.tensor(`${id}.${name}`, [1, ...shape], data);
+  };
+  const power = (k: number): string =>
+    factor(`p${k}`, (kind, channel) => {
+      if (kind === SQUARE) return rows![3 * channel + k]!;
+      return kind === IDENTITY && k === 1 ? 1 : 0;
+    });
+  let slope = power(1);
+  if (has[SQUARE]) {
+    const curve = writer.node('Mul', [x, power(2)], `${id}.curve`);
+    slope = writer.node('Add', [curve, slope], `${id}.slope`);
+  }
+  const terms = [writer.node('Mul', [x, slope], `${id}.polynomial`)];
+  if (has[SQUARE]) terms.push(power(0));
+  if (has[RELU]) {
+    const relu = writer.node('Relu', [x], `${id}.relu`);
+    const mask = factor('mask', (kind) => (kind === RELU ? 1 : 0));
+    terms.push(writer.node('Mul', [relu, mask], `${id}.masked`));
+  }
+  const sum = terms.reduce((left, right, i) => writer.node('Add', [left, right], `${id}.sum${i}`));
+  // Only the last node may bear the layer's name; the runtime drops it.
+  writer.node('Identity', [sum], id);
+}

@@ -1,0 +1,78 @@
+import fc from 'fast-check';
+import { describe, expect, it, vi } from 'vitest';
+import { measure, perSecond, summarise, timed } from '../../bench/measure.ts';
+
+describe('summaries', () => {
+  it('are the median and the quartiles', () => {
+    const expected = { lower: 2, median: 3, upper: 4, samples: 5 };
+    expect(summarise([5, 1, 4, 2, 3])).toEqual(expected);
+    expect(summarise([1, 2, 3, 4])).toEqual({ lower: 1.75, median: 2.5, upper: 3.25, samples: 4 });
+    expect(summarise([7])).toEqual({ lower: 7, median: 7, upper: 7, samples: 1 });
+  });
+
+  it('sort numbers as numbers and leave the samples alone', () => {
+    const samples = [100, 9, 20];
+    expect(summarise(samples).median).toBe(20);
+    expect(samples).toEqual([100, 9, 20]);
+  });
+
+  it('split the samples: half on either side of the median, a quarter beyond each quartile', () => {
+    const numbers = fc.array(fc.double({ min: -1e6, max: 1e6, noNaN: true }), { minLength: 1 });
+    fc.assert(
+      fc.property(numbers, (samples) => {
+        const { lower, median, upper } = summarise(samples);
+        const share = (test: (x: number) => boolean) => samples.filter(test).length;
+        expect(share((x) => x <= median)).toBeGreaterThanOrEqual(samples.length / 2);
+        expect(share((x) => x >= median)).toBeGreaterThanOrEqual(samples.length / 2);
+        expect(share((x) => x <= lower)).toBeGreaterThanOrEqual(samples.length / 4);
+        expect(share((x) => x >= upper)).toBeGreaterThanOrEqual(samples.length / 4);
+        expect(lower).toBeLessThanOrEqual(median);
+        expect(median).toBeLessThanOrEqual(upper);
+      }),
+    );
+  });
+
+  it('need a sample', () => {
+    expect(() => summarise([])).toThrow(/at least one/);
+  });
+
+  it('turn into rates with their quartiles in order', () => {
+    const rate = perSecond({ lower: 10, median: 20, upper: 50, samples: 3 }, 4);
+    expect(rate).toEqual({ lower: 80, median: 200, upper: 400, samples: 3 });
+  });
+});
+
+describe('measuring', () => {
+  it('calls once to warm up and then once for each sample', async () => {
+    let calls = 0;
+    const { name, ms } = await measure('count', { repetitions: 4, sampleMs: 0 }, () => calls++);
+    expect([name, ms.samples, calls]).toEqual(['count', 4, 5]);
+  });
+
+  it('fills a sample with as many calls as it needs and counts one', async () => {
+    let now = 0;
+    const clock = vi.spyOn(performance, 'now').mockImplementation(() => now);
+    let calls = 0;
+    const call = () => {
+      calls++;
+      now += 2;
+    };
+    const { ms } = await measure('busy', { repetitions: 2, sampleMs: 5 }, call);
+    clock.mockRestore();
+    expect(calls).toBe(9);
+    expect(ms).toEqual({ lower: 2, median: 2, upper: 2, samples: 2 });
+  });
+
+  it('waits for what is asynchronous and lets errors through', async () => {
+    const order: string[] = [];
+    const slow = async () => {
+      await new Promise((resolve) => setTimeout(resolve, 1));
+      order.push('done');
+    };
+    await measure('slow', { repetitions: 1, sampleMs: 0 }, slow);
+    expect(order).toEqual(['done', 'done']);
+    const fail = () => Promise.reject(new Error('no'));
+    await expect(measure('fail', { repetitions: 1, sampleMs: 0 }, fail)).rejects.toThrow('no');
+    expect((await timed(() => 42)).result).toBe(42);
+  });
+});

@@ -1,0 +1,101 @@
+import { existsSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import type { InferenceResult } from '../../bench/inference.ts';
+import { benchKernels, type KernelResult } from '../../bench/kernels.ts';
+import { machineInfo } from '../../bench/machine.ts';
+import { figure, markdown, type Report, table } from '../../bench/report.ts';
+
+const once = { lower: 1, median: 2, upper: 3, samples: 1 };
+
+function reportOf(inference: Partial<InferenceResult>, kernels: KernelResult[] = []): Report {
+  return {
+    machine: { cpu: 'a CPU', cores: 2, memoryGb: 4, node: 'v20', commit: undefined },
+    date: '2026-01-02T03:04:05.000Z',
+    load: { before: 0.25, after: 1.5 },
+    inference: {
+      model: 'digits',
+      relus: 1829,
+      activations: 5488,
+      phases: [{ name: 'online', ms: once, bytesUp: 34468, bytesDown: 606297, rounds: 5 }],
+      plain: { ms: once, ratio: { ...once, median: 45.61 } },
+      ...inference,
+    },
+    kernels,
+  };
+}
+
+describe('the report', () => {
+  it('shows three digits', () => {
+    expect([0, 0.01234, 1.234, 12.34, 123.4, 1234.5].map(figure)).toEqual([
+      '0',
+      '0.0123',
+      '1.23',
+      '12.3',
+      '123',
+      '1235',
+    ]);
+  });
+
+  it('lays out tables of Markdown', () => {
+    expect(table(['a', 'b'], [['1', '2']])).toBe('| a | b |\n| --- | ---: |\n| 1 | 2 |');
+  });
+
+  it('has every figure: phases with bytes and rounds, ratio, load, kernels beside peers', () => {
+    const kernel = {
+      name: 'part',
+      unit: 'M/s',
+      value: once,
+      bytes: '4 B',
+      reference: 'peer 9 M/s',
+    };
+    const page = markdown(reportOf({}, [kernel]));
+    expect(page).toContain('| online | 2.00 | 1.00 to 3.00 | 34,468 | 606,297 | 5 |');
+    expect(page).toContain('**45.6** (1.00 to 3.00)');
+    expect(page).toContain('| load before / after | 0.250 / 1.50 |');
+    expect(page).toContain('| part | 2.00 M/s | 1.00 to 3.00 | 4 B | peer 9 M/s |');
+    expect(page).toContain('1,829 ReLUs of 5,488 activations');
+    expect(page).toContain('| commit | unknown |');
+  });
+
+  it('says why there is no baseline', () => {
+    const page = markdown(reportOf({ plain: 'not installed' }));
+    expect(page).toContain('The plaintext baseline was not run: not installed.');
+    expect(page).not.toContain('**');
+  });
+
+  it('knows the machine', () => {
+    const { cores, node, cpu } = machineInfo();
+    expect([cores > 0, node, cpu.length > 0]).toEqual([true, process.version, true]);
+  });
+});
+
+it('every part runs and gives a rate above zero, its quartiles in order', async () => {
+  const results = await benchKernels({ repetitions: 2, sampleMs: 0 });
+  expect(new Set(results.map(({ name }) => name)).size).toBe(results.length);
+  for (const { name, value } of results) {
+    expect(Number.isFinite(value.upper) && value.lower > 0, name).toBe(true);
+    expect(value.lower <= value.median && value.median <= value.upper, name).toBe(true);
+  }
+  const compared = results.filter(({ reference }) => reference !== undefined);
+  expect(compared.length).toBeGreaterThanOrEqual(8);
+});
+
+// Only the built files can start processes and threads.
+const built = new URL('../../dist/bench/inference.js', import.meta.url);
+if (!existsSync(built)) console.log('skipped: the project is not built: npm run build');
+
+it.skipIf(!existsSync(built))('a whole inference is measured in two processes', async () => {
+  const { benchInference }: typeof import('../../bench/inference.ts') = await import(built.href);
+  // Wrong answers, and bytes other than the formulas', make it throw.
+  const { phases, plain, relus, activations } = await benchInference(1);
+  expect(phases.map(({ name, rounds }) => [name, rounds])).toEqual([
+    ['setup', 3],
+    ['offline', 2],
+    ['online', 5],
+  ]);
+  for (const { bytesUp, bytesDown } of phases) {
+    expect(Math.min(bytesUp, bytesDown)).toBeGreaterThan(0);
+  }
+  expect([relus, activations]).toEqual([1829, 5488]);
+  expect(typeof plain === 'string' || plain.ratio.median > 0).toBe(true);
+});
