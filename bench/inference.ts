@@ -120,7 +120,6 @@ async function openTimed(
     connect(url, {
       pool,
       onProgress: (progress) => {
-        if (progress.phase !== 'done' || bytesUp > 0) return;
         ({ bytesUp, bytesDown } = progress);
       },
     }),
@@ -128,17 +127,18 @@ async function openTimed(
   return { session, stats: { ms, bytesUp, bytesDown, rounds: SETUP_ROUNDS } };
 }
 
-/** Milliseconds of one plain run, preprocessing included. */
+/** Milliseconds of one plain run; as with a private one, the image has been preprocessed before. */
 async function timePlain(
   plain: PlainNetwork | string,
   { graph, images }: Digits,
   digit: number,
 ): Promise<number | undefined> {
   if (typeof plain === 'string') return undefined;
+  const image = preprocess(graph.input, images[digit]!);
   let logits: Float32Array = new Float32Array();
   const { ms } = await timed(async () => {
     for (let i = 0; i < PLAIN_RUNS; i++) {
-      logits = await plain.run(preprocess(graph.input, images[digit]!));
+      logits = await plain.run(image);
     }
   });
   const label = argmax(logits);
