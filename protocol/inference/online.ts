@@ -189,7 +189,11 @@ async function runActivation(
       await parts.add(work.then((result) => ({ ...result, lane })));
     }
     await parts.drain();
-  })();
+  })().catch((error: Error) => {
+    // A client may have answered what was never sent: nobody may wait for that.
+    for (const state of pending) state.reject(error);
+    throw error;
+  });
   const receive = (async () => {
     for (const [lane, { kind, params, elements }] of lanes.entries()) {
       const gadget = gadgetOf(kind);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { openSession, type SessionProgress } from '../../client/session.ts';
+import type { SessionProgress } from '../../client/session.ts';
 import { ProtocolError } from '../../protocol/errors.ts';
 import { costOf } from '../../protocol/inference/cost.ts';
 import { layoutOf } from '../../protocol/inference/layout.ts';
@@ -7,6 +7,7 @@ import {
   distance,
   failureOf,
   LocalServer,
+  openLocal,
   plainAnswer,
   somePixels,
   tinyModel,
@@ -127,10 +128,8 @@ describe('a session', () => {
 
   it('close ends calls that run or wait, and frees what the session stands on', async () => {
     const server = new LocalServer([tiny]);
-    const { near } = server.accept();
     let released = 0;
-    const release = async () => void released++;
-    const session = await openSession({ channel: near, pool: server.pool, release });
+    const session = await openLocal(server.accept(), {}, async () => void released++);
     const calls = [failureOf(session.prepare({ inferences: 5 })), failureOf(session.prepare())];
     await session[Symbol.asyncDispose]();
     expect(released).toBe(1);
@@ -150,13 +149,11 @@ describe('aborting', () => {
 
   it.each(['connect', 'setup'] as const)('%s: there is no session', async (phase) => {
     const server = new LocalServer([tiny]);
-    const { near, served } = server.accept();
     let released = 0;
-    const release = async () => void released++;
-    const opening = openSession({ channel: near, pool: server.pool, release }, at(phase));
+    const opening = openLocal(server.accept(), at(phase), async () => void released++);
     expect(await within(5000, failureOf(opening))).toMatchObject({ name: 'AbortError' });
     expect(released).toBe(1);
-    await within(5000, served);
+    await server.settled();
   });
 
   it.each(['prepare', 'infer'] as const)('%s: the session is over', async (phase) => {

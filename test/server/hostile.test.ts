@@ -1,28 +1,35 @@
 /**
- * Hostile peers. One honest session is recorded; then one side replays its frames up to some point and does something
- * else there. All randomness comes from seeds, so that what is replayed is what the honest side expects.
+ * Hostile peers. One honest session is recorded; then one side replays its frames and does something else in place of one
+ * of them. All randomness comes from seeds, so that what is replayed is what the honest side expects.
  */
 
 import { beforeAll, describe, expect, it } from 'vitest';
-import { openSession } from '../../client/session.ts';
 import type { Channel } from '../../protocol/channel/index.ts';
 import { memoryPair } from '../../protocol/channel/memory.ts';
 import { type RecordedFrame, recorded } from '../../protocol/channel/recorded.ts';
 import { ProtocolError } from '../../protocol/errors.ts';
 import { Kind } from '../../protocol/inference/messages.ts';
+import type { ProtocolPool } from '../../protocol/inference/session.ts';
+import { POINT_BYTES } from '../../protocol/ot/base.ts';
 import { Prg } from '../../protocol/random/index.ts';
 import { seedOf } from '../support/model.ts';
-import { failureOf, LocalServer, somePixels, tinyModel, within } from '../system/support.ts';
+import {
+  failureOf,
+  LocalServer,
+  localPool,
+  openLocal,
+  somePixels,
+  tinyModel,
+  within,
+} from '../system/support.ts';
 
 const model = tinyModel('label');
 const named = { name: 'tiny', model };
 const pixels = somePixels(model);
 
-/** Patience of the honest side in ms, and how long it may take in all. */
-const STALL_MS = 400;
-const DEADLINE_MS = 10_000;
-
-const names = Object.fromEntries(Object.entries(Kind).map(([name, kind]) => [kind, name]));
+/** Patience of the honest side with a frame, in ms. */
+const STALL_MS = 100;
+const limits = { stallMs: STALL_MS, idleMs: STALL_MS };
 
 /** What is done in place of a frame. */
 const misdeeds: Record<string, (channel: Channel, frame: RecordedFrame) => Promise<void>> = {
@@ -40,23 +47,30 @@ const misdeeds: Record<string, (channel: Channel, frame: RecordedFrame) => Promi
     new Prg(seedOf(kind)).fill(noise);
     return channel.send(kind, noise);
   },
+  'all zero': (channel, { kind, payload }) => channel.send(kind, new Uint8Array(payload.length)),
   'the end of the connection': async (channel) => channel.close(),
   silence: async () => {},
 };
 
-/** Misdeeds that every receiver sees at once. */
-const malformed = ['cut short', 'made longer', 'of another kind', 'of an unknown kind'];
+/** Codes that the honest side may end with. Garbage of the right length is often a valid message: then all is well. */
+const verdicts: Record<string, RegExp> = {
+  'cut short': /^bad-message$/,
+  'made longer': /^bad-message$/,
+  'of another kind': /^bad-message$/,
+  'of an unknown kind': /^bad-message$/,
+  garbage: /^(none|bad-message|bad-point|program-mismatch)$/,
+  'all zero': /^(none|bad-message|bad-point|program-mismatch)$/,
+  'the end of the connection': /^closed$/,
+  silence: /^timeout$/,
+};
 
 let fromClient: RecordedFrame[];
 let fromServer: RecordedFrame[];
 
-const serverSeed = seedOf(801);
-const clientSeed = seedOf(802);
-
 beforeAll(async () => {
-  const server = new LocalServer([named], { random: new Prg(serverSeed) });
-  const channel = recorded(server.accept().near);
-  const session = await openSession({ channel, pool: server.pool, random: new Prg(clientSeed) });
+  const server = new LocalServer([named]);
+  const channel = recorded(server.accept());
+  const session = await openLocal(channel);
   await session.infer(pixels);
   await session.close();
   await server.settled();
@@ -64,45 +78,134 @@ beforeAll(async () => {
   fromServer = channel.transcript.filter(({ direction }) => direction === 'received');
 });
 
-/** Sends the frames, with a misdeed in place of frame `at`; the rest too, unless the misdeed ends it all. */
+const nameOf = (kind: number) => Object.entries(Kind).find(([, value]) => value === kind)![0];
+
+/** Replays `frames` with a misdeed in place of frame `at`. What the channel says to that is not its business. */
 async function replay(channel: Channel, frames: RecordedFrame[], at: number, misdeed: string) {
-  for (const [i, frame] of frames.entries()) {
-    if (i === at) {
-      await misdeeds[misdeed]!(channel, frame);
-      if (misdeed === 'silence') return;
-    } else {
-      await channel.send(frame.kind, frame.payload);
+  try {
+    for (const [i, frame] of frames.entries()) {
+      if (i !== at) await channel.send(frame.kind, frame.payload);
+      else await misdeeds[misdeed]!(channel, frame);
+      if (i === at && misdeed === 'silence') return;
     }
+  } catch (error) {
+    expect(error).toBeInstanceOf(ProtocolError);
   }
 }
 
-/** The first frame of each kind. */
-const firsts = (frames: RecordedFrame[]) =>
-  frames.flatMap(({ kind }, i) => (frames.findIndex((f) => f.kind === kind) === i ? [i] : []));
-
-it('prints', () => {
-  console.log(fromClient.map(({ kind, payload }) => `${names[kind]} ${payload.length}`));
-  console.log(fromServer.map(({ kind, payload }) => `${names[kind]} ${payload.length}`));
+it('a session has frames of every kind on either side', () => {
+  const kinds = new Set([...fromClient, ...fromServer].map(({ kind }) => kind));
+  expect(kinds).toEqual(new Set(Object.values(Kind)));
 });
 
-describe.each(Object.keys(misdeeds))('a client whose frame is %s', (misdeed) => {
-  it('ends its own session, and no other', async () => {
-    for (const at of firsts(fromClient)) {
-      const where = `${names[fromClient[at]!.kind]}`;
-      const server = new LocalServer([named], {
-        random: new Prg(serverSeed),
-        limits: { stallMs: STALL_MS, idleMs: STALL_MS },
-      });
-      const { near, served } = server.accept();
-      const start = performance.now();
-      await replay(near, fromClient, at, misdeed).catch(() => {});
-      await within(DEADLINE_MS, served);
-      console.log(
-        misdeed,
-        where,
-        server.events.map((e) => JSON.stringify(e)).slice(-2),
-        performance.now() - start,
-      );
+describe.each(Object.keys(misdeeds))('a frame %s', (misdeed) => {
+  it('from a client ends its own session, spends its bundle, and no other session', async () => {
+    const server = new LocalServer([named], { limits });
+    const inference = fromClient.findIndex(({ kind }) => kind === Kind.maskedInput);
+    for (const [at, { kind }] of fromClient.entries()) {
+      await replay(server.accept(), fromClient, at, misdeed);
+      await server.settled();
+      const error = server.of('error').at(-1);
+      const session = server.of('closed').length;
+      const code = error?.session === session ? error.code : 'none';
+      const where = `frame ${at}, ${nameOf(kind)}: ${error?.message}`;
+      expect(code, where).toMatch(verdicts[misdeed]!);
+      // Until the inference begins the bundle is prepared and dies with the session; from then on it is spent.
+      const unused = at > inference ? 0 : expect.any(Number);
+      expect(server.of('closed').at(-1), where).toMatchObject({ session, unused });
+    }
+    expect(server.of('closed')).toHaveLength(fromClient.length);
+    const honest = await server.connect();
+    await honest.infer(pixels);
+    await honest.close();
+  });
+
+  it('from a server ends the session with a typed error', async () => {
+    for (const [at, { kind }] of fromServer.entries()) {
+      const [near, far] = memoryPair();
+      const run = async () => {
+        const session = await openLocal(near, { limits: { stallMs: STALL_MS } });
+        const error = await failureOf(session.infer(pixels));
+        expect(session.available).toBe(0);
+        expect(await failureOf(session.prepare())).toBe(error);
+        throw error;
+      };
+      const outcome = failureOf(run());
+      await replay(far, fromServer, at, misdeed);
+      const error = await within(10_000, outcome);
+      const where = `frame ${at}, ${nameOf(kind)}: ${error.message}`;
+      const code = error.message === 'expected a rejection' ? 'none' : error.code;
+      expect(code, where).toMatch(verdicts[misdeed]!);
     }
   });
+});
+
+describe('the identity in place of a point', () => {
+  const identity = new Uint8Array(POINT_BYTES);
+
+  /** Frames in which the first point of the message of that kind is the identity. */
+  function withIdentity(frames: RecordedFrame[], kind: number): RecordedFrame[] {
+    return frames.map((frame) => {
+      if (frame.kind !== kind) return frame;
+      const payload = frame.payload.slice();
+      payload.set(identity);
+      return { ...frame, payload };
+    });
+  }
+
+  it('in the offer of a client is a bad point', async () => {
+    const server = new LocalServer([named], { limits });
+    await replay(server.accept(), withIdentity(fromClient, Kind.setupOffer), -1, '');
+    await server.settled();
+    expect(server.of('error')).toMatchObject([{ code: 'bad-point' }]);
+  });
+
+  it('in the choices of a server is a bad point', async () => {
+    const [near, far] = memoryPair();
+    const opening = failureOf(openLocal(near));
+    await replay(far, withIdentity(fromServer, Kind.setupChoice), -1, '');
+    expect(await within(10_000, opening)).toMatchObject({ code: 'bad-point' });
+  });
+});
+
+it('a client that answers before it is asked, and leaves then, is no reason to wait', async () => {
+  let leave = () => {};
+  const inner = localPool();
+  const run = (task: string, input: never) => {
+    if (task === 'reveal') leave();
+    return inner.run(task as 'reveal', input);
+  };
+  const pool = { ...inner, run } as unknown as ProtocolPool;
+  const server = new LocalServer([named], { pool });
+  const channel = server.accept();
+  leave = () => channel.close();
+  // All but the goodbye.
+  await replay(channel, fromClient.slice(0, -1), -1, '');
+  await server.settled();
+  expect(server.of('error')).toMatchObject([{ code: 'closed' }]);
+});
+
+it('bundles out of turn, unknown and spent ones are refused', async () => {
+  const command = (command: number, bundle: number): RecordedFrame => ({
+    direction: 'sent',
+    kind: Kind.command,
+    payload: new Uint8Array(Uint32Array.of(command, bundle).buffer),
+  });
+  const setup = fromClient.slice(
+    0,
+    fromClient.findIndex(({ kind }) => kind === Kind.command),
+  );
+  const served = fromClient.slice(0, -1);
+  for (const [frames, message] of [
+    [[...setup, command(1, 7)], 'bundle 7 is prepared out of turn'],
+    [[...served, command(1, 0)], 'bundle 0 is prepared out of turn'],
+    [[...setup, command(2, 0)], 'bundle 0 is not ready: it was never prepared, or it is spent'],
+    [[...served, command(2, 0)], 'bundle 0 is not ready: it was never prepared, or it is spent'],
+    [[...setup, command(4, 0)], 'there is no command 4'],
+  ] as const) {
+    const server = new LocalServer([named], { limits });
+    await replay(server.accept(), [...frames], -1, '');
+    await server.settled();
+    expect(server.of('error')).toMatchObject([{ code: 'bad-message', message }]);
+  }
 });

@@ -1,18 +1,20 @@
 /** A small model, and a server whose clients come over memory channels. */
 
 import { existsSync } from 'node:fs';
+import { serialize } from 'node:v8';
 import { openSession, type Session, type SessionOptions } from '../../client/session.ts';
 import type { Channel } from '../../protocol/channel/index.ts';
 import { memoryPair } from '../../protocol/channel/memory.ts';
 import type { ProtocolPool } from '../../protocol/inference/session.ts';
 import { tasks } from '../../protocol/inference/tasks.ts';
+import type { RunOptions } from '../../protocol/pool/index.ts';
 import { createInlinePool } from '../../protocol/pool/inline.ts';
 import { createThreadPool } from '../../protocol/pool/node.ts';
 import { argmax, runClear } from '../../protocol/program/clear.ts';
 import { decodeLogits, encodeInput } from '../../protocol/program/input.ts';
 import type { Model } from '../../protocol/program/model.ts';
 import type { OutputStep } from '../../protocol/program/program.ts';
-import { deriveSeed, Prg, type Random } from '../../protocol/random/index.ts';
+import { deriveSeed, Prg } from '../../protocol/random/index.ts';
 import { sizeOf } from '../../protocol/ring/shape.ts';
 import { DEFAULT_LIMITS, type ServerEvent, type ServerLimits } from '../../server/limits.ts';
 import { type NamedModel, offerModels } from '../../server/models.ts';
@@ -77,9 +79,33 @@ export async function within<T>(ms: number, work: Promise<T>): Promise<T> {
   }
 }
 
+/** Seeds of every session of a {@link LocalServer}: the same each time, so that what both sides send is the same too. */
+const SERVER_SEED = seedOf(801);
+const CLIENT_SEED = seedOf(802);
+
+const setups = new Map<string, unknown>();
+
+/**
+ * An inline pool that computes each setup once. Tasks are pure and sessions start from the same seeds, so this changes
+ * nothing but the time: public-key work is most of a small session.
+ */
+export function localPool(): ProtocolPool {
+  const pool = createInlinePool(tasks);
+  const run = async (task: string, input: unknown, options?: RunOptions) => {
+    const key = task.endsWith('Setup')
+      ? `${task} ${serialize(input).toString('latin1')}`
+      : undefined;
+    const known = key === undefined ? undefined : setups.get(key);
+    if (known !== undefined) return structuredClone(known);
+    const output = await pool.run(task as 'chooseSetup', input as never, options);
+    if (key !== undefined) setups.set(key, structuredClone(output));
+    return output;
+  };
+  return { workers: pool.workers, run: run as ProtocolPool['run'], close: () => pool.close() };
+}
+
 export interface LocalServerOptions {
   readonly limits?: Partial<ServerLimits>;
-  readonly random?: Random;
   readonly pool?: ProtocolPool;
 }
 
@@ -89,18 +115,16 @@ export class LocalServer {
   readonly events: ServerEvent[] = [];
   readonly #offers: ReturnType<typeof offerModels>;
   readonly #limits: ServerLimits;
-  readonly #random: Random | undefined;
   readonly #served: Promise<void>[] = [];
 
   constructor(models: readonly NamedModel[], options: LocalServerOptions = {}) {
-    this.pool = options.pool ?? createInlinePool(tasks);
+    this.pool = options.pool ?? localPool();
     this.#offers = offerModels(models);
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
-    this.#random = options.random;
   }
 
-  /** The client's end of a connection, and when the server is through with it. */
-  accept(): { near: Channel; far: Channel; served: Promise<void> } {
+  /** Serves a new connection; the client's end of it. */
+  accept(): Channel {
     const [near, far] = memoryPair();
     const served = serveSession(
       {
@@ -108,18 +132,18 @@ export class LocalServer {
         pool: this.pool,
         limits: this.#limits,
         onEvent: (event) => this.events.push(event),
-        random: this.#random,
+        random: new Prg(SERVER_SEED),
       },
       far,
       { session: this.#served.length + 1, address: 'memory' },
     );
     this.#served.push(served);
-    return { near, far, served };
+    return near;
   }
 
   /** An honest client. */
   connect(options: SessionOptions = {}): Promise<Session> {
-    return openSession({ channel: this.accept().near, pool: this.pool }, options);
+    return openLocal(this.accept(), options);
   }
 
   /** Waits until it is through with all its clients. */
@@ -134,6 +158,16 @@ export class LocalServer {
       { type: T }
     >[];
   }
+}
+
+/** An honest client on a channel. */
+export function openLocal(
+  channel: Channel,
+  options: SessionOptions = {},
+  release?: () => Promise<void>,
+): Promise<Session> {
+  const parts = { channel, pool: localPool(), random: new Prg(CLIENT_SEED), release };
+  return openSession(parts, options);
 }
 
 const worker = new URL('../../dist/protocol/inference/worker.js', import.meta.url);

@@ -1,0 +1,205 @@
+/**
+ * A private inference between two processes, from end to end:
+ *
+ *   npm run build && npm run demo [-- --json] [--model FILE] [--mnist N]
+ *
+ * It starts `sotto serve` as a process of its own, connects, classifies the project's own digit images, and a few of MNIST
+ * where that is at hand, and compares each answer with the plaintext fixed-point network, which it can run because it also
+ * reads the model's file, as the operator would. Fails when a private answer is further off than the program's tolerance explains.
+ */
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { connect, type Inference, pixelsOf, readImage } from '../client/index.ts';
+import { bytesText, ProgressLine, timeText } from '../client/progress.ts';
+import { dataFolder, readMnist } from '../models/train/index.ts';
+import { argmax, runClear } from '../protocol/program/clear.ts';
+import { decodeLogits, encodeInput } from '../protocol/program/input.ts';
+import type { Model } from '../protocol/program/model.ts';
+import type { OutputStep, Program } from '../protocol/program/program.ts';
+import { revealing } from '../protocol/program/simulate.ts';
+import { sizeOf } from '../protocol/ring/shape.ts';
+import { loadModelFile } from '../server/index.ts';
+
+// The built file lies in dist/bench.
+const root = fileURLToPath(new URL('../..', import.meta.url));
+
+interface Sample {
+  readonly name: string;
+  readonly pixels: Float32Array;
+  /** What it shows. */
+  readonly truth: number;
+}
+
+/** One image, classified both ways. */
+interface Comparison {
+  readonly sample: Sample;
+  readonly result: Inference;
+  readonly plain: number;
+  /** Largest difference of a logit to the plaintext's; undefined when only the label is revealed. */
+  readonly difference: number | undefined;
+  /** Is the difference within the tolerance, and the label the same wherever the tolerance decides it? */
+  readonly explained: boolean;
+}
+
+async function ownDigits(program: Program): Promise<Sample[]> {
+  const folder = join(root, 'models/zoo/digits-images');
+  const names = (await readdir(folder)).filter((name) => /^\d.*\.png$/.test(name)).sort();
+  return Promise.all(
+    names.map(async (name) => {
+      const image = await readImage(join(folder, name));
+      return { name, pixels: pixelsOf(image, program.input.shape), truth: Number(name[0]) };
+    }),
+  );
+}
+
+function mnistDigits({ input }: Program, count: number): Sample[] {
+  const folder = dataFolder('mnist');
+  if (folder === undefined || count === 0 || input.shape.join() !== '1,28,28') return [];
+  const { pixels, labels } = readMnist(folder, 't10k');
+  const size = sizeOf(input.shape);
+  return Array.from({ length: Math.min(count, labels.length) }, (_, i) => ({
+    name: `MNIST ${i}`,
+    pixels: Float32Array.from(pixels.subarray(i * size, (i + 1) * size), (v) => v / 255),
+    truth: labels[i]!,
+  }));
+}
+
+/** Starts the server and waits until it listens. */
+async function startServer(modelFile: string): Promise<{ process: ChildProcess; url: string }> {
+  const cli = join(root, 'dist/cli.js');
+  const args = [cli, 'serve', '--model', modelFile, '--port', '0', '--json'];
+  const server = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+  const complaints: string[] = [];
+  const lines = createInterface({ input: server.stderr });
+  const listening = new Promise<string>((resolve) => {
+    lines.on('line', (line) => {
+      const event = line.startsWith('{') ? JSON.parse(line) : undefined;
+      if (event?.type === 'listening') resolve(event.url);
+      else if (event === undefined) complaints.push(line);
+    });
+  });
+  const gone = once(lines, 'close').then(() => {
+    throw new Error(`the server did not start: ${complaints.join(' ') || 'it said nothing'}`);
+  });
+  return { process: server, url: await Promise.race([listening, gone]) };
+}
+
+function compare(model: Model, tolerance: number, sample: Sample, result: Inference): Comparison {
+  const { program } = model;
+  const logits = runClear(model, encodeInput(program, sample.pixels));
+  const plain = argmax(logits);
+  const exact = decodeLogits(program, logits);
+  const difference =
+    result.logits && Math.max(...result.logits.map((value, i) => Math.abs(value - exact[i]!)));
+  // Two logits that lie closer than both their errors may change places.
+  const near = exact[plain]! - exact[result.label]! <= 2 * tolerance;
+  return { sample, result, plain, difference, explained: (difference ?? 0) <= tolerance && near };
+}
+
+/** Rows of text with aligned columns: the first to the left, the others to the right. */
+function table(rows: readonly (readonly string[])[]): string {
+  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
+  const line = (row: readonly string[]) =>
+    row
+      .map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!)))
+      .join('  ');
+  return rows.map((row) => line(row).trimEnd()).join('\n');
+}
+
+function total(comparisons: readonly Comparison[], phase: 'offline' | 'online') {
+  const sum = (pick: (stats: Inference['stats']['online']) => number) =>
+    comparisons.reduce((value, { result }) => value + pick(result.stats[phase]), 0);
+  return {
+    ms: sum(({ ms }) => ms),
+    bytes: sum(({ bytesUp, bytesDown }) => bytesUp + bytesDown),
+    rounds: sum(({ rounds }) => rounds),
+  };
+}
+
+function describe(comparisons: readonly Comparison[], tolerance: number, program: Program): string {
+  const cells = ({ ms, bytes, rounds }: ReturnType<typeof total>) => [
+    timeText(ms),
+    bytesText(bytes),
+    String(rounds),
+  ];
+  const body = comparisons.map((comparison) => {
+    const { sample, result, plain, difference, explained } = comparison;
+    return [
+      sample.name,
+      `${result.label}${result.label === sample.truth ? '' : ` (is ${sample.truth})`}`,
+      `${plain}${explained ? '' : ' !'}`,
+      difference?.toExponential(1) ?? 'hidden',
+      ...cells(total([comparison], 'offline')),
+      ...cells(total([comparison], 'online')),
+    ];
+  });
+  const head = ['image', 'private', 'plain', 'difference', 'offline', 'bytes', 'rounds'];
+  const sums = [...cells(total(comparisons, 'offline')), ...cells(total(comparisons, 'online'))];
+  return [
+    table([[...head, 'online', 'bytes', 'rounds'], ...body, ['total', '', '', '', ...sums]]),
+    '',
+    `difference: largest of a logit to the plaintext fixed-point network; the program's tolerance is ${tolerance.toExponential(1)}`,
+    `The server saw ${comparisons.length} times ${sizeOf(program.input.shape)} uniformly random numbers in place of pixels, ` +
+      'and masked values after every layer: no pixel, no activation, no answer. The client saw no weight.',
+  ].join('\n');
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      json: { type: 'boolean', default: false },
+      model: { type: 'string', default: join(root, 'models/zoo/digits.sotto') },
+      mnist: { type: 'string', default: '5' },
+    },
+  });
+  const { model: shipped } = await loadModelFile(values.model);
+  // The plaintext network shows its logits, whatever it reveals to clients.
+  const program = revealing(shipped.program, { reveal: 'logits' });
+  const model = { ...shipped, program };
+  const output = program.steps.at(-1) as OutputStep;
+  const tolerance = output.tolerance / 2 ** output.fractionBits;
+  const samples = [...(await ownDigits(program)), ...mnistDigits(program, Number(values.mnist))];
+  const server = await startServer(values.model);
+  const progress = new ProgressLine(process.stderr, process.env);
+  const comparisons: Comparison[] = [];
+  try {
+    const session = await connect(server.url, { onProgress: progress.update.bind(progress) });
+    try {
+      for (const sample of samples) {
+        comparisons.push(compare(model, tolerance, sample, await session.infer(sample.pixels)));
+      }
+    } finally {
+      await session.close();
+    }
+  } finally {
+    progress.clear();
+    server.process.kill();
+  }
+  const failed = comparisons.filter(({ explained }) => !explained).length;
+  if (values.json) {
+    const results = comparisons.map(({ sample, result, ...rest }) => {
+      const { label, stats } = result;
+      return { image: sample.name, truth: sample.truth, label, ...rest, ...stats };
+    });
+    process.stdout.write(
+      `${JSON.stringify({ program: program.name, tolerance, failed, results })}\n`,
+    );
+  } else {
+    process.stdout.write(`${describe(comparisons, tolerance, program)}\n`);
+  }
+  if (failed > 0)
+    throw new Error(`${failed} answers differ by more than the program's tolerance explains`);
+}
+
+try {
+  await main();
+} catch (error) {
+  process.stderr.write(`demo: ${(error as Error).message}\n`);
+  process.exitCode = 1;
+}
