@@ -134,7 +134,8 @@ export function emit(
         const fractionBits = Math.max(bits.get(x)!, bits.get(y)!);
         const inputs = [index.get(x)!, index.get(y)!] as const;
         const shifts = [fractionBits - bits.get(x)!, fractionBits - bits.get(y)!] as const;
-        add(node.id, { op: 'add', name, fractionBits, inputs, shifts }, undefined, {});
+        const step = { op: 'add', name, fractionBits, inputs, shifts, subtract: false } as const;
+        add(node.id, step, undefined, {});
         break;
       }
     }

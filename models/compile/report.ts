@@ -1,9 +1,11 @@
 /** What the compiler decided, layer by layer. */
 
+import type { Step } from '../../protocol/program/program.ts';
+
 /** Numbers of one step. Only the owner of the model sees them: calibrated ranges are not public. */
 export interface LayerReport {
   readonly name: string;
-  readonly op: 'linear' | 'add' | 'sumPool' | 'activation' | 'output';
+  readonly op: Step['op'];
   readonly fractionBits: number;
   /** Linear layers: fractional bits of the weights. */
   readonly weightBits?: number;

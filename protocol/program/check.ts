@@ -6,7 +6,8 @@
 
 import type { Shape } from '../ring/shape.ts';
 import { linearInputSize, linearOutput, sizeOf } from '../ring/shape.ts';
-import type { ActivationStep, Program, Step } from './program.ts';
+import { localShape } from './local.ts';
+import type { ActivationStep, LocalStep, Program, Step } from './program.ts';
 import { IDENTITY, inputsOf, RELU, SQUARE } from './program.ts';
 
 /** Widest range of a ReLU's pre-activation, and of any other element's, in bits. SECURITY: the wrap analysis needs it. */
@@ -71,33 +72,28 @@ export function checkProgram(program: Program): Shapes {
         fresh.push(false);
         break;
       }
-      case 'add': {
-        const other = shapes[step.inputs[1]] as Shape;
-        if (other.join() !== shape.join()) {
-          fail(step, `adds ${shape.join('x')} to ${other.join('x')}`);
+      case 'add':
+      case 'sumPool':
+      case 'slice':
+      case 'pad':
+      case 'concat': {
+        const read = inputsOf(step);
+        try {
+          shapes.push(
+            localShape(
+              step,
+              read.map((value) => shapes[value] as Shape),
+            ),
+          );
+        } catch (cause) {
+          fail(step, (cause as Error).message);
         }
-        step.inputs.forEach((value, side) => {
-          const scale = (fractions[value] as number) + (step.shifts[side] as number);
-          if (scale !== step.fractionBits) {
-            fail(step, `value ${value} arrives with ${scale} fractional bits`);
-          }
-        });
-        shapes.push(shape);
-        fresh.push(step.inputs.every((value) => fresh[value]));
-        break;
-      }
-      case 'sumPool': {
-        const out = [0, 1].map(
-          (axis) =>
-            ((shape[axis + 1] as number) - (step.kernel[axis] as number)) /
-              (step.stride[axis] as number) +
-            1,
+        checkScales(
+          step,
+          read.map((value) => fractions[value] as number),
+          fail,
         );
-        if (!out.every((n) => Number.isInteger(n) && n > 0)) {
-          fail(step, `windows ${step.kernel.join('x')} do not tile ${shape.join('x')}`);
-        }
-        shapes.push([shape[0], out[0] as number, out[1] as number]);
-        fresh.push(fresh[source] as boolean);
+        fresh.push(read.every((value) => fresh[value]));
         break;
       }
       case 'activation':
@@ -126,6 +122,21 @@ export function checkProgram(program: Program): Shapes {
     throw new RangeError(`program: ${program.labels.length} labels for ${outputs} outputs`);
   }
   return shapes;
+}
+
+/** Values that are added or joined have the same number of fractional bits; a pool may take its window into account. */
+function checkScales(
+  step: LocalStep,
+  fractions: readonly number[],
+  fail: (step: Step, what: string) => never,
+): void {
+  if (step.op === 'sumPool') return;
+  fractions.forEach((fraction, i) => {
+    const scale = fraction + (step.op === 'add' ? (step.shifts[i] as number) : 0);
+    if (scale !== step.fractionBits) {
+      fail(step, `its input ${i} arrives with ${scale} fractional bits, not ${step.fractionBits}`);
+    }
+  });
 }
 
 function checkActivation(

@@ -16,6 +16,7 @@ export const MAX_PROGRAM_BYTES = 8 << 20;
 
 const count = z.int().min(0).max(0x7fffffff);
 const positive = count.min(1);
+const triple = z.tuple([count, count, count]).readonly();
 const pair = z.tuple([positive, positive]).readonly();
 const name = z.string().max(200);
 const fractionBits = z.int().min(0).max(31);
@@ -57,6 +58,30 @@ const step = z.discriminatedUnion('op', [
     fractionBits,
     inputs: z.tuple([count, count]).readonly(),
     shifts: z.tuple([fractionBits, fractionBits]).readonly(),
+    subtract: z.boolean(),
+  }),
+  z.strictObject({
+    op: z.literal('slice'),
+    name,
+    fractionBits,
+    input: count,
+    start: triple,
+    step: z.tuple([positive, positive, positive]).readonly(),
+    size: z.tuple([positive, positive, positive]).readonly(),
+  }),
+  z.strictObject({
+    op: z.literal('pad'),
+    name,
+    fractionBits,
+    input: count,
+    before: triple,
+    after: triple,
+  }),
+  z.strictObject({
+    op: z.literal('concat'),
+    name,
+    fractionBits,
+    inputs: z.array(count).min(1).max(1000).readonly(),
   }),
   z.strictObject({
     op: z.literal('sumPool'),

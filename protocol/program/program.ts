@@ -34,11 +34,13 @@ export interface LinearStep extends StepBase {
   readonly norm2: number;
 }
 
-/** x << shifts[0] + y << shifts[1]: a residual addition with its scales aligned. */
+/** x << shifts[0] + y << shifts[1], or minus: a residual addition with its scales aligned. */
 export interface AddStep extends StepBase {
   readonly op: 'add';
   readonly inputs: readonly [number, number];
   readonly shifts: readonly [number, number];
+  /** Subtracts the second value instead. */
+  readonly subtract: boolean;
 }
 
 /** Sums over windows [kernel] at [stride], without padding: average pooling whose division is part of the scale. */
@@ -47,6 +49,29 @@ export interface SumPoolStep extends StepBase {
   readonly input: number;
   readonly kernel: readonly [number, number];
   readonly stride: readonly [number, number];
+}
+
+/** Every step[axis]-th element from start[axis] on, size[axis] of them, along [channels, height, width]. */
+export interface SliceStep extends StepBase {
+  readonly op: 'slice';
+  readonly input: number;
+  readonly start: Shape;
+  readonly step: Shape;
+  readonly size: Shape;
+}
+
+/** Zeros around a tensor, along [channels, height, width]. */
+export interface PadStep extends StepBase {
+  readonly op: 'pad';
+  readonly input: number;
+  readonly before: Shape;
+  readonly after: Shape;
+}
+
+/** Tensors one behind the other along the channels. */
+export interface ConcatStep extends StepBase {
+  readonly op: 'concat';
+  readonly inputs: readonly number[];
 }
 
 /** One activation layer: any mix of ReLU, square and identity elements, each with its truncation. One round trip. */
@@ -77,7 +102,7 @@ export interface OutputStep extends StepBase {
   readonly tolerance: number;
 }
 
-export type LocalStep = AddStep | SumPoolStep;
+export type LocalStep = AddStep | SumPoolStep | SliceStep | PadStep | ConcatStep;
 export type Step = LinearStep | LocalStep | ActivationStep | OutputStep;
 
 export interface ProgramInput {
@@ -99,7 +124,7 @@ export interface Program {
 
 /** The values a step reads. */
 export function inputsOf(step: Step): readonly number[] {
-  return step.op === 'add' ? step.inputs : [step.input];
+  return 'inputs' in step ? step.inputs : [step.input];
 }
 
 /** Number of elements of each kind in a ReLU map. */

@@ -124,6 +124,7 @@ export class ModelBuilder {
       name: `add${this.last}`,
       inputs: [linear, skip],
       shifts: [0, shift],
+      subtract: false,
       fractionBits: this.#fractions[linear]!,
     } as const;
     const bound = this.#bounds[linear]! + this.#bounds[skip]! * 2 ** shift;

@@ -57,8 +57,8 @@ const worker = new URL('../../../dist/protocol/inference/worker.js', import.meta
 describe('the wire', () => {
   it('carries the same bytes as ever under the same seeds', async () => {
     expect(await digests(createInlinePool(tasks))).toEqual({
-      client: 'cfefe70f701d50c07fe31537',
-      server: '9e4e6fe6186c754dd1968699',
+      client: '961bedae339fd8e67c5e8e36',
+      server: 'f651144c1c0dc4f4bea22f60',
       results: 'd394d0cacc5e68a874862f51',
     });
   });

@@ -159,11 +159,23 @@ describe('local steps', () => {
   const ring = fc.integer({ min: MIN, max: MAX });
   const tensor = fc.array(ring, { minLength: 32, maxLength: 32 }).map((v) => Int32Array.from(v));
   const steps: LocalStep[] = [
-    { op: 'add', name: 'add', fractionBits: 9, inputs: [0, 1], shifts: [3, 0] },
+    { op: 'add', name: 'add', fractionBits: 9, inputs: [0, 1], shifts: [3, 0], subtract: false },
     { op: 'sumPool', name: 'pool', fractionBits: 0, input: 0, kernel: [2, 4], stride: [2, 2] },
+    { op: 'add', name: 'sub', fractionBits: 9, inputs: [0, 1], shifts: [0, 2], subtract: true },
+    {
+      op: 'slice',
+      name: 'slice',
+      fractionBits: 0,
+      input: 0,
+      start: [1, 0, 1],
+      step: [1, 1, 3],
+      size: [1, 2, 3],
+    },
+    { op: 'pad', name: 'pad', fractionBits: 0, input: 0, before: [1, 0, 2], after: [0, 1, 0] },
+    { op: 'concat', name: 'concat', fractionBits: 0, inputs: [0, 1] },
   ];
 
-  it.each(steps)('do the same to shares as to the value: $op', (step) => {
+  it.each(steps)('do the same to shares as to the value: $name', (step) => {
     const shapes = [
       [2, 2, 8],
       [2, 2, 8],
@@ -187,6 +199,17 @@ describe('local steps', () => {
     const pool = { ...steps[1]!, kernel: [2, 2], stride: [2, 2] } as LocalStep;
     expect([...runLocal(pool, [x], shapes)]).toEqual([14, 22]);
     expect([...runLocal(steps[0]!, [x, x], shapes)]).toEqual([9, 18, 27, 36, 45, 54, 63, 72]);
+    expect([...runLocal(steps[2]!, [x, x], shapes)]).toEqual(
+      [1, 2, 3, 4, 5, 6, 7, 8].map((v) => -3 * v),
+    );
+    const part = { ...steps[3]!, start: [0, 1, 0], step: [1, 1, 3], size: [1, 1, 2] } as LocalStep;
+    expect([...runLocal(part, [x], shapes)]).toEqual([5, 8]);
+    const frame = { ...steps[4]!, before: [1, 0, 1], after: [0, 1, 0] } as LocalStep;
+    const zeros = [0, 0, 0, 0, 0];
+    expect([...runLocal(frame, [x], shapes)]).toEqual(
+      [zeros, zeros, zeros, [0, 1, 2, 3, 4], [0, 5, 6, 7, 8], zeros].flat(),
+    );
+    expect([...runLocal(steps[5]!, [x, x], shapes)]).toEqual([...x, ...x]);
   });
 });
 

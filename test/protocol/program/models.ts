@@ -75,7 +75,14 @@ export function everyStep(seed: number, dropBits = 4): Model {
           norm1: norm1(second, 2),
           norm2: norm1(second, 2),
         },
-        { op: 'add', name: 'skip', fractionBits: 12, inputs: [3, 2], shifts: [0, 4] },
+        {
+          op: 'add',
+          name: 'skip',
+          fractionBits: 12,
+          inputs: [3, 2],
+          shifts: [0, 4],
+          subtract: false,
+        },
         {
           op: 'activation',
           name: 'act2',
