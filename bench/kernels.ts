@@ -21,7 +21,7 @@ import {
   offerSetup,
 } from '../protocol/ot/setup.ts';
 import { COTS_PER_CHUNK, SOFTSPOKEN_K } from '../protocol/ot/softspoken.ts';
-import { type AesEngine, opensslAes, wasmAes } from '../protocol/random/aes.ts';
+import { opensslAes, wasmAes } from '../protocol/random/aes.ts';
 import { INSTANCES_PER_KEY, type Tweaks } from '../protocol/random/hash.ts';
 import { freshSeed, randomBytes, randomRing, systemRandom } from '../protocol/random/index.ts';
 import { linear } from '../protocol/ring/linear.ts';
@@ -60,12 +60,25 @@ export interface KernelResult {
   readonly reference?: string;
 }
 
+/** A figure to be measured. */
+interface Part extends Omit<KernelResult, 'value'> {
+  /** Units of work of one call, for a figure per second; without it the figure is the ms of a call. */
+  readonly work?: number;
+  readonly run: () => unknown;
+}
+
 export async function benchKernels(effort: Effort): Promise<KernelResult[]> {
-  const results: KernelResult[] = [];
-  for (const part of [benchGarbling, benchExtension, benchConvolution, benchRing, benchRelu]) {
-    results.push(...(await part(effort)));
-  }
-  return results;
+  const parts = [garbling, extension, encryptedConvolution, ringConvolution, reluLane].flatMap(
+    (group) => group(),
+  );
+  const times = await measure(
+    effort,
+    parts.map(({ run }) => run),
+  );
+  return parts.map(({ run: _, work, ...part }, i) => {
+    const ms = times[i]!;
+    return { ...part, value: work === undefined ? ms : perSecond(ms, work) };
+  });
 }
 
 /** 3x3, 64 -> 64 channels on 32x32: the usual convolution of a ResNet on CIFAR. */
@@ -88,33 +101,30 @@ const COMPARISON = reluCircuit(RELU_PARAMS.rangeBits - RELU_PARAMS.dropBits, tru
 
 const freshTweaks = (): Tweaks => ({ start: freshSeed(), first: 0 });
 
-async function benchGarbling(effort: Effort): Promise<KernelResult[]> {
+function garbling(): Part[] {
   const circuit = COMPARISON;
   const n = INSTANCES_PER_KEY;
-  const millions = (circuit.andCount * n) / 1e6;
   const offset = freshOffset(systemRandom);
   const inputs = circuit.garblerInputs + circuit.evaluatorInputs;
   const labels = randomBytes(systemRandom, inputs * n * LABEL_BYTES);
   // Timed calls repeat their tweaks: nothing here protects anything.
   const tweaks = freshTweaks();
-  const results: KernelResult[] = [];
-  for (const engine of [opensslAes, wasmAes]) {
-    if (engine === undefined) continue;
-    const { tables } = garble(circuit, n, offset, labels, tweaks, engine);
-    const add = async (name: 'garble' | 'evaluate', aes: AesEngine, fn: () => unknown) => {
-      const { ms } = await measure(name, effort, fn);
-      results.push({
-        name: `${name}, ${circuit.andCount} AND x ${n}, AES by ${aes.name}`,
-        unit: 'M AND/s',
-        value: perSecond(ms, millions),
-        bytes: '32 B per AND',
-        reference: REFERENCES[name],
-      });
-    };
-    await add('garble', engine, () => garble(circuit, n, offset, labels, tweaks, engine));
-    await add('evaluate', engine, () => evaluate(circuit, n, labels, tables, tweaks, engine));
-  }
-  return results;
+  const { tables } = garble(circuit, n, offset, labels, tweaks);
+  const engines = opensslAes === undefined ? [wasmAes] : [opensslAes, wasmAes];
+  return engines.flatMap((engine) => {
+    const part = (name: 'garble' | 'evaluate', run: () => unknown): Part => ({
+      name: `${name}, ${circuit.andCount} AND x ${n}, AES by ${engine.name}`,
+      unit: 'M AND/s',
+      work: (circuit.andCount * n) / 1e6,
+      bytes: '32 B per AND',
+      reference: REFERENCES[name],
+      run,
+    });
+    return [
+      part('garble', () => garble(circuit, n, offset, labels, tweaks, engine)),
+      part('evaluate', () => evaluate(circuit, n, labels, tables, tweaks, engine)),
+    ];
+  });
 }
 
 /** A client's and a server's correlations, by the real setup. */
@@ -130,36 +140,37 @@ function setUpCots(): { client: Cots; server: Cots } {
   };
 }
 
-async function benchExtension(effort: Effort): Promise<KernelResult[]> {
+function extension(): Part[] {
   const count = COTS_PER_CHUNK;
   const {
     client: { receiver },
     server: { sender },
   } = setUpCots();
   const choices = randomBytes(systemRandom, count / 8);
-  let message: Uint8Array = new Uint8Array();
-  const halves = [
-    await measure('receiver', effort, () => {
-      receiver.alloc(choices, count);
-      message = receiver.flush();
-      receiver.take(count);
-    }),
-    await measure('sender', effort, () => {
-      sender.alloc(count);
-      sender.flush(message);
-      sender.take(count);
-    }),
-  ];
-  return halves.map(({ name, ms }) => ({
+  const receive = (): Uint8Array => {
+    receiver.alloc(choices, count);
+    const message = receiver.flush();
+    receiver.take(count);
+    return message;
+  };
+  const message = receive();
+  const send = (): void => {
+    sender.alloc(count);
+    sender.flush(message);
+    sender.take(count);
+  };
+  const part = (name: string, run: () => unknown): Part => ({
     name: `OT extension, k = ${SOFTSPOKEN_K}, ${name}`,
     unit: 'M COT/s',
-    value: perSecond(ms, count / 1e6),
+    work: count / 1e6,
     bytes: `${cotBytes(count) / count} B per COT`,
     reference: REFERENCES.cot,
-  }));
+    run,
+  });
+  return [part('receiver', receive), part('sender', send)];
 }
 
-async function benchConvolution(effort: Effort): Promise<KernelResult[]> {
+function encryptedConvolution(): Part[] {
   const weights = smallWeights();
   const plan = planLayer(CONVOLUTION, weightNorms(weights, fanIn(CONVOLUTION)));
   const keys = generateKeys(plan.degree, systemRandom);
@@ -199,24 +210,21 @@ async function benchConvolution(effort: Effort): Promise<KernelResult[]> {
   const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(2)} MB`;
   const up = upload.length;
   const down = responseBytes(plan, 0, plan.responsePolynomials);
-  const steps: [name: string, bytes: string | undefined, fn: () => unknown][] = [
-    ['encrypt', `${megabytes(up)} up`, encrypt],
-    ['evaluate', `${megabytes(down)} down`, () => answer(upload)],
-    ['decrypt', undefined, () => decrypt(responses)],
-    ['upload to shares', megabytes(up + down), () => decrypt(answer(encrypt()))],
+  const part = (name: string, run: () => unknown): Part => ({
+    name: `RLWE convolution 3x3, 64 -> 64 on 32x32: ${name}`,
+    unit: 'ms',
+    run,
+  });
+  return [
+    { ...part('encrypt', encrypt), bytes: `${megabytes(up)} up` },
+    { ...part('evaluate', () => answer(upload)), bytes: `${megabytes(down)} down` },
+    part('decrypt', () => decrypt(responses)),
+    {
+      ...part('upload to shares', () => decrypt(answer(encrypt()))),
+      bytes: megabytes(up + down),
+      reference: REFERENCES.convolution,
+    },
   ];
-  const results: KernelResult[] = [];
-  for (const [name, bytes, fn] of steps) {
-    const { ms } = await measure(name, effort, fn);
-    results.push({
-      name: `RLWE convolution 3x3, 64 -> 64 on 32x32: ${name}`,
-      unit: 'ms',
-      value: ms,
-      ...(bytes === undefined ? {} : { bytes }),
-      ...(name === 'upload to shares' ? { reference: REFERENCES.convolution } : {}),
-    });
-  }
-  return results;
 }
 
 /** Weights of 8 bits with a sign. */
@@ -224,20 +232,20 @@ function smallWeights(): Int32Array {
   return randomRing(systemRandom, weightCount(CONVOLUTION)).map((word) => word >> 24);
 }
 
-async function benchRing(effort: Effort): Promise<KernelResult[]> {
+function ringConvolution(): Part[] {
   const x = randomRing(systemRandom, linearInputSize(CONVOLUTION));
   const weights = smallWeights();
-  const { ms } = await measure('ring', effort, () => linear(CONVOLUTION, x, weights));
   return [
     {
       name: 'integer convolution 3x3, 64 -> 64 on 32x32, mod 2^32',
       unit: 'G MAC/s',
-      value: perSecond(ms, macsOf(CONVOLUTION) / 1e9),
+      work: macsOf(CONVOLUTION) / 1e9,
+      run: () => linear(CONVOLUTION, x, weights),
     },
   ];
 }
 
-async function benchRelu(effort: Effort): Promise<KernelResult[]> {
+function reluLane(): Part[] {
   const n = LANE_ELEMENTS;
   const params = RELU_PARAMS;
   const { client, server } = setUpCots();
@@ -295,21 +303,19 @@ async function benchRelu(effort: Effort): Promise<KernelResult[]> {
   const ots = cotBytes(labelCots) + cotBytes(productCots);
   const offlineBytes = (ots + bytes.corrections + bytes.tables) / n;
   const onlineBytes = (bytes.material + bytes.result) / n;
-  const parts: [name: string, bytes: number, fn: () => unknown][] = [
-    ['offline', offlineBytes, offline],
-    ['online', onlineBytes, () => online(ready)],
-    ['offline and online', offlineBytes + onlineBytes, () => online(offline())],
+  const part = (name: string, perRelu: number, run: () => unknown): Part => ({
+    name: `ReLU of ${COMPARISON.andCount} AND gates, both halves, ${n} a lane: ${name}`,
+    unit: 'k ReLU/s',
+    work: n / 1e3,
+    bytes: `${perRelu.toFixed(0)} B per ReLU`,
+    run,
+  });
+  return [
+    part('offline', offlineBytes, offline),
+    part('online', onlineBytes, () => online(ready)),
+    {
+      ...part('offline and online', offlineBytes + onlineBytes, () => online(offline())),
+      reference: REFERENCES.relu,
+    },
   ];
-  const results: KernelResult[] = [];
-  for (const [name, perRelu, fn] of parts) {
-    const { ms } = await measure(name, effort, fn);
-    results.push({
-      name: `ReLU of ${COMPARISON.andCount} AND gates, both halves, ${n} a lane: ${name}`,
-      unit: 'k ReLU/s',
-      value: perSecond(ms, n / 1e3),
-      bytes: `${perRelu.toFixed(0)} B per ReLU`,
-      ...(name === 'offline and online' ? { reference: REFERENCES.relu } : {}),
-    });
-  }
-  return results;
 }

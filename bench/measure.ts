@@ -24,15 +24,9 @@ export function summarise(samples: readonly number[]): Summary {
   return { lower: at(0.25), median: at(0.5), upper: at(0.75), samples: samples.length };
 }
 
-/** A named time, in ms. */
-export interface Measurement {
-  readonly name: string;
-  readonly ms: Summary;
-}
-
 /** How often and how long {@link measure} looks. */
 export interface Effort {
-  /** Samples. */
+  /** Samples of each part. */
   readonly repetitions: number;
   /** A sample calls again until it has lasted this long, in ms, and counts the time of one call. */
   readonly sampleMs: number;
@@ -45,27 +39,30 @@ export async function timed<T>(fn: () => T | Promise<T>): Promise<{ ms: number; 
   return { ms: performance.now() - start, result };
 }
 
-/** Times `fn`; the first sample compiles and warms caches and is not counted. */
+/**
+ * Times several parts in turn, one sample of each before the next of any: what disturbs the machine for a while then
+ * disturbs all of them, and they stay comparable. The first round compiles and warms caches and is not counted.
+ * @returns the time of one call of each part, in ms
+ */
 export async function measure(
-  name: string,
   { repetitions, sampleMs }: Effort,
-  fn: () => unknown,
-): Promise<Measurement> {
-  const sample = async (): Promise<number> => {
-    const start = performance.now();
-    let calls = 0;
-    let elapsed: number;
-    do {
-      await fn();
-      calls++;
-      elapsed = performance.now() - start;
-    } while (elapsed < sampleMs);
-    return elapsed / calls;
-  };
-  await sample();
-  const samples: number[] = [];
-  for (let i = 0; i < repetitions; i++) samples.push(await sample());
-  return { name, ms: summarise(samples) };
+  parts: readonly (() => unknown)[],
+): Promise<Summary[]> {
+  const samples: number[][] = parts.map(() => []);
+  for (let round = 0; round <= repetitions; round++) {
+    for (const [i, part] of parts.entries()) {
+      const start = performance.now();
+      let calls = 0;
+      let elapsed: number;
+      do {
+        await part();
+        calls++;
+        elapsed = performance.now() - start;
+      } while (elapsed < sampleMs);
+      if (round > 0) samples[i]!.push(elapsed / calls);
+    }
+  }
+  return samples.map(summarise);
 }
 
 /** `work` units done in each of those times, as units per second. */

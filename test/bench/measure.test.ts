@@ -43,23 +43,25 @@ describe('summaries', () => {
 });
 
 describe('measuring', () => {
-  it('calls once to warm up and then once for each sample', async () => {
-    let calls = 0;
-    const { name, ms } = await measure('count', { repetitions: 4, sampleMs: 0 }, () => calls++);
-    expect([name, ms.samples, calls]).toEqual(['count', 4, 5]);
+  it('takes a round to warm up, then the samples of all parts in turn', async () => {
+    const order: string[] = [];
+    const parts = ['a', 'b'].map((name) => () => order.push(name));
+    const times = await measure({ repetitions: 2, sampleMs: 0 }, parts);
+    expect(order).toEqual(['a', 'b', 'a', 'b', 'a', 'b']);
+    expect(times.map(({ samples }) => samples)).toEqual([2, 2]);
   });
 
-  it('fills a sample with as many calls as it needs and counts one', async () => {
+  it('fills a sample with as many calls as it needs and counts one; the first round does not count', async () => {
     let now = 0;
     const clock = vi.spyOn(performance, 'now').mockImplementation(() => now);
     let calls = 0;
     const call = () => {
-      calls++;
-      now += 2;
+      // Three calls warm up.
+      now += ++calls > 3 ? 2 : 100;
     };
-    const { ms } = await measure('busy', { repetitions: 2, sampleMs: 5 }, call);
+    const [ms] = await measure({ repetitions: 2, sampleMs: 250 }, [call]);
     clock.mockRestore();
-    expect(calls).toBe(9);
+    expect(calls).toBe(3 + 2 * 125);
     expect(ms).toEqual({ lower: 2, median: 2, upper: 2, samples: 2 });
   });
 
@@ -69,10 +71,10 @@ describe('measuring', () => {
       await new Promise((resolve) => setTimeout(resolve, 1));
       order.push('done');
     };
-    await measure('slow', { repetitions: 1, sampleMs: 0 }, slow);
+    await measure({ repetitions: 1, sampleMs: 0 }, [slow]);
     expect(order).toEqual(['done', 'done']);
     const fail = () => Promise.reject(new Error('no'));
-    await expect(measure('fail', { repetitions: 1, sampleMs: 0 }, fail)).rejects.toThrow('no');
+    await expect(measure({ repetitions: 1, sampleMs: 0 }, [fail])).rejects.toThrow('no');
     expect((await timed(() => 42)).result).toBe(42);
   });
 });
