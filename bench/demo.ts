@@ -8,11 +8,8 @@
  * reads the model's file, as the operator would. Fails when a private answer is further off than the program's tolerance explains.
  */
 
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { connect, type Inference, pixelsOf, readImage } from '../client/index.ts';
@@ -25,6 +22,7 @@ import type { OutputStep, Program } from '../protocol/program/program.ts';
 import { revealing } from '../protocol/program/simulate.ts';
 import { sizeOf } from '../protocol/ring/shape.ts';
 import { loadModelFile } from '../server/index.ts';
+import { startServer } from './server-process.ts';
 
 // The built file lies in dist/bench.
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -68,26 +66,6 @@ function mnistDigits({ input }: Program, count: number): Sample[] {
     pixels: Float32Array.from(pixels.subarray(i * size, (i + 1) * size), (v) => v / 255),
     truth: labels[i]!,
   }));
-}
-
-/** Starts the server and waits until it listens. */
-async function startServer(modelFile: string): Promise<{ process: ChildProcess; url: string }> {
-  const cli = join(root, 'dist/cli.js');
-  const args = [cli, 'serve', '--model', modelFile, '--port', '0', '--json'];
-  const server = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] });
-  const complaints: string[] = [];
-  const lines = createInterface({ input: server.stderr });
-  const listening = new Promise<string>((resolve) => {
-    lines.on('line', (line) => {
-      const event = line.startsWith('{') ? JSON.parse(line) : undefined;
-      if (event?.type === 'listening') resolve(event.url);
-      else if (event === undefined) complaints.push(line);
-    });
-  });
-  const gone = once(lines, 'close').then(() => {
-    throw new Error(`the server did not start: ${complaints.join(' ') || 'it said nothing'}`);
-  });
-  return { process: server, url: await Promise.race([listening, gone]) };
 }
 
 function compare(model: Model, tolerance: number, sample: Sample, result: Inference): Comparison {
@@ -179,7 +157,7 @@ async function main(): Promise<void> {
     }
   } finally {
     progress.clear();
-    server.process.kill();
+    await server.stop();
   }
   const failed = comparisons.filter(({ explained }) => !explained).length;
   if (values.json) {

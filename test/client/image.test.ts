@@ -1,0 +1,85 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { PNG } from 'pngjs';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { pixelsOf, readImage } from '../../client/image.ts';
+import { failureOf } from '../system/support.ts';
+
+let folder: string;
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'sotto-image-'));
+});
+
+afterAll(() => rmSync(folder, { recursive: true }));
+
+/** Writes a 3x2 PNG of a colour type: 0 gray, 2 RGB, 4 gray and alpha, 6 RGB and alpha. */
+function writePng(name: string, colors: readonly number[][], colorType: 0 | 2 | 4 | 6): string {
+  const png = new PNG({ width: 3, height: 2 });
+  colors.forEach((color, i) => {
+    png.data.set(color, 4 * i);
+  });
+  const path = join(folder, name);
+  writeFileSync(path, PNG.sync.write(png, { colorType }));
+  return path;
+}
+
+const grays = [0, 1, 127, 128, 254, 255];
+const colors = [
+  [255, 0, 0, 255],
+  [0, 255, 0, 255],
+  [0, 0, 255, 255],
+  [10, 20, 30, 255],
+  [255, 255, 255, 0],
+  [0, 0, 0, 7],
+];
+
+describe('an image', () => {
+  it.each([0, 2, 4, 6] as const)(
+    'of colour type %i: gray pixels stay exactly what they are',
+    async (type) => {
+      const gray = grays.map((v) => [v, v, v, 255]);
+      const image = await readImage(writePng(`gray${type}.png`, gray, type));
+      expect(image).toMatchObject({ name: `gray${type}.png`, width: 3, height: 2 });
+      const exact = Float32Array.from(grays, (v) => v / 255);
+      expect(pixelsOf(image, [1, 2, 3])).toEqual(exact);
+      expect(pixelsOf(image, [3, 2, 3])).toEqual(Float32Array.of(...exact, ...exact, ...exact));
+    },
+  );
+
+  it('of colours gives its planes, or its luminance', async () => {
+    const image = await readImage(writePng('colour.png', colors, 6));
+    const planes = [0, 1, 2].flatMap((c) => colors.map((color) => color[c]! / 255));
+    expect(pixelsOf(image, [3, 2, 3])).toEqual(Float32Array.from(planes));
+    const luminance = [0.299, 0.587, 0.114, (2.99 + 11.74 + 3.42) / 255, 1, 0];
+    pixelsOf(image, [1, 2, 3]).forEach((pixel, i) => {
+      expect(pixel).toBeCloseTo(luminance[i]!, 6);
+    });
+  });
+
+  it('of another size, or for a model without images, is refused in one sentence', async () => {
+    const image = await readImage(writePng('size.png', colors, 2));
+    expect(() => pixelsOf(image, [1, 3, 2])).toThrow(/^size.png is 3x2, the model takes 2x3$/);
+    expect(() => pixelsOf(image, [4, 2, 3])).toThrow(
+      /^the model takes 4 channels, an image has 1 or 3$/,
+    );
+  });
+
+  it('that is none is refused in one sentence', async () => {
+    const write = (name: string, bytes: Uint8Array) => {
+      writeFileSync(join(folder, name), bytes);
+      return join(folder, name);
+    };
+    const missing = join(folder, 'missing.png');
+    expect((await failureOf(readImage(missing))).message).toBe(`${missing}: there is no such file`);
+    expect((await failureOf(readImage(folder))).message).toBe(`${folder}: it cannot be read`);
+    const text = write('text.png', new TextEncoder().encode('this is a text, not an image'));
+    expect((await failureOf(readImage(text))).message).toBe('text.png is not a PNG file');
+    const empty = write('empty.png', new Uint8Array());
+    expect((await failureOf(readImage(empty))).message).toBe('empty.png is not a PNG file');
+    const whole = (await readImage(writePng('whole.png', colors, 2))).bytes;
+    const cut = await readImage(write('cut.png', whole.subarray(0, whole.length - 20)));
+    expect(() => pixelsOf(cut, [3, 2, 3])).toThrow(/^cut.png is a damaged PNG file$/);
+  });
+});

@@ -1,0 +1,296 @@
+/** The server over real sockets, with the built project's threads. */
+
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { get } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { WebSocket } from 'ws';
+import { connect } from '../../client/index.ts';
+import { encodeFrame } from '../../protocol/channel/frames.ts';
+import type { ProtocolPool } from '../../protocol/inference/session.ts';
+import { encodeModel } from '../../protocol/program/model.ts';
+import {
+  loadModelFile,
+  type RunningServer,
+  type ServeOptions,
+  type ServerEvent,
+  serve,
+} from '../../server/index.ts';
+import { isLoopback } from '../../server/listen.ts';
+import { residualModel } from '../support/model.ts';
+import {
+  distance,
+  failureOf,
+  localPool,
+  notBuilt,
+  plainAnswer,
+  somePixels,
+  threadPool,
+  tinyModel,
+  within,
+} from '../system/support.ts';
+import { cert, key } from './certificate.ts';
+
+const model = tinyModel();
+const models = [
+  { name: 'tiny', model },
+  { name: 'residual', model: residualModel() },
+];
+const pixels = somePixels(model);
+
+let pool: ProtocolPool;
+
+beforeAll(() => {
+  if (notBuilt) console.log(`inline instead of threads, for ${notBuilt}`);
+  pool = notBuilt ? localPool() : threadPool();
+});
+
+afterAll(() => pool.close());
+
+/** Runs `work` with a server on a free port, and closes it. */
+async function withServer(
+  options: Partial<ServeOptions>,
+  work: (server: RunningServer, events: ServerEvent[]) => Promise<void>,
+): Promise<void> {
+  const events: ServerEvent[] = [];
+  const onEvent = (event: ServerEvent) => void events.push(event);
+  const server = await serve(models, { port: 0, pool, onEvent, ...options });
+  try {
+    await work(server, events);
+  } finally {
+    await within(5000, server.close());
+    expect(server.sessions).toBe(0);
+  }
+}
+
+describe('a server', () => {
+  it('serves several clients at once, each with its own model and bundles', async () => {
+    await withServer({}, async ({ url, sessions }, events) => {
+      expect(sessions).toBe(0);
+      expect(events).toEqual([{ type: 'listening', url, models: ['tiny', 'residual'] }]);
+      const results = await Promise.all(
+        [models[0]!, models[1]!, models[0]!].map(async ({ name, model }, i) => {
+          const session = await connect(url, { model: name, pool });
+          await session.prepare({ inferences: 2 });
+          for (let j = 0; j < 2; j++) {
+            const own = somePixels(model, 10 * i + j);
+            const { logits } = await session.infer(own);
+            const plain = plainAnswer(model, own);
+            expect(distance(logits!, plain.logits)).toBeLessThanOrEqual(plain.tolerance);
+          }
+          await session.close();
+          return session.digest;
+        }),
+      );
+      expect(results[0]).toBe(results[2]);
+      expect(results[0]).not.toBe(results[1]);
+      while (events.filter(({ type }) => type === 'closed').length < 3) {
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+      const count = (type: string) => events.filter((event) => event.type === type).length;
+      expect([count('session'), count('bundle'), count('inference')]).toEqual([3, 6, 6]);
+      expect(count('error')).toBe(0);
+    });
+  });
+
+  it('refuses clients beyond its limit, and takes them again when there is room', async () => {
+    await withServer({ limits: { sessions: 1 } }, async (server, events) => {
+      const first = await connect(server.url, { pool });
+      const refused = await within(5000, failureOf(connect(server.url, { pool })));
+      expect(refused).toMatchObject({
+        code: 'refused',
+        message: 'the peer gave up: the server is busy, try again later',
+      });
+      await first.infer(pixels);
+      await first.close();
+      while (server.sessions > 0) await new Promise((resolve) => setTimeout(resolve, 10));
+      await (await connect(server.url, { pool })).close();
+      expect(events.filter(({ type }) => type === 'error')).toMatchObject([
+        { session: 2, address: '127.0.0.1', code: 'refused' },
+      ]);
+    });
+  });
+
+  it('keeps a limited number of bundles, and no idle session for ever', async () => {
+    const limits = { bundlesPerSession: 2, idleMs: 200 };
+    await withServer({ limits }, async ({ url }) => {
+      const greedy = await connect(url, { pool });
+      await greedy.prepare({ inferences: 2 });
+      expect(await failureOf(greedy.prepare())).toMatchObject({
+        code: 'refused',
+        message: 'the peer gave up: a session may keep at most 2 prepared inferences',
+      });
+      expect(greedy.available).toBe(0);
+      const idle = await connect(url, { pool });
+      await idle.prepare();
+      await new Promise((resolve) => setTimeout(resolve, 400));
+      expect(idle.available).toBe(0);
+      expect(await failureOf(idle.infer(pixels))).toMatchObject({ code: 'timeout' });
+    });
+  });
+
+  it('closes in the middle of what its clients do: they learn it at once', async () => {
+    for (const phase of ['setup', 'prepare', 'infer'] as const) {
+      const server = await serve(models, { port: 0, pool });
+      let closing: Promise<void> | undefined;
+      const onProgress = (event: { phase: string }) => {
+        if (event.phase === phase) closing ??= server.close();
+      };
+      const run = async () => {
+        const session = await connect(server.url, { pool, onProgress });
+        await session.infer(pixels);
+        // An answer may have been on its way already; the next call finds the server gone.
+        await session.infer(pixels);
+      };
+      const error = await within(10_000, failureOf(run()));
+      expect(error, phase).toMatchObject({ code: 'closed' });
+      await within(5000, closing!);
+      expect(await failureOf(connect(server.url, { pool }))).toMatchObject({ code: 'closed' });
+    }
+  });
+
+  it('goes on when clients vanish in the middle of a phase, or talk nonsense', async () => {
+    await withServer({}, async ({ url }, events) => {
+      for (const phase of ['setup', 'prepare', 'infer'] as const) {
+        const leave = new AbortController();
+        const onProgress = (event: { phase: string }) => {
+          if (event.phase === phase) leave.abort();
+        };
+        const run = async () => {
+          const session = await connect(url, { pool, onProgress, signal: leave.signal });
+          await session.infer(pixels, { signal: leave.signal });
+        };
+        expect(await failureOf(run())).toMatchObject({ name: 'AbortError' });
+      }
+      const nonsense: ((socket: WebSocket) => void)[] = [
+        (socket) => socket.send('text'),
+        (socket) => socket.send(new Uint8Array(3)),
+        (socket) => socket.send(encodeFrame(1, 0, new Uint8Array(40).fill(0xc1))),
+        (socket) => socket.send(encodeFrame(99, 0, new Uint8Array())),
+        (socket) => socket.terminate(),
+      ];
+      for (const misbehave of nonsense) {
+        const socket = new WebSocket(url);
+        await once(socket, 'open');
+        const closed = once(socket, 'close');
+        misbehave(socket);
+        await within(5000, closed);
+      }
+      const session = await connect(url, { pool });
+      await session.infer(pixels);
+      await session.close();
+      const codes = events.flatMap((event) => (event.type === 'error' ? [event.code] : []));
+      expect(codes.slice(0, 3)).toEqual(['closed', 'closed', 'closed']);
+      expect(codes.slice(3, 7)).toEqual(Array(4).fill('bad-message'));
+      expect(codes).not.toContain('internal');
+    });
+  });
+
+  it('speaks TLS to clients that trust its certificate', async () => {
+    await withServer({ host: 'localhost', tls: { cert, key } }, async ({ url }) => {
+      expect(url).toMatch(/^wss:\/\/localhost:\d+$/);
+      const session = await connect(url, { pool, ca: cert });
+      await session.infer(pixels);
+      await session.close();
+      expect(await failureOf(connect(url, { pool }))).toMatchObject({
+        code: 'closed',
+        message: `cannot connect to ${url}: self-signed certificate`,
+      });
+    });
+  });
+
+  it('tells a browser that loads it as a page what it is', async () => {
+    await withServer({}, async ({ url }) => {
+      const [response] = await once(get(url.replace('ws', 'http')), 'response');
+      response.resume();
+      expect(response.statusCode).toBe(426);
+    });
+  });
+});
+
+describe('starting', () => {
+  it('needs TLS, or a word, beyond this machine', async () => {
+    const refused = await failureOf(serve(models, { port: 0, pool, host: '0.0.0.0' }));
+    expect(refused).toBeInstanceOf(RangeError);
+    expect(refused.message).toMatch(/^0\.0\.0\.0 is reached from other machines: /);
+    await withServer({ host: '0.0.0.0', insecure: true }, async ({ address }) => {
+      const session = await connect(`ws://127.0.0.1:${address.port}`, { pool });
+      await session.close();
+    });
+    const hosts = ['localhost', '127.0.0.1', '127.1.2.3', '::1'];
+    expect(hosts.map(isLoopback)).toEqual([true, true, true, true]);
+    const others = ['0.0.0.0', '::', '10.0.0.1', 'example.com', '127.evil.com', 'localhost.com'];
+    expect(others.map(isLoopback)).toEqual(others.map(() => false));
+  });
+
+  it('fails in one sentence where it cannot listen', async () => {
+    await withServer({}, async ({ address: { port } }) => {
+      expect((await failureOf(serve(models, { port, pool }))).message).toBe(
+        `cannot listen on 127.0.0.1:${port}: something else listens there already`,
+      );
+    });
+    const tls = { cert: 'not a certificate', key };
+    expect((await failureOf(serve(models, { port: 0, pool, tls }))).message).toBe(
+      'the TLS certificate and key are not a usable pair of PEM files',
+    );
+  });
+
+  it('refuses options and models that cannot be right', async () => {
+    const wrong: [typeof models, Partial<ServeOptions>, string][] = [
+      [[], {}, 'models: expected at least one'],
+      [[models[0]!, models[0]!], {}, 'models: two are named "tiny"'],
+      [models, { port: 65536 }, 'port: expected an integer from 0 to 65535, got 65536'],
+      [models, { limits: { sessions: 0 } }, 'limits.sessions: expected a positive integer, got 0'],
+    ];
+    for (const [own, options, message] of wrong) {
+      const error = await failureOf(serve(own, { port: 0, pool, ...options }));
+      expect(error.message).toBe(message);
+    }
+    const [first, ...others] = model.weights;
+    const broken = { ...model, weights: [{ ...first!, kernel: new Int32Array(1) }, ...others] };
+    const unfit = serve([{ name: 'broken', model: broken as typeof model }], { port: 0, pool });
+    expect(await failureOf(unfit)).toBeInstanceOf(RangeError);
+  });
+});
+
+describe('a model file', () => {
+  it('is loaded under its name, or refused in one sentence', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'sotto-model-'));
+    try {
+      const bytes = encodeModel(model);
+      const path = join(folder, 'small.sotto');
+      writeFileSync(path, bytes);
+      expect(await loadModelFile(path)).toEqual({ name: 'small', model });
+      const missing = join(folder, 'missing.sotto');
+      expect((await failureOf(loadModelFile(missing))).message).toBe(
+        `cannot load ${missing}: there is no such file`,
+      );
+      for (const length of [0, 7, 20, bytes.length >> 1, bytes.length - 1]) {
+        writeFileSync(path, bytes.subarray(0, length));
+        const { message } = await failureOf(loadModelFile(path));
+        expect(message.startsWith(`cannot load ${path}: `), message).toBe(true);
+        expect(message.split('\n')).toHaveLength(1);
+      }
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+});
+
+describe('connecting', () => {
+  it('fails in one sentence where there is no server', async () => {
+    const url = 'ws://127.0.0.1:1';
+    expect(await failureOf(connect(url, { pool }))).toMatchObject({
+      code: 'closed',
+      message: `cannot connect to ${url}: no server listens there`,
+    });
+    for (const wrong of ['http://localhost:1', 'localhost:1', 'ws://', 'ws://bad host']) {
+      expect(await failureOf(connect(wrong, { pool }))).toBeInstanceOf(TypeError);
+    }
+    const signal = AbortSignal.abort();
+    const aborted = connect('ws://127.0.0.1:1', { pool, signal });
+    expect(await failureOf(aborted)).toMatchObject({ name: 'AbortError' });
+  });
+});

@@ -1,0 +1,174 @@
+/** The `sotto` command as its users meet it: processes, exit codes, one sentence for what goes wrong. */
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { PNG } from 'pngjs';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { encodeModel } from '../../protocol/program/model.ts';
+import type { ServerEvent } from '../../server/index.ts';
+import { distance, notBuilt, plainAnswer, somePixels, tinyModel, within } from './support.ts';
+
+const cli = fileURLToPath(new URL('../../dist/cli.js', import.meta.url));
+const model = tinyModel();
+const names = model.program.labels;
+
+if (notBuilt) console.log(`skipped, for ${notBuilt}`);
+
+interface Outcome {
+  readonly code: number | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+async function sotto(args: readonly string[], environment = {}): Promise<Outcome> {
+  const env = { ...process.env, SOTTO_DEBUG: '', ...environment };
+  const child = spawn(process.execPath, [cli, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  let out = '';
+  let err = '';
+  child.stdout.on('data', (data) => {
+    out += data;
+  });
+  child.stderr.on('data', (data) => {
+    err += data;
+  });
+  const [code] = await within(30_000, once(child, 'close'));
+  return { code, out, err };
+}
+
+describe.skipIf(notBuilt)('the command', () => {
+  let folder: string;
+  let server: ChildProcess;
+  let url: string;
+  const events: ServerEvent[] = [];
+  const file = (name: string) => join(folder, name);
+
+  /** Writes a gray PNG. */
+  function writeImage(name: string, size: number, pixels: Float32Array): void {
+    const png = new PNG({ width: size, height: size });
+    pixels.forEach((pixel, i) => {
+      const value = Math.round(255 * pixel);
+      png.data.set([value, value, value, 255], 4 * i);
+    });
+    writeFileSync(file(name), PNG.sync.write(png, { colorType: 0 }));
+  }
+
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'sotto-cli-'));
+    const bytes = encodeModel(model);
+    writeFileSync(file('tiny.sotto'), bytes);
+    writeFileSync(file('cut.sotto'), bytes.subarray(0, bytes.length - 40));
+    writeFileSync(file('text.png'), 'this is a text and not an image at all');
+    for (const i of [0, 1]) writeImage(`${i}.png`, 6, somePixels(model, i));
+    writeImage('large.png', 32, new Float32Array(1024));
+    const args = [cli, 'serve', '--model', file('tiny.sotto'), '--port', '0', '--json'];
+    server = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+    const lines = createInterface({ input: server.stderr! });
+    lines.on('line', (line) => events.push(JSON.parse(line)));
+    await within(30_000, once(lines, 'line'));
+    const [first] = events;
+    if (first?.type !== 'listening') throw new Error('the server did not say where it listens');
+    url = first.url;
+  });
+
+  afterAll(() => {
+    server.kill('SIGKILL');
+    rmSync(folder, { recursive: true });
+  });
+
+  it('answers over two processes, for programs and for people', async () => {
+    const images = [file('0.png'), file('1.png')];
+    const [json, text] = await Promise.all([
+      sotto(['infer', '--server', url, '--workers', '1', '--json', ...images]),
+      sotto(['infer', '--server', url, '--workers', '1', '--model', 'tiny', ...images]),
+    ]);
+    expect(json).toMatchObject({ code: 0, err: '' });
+    const document = JSON.parse(json.out);
+    expect(document).toMatchObject({ server: url, model: 'tiny' });
+    const plain = [0, 1].map((i) => plainAnswer(model, somePixels(model, i)));
+    document.results.forEach((result: { logits: number[] }, i: number) => {
+      const { label, logits, tolerance } = plain[i]!;
+      expect(result).toMatchObject({ image: images[i], label, labelName: names[label] });
+      expect(distance(Float32Array.from(result.logits), logits)).toBeLessThanOrEqual(tolerance);
+    });
+    expect(text).toMatchObject({ code: 0, err: '' });
+    const lines = text.out.trimEnd().split('\n');
+    expect(lines).toHaveLength(2);
+    lines.forEach((line, i) => {
+      expect(line).toMatch(new RegExp(`^${i}\\.png: ${names[plain[i]!.label]}  \\(prepared in .*`));
+    });
+  });
+
+  it.each<[string, () => string[], RegExp]>([
+    ['an image of another size', () => ['large.png'], /^large\.png is 32x32, the model takes 6x6$/],
+    ['a file that is no image', () => ['text.png'], /^text\.png is not a PNG file$/],
+    ['a file that is not there', () => ['none.png'], /none\.png: there is no such file$/],
+  ])('%s is one sentence and exit code 1', async (_, images, sentence) => {
+    const outcome = await sotto(['infer', '--server', url, ...images().map(file)]);
+    expectFailure(outcome, sentence);
+  });
+
+  it('a server that is not there, or has no such model, likewise', async () => {
+    const image = file('0.png');
+    const nowhere = 'ws://127.0.0.1:1';
+    expectFailure(
+      await sotto(['infer', '--server', nowhere, image]),
+      /^cannot connect to ws:\/\/127\.0\.0\.1:1: no server listens there$/,
+    );
+    expectFailure(
+      await sotto(['infer', '--server', url, '--model', 'other', '--json', image]),
+      /^the peer gave up: this server offers no model named "other"$/,
+    );
+    const debug = await sotto(['infer', '--server', nowhere, image], { SOTTO_DEBUG: '1' });
+    expect(debug.err).toContain('\n    at ');
+  });
+
+  it('a model that is cut short, likewise', async () => {
+    expectFailure(
+      await sotto(['serve', '--port', '0', '--model', file('cut.sotto')]),
+      /cut\.sotto: model file: .+$/,
+    );
+  });
+
+  it('wrong usage is exit code 2, help and version 0', async () => {
+    const wrong = [
+      [],
+      ['unknown'],
+      ['serve', '--port', '0'],
+      ['serve', '--port', '80x', '--model', file('tiny.sotto')],
+      ['infer', file('0.png')],
+    ];
+    const outcomes = await Promise.all(wrong.map((args) => sotto(args)));
+    expect(outcomes.map(({ code }) => code)).toEqual(wrong.map(() => 2));
+    for (const { out, err } of outcomes) {
+      expect(out).toBe('');
+      expect(err).not.toContain('    at ');
+    }
+    const [help, version] = await Promise.all([sotto(['infer', '--help']), sotto(['--version'])]);
+    expect(help).toMatchObject({ code: 0, err: '' });
+    expect(help.out).toContain('--server <URL>');
+    expect(version.out).toMatch(/^\d+\.\d+\.\d+\n$/);
+  });
+
+  it('a server that is told to stop says goodbye and exits with 0', async () => {
+    const types = new Set(events.map(({ type }) => type));
+    for (const type of ['listening', 'session', 'bundle', 'inference', 'closed'] as const) {
+      expect(types).toContain(type);
+    }
+    const closed = once(server, 'close');
+    server.kill('SIGTERM');
+    expect(await within(5000, closed)).toEqual([0, null]);
+  });
+});
+
+/** Nothing on stdout, one sentence on stderr, exit code 1. */
+function expectFailure({ code, out, err }: Outcome, sentence: RegExp): void {
+  expect(err).toMatch(/^sotto: [^\n]+\n$/);
+  expect(err.slice('sotto: '.length, -1)).toMatch(sentence);
+  expect(out).toBe('');
+  expect(code).toBe(1);
+}
