@@ -166,5 +166,7 @@ function lower(
         coefficients:
           node.coefficients === undefined ? undefined : tensorOf(graph, node.coefficients).data,
       };
+    default:
+      return fail(node, 'this operator cannot be compiled');
   }
 }

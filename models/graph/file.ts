@@ -20,6 +20,8 @@ const VERSION = 1;
 const name = z.string().min(1).max(200);
 const count = z.int().min(0).max(0x7fffffff);
 const pair = z.tuple([count, count]);
+const triple = z.tuple([count, count, count]);
+const quadruple = z.tuple([count, count, count, count]);
 const unary = { id: name, inputs: z.tuple([name]) };
 
 const nodeSchema = z.discriminatedUnion('op', [
@@ -30,7 +32,7 @@ const nodeSchema = z.discriminatedUnion('op', [
     bias: name.exactOptional(),
     kernel: pair,
     stride: pair,
-    pads: z.tuple([count, count, count, count]),
+    pads: quadruple,
     groups: count,
   }),
   z.strictObject({
@@ -42,10 +44,20 @@ const nodeSchema = z.discriminatedUnion('op', [
     variance: name,
     epsilon: z.number(),
   }),
+  z.strictObject({ op: z.literal('scale'), ...unary, scale: name, shift: name }),
   z.strictObject({ op: z.literal('dense'), ...unary, weight: name, bias: name.exactOptional() }),
+  z.strictObject({
+    op: z.literal('maxPool'),
+    ...unary,
+    kernel: pair,
+    stride: pair,
+    pads: quadruple,
+  }),
   z.strictObject({ op: z.literal('averagePool'), ...unary, kernel: pair, stride: pair }),
   z.strictObject({ op: z.literal('globalAveragePool'), ...unary }),
   z.strictObject({ op: z.literal('flatten'), ...unary }),
+  z.strictObject({ op: z.literal('pad'), ...unary, before: triple, after: triple }),
+  z.strictObject({ op: z.literal('slice'), ...unary, start: triple, step: triple, size: triple }),
   z.strictObject({
     op: z.literal('activation'),
     ...unary,
@@ -53,18 +65,20 @@ const nodeSchema = z.discriminatedUnion('op', [
     coefficients: name.exactOptional(),
   }),
   z.strictObject({ op: z.literal('add'), id: name, inputs: z.tuple([name, name]) }),
+  z.strictObject({ op: z.literal('concat'), id: name, inputs: z.tuple([name, name], name) }),
 ]);
 
 const headerSchema = z.strictObject({
   version: z.literal(VERSION),
   input: z.strictObject({
     id: name,
-    shape: z.tuple([count, count, count]),
+    shape: triple,
     mean: z.array(z.number()),
     std: z.array(z.number()),
   }),
   nodes: z.array(nodeSchema),
   output: name,
+  readout: z.enum(['softmax', 'logSoftmax', 'argmax']).exactOptional(),
   tensors: z.array(z.strictObject({ name, shape: z.array(count).max(8) })),
 });
 
@@ -91,6 +105,7 @@ export function saveGraph(graph: Graph): Uint8Array {
     input: graph.input,
     nodes: graph.nodes.map(toStored),
     output: graph.output,
+    readout: graph.readout,
     tensors: [...graph.tensors].map(([name, { shape }]) => ({ name, shape })),
   });
   const encoded = new TextEncoder().encode(header);
@@ -150,6 +165,7 @@ export function loadGraph(bytes: Uint8Array): Graph {
     input: header.input,
     nodes: header.nodes.map(fromStored),
     output: header.output,
+    ...(header.readout === undefined ? {} : { readout: header.readout }),
     tensors,
   };
   inferShapes(graph);

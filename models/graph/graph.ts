@@ -22,6 +22,9 @@ export const RELU = 1;
 export const SQUARE = 2;
 export type ActivationKind = typeof IDENTITY | typeof RELU | typeof SQUARE;
 
+/** One number for each of the axes [C, H, W]. */
+export type Triple = readonly [number, number, number];
+
 interface Unary {
   /** Name of the value this node makes; unique in the graph. */
   readonly id: string;
@@ -65,6 +68,23 @@ export interface DenseNode extends Unary {
   readonly bias?: string;
 }
 
+/** y = scale * x + shift, per channel. */
+export interface ScaleNode extends Unary {
+  readonly op: 'scale';
+  /** Tensors [C]. */
+  readonly scale: string;
+  readonly shift: string;
+}
+
+/** Maximum over each window; what is outside of the input never wins. Every window touches the input. */
+export interface MaxPoolNode extends Unary {
+  readonly op: 'maxPool';
+  readonly kernel: readonly [number, number];
+  readonly stride: readonly [number, number];
+  /** [top, left, bottom, right], each smaller than the kernel. */
+  readonly pads: readonly [number, number, number, number];
+}
+
 /** Mean over each window, no padding; windows that would stick out are left out. */
 export interface AveragePoolNode extends Unary {
   readonly op: 'averagePool';
@@ -80,6 +100,23 @@ export interface GlobalAveragePoolNode extends Unary {
 /** [C, H, W] -> [C*H*W], channel planes one after the other. */
 export interface FlattenNode extends Unary {
   readonly op: 'flatten';
+}
+
+/** Zeros around [C, H, W]. */
+export interface PadNode extends Unary {
+  readonly op: 'pad';
+  /** Zeros in front of each axis. */
+  readonly before: Triple;
+  /** Zeros behind each axis. */
+  readonly after: Triple;
+}
+
+/** A strided part of [C, H, W]: x[start + i*step] for i < size, on each axis. */
+export interface SliceNode extends Unary {
+  readonly op: 'slice';
+  readonly start: Triple;
+  readonly step: Triple;
+  readonly size: Triple;
 }
 
 /** One function per element: {@link IDENTITY}, {@link RELU} or {@link SQUARE}. */
@@ -98,15 +135,27 @@ export interface AddNode {
   readonly inputs: readonly [string, string];
 }
 
+/** Values joined along their first axis: channels of one height and width, or flat vectors. */
+export interface ConcatNode {
+  readonly op: 'concat';
+  readonly id: string;
+  readonly inputs: readonly [string, string, ...string[]];
+}
+
 export type Node =
   | ConvNode
   | BatchNormNode
+  | ScaleNode
   | DenseNode
+  | MaxPoolNode
   | AveragePoolNode
   | GlobalAveragePoolNode
   | FlattenNode
+  | PadNode
+  | SliceNode
   | ActivationNode
-  | AddNode;
+  | AddNode
+  | ConcatNode;
 
 /** What goes in: pixels 0..255 divided by 255, then (p - mean) / std per channel. */
 export interface GraphInput {
@@ -117,6 +166,9 @@ export interface GraphInput {
   readonly std: readonly number[];
 }
 
+/** Functions over all numbers of a result. See {@link Graph.readout}. */
+export type Readout = 'softmax' | 'logSoftmax' | 'argmax';
+
 /** A float network. */
 export interface Graph {
   readonly input: GraphInput;
@@ -124,6 +176,11 @@ export interface Graph {
   readonly nodes: readonly Node[];
   /** Id of the node whose value is the result. */
   readonly output: string;
+  /**
+   * What the model's author lets follow on the result, and this graph leaves to whoever receives it: nothing here
+   * computes it. A network that ends in `argmax` need not reveal more than the label.
+   */
+  readonly readout?: Readout;
   readonly tensors: ReadonlyMap<string, Tensor>;
 }
 

@@ -13,6 +13,7 @@ import {
   elements,
   type Graph,
   IDENTITY,
+  type MaxPoolNode,
   type Node,
   RELU,
   type Shape,
@@ -34,6 +35,8 @@ interface Operator<N extends Node> {
   shape(node: N, site: Omit<Site, 'shape'>): Shape;
   /** Multiplications by a weight for one image. */
   macs?(node: N, site: Site): number;
+  /** Pairs of numbers of which one image takes the larger. */
+  maxima?(node: N, site: Site): number;
   /** Fills `out`. */
   run(node: N, inputs: readonly Float32Array[], out: Float32Array, site: Site): void;
 }
@@ -68,6 +71,54 @@ function windows(size: number, kernel: number, stride: number): number {
 function poolShape(shape: Shape, kernel: readonly [number, number], stride = kernel): Shape {
   const [c, h, w] = planes(shape);
   return [c, windows(h, kernel[0], stride[0]), windows(w, kernel[1], stride[1])];
+}
+
+function checkPads(pads: readonly number[]): void {
+  if (pads.some((n) => !Number.isSafeInteger(n) || n < 0)) {
+    throw new RangeError('pads should be whole numbers, zero or more');
+  }
+}
+
+/** Ranges of `size` that windows of `kernel` cover, when `before` pads stand in front of it. */
+function covered(
+  size: number,
+  kernel: number,
+  stride: number,
+  before: number,
+  count: number,
+): readonly [from: number, to: number][] {
+  return Array.from({ length: count }, (_, i) => {
+    const from = i * stride - before;
+    return [Math.max(from, 0), Math.min(from + kernel, size)];
+  });
+}
+
+/** Rows and columns of the input that each row and column of a max pooling's result looks at. */
+function maxWindows({ kernel, stride, pads }: MaxPoolNode, site: Site) {
+  const [, h, w] = planes(site.shapes[0]!);
+  const [, oh, ow] = planes(site.shape);
+  return {
+    rows: covered(h, kernel[0], stride[0], pads[0], oh),
+    columns: covered(w, kernel[1], stride[1], pads[1], ow),
+  };
+}
+
+function maximum(node: MaxPoolNode, x: Float32Array, out: Float32Array, site: Site): void {
+  const [c, h, w] = planes(site.shapes[0]!);
+  const { rows, columns } = maxWindows(node, site);
+  let o = 0;
+  for (let ch = 0; ch < c; ch++) {
+    for (const [top, bottom] of rows) {
+      for (const [left, right] of columns) {
+        let most = -Infinity;
+        for (let y = top; y < bottom; y++) {
+          const row = (ch * h + y) * w;
+          for (let col = left; col < right; col++) most = Math.max(most, x[row + col]!);
+        }
+        out[o++] = most;
+      }
+    }
+  }
 }
 
 function pool(
@@ -201,9 +252,7 @@ export const operators: Operators = {
       if (!isCount(groups) || c % groups !== 0) {
         throw new RangeError(`${groups} groups do not divide ${c} input channels`);
       }
-      if (pads.some((n) => !Number.isSafeInteger(n) || n < 0)) {
-        throw new RangeError('pads should be whole numbers, zero or more');
-      }
+      checkPads(pads);
       const oc = tensorOf(site.graph, node.weight).shape[0] ?? 0;
       if (!isCount(oc) || oc % groups !== 0) {
         throw new RangeError(`${groups} groups do not divide ${oc} output channels`);
@@ -242,6 +291,23 @@ export const operators: Operators = {
       }
     },
   },
+  scale: {
+    shape(node, site) {
+      const shape = site.shapes[0]!;
+      for (const name of [node.scale, node.shift]) expectTensor(site, name, [shape[0]!]);
+      return shape;
+    },
+    run(node, [x], out, site) {
+      const scale = tensorOf(site.graph, node.scale).data;
+      const shift = tensorOf(site.graph, node.shift).data;
+      const plane = out.length / site.shape[0]!;
+      for (let ch = 0, i = 0; ch < scale.length; ch++) {
+        const a = scale[ch]!;
+        const b = shift[ch]!;
+        for (const end = i + plane; i < end; i++) out[i] = a * x![i]! + b;
+      }
+    },
+  },
   dense: {
     shape(node, site) {
       const shape = site.shapes[0]!;
@@ -258,6 +324,27 @@ export const operators: Operators = {
       products(new Float64Array(x!), rows, bias, 0, out.length, out, 0, 1);
     },
   },
+  maxPool: {
+    shape({ kernel, stride, pads }, site) {
+      checkPads(pads);
+      // A window of nothing but padding would have no maximum.
+      if (pads.some((n, side) => n >= kernel[side % 2]!)) {
+        throw new RangeError(`pads [${pads}] should be smaller than the kernel [${kernel}]`);
+      }
+      const [c, h, w] = planes(site.shapes[0]!);
+      return [
+        c,
+        windows(h + pads[0] + pads[2], kernel[0], stride[0]),
+        windows(w + pads[1] + pads[3], kernel[1], stride[1]),
+      ];
+    },
+    maxima(node, site) {
+      const { rows, columns } = maxWindows(node, site);
+      const total = (ranges: typeof rows) => ranges.reduce((sum, [from, to]) => sum + to - from, 0);
+      return site.shape[0]! * (total(rows) * total(columns) - rows.length * columns.length);
+    },
+    run: (node, [x], out, site) => maximum(node, x!, out, site),
+  },
   averagePool: {
     shape: (node, site) => poolShape(site.shapes[0]!, node.kernel, node.stride),
     run: (node, [x], out, site) => pool(x!, out, site, node.kernel, node.stride),
@@ -272,6 +359,66 @@ export const operators: Operators = {
   flatten: {
     shape: (_node, site) => [elements(site.shapes[0]!)],
     run: (_node, [x], out) => out.set(x!),
+  },
+  pad: {
+    shape({ before, after }, site) {
+      checkPads([...before, ...after]);
+      return planes(site.shapes[0]!).map((n, axis) => before[axis]! + n + after[axis]!);
+    },
+    run({ before }, [x], out, site) {
+      const [c, h, w] = planes(site.shapes[0]!);
+      const [, oh, ow] = planes(site.shape);
+      for (let row = 0; row < c * h; row++) {
+        const ch = before[0] + Math.floor(row / h);
+        const y = before[1] + (row % h);
+        out.set(x!.subarray(row * w, (row + 1) * w), (ch * oh + y) * ow + before[2]);
+      }
+    },
+  },
+  slice: {
+    shape({ start, step, size }, site) {
+      planes(site.shapes[0]!).forEach((n, axis) => {
+        const [from, by, count] = [start[axis]!, step[axis]!, size[axis]!];
+        if (!Number.isSafeInteger(from) || from < 0 || !isCount(by) || !isCount(count)) {
+          throw new RangeError(
+            'start, step and size should be whole numbers, the last two positive',
+          );
+        }
+        if (from + by * (count - 1) >= n) {
+          throw new RangeError(
+            `it takes ${count} from ${from} on by steps of ${by} where there are ${n}`,
+          );
+        }
+      });
+      return size;
+    },
+    run({ start, step, size }, [x], out, site) {
+      const [, h, w] = planes(site.shapes[0]!);
+      let o = 0;
+      for (let ch = 0; ch < size[0]; ch++) {
+        for (let y = 0; y < size[1]; y++) {
+          const row = (start[0] + ch * step[0]) * h + start[1] + y * step[1];
+          const first = row * w + start[2];
+          for (let col = 0; col < size[2]; col++) out[o++] = x![first + col * step[2]]!;
+        }
+      }
+    },
+  },
+  concat: {
+    shape(_node, { shapes }) {
+      const [first] = shapes;
+      if (shapes.some((shape) => `${shape.slice(1)}` !== `${first!.slice(1)}`)) {
+        throw new RangeError(`cannot join ${shapes.map((shape) => `[${shape}]`).join(' and ')}`);
+      }
+      return [shapes.reduce((sum, shape) => sum + shape[0]!, 0), ...first!.slice(1)];
+    },
+    run(_node, inputs, out) {
+      let at = 0;
+      for (const x of inputs) {
+        out.set(x, at);
+        at += x.length;
+      }
+    },
   },
   add: {
     shape(_node, { shapes: [a, b] }) {

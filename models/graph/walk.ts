@@ -9,6 +9,7 @@ import {
   RELU,
   type Shape,
   SQUARE,
+  type Tensor,
 } from './graph.ts';
 import { operatorOf, type Site } from './operators.ts';
 
@@ -55,6 +56,18 @@ export function inferShapes(graph: Graph): Map<string, Shape> {
   return shapes;
 }
 
+/**
+ * The shape of one node's value, from those of its inputs; checks the node on the way.
+ * @throws RangeError naming the node when it cannot stand on such inputs, and why.
+ */
+export function nodeShape(
+  node: Node,
+  inputs: readonly Shape[],
+  tensors: ReadonlyMap<string, Tensor>,
+): Shape {
+  return at(node, () => operatorOf(node).shape(node, { graph: { tensors }, shapes: inputs }));
+}
+
 /** A node's surroundings, from the shapes of a whole graph. */
 function siteOf(graph: Graph, shapes: ReadonlyMap<string, Shape>, node: Node): Site {
   return {
@@ -66,6 +79,7 @@ function siteOf(graph: Graph, shapes: ReadonlyMap<string, Shape>, node: Node): S
 
 /** What one inference costs, in elements and multiplications. */
 export interface GraphCounts {
+  /** ReLUs of activations, and one for every pair of numbers that max pooling compares. */
   readonly relus: number;
   readonly squares: number;
   readonly identities: number;
@@ -80,14 +94,17 @@ export function countGraph(graph: Graph): GraphCounts {
   const shapes = inferShapes(graph);
   const kinds = [0, 0, 0];
   let macs = 0;
+  let maxima = 0;
   for (const node of graph.nodes) {
-    macs += operatorOf(node).macs?.(node, siteOf(graph, shapes, node)) ?? 0;
+    const site = siteOf(graph, shapes, node);
+    macs += operatorOf(node).macs?.(node, site) ?? 0;
+    maxima += operatorOf(node).maxima?.(node, site) ?? 0;
     if (node.op === 'activation') for (const kind of node.kinds) kinds[kind]!++;
   }
   let parameters = 0;
   for (const tensor of graph.tensors.values()) parameters += tensor.data.length;
   return {
-    relus: kinds[RELU]!,
+    relus: kinds[RELU]! + maxima,
     squares: kinds[SQUARE]!,
     identities: kinds[IDENTITY]!,
     macs,

@@ -1,6 +1,5 @@
 /**
- * The layers of training, one for every operator of a float network. A new operator is a file here and a line in the
- * table.
+ * The layers of training, one for each operator that can be trained. A new one is a file here and a line in the table.
  */
 
 import type { AddNode, AveragePoolNode, FlattenNode, Node } from '../../graph/index.ts';
@@ -79,7 +78,7 @@ function flattenLayer({ batch, inputs, output }: Builder<FlattenNode>): Layer {
 }
 
 type Layers = {
-  readonly [K in Node['op']]: (builder: Builder<Extract<Node, { op: K }>>) => Layer;
+  readonly [K in Node['op']]?: (builder: Builder<Extract<Node, { op: K }>>) => Layer;
 };
 
 const layers: Layers = {
@@ -96,7 +95,17 @@ const layers: Layers = {
   activation: activationLayer,
 };
 
-/** The layer of a node. */
+/**
+ * The layer of a node.
+ * @throws RangeError naming the node when its operator has no layer.
+ */
 export function layerOf(builder: Builder<Node>): Layer {
-  return (layers[builder.node.op] as (builder: Builder<Node>) => Layer)(builder);
+  const { op, id } = builder.node;
+  const build = layers[op] as ((builder: Builder<Node>) => Layer) | undefined;
+  if (build === undefined) {
+    throw new RangeError(
+      `node '${id}' (${op}) cannot be trained: train with ${Object.keys(layers).join(', ')}`,
+    );
+  }
+  return build(builder);
 }
