@@ -4,7 +4,7 @@ import { writeFile } from 'node:fs/promises';
 import { Command } from 'commander';
 import { benchInference } from './inference.ts';
 import { benchKernels } from './kernels.ts';
-import { loadAverage, machineInfo } from './machine.ts';
+import { disturbance, machineInfo } from './machine.ts';
 import { markdown, type Report } from './report.ts';
 
 interface BenchOptions {
@@ -32,14 +32,14 @@ async function bench(options: BenchOptions): Promise<void> {
   if (!(Number.isInteger(repetitions) && repetitions >= 1)) {
     throw new RangeError(`--repetitions: expected a positive integer, got ${options.repetitions}`);
   }
-  const before = loadAverage();
+  const before = await disturbance();
   const inference = await benchInference(repetitions);
   const sampleMs = options.quick ? SAMPLE_MS.quick : SAMPLE_MS.full;
   const kernels = await benchKernels({ repetitions, sampleMs });
   const report: Report = {
     machine: machineInfo(),
     date: new Date().toISOString(),
-    load: { before, after: loadAverage() },
+    disturbance: { before, after: await disturbance() },
     inference,
     kernels,
   };

@@ -24,9 +24,31 @@ export function machineInfo(): Machine {
   };
 }
 
-/** Processes that wanted a core over the last minute, on average: beyond the benchmark's own, others disturbed it. */
-export function loadAverage(): number {
-  return loadavg()[0] ?? 0;
+/** What else the machine was doing: measured while the benchmark itself was not running. */
+export interface Disturbance {
+  /** Processes that wanted a core over the last minute, on average. */
+  readonly load: number;
+  /** Share of all cores' time that was used in the last second. */
+  readonly busy: number;
+}
+
+/** Looks for a second. */
+export async function disturbance(): Promise<Disturbance> {
+  const load = loadavg()[0] ?? 0;
+  const before = coreTimes();
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  const after = coreTimes();
+  return { load, busy: 1 - (after.idle - before.idle) / (after.total - before.total) };
+}
+
+function coreTimes(): { idle: number; total: number } {
+  let idle = 0;
+  let total = 0;
+  for (const { times } of cpus()) {
+    idle += times.idle;
+    total += times.idle + times.user + times.nice + times.sys + times.irq;
+  }
+  return { idle, total };
 }
 
 function commit(): string | undefined {

@@ -2,7 +2,7 @@
 
 import type { InferenceResult } from './inference.ts';
 import type { KernelResult } from './kernels.ts';
-import type { Machine } from './machine.ts';
+import type { Disturbance, Machine } from './machine.ts';
 import type { Summary } from './measure.ts';
 import { REFERENCE_MACHINE } from './references.ts';
 
@@ -10,8 +10,7 @@ export interface Report {
   readonly machine: Machine;
   /** ISO 8601. */
   readonly date: string;
-  /** Load averages over a minute, before and after. */
-  readonly load: { readonly before: number; readonly after: number };
+  readonly disturbance: { readonly before: Disturbance; readonly after: Disturbance };
   readonly inference: InferenceResult;
   readonly kernels: readonly KernelResult[];
 }
@@ -35,9 +34,11 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
 }
 
 /** The page that is kept as bench/RESULTS.md. */
-export function markdown({ machine, date, load, inference, kernels }: Report): string {
+export function markdown({ machine, date, disturbance, inference, kernels }: Report): string {
   const { model, relus, activations, phases, plain } = inference;
   const repetitions = phases.at(-1)!.ms.samples;
+  const { before, after } = disturbance;
+  const percent = (share: number) => `${(100 * share).toFixed(0)} %`;
   const bytes = (count: number) => count.toLocaleString('en');
   const phaseRows = phases.map(({ name, ms, bytesUp, bytesDown, rounds }) => [
     name,
@@ -72,12 +73,14 @@ ${table(
     ['CPU', `${machine.cpu}, ${machine.cores} threads`],
     ['memory', `${machine.memoryGb} GB`],
     ['Node', machine.node],
-    ['load before / after', `${figure(load.before)} / ${figure(load.after)}`],
+    ['cores busy just before / after', `${percent(before.busy)} / ${percent(after.busy)}`],
+    ['load average before / after', `${figure(before.load)} / ${figure(after.load)}`],
   ],
 )}
 
-A load before the run of more than a few tenths is other work on the same cores: times are then too long, and the
-quartiles say by how much they moved. Bytes and rounds are exact and the same on every machine.
+Cores that were busy before or after the run did other work; times are then too long, and the quartiles say how far they
+moved. The load average is that of a minute, so it remembers work that had ended, and after the run the run itself.
+Bytes and rounds are exact and the same on every machine.
 
 ## A private inference: ${model}, ${bytes(relus)} ReLUs of ${bytes(activations)} activations
 

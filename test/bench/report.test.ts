@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import type { InferenceResult } from '../../bench/inference.ts';
 import { benchKernels, type KernelResult } from '../../bench/kernels.ts';
-import { machineInfo } from '../../bench/machine.ts';
+import { disturbance, machineInfo } from '../../bench/machine.ts';
 import { figure, markdown, type Report, table } from '../../bench/report.ts';
 
 const once = { lower: 1, median: 2, upper: 3, samples: 1 };
@@ -11,7 +11,7 @@ function reportOf(inference: Partial<InferenceResult>, kernels: KernelResult[] =
   return {
     machine: { cpu: 'a CPU', cores: 2, memoryGb: 4, node: 'v20', commit: undefined },
     date: '2026-01-02T03:04:05.000Z',
-    load: { before: 0.25, after: 1.5 },
+    disturbance: { before: { load: 0.25, busy: 0.034 }, after: { load: 1.5, busy: 0.5 } },
     inference: {
       model: 'digits',
       relus: 1829,
@@ -51,7 +51,8 @@ describe('the report', () => {
     const page = markdown(reportOf({}, [kernel]));
     expect(page).toContain('| online | 2.00 | 1.00 to 3.00 | 34,468 | 606,297 | 5 |');
     expect(page).toContain('**45.6** (1.00 to 3.00)');
-    expect(page).toContain('| load before / after | 0.250 / 1.50 |');
+    expect(page).toContain('| load average before / after | 0.250 / 1.50 |');
+    expect(page).toContain('| cores busy just before / after | 3 % / 50 % |');
     expect(page).toContain('| part | 2.00 M/s | 1.00 to 3.00 | 4 B | peer 9 M/s |');
     expect(page).toContain('1,829 ReLUs of 5,488 activations');
     expect(page).toContain('| commit | unknown |');
@@ -63,9 +64,11 @@ describe('the report', () => {
     expect(page).not.toContain('**');
   });
 
-  it('knows the machine', () => {
+  it('knows the machine and how busy it is', async () => {
     const { cores, node, cpu } = machineInfo();
     expect([cores > 0, node, cpu.length > 0]).toEqual([true, process.version, true]);
+    const { load, busy } = await disturbance();
+    expect(load >= 0 && busy >= 0 && busy <= 1).toBe(true);
   });
 });
 
