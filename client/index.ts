@@ -53,7 +53,7 @@ const HANDSHAKE_MS = 15_000;
  * @throws AbortError when `signal` fires first
  */
 export async function connect(url: string, options: ConnectOptions = {}): Promise<Session> {
-  if (!/^wss?:\/\/[^/]/.test(url) || !URL.canParse(url)) {
+  if (!/^wss?:\/\/[^/#][^#]*$/.test(url) || !URL.canParse(url)) {
     throw new TypeError(`url: expected ws://HOST:PORT or wss://HOST:PORT, got "${url}"`);
   }
   const own =
@@ -84,7 +84,8 @@ export async function connect(url: string, options: ConnectOptions = {}): Promis
   try {
     return await openSession(parts, options);
   } catch (error) {
-    if (opened || failure === undefined || (error as Error).name === 'AbortError') throw error;
+    const lost = error instanceof ProtocolError && error.code === 'closed';
+    if (opened || failure === undefined || !lost) throw error;
     throw new ProtocolError('closed', `cannot connect to ${url}: ${explain(failure)}`, {
       cause: failure,
     });

@@ -57,7 +57,7 @@ export type ServerEvent =
       readonly code: ProtocolErrorCode | 'internal';
       readonly message: string;
     }
-  /** A connection is over; `unused` bundles died with it. */
+  /** A connection is over, unless it was refused for lack of room; `unused` bundles died with it. */
   | {
       readonly type: 'closed';
       readonly session: number;

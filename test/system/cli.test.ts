@@ -25,9 +25,11 @@ interface Outcome {
   readonly err: string;
 }
 
-async function sotto(args: readonly string[], environment = {}): Promise<Outcome> {
+const sotto = (args: readonly string[], environment = {}) => run([cli, ...args], environment);
+
+async function run(args: readonly string[], environment = {}): Promise<Outcome> {
   const env = { ...process.env, SOTTO_DEBUG: '', ...environment };
-  const child = spawn(process.execPath, [cli, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
   let out = '';
   let err = '';
   child.stdout.on('data', (data) => {
@@ -162,6 +164,21 @@ describe.skipIf(notBuilt)('the command', () => {
     const closed = once(server, 'close');
     server.kill('SIGTERM');
     expect(await within(5000, closed)).toEqual([0, null]);
+  });
+});
+
+describe.skipIf(notBuilt)('the demo', () => {
+  it('answers like the plaintext network on every digit of its own', async () => {
+    const demo = fileURLToPath(new URL('../../dist/bench/demo.js', import.meta.url));
+    const { code, out, err } = await run([demo, '--json', '--mnist', '0']);
+    expect({ code, err }).toEqual({ code: 0, err: '' });
+    const { failed, tolerance, results } = JSON.parse(out);
+    expect(failed).toBe(0);
+    expect(results).toHaveLength(10);
+    for (const { truth, label, plain, difference } of results) {
+      expect([label, plain]).toEqual([truth, truth]);
+      expect(difference).toBeLessThanOrEqual(tolerance);
+    }
   });
 });
 
