@@ -26,11 +26,15 @@ function spread({ lower, upper }: Summary): string {
   return `${figure(lower)} to ${figure(upper)}`;
 }
 
-/** A Markdown table; numbers (all columns but the first) to the right. */
+/** A Markdown table with aligned columns, numbers (all columns but the first) to the right: as the formatter wants it. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
-  const rule = head.map((_, i) => (i === 0 ? '---' : '---:'));
-  return [line(head), line(rule), ...rows.map(line)].join('\n');
+  const widths = head.map((_, i) => Math.max(3, ...[head, ...rows].map((row) => row[i]!.length)));
+  const line = (cells: readonly string[]) =>
+    `| ${cells.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join(' | ')} |`;
+  const rule = widths.map((width, i) =>
+    i === 0 ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`,
+  );
+  return [head, rule, ...rows].map(line).join('\n');
 }
 
 /** The page that is kept as bench/RESULTS.md. */

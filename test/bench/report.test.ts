@@ -37,7 +37,12 @@ describe('the report', () => {
   });
 
   it('lays out tables of Markdown', () => {
-    expect(table(['a', 'b'], [['1', '2']])).toBe('| a | b |\n| --- | ---: |\n| 1 | 2 |');
+    const page = table(['a', 'bytes'], [['longer', '2']]);
+    expect(page.split('\n')).toEqual([
+      '| a      | bytes |',
+      '| ------ | ----: |',
+      '| longer |     2 |',
+    ]);
   });
 
   it('has every figure: phases with bytes and rounds, ratio, load, kernels beside peers', () => {
@@ -48,7 +53,8 @@ describe('the report', () => {
       bytes: '4 B',
       reference: 'peer 9 M/s',
     };
-    const page = markdown(reportOf({}, [kernel]));
+    // Without the blanks that align columns.
+    const page = markdown(reportOf({}, [kernel])).replace(/ +/g, ' ');
     expect(page).toContain('| online | 2.00 | 1.00 to 3.00 | 34,468 | 606,297 | 5 |');
     expect(page).toContain('**45.6** (1.00 to 3.00)');
     expect(page).toContain('| load average before / after | 0.250 / 1.50 |');
