@@ -1,0 +1,122 @@
+/** `sotto plan`: what a compiled model will cost, before anybody connects. */
+
+import { readFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import { Command, InvalidArgumentError } from 'commander';
+import { layoutOf } from '../protocol/inference/layout.ts';
+import {
+  type MeasuredProgram,
+  measureProgram,
+  type PhasePrice,
+  type Price,
+  type Profile,
+  priceOf,
+} from '../protocol/inference/price.ts';
+import { decodeModel } from '../protocol/program/model.ts';
+
+interface PlanOptions {
+  readonly bandwidth: number;
+  readonly rtt: number;
+  readonly clientCores: number;
+  readonly serverCores: number;
+  readonly json?: boolean;
+}
+
+const UNITS: Readonly<Record<string, number>> = { kbit: 1e3, mbit: 1e6, gbit: 1e9 };
+
+/** Bits a second of text such as `100mbit`. */
+function bandwidth(text: string): number {
+  const [, number, unit] = /^(\d+(?:\.\d+)?)(kbit|mbit|gbit)$/i.exec(text) ?? [];
+  const bits = Number(number) * UNITS[unit?.toLowerCase() ?? '']!;
+  if (!(bits > 0)) throw new InvalidArgumentError('It must be like 100mbit, 1gbit or 800kbit.');
+  return bits;
+}
+
+/** Milliseconds of text such as `40ms`. */
+function milliseconds(text: string): number {
+  const [, number] = /^(\d+(?:\.\d+)?)ms$/i.exec(text) ?? [];
+  if (number === undefined) throw new InvalidArgumentError('It must be like 40ms.');
+  return Number(number);
+}
+
+export function planCommand(): Command {
+  return new Command('plan')
+    .description('bytes, rounds, memory and estimated time of a compiled model')
+    .argument('<model>', 'a .sotto file')
+    .option('--bandwidth <B>', 'in each direction, like 100mbit', bandwidth, 1e9)
+    .option('--rtt <R>', 'round trip time, like 40ms', milliseconds, 0.5)
+    .option('--client-cores <N>', 'cores of the client', Number, availableParallelism())
+    .option('--server-cores <N>', 'cores of the server', Number, availableParallelism())
+    .option('--json', 'print one JSON document')
+    .action(plan);
+}
+
+async function plan(path: string, options: PlanOptions): Promise<void> {
+  const { program } = decodeModel(await readFile(path));
+  const measured = measureProgram(layoutOf(program));
+  const profile: Profile = {
+    bitsPerSecond: options.bandwidth,
+    roundTripMs: options.rtt,
+    clientCores: options.clientCores,
+    serverCores: options.serverCores,
+  };
+  const price = priceOf(measured, profile);
+  const text = options.json
+    ? JSON.stringify({ profile, price, ...measured }, null, 2)
+    : formatPlan(measured, price);
+  process.stdout.write(`${text}\n`);
+}
+
+const megabytes = (bytes: number) => (bytes / 1e6).toFixed(bytes < 1e6 ? 3 : 1);
+const ms = (value: number) => value.toFixed(value < 10 ? 1 : 0);
+
+/** The plan as text: a row for each step that costs anything, then the phases. Times are of one core. */
+export function formatPlan({ cost, steps }: MeasuredProgram, price: Price): string {
+  const rows = [
+    [
+      'step',
+      'offline up',
+      'down',
+      'client',
+      'server',
+      'online up',
+      'down',
+      'client',
+      'server',
+      'stored c',
+      'stored s',
+    ],
+    ['', 'MB', 'MB', 'ms', 'ms', 'MB', 'MB', 'ms', 'ms', 'MB', 'MB'],
+    ...steps.map((step) => [
+      step.name,
+      megabytes(step.offline.up),
+      megabytes(step.offline.down),
+      ms(step.time.clientOffline),
+      ms(step.time.serverOffline),
+      megabytes(step.online.up),
+      megabytes(step.online.down),
+      ms(step.time.clientOnline),
+      ms(step.time.serverOnline),
+      megabytes(step.clientStored),
+      megabytes(step.serverStored),
+    ]),
+  ];
+  const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)));
+  const table = rows.map((row) =>
+    row
+      .map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!)))
+      .join('  '),
+  );
+  const phase = (name: string, { up, down, rounds }: typeof cost.offline, time: PhasePrice) =>
+    `${name}: ${megabytes(up)} MB up, ${megabytes(down)} MB down, ${rounds} round trips; ` +
+    `about ${ms(time.totalMs)} ms (computing ${ms(time.computeMs)}, network ${ms(time.networkMs)})`;
+  const stored = (of: 'clientStored' | 'serverStored') =>
+    megabytes(steps.reduce((total, step) => total + step[of], 0));
+  return [
+    ...table,
+    '',
+    phase('offline', cost.offline, price.offline),
+    phase('online ', cost.online, price.online),
+    `a bundle keeps ${stored('clientStored')} MB at the client, ${stored('serverStored')} MB at the server`,
+  ].join('\n');
+}

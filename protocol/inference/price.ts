@@ -1,0 +1,289 @@
+/**
+ * What a program will take here, before anybody connects: exact bytes and rounds from its costs, and milliseconds and
+ * memory from a short measurement of its own steps on this machine (one lane or one task of each distinct kind).
+ *
+ * Times are of one core; a profile says how many there are and what lies between the parties. Offline, computation and
+ * transfer overlap; online they alternate. A plan, not a promise: expect it within a factor of two.
+ */
+
+import type { GadgetParams, LaneState } from '../gadgets/gadget.ts';
+import { gadgetOf, LANE_ELEMENTS } from '../gadgets/index.ts';
+import { COTS_PER_CHUNK, extendReceiver, extendSender } from '../ot/softspoken.ts';
+import type { ActivationKind } from '../program/program.ts';
+import { deriveSeed, Prg, randomBytes, randomRing } from '../random/index.ts';
+import { linear } from '../ring/linear.ts';
+import {
+  type LinearShape,
+  linearInputSize,
+  linearOutput,
+  macsOf,
+  weightCount,
+} from '../ring/shape.ts';
+import {
+  decodePublicKey,
+  decryptResponse,
+  encryptUpload,
+  evaluateLayer,
+  generateKeys,
+  type LayerPlan,
+} from '../rlwe/index.ts';
+import { type Cost, costOf, type StepCost } from './cost.ts';
+import type { ActivationLayout, Layout, LinearLayout } from './layout.ts';
+import { responseJobs, uploadJobs } from './split.ts';
+
+/** Milliseconds of one core, by phase and party. */
+export interface StepTime {
+  readonly clientOffline: number;
+  readonly serverOffline: number;
+  readonly clientOnline: number;
+  readonly serverOnline: number;
+}
+
+/** One step's cost, time and what a bundle keeps of it. */
+export interface StepPrice extends StepCost {
+  readonly time: StepTime;
+  /** Bytes each party stores of one bundle. */
+  readonly clientStored: number;
+  readonly serverStored: number;
+}
+
+export interface MeasuredProgram {
+  readonly cost: Cost;
+  readonly steps: readonly StepPrice[];
+}
+
+/** What lies between the parties, and what they have. */
+export interface Profile {
+  /** Bits a second in each direction. */
+  readonly bitsPerSecond: number;
+  readonly roundTripMs: number;
+  readonly clientCores: number;
+  readonly serverCores: number;
+  /** Both parties share the client's cores, as on loopback. */
+  readonly shared?: boolean;
+}
+
+/** Milliseconds of one phase. */
+export interface PhasePrice {
+  readonly computeMs: number;
+  readonly networkMs: number;
+  readonly totalMs: number;
+}
+
+export interface Price {
+  readonly offline: PhasePrice;
+  readonly online: PhasePrice;
+}
+
+const seed = new Uint8Array(16).fill(7);
+const random = (label: string) => new Prg(deriveSeed(seed, label));
+const noTime: StepTime = { clientOffline: 0, serverOffline: 0, clientOnline: 0, serverOnline: 0 };
+
+/** Elements of the measured lane: one hash key's worth. */
+const LANE = 1024;
+
+/** Milliseconds that `work` takes, the second time: the first compiles it. */
+function time(work: () => unknown): number {
+  work();
+  const start = performance.now();
+  work();
+  return performance.now() - start;
+}
+
+const storedBytes = (state: LaneState) =>
+  Object.values(state).reduce((sum, array) => sum + array.byteLength, 0);
+
+/** One correlated OT at either end, in milliseconds. */
+function measureOt(): { receiver: number; sender: number } {
+  const count = COTS_PER_CHUNK;
+  const k = 4;
+  const seeds = { k, start: seed, leaves: randomBytes(random('leaves'), (128 / k) * 16 * 2 ** k) };
+  const choices = randomBytes(random('choices'), count / 8);
+  const { message } = extendReceiver(seeds, 0, count, choices);
+  const offset = randomBytes(random('offset'), 16);
+  return {
+    receiver: time(() => extendReceiver(seeds, 0, count, choices)) / count,
+    sender: time(() => extendSender({ ...seeds, offset }, 0, count, message)) / count,
+  };
+}
+
+interface LinearTime extends StepTime {
+  readonly plan: LayerPlan;
+}
+
+/** A linear layer: one task of each sort, scaled to all of them. */
+function measureLinear(plan: LayerPlan): LinearTime {
+  const { shape } = plan;
+  const { secretKey, publicKey } = generateKeys(plan.degree, random('keys'));
+  const key = decodePublicKey(plan.degree, publicKey);
+  const values = randomRing(random('values'), linearInputSize(shape));
+  const kernel = randomRing(random('kernel'), weightCount(shape)).map((weight) => weight % 64);
+  const uploads = uploadJobs(plan);
+  const parts = uploads.map((range) => encryptUpload(plan, secretKey, values, range, seed));
+  const upload = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  parts.reduce((at, part) => {
+    upload.set(part, at);
+    return at + part.length;
+  }, 0);
+  const [up, jobs] = [uploads[0]!, responseJobs(plan)];
+  const range = jobs[0]!;
+  const { response } = evaluateLayer(plan, key, kernel, upload, range, seed);
+  const share = (of: readonly [number, number], all: number) => all / (of[1] - of[0]);
+  const encrypt = time(() => encryptUpload(plan, secretKey, values, up, seed));
+  const evaluate = time(() => evaluateLayer(plan, key, kernel, upload, range, seed));
+  const decrypt = time(() => decryptResponse(plan, secretKey, response, range));
+  return {
+    plan,
+    clientOffline:
+      encrypt * share(up, plan.uploadPolynomials) +
+      decrypt * share(range, plan.responsePolynomials),
+    serverOffline: evaluate * share(range, plan.responsePolynomials),
+    clientOnline: 0,
+    serverOnline: measurePlain(shape, values, kernel),
+  };
+}
+
+/** The layer on integers, by a part of its output channels. */
+function measurePlain(shape: LinearShape, x: Int32Array, kernel: Int32Array): number {
+  const [channels] = linearOutput(shape);
+  const to = Math.min(channels, Math.max(1, Math.floor((channels * 2 ** 22) / macsOf(shape))));
+  const bias = new Int32Array(channels);
+  const run = () => linear(shape, x, kernel, bias, { from: 0, to });
+  return (time(run) * channels) / to;
+}
+
+interface LaneTime extends StepTime {
+  readonly clientStored: number;
+  readonly serverStored: number;
+}
+
+/** A gadget, per element, its OTs included. */
+function measureLane(
+  kind: ActivationKind,
+  params: GadgetParams,
+  ot: { receiver: number; sender: number },
+): LaneTime {
+  const gadget = gadgetOf(kind);
+  const n = LANE;
+  const labels = gadget.labelCots(params);
+  const products = gadget.productCots(params);
+  const offset = randomBytes(random('offset'), 16);
+  offset[0]! |= 1;
+  const tweaks = { start: seed, first: 0 };
+  const c = randomRing(random('c'), n);
+  const own = { blocks: randomBytes(random('own'), 16 * n * products), offset, tweaks };
+  const sold = { blocks: randomBytes(random('sold'), 16 * n * labels), offset, tweaks };
+  const choices = gadget.draw(params, n, seed);
+  const taken = { blocks: randomBytes(random('taken'), 16 * n * products), choices, tweaks };
+  const { message: corrections, state: opened } = gadget.correct(params, c, own, seed);
+  const prepare = () => gadget.prepare(params, n, sold, taken, corrections, seed);
+  const { message: tables, state: prepared } = prepare();
+  const stored = gadget.store(params, opened, sold.blocks, tweaks, tables);
+  const { message: material, state: pending } = gadget.reveal(params, prepared, c);
+  const evaluate = () => gadget.evaluate(params, stored, material, c);
+  const result = evaluate();
+  const perElement = (work: () => unknown) => time(work) / n;
+  return {
+    clientOffline:
+      perElement(() => {
+        gadget.choose(params, c);
+        gadget.correct(params, c, own, seed);
+      }) +
+      labels * ot.receiver +
+      products * ot.sender,
+    serverOffline: perElement(prepare) + labels * ot.sender + products * ot.receiver,
+    clientOnline: perElement(evaluate),
+    serverOnline:
+      perElement(() => gadget.reveal(params, prepared, c)) +
+      perElement(() => gadget.finish(params, pending, result)),
+    clientStored: storedBytes(stored) / n,
+    serverStored: storedBytes(prepared) / n,
+  };
+}
+
+const scaled = (times: StepTime, factor: number): StepTime => ({
+  clientOffline: times.clientOffline * factor,
+  serverOffline: times.serverOffline * factor,
+  clientOnline: times.clientOnline * factor,
+  serverOnline: times.serverOnline * factor,
+});
+
+const sum = (x: StepTime, y: StepTime): StepTime => ({
+  clientOffline: x.clientOffline + y.clientOffline,
+  serverOffline: x.serverOffline + y.serverOffline,
+  clientOnline: x.clientOnline + y.clientOnline,
+  serverOnline: x.serverOnline + y.serverOnline,
+});
+
+/** Measures each distinct layer once and gives every step its price. Takes about a second; blocks its thread. */
+export function measureProgram(layout: Layout): MeasuredProgram {
+  const cost = costOf(layout);
+  const ot = measureOt();
+  const known = new Map<string, StepTime>();
+  const once = <T extends StepTime>(key: unknown, measure: () => T): T => {
+    const name = JSON.stringify(key);
+    if (!known.has(name)) known.set(name, measure());
+    return known.get(name) as T;
+  };
+  const linearPrice = ({ plan, outputSize }: LinearLayout) => ({
+    time: once(plan, () => measureLinear(plan)) as StepTime,
+    clientStored: 0,
+    serverStored: 4 * outputSize,
+  });
+  const activationPrice = ({ lanes, size }: ActivationLayout) =>
+    lanes.reduce(
+      (total, { kind, params, elements }) => {
+        const lane = once([kind, params], () => measureLane(kind, params, ot));
+        const n = elements.length;
+        return {
+          time: sum(total.time, scaled(lane, n)),
+          clientStored: total.clientStored + Math.round(lane.clientStored * n),
+          serverStored: total.serverStored + Math.round(lane.serverStored * n),
+        };
+      },
+      { time: noTime, clientStored: 4 * size, serverStored: 0 },
+    );
+  const layers = new Map([
+    ...layout.linears.map((layer) => [layer.step.name, linearPrice(layer)] as const),
+    ...layout.activations.map((layer) => [layer.step.name, activationPrice(layer)] as const),
+  ]);
+  const rest = { time: noTime, clientStored: 4 * layout.output.size, serverStored: 0 };
+  return {
+    cost,
+    steps: cost.steps.map((step) => ({ ...step, ...(layers.get(step.name) ?? rest) })),
+  };
+}
+
+/** The price of one bundle and one inference under a profile. */
+export function priceOf({ cost, steps }: MeasuredProgram, profile: Profile): Price {
+  const { clientCores, serverCores, shared, bitsPerSecond, roundTripMs } = profile;
+  const total = steps.reduce((times, step) => sum(times, step.time), noTime);
+  const transfer = (bytes: number) => (8000 * bytes) / bitsPerSecond;
+  const together = (client: number, server: number) => (client + server) / clientCores;
+  const offlineCompute = shared
+    ? together(total.clientOffline, total.serverOffline)
+    : Math.max(total.clientOffline / clientCores, total.serverOffline / serverCores);
+  // A layer of one lane cannot use more than one core.
+  const lanes = Math.max(1, ...steps.map((step) => step.online.up / (4 * LANE_ELEMENTS)));
+  const online = (ms: number, cores: number) => ms / Math.min(cores, Math.ceil(lanes));
+  const onlineCompute =
+    online(total.clientOnline, clientCores) +
+    online(total.serverOnline, shared ? clientCores : serverCores);
+  const offlineNetwork =
+    Math.max(transfer(cost.offline.up), transfer(cost.offline.down)) +
+    cost.offline.rounds * roundTripMs;
+  const onlineNetwork =
+    transfer(cost.online.up) + transfer(cost.online.down) + cost.online.rounds * roundTripMs;
+  return {
+    offline: {
+      computeMs: offlineCompute,
+      networkMs: offlineNetwork,
+      totalMs: Math.max(offlineCompute, offlineNetwork),
+    },
+    online: {
+      computeMs: onlineCompute,
+      networkMs: onlineNetwork,
+      totalMs: onlineCompute + onlineNetwork,
+    },
+  };
+}
