@@ -1,12 +1,14 @@
 import { describe, expect, it } from 'vitest';
-import type { SessionProgress } from '../../client/session.ts';
+import { openSession, type SessionProgress } from '../../client/session.ts';
 import { ProtocolError } from '../../protocol/errors.ts';
 import { costOf } from '../../protocol/inference/cost.ts';
 import { layoutOf } from '../../protocol/inference/layout.ts';
+import type { ProtocolPool } from '../../protocol/inference/session.ts';
 import {
   distance,
   failureOf,
   LocalServer,
+  localPool,
   openLocal,
   plainAnswer,
   somePixels,
@@ -123,7 +125,26 @@ describe('a session', () => {
     await session.close();
     expect(session.available).toBe(0);
     expect(await failureOf(session.infer(somePixels(model)))).toMatchObject({ code: 'closed' });
-    expect(await failureOf(session.prepare())).toMatchObject({ code: 'closed' });
+    expect(await failureOf(session.prepare())).toMatchObject({
+      code: 'closed',
+      message: 'the session was closed',
+    });
+  });
+
+  it('names what ended it, not what followed from that', async () => {
+    const server = new LocalServer([tiny]);
+    const channel = server.accept();
+    const lost = new ProtocolError('timeout', 'nothing came');
+    const inner = localPool();
+    const run = (task: string, input: never) => {
+      if (task === 'encryptUpload') channel.close(lost);
+      return inner.run(task as 'encryptUpload', input);
+    };
+    const pool = { ...inner, run } as unknown as ProtocolPool;
+    // The end frees the pool, which fails the task that is still running.
+    const session = await openSession({ channel, pool, release: () => inner.close() });
+    expect(await failureOf(session.prepare())).toBe(lost);
+    expect(await failureOf(session.prepare())).toBe(lost);
   });
 
   it('close ends calls that run or wait, and frees what the session stands on', async () => {
