@@ -21,7 +21,9 @@ function sources(folder: string): string[] {
 }
 
 const folders = ['client', 'server', 'protocol', 'models', 'bench'];
-const files = [...folders.flatMap(sources), 'cli.ts'].filter((file) => existsSync(join(root, file)));
+const files = [...folders.flatMap(sources), 'cli.ts'].filter((file) =>
+  existsSync(join(root, file)),
+);
 
 interface Import {
   readonly from: string;
