@@ -1,0 +1,3 @@
+/** Reading trained networks from other tools: safetensors. Bounds-checked, no generated code, nothing executed. */
+
+export { readSafetensors } from './safetensors.ts';
