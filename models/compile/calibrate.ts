@@ -83,6 +83,13 @@ export function extentsOf(calibration: Calibration, node: ActivationNode): reado
   return extents;
 }
 
+/** Largest difference of two values of one channel, the largest over channels, each at its scale. */
+export function largestDifference({ low, high }: Extent, scale: Float64Array): number {
+  return scale.reduce((largest, factor, channel) => {
+    return Math.max(largest, factor * Math.max(0, high[channel]! - low[channel]!));
+  }, 0);
+}
+
 /** Largest |value + offset| of one channel, 0 where there was none. */
 export function magnitude({ low, high }: Extent, channel: number, offset = 0): number {
   if (high[channel]! < low[channel]!) return 0;

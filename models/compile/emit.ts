@@ -5,15 +5,16 @@ import { checkModel } from '../../protocol/program/model.ts';
 import type { Step } from '../../protocol/program/program.ts';
 import { countKinds } from '../../protocol/program/program.ts';
 import type { Calibration } from './calibrate.ts';
-import type { ActivationNode, LinearNode } from './network.ts';
-import { poolScale } from './network.ts';
+import type { ActivationNode, LinearNode, MaxPoolNode } from './network.ts';
+import { poolScale, shapesOf } from './network.ts';
 import type { Settings } from './options.ts';
 import type { Reach } from './precision.ts';
-import { activationBits, activationReach, bitLimits, bitsOf } from './precision.ts';
+import { activationBits, activationReach, bitLimits, bitsOf, maxPoolReach } from './precision.ts';
 import { linearWeights, norms, squareConstants } from './quantise.ts';
 import type { CompileReport, LayerReport } from './report.ts';
 import type { ScaledNetwork } from './scales.ts';
 import type { SquarePlan } from './squares.ts';
+import { tournament } from './tournament.ts';
 
 /** k of a layer. @throws RangeError when it does not fit, with what would help */
 function fittingBits(name: string, reach: Reach, fractionBits: number): number {
@@ -40,25 +41,52 @@ export function emit(
   const made = activationBits(network, settings);
   const reaches = new Map<string, Reach>();
   for (const node of network.nodes) {
-    if (node.op !== 'activation') continue;
-    const plan = plans.get(node.id);
-    const bits = made.get(node.id)!;
-    reaches.set(node.id, activationReach(node, bits, network, plan, calibration, settings));
+    if (node.op === 'maxPool') {
+      reaches.set(node.id, maxPoolReach(node, network, calibration, settings));
+    } else if (node.op === 'activation') {
+      const plan = plans.get(node.id);
+      const bits = made.get(node.id)!;
+      reaches.set(node.id, activationReach(node, bits, network, plan, calibration, settings));
+    }
   }
   const limits = bitLimits(network, reaches, output);
+  const shapes = shapesOf(network);
 
   const steps: Step[] = [];
   const weights: StepWeights[] = [];
   const layers: LayerReport[] = [];
   const index = new Map<string, number>([[network.input.id, 0]]);
   const bits = new Map<string, number>([[network.input.id, settings.activationBits]]);
-  const add = (id: string, step: Step, numbers: StepWeights, report: Partial<LayerReport>) => {
+  /** Appends a step; steps without a report are parts of another's work. */
+  const push = (step: Step, numbers?: StepWeights, report?: Partial<LayerReport>): number => {
     const { name, op, fractionBits } = step;
     steps.push(step);
     weights.push(numbers);
-    layers.push({ name, op, fractionBits, ...report });
-    index.set(id, steps.length);
-    bits.set(id, fractionBits);
+    if (report) layers.push({ name, op, step: steps.length - 1, fractionBits, ...report });
+    return steps.length;
+  };
+  const add = (
+    id: string,
+    step: Step,
+    numbers?: StepWeights,
+    report: Partial<LayerReport> = {},
+  ) => {
+    index.set(id, push(step, numbers, report));
+    bits.set(id, step.fractionBits);
+  };
+  /** Value `id` with `wanted` fractional bits, no fewer than it has: x << s is a sum of x with itself. */
+  const shifted = (id: string, name: string, wanted: number): number => {
+    const input = index.get(id)!;
+    const shift = wanted - bits.get(id)! - 1;
+    if (shift < 0) return input;
+    return push({
+      op: 'add',
+      name: `${name}.align`,
+      fractionBits: wanted,
+      inputs: [input, input],
+      shifts: [shift, shift],
+      subtract: false,
+    });
   };
 
   const addLinear = (node: LinearNode) => {
@@ -112,6 +140,22 @@ export function emit(
     add(node.id, step, numbers, { rangeBits, dropBits, used, relus, squares, identities });
   };
 
+  const addMaxPool = (node: MaxPoolNode) => {
+    const [source] = node.inputs;
+    const fractionBits = bits.get(source)!;
+    const reach = reaches.get(node.id)!;
+    const rangeBits = fittingBits(node.name, reach, fractionBits);
+    const dropBits = reach.dropBits(fractionBits);
+    const used = usedPart(reach, fractionBits, rangeBits, dropBits);
+    const comparison = { fractionBits, rangeBits, dropBits };
+    const made = tournament(node, index.get(source)!, shapes.get(source)!, comparison, (step) => {
+      if (step.op !== 'activation') return push(step);
+      return push(step, undefined, { rangeBits, dropBits, used, relus: step.kinds.length });
+    });
+    index.set(node.id, made);
+    bits.set(node.id, fractionBits);
+  };
+
   for (const node of network.nodes) {
     const { name } = node;
     switch (node.op) {
@@ -126,7 +170,7 @@ export function emit(
         const fractionBits = bits.get(source)! + poolScale(node).bits;
         const { kernel, stride } = node;
         const input = index.get(source)!;
-        add(node.id, { op: 'sumPool', name, fractionBits, input, kernel, stride }, undefined, {});
+        add(node.id, { op: 'sumPool', name, fractionBits, input, kernel, stride });
         break;
       }
       case 'add': {
@@ -135,7 +179,30 @@ export function emit(
         const inputs = [index.get(x)!, index.get(y)!] as const;
         const shifts = [fractionBits - bits.get(x)!, fractionBits - bits.get(y)!] as const;
         const step = { op: 'add', name, fractionBits, inputs, shifts, subtract: false } as const;
-        add(node.id, step, undefined, {});
+        add(node.id, step);
+        break;
+      }
+      case 'maxPool':
+        addMaxPool(node);
+        break;
+      case 'concat': {
+        const fractionBits = Math.max(...node.inputs.map((id) => bits.get(id)!));
+        const inputs = node.inputs.map((id) => shifted(id, name, fractionBits));
+        add(node.id, { op: 'concat', name, fractionBits, inputs });
+        break;
+      }
+      case 'slice': {
+        const [source] = node.inputs;
+        const { start, step, shape: size } = node;
+        const base = { name, fractionBits: bits.get(source)!, input: index.get(source)! };
+        add(node.id, { ...base, op: 'slice', start, step, size });
+        break;
+      }
+      case 'pad': {
+        const [source] = node.inputs;
+        const { before, after } = node;
+        const base = { name, fractionBits: bits.get(source)!, input: index.get(source)! };
+        add(node.id, { ...base, op: 'pad', before, after });
         break;
       }
     }

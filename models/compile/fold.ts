@@ -1,9 +1,12 @@
-/** From a graph to a network: folds batch norms into the linear layer before them, drops reshapes and what nobody reads. */
+/** From a graph to a network: folds affine maps into linear layers, drops reshapes and what nobody reads. */
 
 import type { Shape } from '../../protocol/ring/shape.ts';
-import type { BatchNormNode, Graph, Node } from '../graph/index.ts';
-import { inferShapes, tensorOf } from '../graph/index.ts';
+import type { Graph, Node } from '../graph/index.ts';
+import { inferShapes, RELU } from '../graph/index.ts';
+import { type Affine, affineOf, channelLayer, foldAfter, foldBefore } from './affine.ts';
+import { lower, planesOf } from './lower.ts';
 import type { LinearNode, Network, NetworkNode } from './network.ts';
+import { readersOf } from './network.ts';
 
 function fail(node: Node, what: string): never {
   throw new RangeError(`node '${node.id}' (${node.op}): ${what}`);
@@ -18,38 +21,12 @@ function liveNodes(graph: Graph): Set<string> {
   return live;
 }
 
-/** A graph's shape as planes. */
-function planes(shape: readonly number[]): Shape {
-  return [shape[0] as number, shape[1] ?? 1, shape[2] ?? 1];
-}
-
-/** y = a*x + b per channel of a batch norm. */
-function affine(graph: Graph, node: BatchNormNode): { factor: Float64Array; shift: Float64Array } {
-  const of = (name: string) => tensorOf(graph, name).data;
-  const [scale, shift, mean, variance] = [node.scale, node.shift, node.mean, node.variance].map(of);
-  const factor = Float64Array.from(
-    scale!,
-    (a, channel) => a / Math.sqrt(variance![channel]! + node.epsilon),
-  );
-  return {
-    factor,
-    shift: factor.map((a, channel) => shift![channel]! - a * mean![channel]!),
-  };
-}
-
-function foldInto(linear: LinearNode, graph: Graph, node: BatchNormNode): LinearNode {
-  const { factor, shift } = affine(graph, node);
-  const fan = linear.weight.length / linear.bias.length;
-  const weight = linear.weight.map((w, i) => w * factor[Math.floor(i / fan)]!);
-  const bias = linear.bias.map((b, channel) => b * factor[channel]! + shift[channel]!);
-  if (!weight.every(Number.isFinite) || !bias.every(Number.isFinite)) {
+/** A linear layer with an affine map folded into it. */
+function folded(linear: LinearNode, node: Node): LinearNode {
+  if (!linear.weight.every(Number.isFinite) || !linear.bias.every(Number.isFinite)) {
     fail(node, `folding it into '${linear.name}' makes infinite weights: its variance is zero`);
   }
-  return { ...linear, id: node.id, weight, bias };
-}
-
-function numbers(graph: Graph, name: string): Float64Array {
-  return Float64Array.from(tensorOf(graph, name).data);
+  return linear;
 }
 
 /**
@@ -59,114 +36,92 @@ function numbers(graph: Graph, name: string): Float64Array {
 export function fold(graph: Graph): Network {
   const shapes = inferShapes(graph);
   const live = liveNodes(graph);
-  const nodes = new Map<string, NetworkNode>();
+  const liveOnes = graph.nodes.filter((node) => live.has(node.id));
   // A flattened value is the value itself: planes lie one after the other already.
   const unflattened = new Map<string, string>();
   const resolve = (id: string): string => unflattened.get(id) ?? id;
-  const isFlattened = (id: string) =>
-    planes(shapes.get(resolve(id))!)
-      .slice(1)
-      .join() !== '1,1';
-  const readers = new Map<string, number>([[resolve(graph.output), 1]]);
-
-  const liveOnes = graph.nodes.filter((node) => live.has(node.id));
+  const shapeOf = (id: string): Shape => planesOf(shapes.get(id)!);
+  const readers = new Map<string, Node[]>();
   for (const node of liveOnes) {
     if (node.op === 'flatten') {
       unflattened.set(node.id, resolve(node.inputs[0]));
       continue;
     }
     for (const id of node.inputs) {
-      readers.set(resolve(id), (readers.get(resolve(id)) ?? 0) + 1);
-      if (node.op !== 'dense' && unflattened.has(id) && isFlattened(id)) {
+      readers.set(resolve(id), [...(readers.get(resolve(id)) ?? []), node]);
+      const [, height, width] = shapeOf(resolve(id));
+      if (node.op !== 'dense' && unflattened.has(id) && height * width > 1) {
         fail(node, `it reads the flattened '${id}': put the flatten right before a dense layer`);
       }
     }
   }
+  const output = resolve(graph.output);
+  /** The one node that reads a value. */
+  const readerOf = (id: string): Node | undefined => {
+    const [reader, ...others] = readers.get(id) ?? [];
+    return others.length > 0 || id === output ? undefined : reader;
+  };
+
+  const nodes = new Map<string, NetworkNode>();
+  // Maps that wait for the linear layer after them.
+  const waiting = new Map<string, { source: string; affine: Affine; node: Node }>();
   for (const node of liveOnes) {
     if (node.op === 'flatten') continue;
-    const source = resolve(node.inputs[0]);
-    if (node.op === 'batchNorm') {
-      const linear = nodes.get(source);
-      if (linear?.op !== 'linear' || readers.get(source) !== 1) {
-        fail(
-          node,
-          `only a batchNorm that alone reads a convolution or dense layer can be folded: put it right after one, or make it a 1x1 convolution with ${shapes.get(node.id)![0]} groups`,
-        );
+    const sources = node.inputs.map(resolve);
+    const [source] = sources as [string, ...string[]];
+    if (node.op === 'batchNorm' || node.op === 'scale') {
+      const affine = affineOf(graph, node);
+      const before = nodes.get(source);
+      if (before?.op === 'linear' && readerOf(source) === node) {
+        nodes.delete(source);
+        nodes.set(node.id, folded({ ...foldAfter(before, affine), id: node.id }, node));
+        continue;
       }
-      nodes.delete(source);
-      nodes.set(node.id, foldInto(linear, graph, node));
+      const after = readerOf(node.id);
+      if ((after?.op === 'conv' || after?.op === 'dense') && foldsInto(after, affine)) {
+        waiting.set(node.id, { source, affine, node });
+        continue;
+      }
+      const layer = { id: node.id, name: node.id, shape: shapeOf(node.id) };
+      nodes.set(node.id, folded(channelLayer(layer, source, affine), node));
       continue;
     }
-    nodes.set(node.id, lower(graph, node, resolve, shapes));
+    const read = sources.map((id) => waiting.get(id)?.source ?? id);
+    const lowered = lower(graph, node, read, read.map(shapeOf), shapeOf(node.id));
+    const map = waiting.get(source);
+    if (map !== undefined && lowered.op === 'linear') {
+      nodes.set(node.id, folded(foldBefore(lowered, map.affine), map.node));
+    } else nodes.set(node.id, lowered);
   }
-  return { input: graph.input, nodes: [...nodes.values()], output: resolve(graph.output) };
+  const network = { input: graph.input, nodes: [...nodes.values()], output };
+  checkMaxPools(network);
+  return network;
 }
 
-type Lowered = Exclude<Node, { op: 'flatten' } | BatchNormNode>;
+/** Whether a convolution or dense layer can do an affine map of its input: zeros of a padding have to stay zeros. */
+function foldsInto(node: Node, { shift }: Affine): boolean {
+  const padded = node.op === 'conv' && node.pads.some((n) => n > 0);
+  return !padded || shift.every((b) => b === 0);
+}
 
-function lower(
-  graph: Graph,
-  node: Lowered,
-  resolve: (id: string) => string,
-  shapes: ReadonlyMap<string, readonly number[]>,
-): NetworkNode {
-  const layer = { id: node.id, name: node.id, shape: planes(shapes.get(node.id)!) };
-  const source = resolve(node.inputs[0]);
-  const [channels, height, width] = planes(shapes.get(source)!);
-  const bias = (name: string | undefined) =>
-    name === undefined ? new Float64Array(layer.shape[0]) : numbers(graph, name);
-  switch (node.op) {
-    case 'conv': {
-      const { kernel, stride, pads, groups } = node;
-      const outChannels = layer.shape[0];
-      return {
-        ...layer,
-        op: 'linear',
-        inputs: [source],
-        layer: { kind: 'conv', channels, height, width, outChannels, kernel, stride, pads, groups },
-        weight: numbers(graph, node.weight),
-        bias: bias(node.bias),
-      };
+/** Zeros around the planes of a max pool must not win where they should not. */
+function checkMaxPools(network: Network): void {
+  const readers = readersOf(network);
+  const positive = new Set<string>();
+  for (const node of network.nodes) {
+    const passes = node.op !== 'linear' && node.op !== 'activation';
+    const relus = node.op === 'activation' && node.kinds.every((kind) => kind === RELU);
+    if (relus || (passes && node.inputs.every((id) => positive.has(id)))) positive.add(node.id);
+    if (node.op !== 'maxPool' || node.pads.every((n) => n === 0)) continue;
+    const onlyRelus =
+      node.id !== network.output &&
+      readers
+        .get(node.id)!
+        .every((r) => r.op === 'activation' && r.kinds.every((kind) => kind === RELU));
+    if (!onlyRelus && !positive.has(node.inputs[0])) {
+      throw new RangeError(
+        `node '${node.id}' (maxPool): its padding is computed as zeros, which may exceed the values it reads; put a ReLU before or right after it, or leave out its pads`,
+      );
     }
-    case 'dense':
-      return {
-        ...layer,
-        op: 'linear',
-        inputs: [source],
-        layer: { kind: 'dense', inputs: channels * height * width, outputs: layer.shape[0] },
-        weight: numbers(graph, node.weight),
-        bias: bias(node.bias),
-      };
-    case 'add':
-      return { ...layer, op: 'add', inputs: [source, resolve(node.inputs[1])] };
-    case 'averagePool': {
-      const { kernel, stride } = node;
-      if ((height - kernel[0]) % stride[0] !== 0 || (width - kernel[1]) % stride[1] !== 0) {
-        fail(
-          node,
-          `windows ${kernel.join('x')} at stride ${stride.join('x')} do not tile ${height}x${width}: pad or crop the layer before it`,
-        );
-      }
-      return { ...layer, op: 'pool', inputs: [source], kernel, stride };
-    }
-    case 'globalAveragePool':
-      return {
-        ...layer,
-        op: 'pool',
-        inputs: [source],
-        kernel: [height, width],
-        stride: [height, width],
-      };
-    case 'activation':
-      return {
-        ...layer,
-        op: 'activation',
-        inputs: [source],
-        kinds: node.kinds,
-        coefficients:
-          node.coefficients === undefined ? undefined : tensorOf(graph, node.coefficients).data,
-      };
-    default:
-      return fail(node, 'this operator cannot be compiled');
   }
 }

@@ -1,7 +1,7 @@
 /**
  * The compiler: from a float network to a program and its weights.
  *
- *   graph -> fold -> network -> calibrate -> squares -> scales -> precision -> quantise, emit -> model
+ *   graph -> delay, fold -> network -> calibrate -> squares -> scales -> precision -> quantise, emit -> model
  *
  * - `compile` is pure; the same graph, images and options make the same model.
  * - What the model computes is defined by protocol/program/clear.ts, not here.
@@ -15,6 +15,7 @@ import { Prg } from '../../protocol/random/index.ts';
 import type { Graph } from '../graph/index.ts';
 import { loadGraph } from '../graph/index.ts';
 import { calibrate } from './calibrate.ts';
+import { delayRelus } from './delay.ts';
 import { emit } from './emit.ts';
 import { fold } from './fold.ts';
 import type { CompileOptions } from './options.ts';
@@ -44,9 +45,10 @@ export function compile(
   options: CompileOptions = {},
 ): Compiled {
   const settings = settingsOf(options);
-  const network = fold(graph);
+  const ready = delayRelus(graph);
+  const network = fold(ready);
   const images = [...calibration];
-  const measured = calibrate(graph, network, images);
+  const measured = calibrate(ready, network, images);
   const made = activationBits(network, settings);
   const least = leastBits(network, made, settings);
   const plans = new Map<string, SquarePlan>();

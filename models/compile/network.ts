@@ -1,6 +1,7 @@
 /**
  * The network between graph and program: what is left of a graph when batch norms are folded and reshapes forgotten.
- * Four operators, each of which becomes one step; every value has planes, a vector is [n, 1, 1].
+ * Every node becomes one step of the program, but for max pooling, which becomes a tournament of them. Every value has
+ * planes, a vector is [n, 1, 1].
  */
 
 import type { LinearShape, Shape } from '../../protocol/ring/shape.ts';
@@ -37,6 +38,38 @@ export interface PoolNode extends Layer {
   readonly stride: readonly [number, number];
 }
 
+/** Largest values of windows; zeros around the planes take part. */
+export interface MaxPoolNode extends Layer {
+  readonly op: 'maxPool';
+  readonly inputs: readonly [string];
+  readonly kernel: readonly [number, number];
+  readonly stride: readonly [number, number];
+  /** [top, left, bottom, right] */
+  readonly pads: readonly [number, number, number, number];
+}
+
+/** Every step-th element from start on, size of them, along [channels, height, width]. */
+export interface SliceNode extends Layer {
+  readonly op: 'slice';
+  readonly inputs: readonly [string];
+  readonly start: Shape;
+  readonly step: Shape;
+}
+
+/** Zeros around a tensor, along [channels, height, width]. */
+export interface PadNode extends Layer {
+  readonly op: 'pad';
+  readonly inputs: readonly [string];
+  readonly before: Shape;
+  readonly after: Shape;
+}
+
+/** Tensors one behind the other along the channels. */
+export interface ConcatNode extends Layer {
+  readonly op: 'concat';
+  readonly inputs: readonly [string, ...string[]];
+}
+
 export interface ActivationNode extends Layer {
   readonly op: 'activation';
   readonly inputs: readonly [string];
@@ -45,7 +78,15 @@ export interface ActivationNode extends Layer {
   readonly coefficients: Float32Array | undefined;
 }
 
-export type NetworkNode = LinearNode | AddNode | PoolNode | ActivationNode;
+export type NetworkNode =
+  | LinearNode
+  | AddNode
+  | PoolNode
+  | MaxPoolNode
+  | SliceNode
+  | PadNode
+  | ConcatNode
+  | ActivationNode;
 
 export interface Network {
   readonly input: GraphInput;

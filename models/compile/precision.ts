@@ -2,8 +2,8 @@
 
 import { RELU } from '../graph/index.ts';
 import type { Calibration } from './calibrate.ts';
-import { magnitude } from './calibrate.ts';
-import type { ActivationNode, Network, NetworkNode } from './network.ts';
+import { largestDifference, magnitude } from './calibrate.ts';
+import type { ActivationNode, MaxPoolNode, Network, NetworkNode } from './network.ts';
 import { poolScale, readersOf } from './network.ts';
 import type { Settings } from './options.ts';
 import { rangeBitsOf } from './options.ts';
@@ -25,7 +25,7 @@ export function activationBits(network: Network, settings: Settings): Map<string
     if (id === network.output) return 0;
     const ways = readers.get(id)!.map((reader: NetworkNode) => {
       if (reader.op === 'pool') return poolScale(reader).bits + added(reader.id);
-      return reader.op === 'add' ? added(reader.id) : 0;
+      return reader.op === 'linear' || reader.op === 'activation' ? 0 : added(reader.id);
     });
     return Math.min(...ways);
   };
@@ -92,6 +92,31 @@ export function activationReach(
   };
 }
 
+/**
+ * The differences that a max pool compares. Whatever is compared lies between the smallest and the largest value of its
+ * channel, and zero where there is padding.
+ */
+export function maxPoolReach(
+  node: MaxPoolNode,
+  network: ScaledNetwork,
+  calibration: Calibration,
+  settings: Settings,
+): Reach {
+  const [source] = node.inputs;
+  const { low, high } = calibration.values.get(source)!;
+  const padded = node.pads.some((n) => n > 0);
+  const extent = padded
+    ? { low: low.map((v) => Math.min(v, 0)), high: high.map((v) => Math.max(v, 0)) }
+    : { low, high };
+  const calibrated = largestDifference(extent, network.scales.get(source)!);
+  return {
+    calibrated,
+    largest: settings.margin * calibrated,
+    limit: 31,
+    dropBits: (fractionBits) => Math.max(0, fractionBits - settings.compareBits),
+  };
+}
+
 export function outputReach(
   original: Network,
   calibration: Calibration,
@@ -108,7 +133,7 @@ export function outputReach(
 
 /**
  * The most fractional bits each value may have so that whatever reads it keeps its range.
- * @param reaches by id of the activation layer
+ * @param reaches by id of the activation layer or max pool
  */
 export function bitLimits(
   network: Network,
@@ -127,9 +152,12 @@ export function bitLimits(
   limit(network.output, most(output));
   for (const node of network.nodes.toReversed()) {
     const own = limits.get(node.id);
-    if (node.op === 'activation') limit(node.inputs[0], most(reaches.get(node.id)!));
-    else if (node.op === 'pool') limit(node.inputs[0], own! - poolScale(node).bits);
-    else if (node.op === 'add') for (const id of node.inputs) limit(id, own!);
+    const reach = reaches.get(node.id);
+    if (reach !== undefined) limit(node.inputs[0], most(reach));
+    if (node.op === 'pool') limit(node.inputs[0], own! - poolScale(node).bits);
+    else if (node.op !== 'linear' && node.op !== 'activation') {
+      for (const id of node.inputs) limit(id, own!);
+    }
   }
   return limits;
 }

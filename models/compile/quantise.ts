@@ -2,6 +2,7 @@
 
 import type { LinearWeights, SquareConstants } from '../../protocol/program/model.ts';
 import { fanIn } from '../../protocol/ring/shape.ts';
+import { weightPosition } from './affine.ts';
 import type { LinearNode } from './network.ts';
 import type { SquarePlan } from './squares.ts';
 
@@ -23,16 +24,10 @@ export function linearWeights(
   weightBits: number,
   fractionBits: number,
 ): LinearWeights {
-  const { layer, weight } = node;
-  const fan = fanIn(layer);
-  // Taps that one input channel has in one row of weights, and rows that share their input channels.
-  const taps = layer.kind === 'conv' ? layer.kernel[0] * layer.kernel[1] : fan / read.length;
-  const rows = layer.kind === 'conv' ? layer.outChannels / layer.groups : layer.outputs;
+  const { weight } = node;
   const kernel = new Int32Array(weight.length);
   for (let i = 0; i < weight.length; i++) {
-    const row = Math.floor(i / fan);
-    const group = Math.floor(row / rows);
-    const channel = group * (fan / taps) + Math.floor((i % fan) / taps);
+    const { row, channel } = weightPosition(node, i, read.length);
     const value = ((weight[i]! * made[row]!) / read[channel]!) * 2 ** weightBits;
     if (!(Math.abs(value) < 2 ** 31 - 1)) {
       throw new RangeError(

@@ -6,6 +6,8 @@ import type { Step } from '../../protocol/program/program.ts';
 export interface LayerReport {
   readonly name: string;
   readonly op: Step['op'];
+  /** Index of the step in the program. */
+  readonly step: number;
   readonly fractionBits: number;
   /** Linear layers: fractional bits of the weights. */
   readonly weightBits?: number;

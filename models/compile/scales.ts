@@ -2,7 +2,8 @@
  * Scales: every value v of the network is kept as v * scale[channel] * 2^bits, with public bits and secret positive scales.
  *
  * Linear layers make any scale that is asked of them; an activation's result keeps the scale it was read with. Values
- * that additions and pooling tie together form a group with one scale (up to the factors of pooling). A group takes, in
+ * that additions and pooling tie together form a group with one scale (up to the factors of pooling). Slices and joins of
+ * channels pass on what they get. A group takes, in
  * this order, the scale its squares ask for, that of a finished value it adds, or 1. Where an edge still disagrees, a
  * 1x1 layer with one weight per channel goes in between ("NAME.scale"); where a linear layer would read what is no
  * activation output, a truncation ("NAME.truncate").
@@ -11,6 +12,7 @@
 import type { Shape } from '../../protocol/ring/shape.ts';
 import { sizeOf } from '../../protocol/ring/shape.ts';
 import { IDENTITY } from '../graph/index.ts';
+import { channelLayer } from './affine.ts';
 import type { Network, NetworkNode } from './network.ts';
 import { poolScale, shapesOf } from './network.ts';
 import type { SquarePlan } from './squares.ts';
@@ -69,9 +71,12 @@ function groupScales(
       const group: Group = { factors: new Map(), demands: [], fixed: [] };
       join(node.id, group, 1);
       if (node.op === 'add') for (const id of node.inputs) tie(id, group);
-    } else if (node.op === 'pool') {
+    } else if (node.op !== 'activation') {
+      // What keeps the channels keeps their group; a slice or a join of channels is finished.
       const group = groups.get(source);
-      if (group) join(node.id, group, group.factors.get(source)! * poolScale(node).factor);
+      if (group === undefined || !keepsChannels(node)) continue;
+      const factor = node.op === 'pool' ? poolScale(node).factor : 1;
+      join(node.id, group, group.factors.get(source)! * factor);
     } else {
       const plan = plans.get(node.id);
       if (plan) demand(source, plan.alpha, plan.free);
@@ -88,9 +93,9 @@ function groupScales(
     }
     const node = nodes.get(id);
     if (node === undefined) return ones(shapes.get(id)!);
-    const source = scaleOf(node.inputs[0]);
-    if (node.op === 'pool') return source?.map((s) => s * poolScale(node).factor);
-    return source && readScale(source, plans.get(id));
+    const sources = node.inputs.map(scaleOf);
+    if (!sources.every((scale) => scale !== undefined)) return undefined;
+    return node.op === 'activation' ? readScale(sources[0]!, plans.get(id)) : passed(node, sources);
   };
 
   const decide = (group: Group, channels: number): Float64Array | undefined => {
@@ -124,6 +129,37 @@ function groupScales(
 
 function ones(shape: Shape): Float64Array {
   return new Float64Array(shape[0]).fill(1);
+}
+
+/** Whether a local node's channels are those of its one input. */
+function keepsChannels(node: NetworkNode): boolean {
+  if (node.op === 'slice') return node.start[0] === 0 && node.step[0] === 1;
+  if (node.op === 'pad') return node.before[0] === 0 && node.after[0] === 0;
+  return node.op === 'pool' || node.op === 'maxPool';
+}
+
+/** The scale of what a local node makes of values with these scales. */
+function passed(node: NetworkNode, scales: readonly Float64Array[]): Float64Array {
+  const [source] = scales as [Float64Array, ...Float64Array[]];
+  switch (node.op) {
+    case 'pool':
+      return source.map((s) => s * poolScale(node).factor);
+    case 'slice':
+      return Float64Array.from(
+        { length: node.shape[0] },
+        (_, channel) => source[node.start[0] + channel * node.step[0]]!,
+      );
+    case 'pad': {
+      // Zeros have any scale.
+      const scale = ones(node.shape);
+      scale.set(source, node.before[0]);
+      return scale;
+    }
+    case 'concat':
+      return Float64Array.from(scales.flatMap((scale) => [...scale]));
+    default:
+      return source;
+  }
 }
 
 /** The scale an activation layer reads its input with, given the scale the input has. */
@@ -177,32 +213,9 @@ export function scaleNetwork(
   const adapted = (source: string, wanted: Float64Array, reader: string): string => {
     if (same(scales.get(source)!, wanted)) return source;
     const from = truncated(source);
-    const shape = shapeOf(from);
-    const [channels, height, width] = shape;
-    return emit(
-      {
-        op: 'linear',
-        id: `${source}.scale.${reader}.${nodes.length}`,
-        name: `${nameOf(source)}.scale`,
-        shape,
-        inputs: [from],
-        layer: {
-          kind: 'conv',
-          channels,
-          height,
-          width,
-          outChannels: channels,
-          kernel: [1, 1],
-          stride: [1, 1],
-          pads: [0, 0, 0, 0],
-          groups: channels,
-        },
-        weight: new Float64Array(channels).fill(1),
-        bias: new Float64Array(channels),
-      },
-      wanted,
-      false,
-    );
+    const id = `${source}.scale.${reader}.${nodes.length}`;
+    const layer = { id, name: `${nameOf(source)}.scale`, shape: shapeOf(from) };
+    return emit(channelLayer(layer, from), wanted, false);
   };
 
   for (const node of network.nodes) {
@@ -217,18 +230,20 @@ export function scaleNetwork(
         emit({ ...node, inputs: [x, y] }, scale, fresh.has(x) && fresh.has(y));
         break;
       }
-      case 'pool':
-        emit(
-          node,
-          scales.get(source)!.map((s) => s * poolScale(node).factor),
-          fresh.has(source),
-        );
-        break;
       case 'activation': {
         const scale = readScale(scales.get(source)!, plans.get(node.id));
         emit({ ...node, inputs: [adapted(source, scale, node.id)] }, scale, true);
         break;
       }
+      default:
+        emit(
+          node,
+          passed(
+            node,
+            node.inputs.map((id) => scales.get(id)!),
+          ),
+          node.inputs.every((id) => fresh.has(id)),
+        );
     }
   }
   const output = adapted(network.output, ones(shapeOf(network.output)), 'output');

@@ -5,6 +5,7 @@ import {
   RELU,
   SQUARE,
   type Tensor,
+  type Triple,
 } from '../../../models/graph/index.ts';
 import { numbers, tensor } from '../networks.ts';
 
@@ -114,6 +115,59 @@ export class GraphBuilder {
     return this.#add({ op: 'add', id: this.#name('add'), inputs: [x, y] }, this.shape(x));
   }
 
+  concat(...sources: [string, string, ...string[]]): string {
+    const [, h, w] = this.shape(sources[0]);
+    const channels = sources.reduce((sum, id) => sum + this.shape(id)[0], 0);
+    return this.#add({ op: 'concat', id: this.#name('cat'), inputs: sources }, [channels, h, w]);
+  }
+
+  slice(source: string, start: Triple, step: Triple, size: Triple): string {
+    const id = this.#name('slice');
+    return this.#add({ op: 'slice', id, inputs: [source], start, step, size }, size);
+  }
+
+  pad(source: string, before: Triple, after: Triple): string {
+    const shape = this.shape(source).map((n, axis) => before[axis]! + n + after[axis]!);
+    return this.#add({ op: 'pad', id: this.#name('pad'), inputs: [source], before, after }, shape);
+  }
+
+  /** A factor near 1 of either sign per channel, and shifts of at most `shift`. */
+  scale(source: string, shift = 0.3): string {
+    const shape = this.shape(source);
+    const id = this.#name('scale');
+    const scale = this.#tensor(`${id}.scale`, [shape[0]], 0.3, 1);
+    const { data } = this.tensors.get(scale)!;
+    data.forEach((factor, i) => {
+      if (i % 3 === 2) data[i] = -factor;
+    });
+    return this.#add(
+      {
+        op: 'scale',
+        id,
+        inputs: [source],
+        scale,
+        shift: this.#tensor(`${id}.shift`, [shape[0]], shift),
+      },
+      shape,
+    );
+  }
+
+  maxPool(source: string, kernel: number, { stride = kernel, pad = 0 } = {}): string {
+    const [c, h, w] = this.shape(source);
+    const extent = (n: number) => Math.floor((n + 2 * pad - kernel) / stride) + 1;
+    return this.#add(
+      {
+        op: 'maxPool',
+        id: this.#name('maxpool'),
+        inputs: [source],
+        kernel: [kernel, kernel],
+        stride: [stride, stride],
+        pads: [pad, pad, pad, pad],
+      },
+      [c, extent(h), extent(w)],
+    );
+  }
+
   pool(source: string, kernel: number): string {
     const [c, h, w] = this.shape(source);
     return this.#add(
@@ -124,7 +178,7 @@ export class GraphBuilder {
         kernel: [kernel, kernel],
         stride: [kernel, kernel],
       },
-      [c, h / kernel, w / kernel],
+      [c, Math.floor(h / kernel), Math.floor(w / kernel)],
     );
   }
 

@@ -1,0 +1,19 @@
+/**
+ * The networks of the field as graphs, for any weights.
+ *
+ * - A builder takes {@link BuilderOptions}: where its parameters come from (random ones of a seed unless given), and the
+ *   map of its activations (all ReLUs unless given). What it returns is a graph like any other.
+ * - ReLU counts that are stated include the stem's and leave out what max pooling compares.
+ */
+
+export { type BuilderOptions, randomWeights, type WeightSource } from './assemble.ts';
+export { delphiMap, loadMiniOnn, loadResNetCifar, weightsFrom } from './load.ts';
+export {
+  type ActivationLayer,
+  allRelus,
+  type ReluMap,
+  randomMap,
+  squaresAt,
+} from './maps.ts';
+export { MINIONN_RELUS, miniOnn, type VggOptions, vgg16 } from './plain.ts';
+export { hybReNet, resNet18, resNetCifar } from './resnet.ts';
