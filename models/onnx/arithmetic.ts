@@ -3,26 +3,38 @@
 import { elements } from '../graph/index.ts';
 import type { Constant } from './constant.ts';
 
+/** Axes that a tensor may have: far more than any network needs. LOCAL. */
+const MAX_RANK = 16;
+
+export function checkRank(rank: number): void {
+  if (rank > MAX_RANK) throw new RangeError(`a tensor has ${rank} axes, more than ${MAX_RANK}`);
+}
+
+/** Zeros, of the type of some constant's numbers. */
+export function zerosLike({ data }: Constant, count: number): Constant['data'] {
+  return data instanceof Float32Array ? new Float32Array(count) : new Float64Array(count);
+}
+
 /** Row-major steps of a shape. */
 export function stepsOfShape(shape: readonly number[]): number[] {
   return shape.map((_, axis) => elements(shape.slice(axis + 1)));
 }
 
 /**
- * A view of a constant, copied: element i of the result is data[from + sum of i[axis] * steps[axis]].
+ * A view of a constant, copied: element i of the result is data[first + sum of i[axis] * steps[axis]].
  * Transposing, slicing and broadcasting are such views.
  */
 export function strided(
-  { data }: Constant,
+  from: Constant,
   shape: readonly number[],
   steps: readonly number[],
-  from = 0,
+  first = 0,
 ): Constant {
   const count = elements(shape);
-  const out = data instanceof Float32Array ? new Float32Array(count) : new Float64Array(count);
+  const out = zerosLike(from, count);
   const index = shape.map(() => 0);
-  for (let i = 0, at = from; i < count; i++) {
-    out[i] = data[at]!;
+  for (let i = 0, at = first; i < count; i++) {
+    out[i] = from.data[at]!;
     for (let axis = shape.length - 1; axis >= 0; axis--) {
       at += steps[axis]!;
       if (++index[axis]! < shape[axis]!) break;
@@ -93,6 +105,7 @@ export function reshapedDims(
   target: readonly number[],
   allowZero = false,
 ): number[] {
+  checkRank(target.length);
   const wanted = target.map((n, axis) => (n === 0 && !allowZero ? (dims[axis] ?? 0) : n));
   const total = elements(dims);
   const rest = elements(wanted.filter((n) => n !== -1));

@@ -1,6 +1,7 @@
 /** Constants of an ONNX model: decoding its tensors, whatever their type and wherever they are. */
 
 import { elements } from '../graph/index.ts';
+import { checkRank } from './arithmetic.ts';
 import { DATA_TYPE, type TensorProto } from './proto.ts';
 
 /** A tensor whose numbers are known when the model is read: a weight, or a list of axes or extents. */
@@ -118,6 +119,7 @@ export function decodeTensor(tensor: TensorProto, resolve?: ExternalData): Const
   if (storage === undefined) {
     throw new RangeError(`tensor '${name}' has the element type ${type}: store it as float32`);
   }
+  checkRank(dims.length);
   const count = elements(dims);
   if (dims.some((n) => !Number.isSafeInteger(n) || n < 0) || !Number.isSafeInteger(count)) {
     throw new RangeError(`tensor '${name}' cannot have the shape [${dims}]`);

@@ -1,6 +1,7 @@
 /** The graph as it grows while a model is read: nodes, tensors, shapes, and what formulas become. */
 
 import {
+  type ActivationKind,
   elements,
   type GraphInput,
   IDENTITY,
@@ -16,21 +17,16 @@ import {
   constant,
   type Extent,
   type Form,
+  type Grain,
   identity,
   is,
   isIdentity,
   refine,
-  relu,
 } from './form.ts';
 
 /** Names of the graph's file are no longer than this. AGREEMENT with graph/file.ts. */
 const MAX_NAME = 200;
-/**
- * Bytes that maps, formulas and folded constants of one model may take together. LOCAL: far above what any network for
- * images needs, far below what would hurt.
- */
-const MAX_BYTES = 2 ** 28;
-/** Elements of one value. LOCAL, as above. */
+/** Elements of one value: far above what networks for images need. LOCAL. */
 const MAX_ELEMENTS = 2 ** 28;
 
 /** Omits a key from each member of a union. */
@@ -40,13 +36,19 @@ export class GraphWriter {
   readonly nodes: Node[] = [];
   readonly tensors = new Map<string, Tensor>();
   readonly #shapes = new Map<string, Shape>();
-  readonly #names = new Set<string>();
   readonly #tensorNames = new Map<Float32Array, string>();
   /** Values that exist once however often they are asked for: formulas, ReLUs and flattened values by their base. */
   readonly #made = new Map<Form, string>();
   readonly #relus = new Map<string, string>();
   readonly #flat = new Map<string, string>();
+  readonly #stems = new Map<string, number>();
+  readonly #budget: number;
   #bytes = 0;
+
+  /** @param budget bytes that maps, formulas and prepared weights may take together */
+  constructor(budget: number) {
+    this.#budget = budget;
+  }
 
   /**
    * Takes memory out of the budget of one model.
@@ -54,24 +56,28 @@ export class GraphWriter {
    */
   allocate(bytes: number): void {
     this.#bytes += bytes;
-    if (!(this.#bytes <= MAX_BYTES)) {
+    if (!(this.#bytes <= this.#budget)) {
+      const mebibytes = Math.floor(this.#budget / 2 ** 20);
       throw new RangeError(
-        `its values are too large: a model may take ${MAX_BYTES / 2 ** 20} MiB to read`,
+        `its values are too large: a model of this size may take ${mebibytes} MiB`,
       );
     }
   }
 
-  /** A name nobody has, the wanted one if possible. */
-  #unique(wanted: string): string {
+  /** A name that is not among `taken`, the wanted one if possible. */
+  #unique(wanted: string, taken: { has(name: string): boolean }): string {
     const stem = wanted.slice(0, MAX_NAME - 20) || 'value';
     let name = stem;
-    for (let i = 2; this.#names.has(name); i++) name = `${stem}.${i}`;
-    this.#names.add(name);
+    while (taken.has(name)) {
+      const number = (this.#stems.get(stem) ?? 1) + 1;
+      this.#stems.set(stem, number);
+      name = `${stem}.${number}`;
+    }
     return name;
   }
 
   addInput(name: string, shape: GraphInput['shape']): string {
-    const id = this.#unique(name);
+    const id = this.#unique(name, this.#shapes);
     this.#setShape(id, shape);
     return id;
   }
@@ -106,8 +112,7 @@ export class GraphWriter {
     if (!data.every(Number.isFinite)) {
       throw new RangeError(`its weights '${wanted}' hold a value that is not finite`);
     }
-    let name = wanted.slice(0, MAX_NAME - 20) || 'tensor';
-    for (let i = 2; this.tensors.has(name); i++) name = `${wanted.slice(0, MAX_NAME - 20)}.${i}`;
+    const name = this.#unique(wanted, this.tensors);
     this.tensors.set(name, { shape, data });
     this.#tensorNames.set(data, name);
     return name;
@@ -118,7 +123,7 @@ export class GraphWriter {
    * @throws RangeError when it cannot stand on its inputs.
    */
   add(wanted: string, node: Without<Node, 'id'>): string {
-    const id = this.#unique(wanted);
+    const id = this.#unique(wanted, this.#shapes);
     const full = { ...node, id } as Node;
     const inputs = full.inputs.map((input) => this.shapeOf(input));
     this.#setShape(id, nodeShape(full, inputs, this.tensors));
@@ -166,8 +171,10 @@ export class GraphWriter {
     if (is(form.relu, 1) && form.powers.every((p) => is(p, 0))) return this.#addRelu(base, wanted);
     const extent = this.extentOf(base);
     const size = extent.channels * extent.plane;
-    this.allocate((4 * 8 + 1) * size);
-    const [r, p0, p1, p2] = [form.relu, ...form.powers].map((c) => refine(c, 2, extent)) as [
+    const grain = Math.max(1, form.relu.grain, ...form.powers.map((p) => p.grain)) as Grain;
+    const repeat = grain === 2 ? 1 : extent.plane;
+    this.allocate(size + (4 * 8 * size) / repeat);
+    const [r, p0, p1, p2] = [form.relu, ...form.powers].map((c) => refine(c, grain, extent)) as [
       Float64Array,
       Float64Array,
       Float64Array,
@@ -176,17 +183,19 @@ export class GraphWriter {
     const kinds = new Uint8Array(size);
     const rows = new Float32Array(3 * extent.channels);
     let isPlain = true;
-    for (let e = 0; e < size; e++) {
-      const row = 3 * Math.floor(e / extent.plane);
-      if (r[e] === 1 && p0[e] === 0 && p1[e] === 0 && p2[e] === 0) kinds[e] = RELU;
-      else if (r[e] === 0 && p0[e] === 0 && p1[e] === 1 && p2[e] === 0) kinds[e] = IDENTITY;
-      else if (r[e] === 0 && p2[e]! > 0) {
-        const own = [p0[e]!, p1[e]!, p2[e]!].map(Math.fround);
+    for (let i = 0; i < r.length; i++) {
+      let kind: ActivationKind;
+      if (r[i] === 1 && p0[i] === 0 && p1[i] === 0 && p2[i] === 0) kind = RELU;
+      else if (r[i] === 0 && p0[i] === 0 && p1[i] === 1 && p2[i] === 0) kind = IDENTITY;
+      else if (r[i] === 0 && p2[i]! > 0) {
+        const row = 3 * Math.floor((i * repeat) / extent.plane);
+        const own = [p0[i]!, p1[i]!, p2[i]!].map(Math.fround);
         if (rows[row + 2] === 0) rows.set(own, row);
         if (own.some((c, k) => rows[row + k] !== c)) return undefined;
-        kinds[e] = SQUARE;
+        kind = SQUARE;
         isPlain = false;
       } else return undefined;
+      kinds.fill(kind, i * repeat, (i + 1) * repeat);
     }
     if (isPlain) return this.add(wanted, { op: 'activation', inputs: [base], kinds });
     const coefficients = this.tensor(`${wanted}.coefficients`, [extent.channels, 3], rows);
@@ -244,5 +253,3 @@ export class GraphWriter {
     return this.add(wanted, { op: 'add', inputs: [left, right] });
   }
 }
-
-export { identity, relu };

@@ -81,7 +81,7 @@ export class Algebra {
 
   #combine(a: Coefficient, b: Coefficient, f: (x: number, y: number) => number): Coefficient {
     const grain = Math.max(a.grain, b.grain) as Grain;
-    if (grain === 2) this.#allocate(3 * 8 * this.#extent.channels * this.#extent.plane);
+    if (grain === 2) this.#allocate(8 * this.#extent.channels * this.#extent.plane);
     const [x, y] = [a, b].map((c) => refine(c, grain, this.#extent));
     return { grain, data: x!.map((value, i) => f(value, y![i]!)) };
   }

@@ -1,0 +1,36 @@
+/** Models in files: tensors outside of the model's own file are read from its folder, and from nowhere else. */
+
+import { readFileSync, realpathSync } from 'node:fs';
+import { dirname, join, relative, sep } from 'node:path';
+import type { Graph } from '../graph/index.ts';
+import type { ExternalData } from './constant.ts';
+import { type OnnxOptions, readOnnx } from './reader.ts';
+
+/** Finds files inside a folder; links that lead out of it are not followed. */
+export function folderOf(folder: string): ExternalData {
+  const root = realpathSync(folder);
+  const files = new Map<string, Uint8Array>();
+  return (location) => {
+    const known = files.get(location);
+    if (known !== undefined) return known;
+    try {
+      const path = realpathSync(join(root, location));
+      if (relative(root, path).split(sep)[0] === '..') {
+        throw new RangeError('it leads out of the folder');
+      }
+      const bytes = readFileSync(path);
+      files.set(location, bytes);
+      return bytes;
+    } catch (cause) {
+      throw new RangeError(`the model's folder has no file '${location}'`, { cause });
+    }
+  };
+}
+
+/**
+ * Reads a network from an ONNX file and, where the model says so, from files in the same folder.
+ * @throws RangeError as readOnnx does; Node's error when there is no such file.
+ */
+export function readOnnxFile(path: string, options: OnnxOptions = {}): Graph {
+  return readOnnx(readFileSync(path), { external: folderOf(dirname(path)), ...options });
+}

@@ -1,0 +1,136 @@
+/**
+ * Which operators are read: ONNX's own operator tests, each either computed by the float interpreter or refused.
+ *
+ *   node dist/models/onnx/table.js FOLDER > models/onnx/OPERATORS.md
+ *
+ * FOLDER holds the tests of github.com/onnx/onnx (onnx/backend/test/data/node). The first input of a test is the image,
+ * or a batch of them; the others are constants.
+ */
+
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { argmax, elements, type Graph, runFloat, type Tensor } from '../graph/index.ts';
+import { type Constant, decodeTensor } from './constant.ts';
+import { operators } from './operators/index.ts';
+import { readModel, readTensor } from './proto.ts';
+import { readOnnx } from './reader.ts';
+
+/** Largest difference of a result, relative to its size beyond 1, that counts as agreement. */
+const TOLERANCE = 1e-4;
+
+/** How one test of ONNX went. */
+export interface OperatorTest {
+  readonly name: string;
+  /** Operators of its nodes. */
+  readonly operators: string;
+  /** Why it is refused; undefined when it is computed. */
+  readonly refusal?: string;
+  /** Largest difference from the expected result, relative to its size beyond 1. */
+  readonly distance: number;
+}
+
+/** What the receiver of a result makes of it. */
+function readOut({ readout }: Graph, scores: Float32Array): ArrayLike<number> {
+  if (readout === undefined) return scores;
+  if (readout === 'argmax') return [argmax(scores)];
+  const most = Math.max(...scores);
+  const total = scores.reduce((sum, s) => sum + Math.exp(s - most), 0);
+  return scores.map((s) =>
+    readout === 'softmax' ? Math.exp(s - most) / total : s - most - Math.log(total),
+  );
+}
+
+function readPart(folder: string, part: string): Constant {
+  return decodeTensor(readTensor(readFileSync(join(folder, 'test_data_set_0', part))));
+}
+
+function toTensor({ shape, data }: Constant): Tensor {
+  return { shape, data: Float32Array.from(data) };
+}
+
+/** Reads and runs one test. */
+export function runOperatorTest(folder: string, name: string): OperatorTest {
+  const path = join(folder, name);
+  const file = readFileSync(join(path, 'model.onnx'));
+  const { inputs, nodes } = readModel(file);
+  const [image, ...others] = inputs;
+  const test = { name, operators: nodes.map(({ op }) => op).join(', ') };
+  let graph: Graph;
+  try {
+    const constants = new Map(
+      others.map((input, i) => [input.name, toTensor(readPart(path, `input_${i + 1}.pb`))]),
+    );
+    graph = readOnnx(file, { constants });
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    return { ...test, refusal: error.message, distance: 0 };
+  }
+  const { data } = toTensor(readPart(path, 'input_0.pb'));
+  const size = elements(graph.input.shape);
+  const results: number[] = [];
+  for (let at = 0; at < data.length; at += size) {
+    results.push(...Array.from(readOut(graph, runFloat(graph, data.slice(at, at + size)))));
+  }
+  const expected = readPart(path, 'output_0.pb').data;
+  if (results.length !== expected.length || elements(image!.dims as number[]) !== data.length) {
+    return { ...test, distance: Infinity };
+  }
+  const distances = results.map(
+    (value, i) => Math.abs(value - expected[i]!) / Math.max(1, Math.abs(expected[i]!)),
+  );
+  return { ...test, distance: Math.max(0, ...distances) };
+}
+
+/**
+ * All tests in a folder.
+ * @throws RangeError naming the first that is neither computed right nor refused.
+ */
+export function runOperatorTests(folder: string): OperatorTest[] {
+  return readdirSync(folder)
+    .toSorted()
+    .map((name) => {
+      const test = runOperatorTest(folder, name);
+      if (test.distance <= TOLERANCE) return test;
+      throw new RangeError(`${name}: the result is off by ${test.distance}`);
+    });
+}
+
+/** The document: operators that are read, and how the tests went. */
+export function operatorTable(tests: readonly OperatorTest[]): string {
+  const computed = tests.filter(({ refusal }) => refusal === undefined);
+  const refused = tests.filter(({ refusal }) => refusal !== undefined);
+  const reason = ({ refusal }: OperatorTest) =>
+    refusal!
+      .replace(/^(node '[^']*' \([^)]*\)|the model) cannot be read: /, '')
+      .replaceAll('|', '\\|');
+  return [
+    '# ONNX operators',
+    '',
+    '<!-- Written by models/onnx/table.ts; change it there. -->',
+    '',
+    `\`readOnnx\` reads ${Object.keys(operators).join(', ')}.`,
+    '',
+    'It also computes constants that exporters leave behind: Constant, ConstantOfShape, Gather, Sqrt and the like.',
+    'Operators that only move axes make no layer. Adding and multiplying constants and one value gives a scale or a',
+    'polynomial activation. A Softmax, LogSoftmax or ArgMax at the end is noted, not computed. Clip is read when it is a',
+    'ReLU; ReLU6 is refused, for its second bound would take a second private comparison of every element.',
+    '',
+    `Of ${tests.length} operator tests of ONNX 1.17, ${computed.length} are computed within ${TOLERANCE} of the expected result:`,
+    '',
+    '| test | operators |',
+    '|---|---|',
+    ...computed.map(({ name, operators }) => `| ${name} | ${operators} |`),
+    '',
+    `and ${refused.length} are refused:`,
+    '',
+    '| test | operators | why |',
+    '|---|---|---|',
+    ...refused.map((test) => `| ${test.name} | ${test.operators} | ${reason(test)} |`),
+    '',
+  ].join('\n');
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+  process.stdout.write(operatorTable(runOperatorTests(process.argv[2]!)));
+}
