@@ -10,12 +10,19 @@ import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { benchCommand } from './bench/command.ts';
 import { planCommand } from './bench/plan.ts';
 import { inferCommand } from './client/command.ts';
+import { compileCommand } from './models/command.ts';
 import { serveCommand } from './server/command.ts';
 
 const { version, description } = createRequire(import.meta.url)('../package.json');
 
 const program = new Command('sotto').description(description).version(version);
-for (const command of [serveCommand(), inferCommand(), planCommand(), benchCommand()]) {
+for (const command of [
+  serveCommand(),
+  inferCommand(),
+  compileCommand(),
+  planCommand(),
+  benchCommand(),
+]) {
   // The convention of all commands: an option whose value is called N is a whole number.
   for (const option of command.options) {
     if (option.flags.endsWith('<N>')) option.argParser(wholeNumber);

@@ -2,7 +2,7 @@
 
 import type { Model, StepWeights } from '../../protocol/program/model.ts';
 import { checkModel } from '../../protocol/program/model.ts';
-import type { Step } from '../../protocol/program/program.ts';
+import type { LinearStep, Step } from '../../protocol/program/program.ts';
 import { countKinds } from '../../protocol/program/program.ts';
 import type { Calibration } from './calibrate.ts';
 import type { ActivationNode, LinearNode, MaxPoolNode } from './network.ts';
@@ -12,6 +12,7 @@ import type { Reach } from './precision.ts';
 import { activationBits, activationReach, bitLimits, bitsOf, maxPoolReach } from './precision.ts';
 import { linearWeights, norms, squareConstants } from './quantise.ts';
 import type { CompileReport, LayerReport } from './report.ts';
+import { encryptionOf } from './report.ts';
 import type { ScaledNetwork } from './scales.ts';
 import type { SquarePlan } from './squares.ts';
 import { tournament } from './tournament.ts';
@@ -103,7 +104,7 @@ export function emit(
       weightBits,
       fractionBits,
     );
-    const step: Step = {
+    const step: LinearStep = {
       op: 'linear',
       name: node.name,
       fractionBits,
@@ -111,7 +112,7 @@ export function emit(
       shape: node.layer,
       ...norms(node, numbers.kernel),
     };
-    add(node.id, step, numbers, { weightBits });
+    add(node.id, step, numbers, { weightBits, encryption: encryptionOf(step) });
   };
 
   const addActivation = (node: ActivationNode) => {

@@ -10,10 +10,10 @@
 
 import type { Model } from '../../protocol/program/model.ts';
 import { encodeModel } from '../../protocol/program/model.ts';
-import { measureTolerance, revealing } from '../../protocol/program/simulate.ts';
+import { measureErrors, measureTolerance, revealing } from '../../protocol/program/simulate.ts';
 import { Prg } from '../../protocol/random/index.ts';
 import type { Graph } from '../graph/index.ts';
-import { loadGraph } from '../graph/index.ts';
+import { countGraph, loadGraph } from '../graph/index.ts';
 import { calibrate } from './calibrate.ts';
 import { delayRelus } from './delay.ts';
 import { emit } from './emit.ts';
@@ -27,7 +27,12 @@ import type { SquarePlan } from './squares.ts';
 import { planSquares } from './squares.ts';
 
 export type { CompileOptions } from './options.ts';
-export { type CompileReport, formatReport, type LayerReport } from './report.ts';
+export {
+  type CompileReport,
+  type EncryptionReport,
+  formatReport,
+  type LayerReport,
+} from './report.ts';
 
 export interface Compiled {
   readonly model: Model;
@@ -61,20 +66,33 @@ export function compile(
   const scaled = scaleNetwork(network, plans);
   const output = outputReach(network, measured, settings);
   const { model, report } = emit(scaled, plans, output, measured, settings);
+  const inputs = (count: number) => quantised(model, images.slice(0, count));
   const tolerance = measureTolerance(
     model,
-    quantised(model, images.slice(0, TOLERANCE_IMAGES)),
+    inputs(toleranceImages(countGraph(graph).macs)),
     new Prg(TOLERANCE_SEED),
   );
   const program = revealing(model.program, { tolerance });
-  return { model: { ...model, program }, report: { ...report, tolerance } };
+  const { errorImages } = settings;
+  const errors = errorImages > 0 && measureErrors(model, inputs(errorImages), new Prg(ERROR_SEED));
+  const unit = 2 ** program.steps.at(-1)!.fractionBits;
+  const layers = report.layers.map((layer) =>
+    errors && errors[layer.step]! > 0 ? { ...layer, error: errors[layer.step]! / unit } : layer,
+  );
+  return { model: { ...model, program }, report: { ...report, layers, tolerance } };
 }
 
-/** Calibration images on which the tolerance is measured, at most. */
-const TOLERANCE_IMAGES = 32;
+/**
+ * Calibration images on which the tolerance is measured: 32 of a small network, fewer of one whose runs take long (about
+ * eight times a second for every 10^8 multiplications). LOCAL.
+ */
+function toleranceImages(macs: number): number {
+  return Math.min(32, Math.max(2, Math.round(3e8 / macs)));
+}
 
-/** Public: it draws simulated shares, no secret. */
+/** Public: they draw simulated shares, no secret. */
 const TOLERANCE_SEED = new Uint8Array(16);
+const ERROR_SEED = new Uint8Array(16).fill(1);
 
 /** Preprocessed images in the program's fixed point. */
 function quantised({ program }: Model, images: readonly Float32Array[]): Int32Array[] {

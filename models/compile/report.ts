@@ -1,6 +1,8 @@
 /** What the compiler decided, layer by layer. */
 
-import type { Step } from '../../protocol/program/program.ts';
+import type { LinearStep, Step } from '../../protocol/program/program.ts';
+import { NOISE_BUDGET } from '../../protocol/rlwe/noise.ts';
+import { planLayer, responseBytes, uploadBytes } from '../../protocol/rlwe/plan.ts';
 
 /** Numbers of one step. Only the owner of the model sees them: calibrated ranges are not public. */
 export interface LayerReport {
@@ -16,10 +18,48 @@ export interface LayerReport {
   readonly dropBits?: number;
   /** Largest calibrated number as a part of the largest one allowed. */
   readonly used?: number;
+  /** Linear layers: how their products are encrypted. */
+  readonly encryption?: EncryptionReport;
+  /** Root mean square of what this layer's rounding in a private run comes to at the output, in logits; see errorImages. */
+  readonly error?: number;
   /** Elements of an activation layer. */
   readonly relus?: number;
   readonly squares?: number;
   readonly identities?: number;
+}
+
+/** The RLWE parameters of one linear layer (protocol/rlwe/plan.ts). */
+export interface EncryptionReport {
+  /** Ring degree. */
+  readonly degree: number;
+  /** Bits of noise that a response may carry, and that it must stay below. */
+  readonly noiseBits: number;
+  readonly budgetBits: number;
+  /** Of one inference, offline: from the client and back. */
+  readonly bytesUp: number;
+  readonly bytesDown: number;
+}
+
+/**
+ * How a linear layer is encrypted.
+ * @throws RangeError naming the layer when its weights fit no parameters
+ */
+export function encryptionOf(step: LinearStep): EncryptionReport {
+  try {
+    const plan = planLayer(step.shape, step);
+    return {
+      degree: plan.degree,
+      noiseBits: plan.noiseBits,
+      budgetBits: Math.log2(NOISE_BUDGET),
+      bytesUp: uploadBytes(plan),
+      bytesDown: responseBytes(plan),
+    };
+  } catch (cause) {
+    throw new RangeError(
+      `layer "${step.name}" cannot be encrypted: ${(cause as Error).message}; use fewer weightBits`,
+      { cause },
+    );
+  }
 }
 
 export interface CompileReport {
@@ -47,15 +87,27 @@ const COLUMNS: readonly (readonly [string, (layer: LayerReport) => string | numb
     ['relu', (layer) => layer.relus],
     ['square', (layer) => layer.squares],
     ['identity', (layer) => layer.identities],
+    ['degree', ({ encryption }) => encryption?.degree],
+    [
+      'noise',
+      ({ encryption }) =>
+        encryption && `${encryption.noiseBits.toFixed(1)}/${encryption.budgetBits.toFixed(1)}`,
+    ],
+    ['kB up', ({ encryption }) => encryption && kilobytes(encryption.bytesUp)],
+    ['kB down', ({ encryption }) => encryption && kilobytes(encryption.bytesDown)],
+    ['error', (layer) => layer.error?.toExponential(1)],
   ];
 
-/** The report as a table of text, one line a step; numbers are bits or elements. */
+const kilobytes = (bytes: number) => Math.ceil(bytes / 1000);
+
+/** The report as a table of text, one line a layer; numbers are bits or elements. Columns that nothing is in are left out. */
 export function formatReport(report: CompileReport): string {
+  const columns = COLUMNS.filter(([, cell]) => report.layers.some((l) => cell(l) !== undefined));
   const rows = [
-    COLUMNS.map(([title]) => title),
-    ...report.layers.map((layer) => COLUMNS.map(([, cell]) => `${cell(layer) ?? ''}`)),
+    columns.map(([title]) => title),
+    ...report.layers.map((layer) => columns.map(([, cell]) => `${cell(layer) ?? ''}`)),
   ];
-  const widths = COLUMNS.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
+  const widths = columns.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
   const lines = rows.map((row) =>
     row
       .map((cell, i) => (i < 2 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!)))

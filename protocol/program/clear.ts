@@ -39,7 +39,7 @@ export interface Rounding {
 }
 
 /** No error but the nearest integer. */
-const nearest: Rounding = {
+export const nearest: Rounding = {
   product: (exact) => exact,
   truncate: roundShift,
   positive: (x) => x > 0,

@@ -9,7 +9,7 @@
 
 import type { Random } from '../random/index.ts';
 import { randomRing } from '../random/index.ts';
-import { interpret, type Rounding, runClear } from './clear.ts';
+import { interpret, nearest, type Rounding, runClear } from './clear.ts';
 import type { Model } from './model.ts';
 import type { OutputStep, Program } from './program.ts';
 
@@ -44,6 +44,47 @@ function sharedRounding(random: Random): Rounding {
 /** One private run's result, simulated: what inference/ would compute for some shares. */
 export function runSimulated(model: Model, input: Int32Array, random: Random): Int32Array {
   return interpret(model, input, sharedRounding(random), () => {});
+}
+
+/** The same with the errors of one step alone. */
+function runSimulatedAt(step: number, model: Model, input: Int32Array, random: Random): Int32Array {
+  const shared = sharedRounding(random);
+  // The interpreter tells of every step it has made, in order.
+  let at = 0;
+  const now = () => (at === step ? shared : nearest);
+  const rounding: Rounding = {
+    product: (exact) => now().product(exact),
+    truncate: (x, bits) => now().truncate(x, bits),
+    positive: (x, dropBits) => now().positive(x, dropBits),
+  };
+  return interpret(model, input, rounding, () => {
+    at++;
+  });
+}
+
+/**
+ * What each step's errors come to at the output: root mean squares over the logits of all inputs, in units of the
+ * output's last place. Local steps and the output have none.
+ */
+export function measureErrors(
+  model: Model,
+  inputs: readonly Int32Array[],
+  random: Random,
+): Float64Array {
+  const logits = { ...model, program: revealing(model.program, { reveal: 'logits' }) };
+  const squares = new Float64Array(model.program.steps.length);
+  let count = 0;
+  for (const input of inputs) {
+    const exact = runClear(logits, input, () => {});
+    count += exact.length;
+    model.program.steps.forEach(({ op }, i) => {
+      if (op !== 'linear' && op !== 'activation') return;
+      runSimulatedAt(i, logits, input, random).forEach((value, j) => {
+        squares[i]! += (value - exact[j]!) ** 2;
+      });
+    });
+  }
+  return squares.map((sum) => Math.sqrt(sum / Math.max(1, count)));
 }
 
 /** Standard deviations that a tolerance covers: beyond eight lies less than 2^-49 of a normal distribution. */

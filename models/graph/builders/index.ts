@@ -15,5 +15,6 @@ export {
   randomMap,
   squaresAt,
 } from './maps.ts';
+export { loadNamed, NETWORK_NAMES } from './named.ts';
 export { MINIONN_RELUS, miniOnn, type VggOptions, vgg16 } from './plain.ts';
 export { hybReNet, resNet18, resNetCifar } from './resnet.ts';

@@ -218,11 +218,17 @@ describe('numbers', () => {
     }
   });
 
-  it('compare all bits of an activation unless told otherwise', () => {
+  it('compare eight fractional bits unless told otherwise', () => {
     const graph = plain(3, 'relu');
-    for (const step of acts(compiled(graph).model.program)) expect(step.dropBits).toBe(step.shift);
-    for (const step of acts(compiled(graph, { compareBits: 9 }).model.program)) {
-      expect(step.dropBits).toBe(24 - 9);
+    for (const [options, drop] of [
+      [{}, 24 - 8],
+      [{ compareBits: 9 }, 24 - 9],
+      [{ compareBits: 14 }, 10],
+      [{ activationBits: 6 }, 10],
+    ] as [CompileOptions, number][]) {
+      for (const step of acts(compiled(graph, options).model.program)) {
+        expect(step.dropBits).toBe(drop);
+      }
     }
   });
 

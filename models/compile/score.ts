@@ -1,0 +1,122 @@
+/**
+ * Scoring: how often the float network and its program name the right class, and the same one, on labelled images.
+ *
+ * A pool shares the images out. What a program computes is clear.ts's exact fixed point; a private run differs from it by
+ * no more than the program's tolerance.
+ */
+
+import type { Pool } from '../../protocol/pool/index.ts';
+import { argmax as argmaxOf, runClear } from '../../protocol/program/clear.ts';
+import { encodeInput } from '../../protocol/program/input.ts';
+import type { Model } from '../../protocol/program/model.ts';
+import { revealing } from '../../protocol/program/simulate.ts';
+import { argmax, type Graph, preprocess, runFloat } from '../graph/index.ts';
+
+/** Labelled images: pixels 0..255, [image][C][H][W], and the class of each. */
+export interface ScoredImages {
+  readonly pixels: Uint8Array;
+  readonly labels: Uint8Array;
+}
+
+/** Counts of images. */
+export interface Score {
+  readonly images: number;
+  /** Images that the program names right. */
+  readonly fixedRight: number;
+  /** Images that the float network names right, and that both name the same; undefined without a float network. */
+  readonly floatRight: number | undefined;
+  readonly agreeing: number | undefined;
+  /** Values of all images that leave the range their layer was compiled for. */
+  readonly outOfRange: number;
+}
+
+/** One piece of work. */
+export interface ScoreInput extends ScoredImages {
+  readonly model: Model;
+  /** The float network; left out, the program alone is scored. */
+  readonly graph?: Graph | undefined;
+}
+
+/** Scores images one after the other. */
+export function score({ model, graph, pixels, labels }: ScoreInput): Score {
+  const logits = { ...model, program: revealing(model.program, { reveal: 'logits' }) };
+  const size = pixels.length / labels.length;
+  let fixedRight = 0;
+  let floatRight = 0;
+  let agreeing = 0;
+  let outOfRange = 0;
+  labels.forEach((label, i) => {
+    const image = pixels.subarray(i * size, (i + 1) * size);
+    const input = encodeInput(
+      model.program,
+      Float32Array.from(image, (p) => p / 255),
+    );
+    const fixed = argmaxOf(
+      runClear(logits, input, (_step, _value, count) => {
+        outOfRange += count;
+      }),
+    );
+    if (fixed === label) fixedRight++;
+    if (graph === undefined) return;
+    const float = argmax(runFloat(graph, preprocess(graph.input, image)));
+    if (float === label) floatRight++;
+    if (float === fixed) agreeing++;
+  });
+  return {
+    images: labels.length,
+    fixedRight,
+    floatRight: graph && floatRight,
+    agreeing: graph && agreeing,
+    outOfRange,
+  };
+}
+
+/** Tasks of a pool that scores. */
+export const scoreTasks = { score };
+
+/** Fewest images worth a task of their own: each takes the whole model along. LOCAL. */
+const LEAST_IMAGES = 16;
+
+/**
+ * Scores images on all workers of a pool.
+ * @throws RangeError when there is no image, or images and labels do not belong together
+ */
+export async function scoreAll(pool: Pool<typeof scoreTasks>, input: ScoreInput): Promise<Score> {
+  const { pixels, labels } = input;
+  const size = pixels.length / labels.length;
+  if (!(Number.isInteger(size) && size > 0)) {
+    throw new RangeError(`${pixels.length} pixels are no whole number for ${labels.length} labels`);
+  }
+  const each = Math.max(LEAST_IMAGES, Math.ceil(labels.length / pool.workers));
+  const parts: Promise<Score>[] = [];
+  for (let from = 0; from < labels.length; from += each) {
+    parts.push(
+      pool.run('score', {
+        ...input,
+        pixels: pixels.slice(from * size, (from + each) * size),
+        labels: labels.slice(from, from + each),
+      }),
+    );
+  }
+  const scores = await Promise.all(parts);
+  const sum = (count: (score: Score) => number) => scores.reduce((n, score) => n + count(score), 0);
+  const float = input.graph !== undefined;
+  return {
+    images: labels.length,
+    fixedRight: sum((s) => s.fixedRight),
+    floatRight: float ? sum((s) => s.floatRight!) : undefined,
+    agreeing: float ? sum((s) => s.agreeing!) : undefined,
+    outOfRange: sum((s) => s.outOfRange),
+  };
+}
+
+/** A score as one sentence. */
+export function formatScore(score: Score): string {
+  const percent = (n: number) => `${((100 * n) / score.images).toFixed(2)} %`;
+  const { floatRight, agreeing, fixedRight, outOfRange } = score;
+  const float =
+    floatRight === undefined || agreeing === undefined
+      ? ''
+      : `, in float ${percent(floatRight)}; the same label for ${percent(agreeing)}`;
+  return `${score.images} images: right in fixed point ${percent(fixedRight)}${float}; ${outOfRange} values out of range`;
+}

@@ -1,0 +1,38 @@
+/**
+ * From a trained network to a model that a server offers. Node.
+ *
+ * - Read one (`readOnnx`, `readSafetensors` with a builder, `loadGraph`) or build one (`resNetCifar`, ...): a {@link Graph}.
+ * - `compile` it with sample images: a program, its weights, and a report. `encodeModel` makes the `.sotto` file of it.
+ * - `runFloat` is what the network means, `runClear` what the program computes, exactly; `scoreAll` compares the two.
+ */
+
+export { runClear } from '../protocol/program/clear.ts';
+export { decodeLogits, encodeInput } from '../protocol/program/input.ts';
+export { decodeModel, encodeModel, type Model } from '../protocol/program/model.ts';
+export type { Program } from '../protocol/program/program.ts';
+export { type Images, readImages } from './compile/images.ts';
+export {
+  type Compiled,
+  type CompileOptions,
+  type CompileReport,
+  compile,
+  compileFile,
+  formatReport,
+  type LayerReport,
+} from './compile/index.ts';
+export { formatScore, type Score, score, scoreAll, scoreTasks } from './compile/score.ts';
+export * from './graph/builders/index.ts';
+export {
+  countGraph,
+  type Graph,
+  type GraphInput,
+  inferShapes,
+  loadGraph,
+  type Node,
+  preprocess,
+  runFloat,
+  saveGraph,
+  type Tensor,
+} from './graph/index.ts';
+export { type OnnxOptions, readOnnx, readOnnxFile, readSafetensors } from './onnx/index.ts';
+export { CIFAR10_LABELS, readCifar } from './train/data/cifar.ts';
