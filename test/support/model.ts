@@ -33,7 +33,7 @@ import { fanIn, linearOutput, sizeOf, weightCount } from '../../protocol/ring/sh
 export const seedOf = (n: number): Uint8Array => deriveSeed(new Uint8Array(16), 'test seed', n);
 
 /** Largest absolute input element of the models below. */
-const INPUT_BOUND = 1 << 10;
+export const INPUT_BOUND = 1 << 10;
 
 /**
  * Builds a model layer by layer with random secrets, choosing each range from the largest value that any input can cause.
@@ -109,6 +109,30 @@ export class ModelBuilder {
       pads: [pad, pad, pad, pad],
       groups: 1,
     });
+  }
+
+  /** Multiplies every channel by the same weight: the value stays known. */
+  scale(weight: number, input = this.last): number {
+    const [channels, height, width] = this.#shapes[input]!;
+    const shape: LinearShape = {
+      kind: 'conv',
+      channels,
+      height,
+      width,
+      outChannels: channels,
+      kernel: [1, 1],
+      stride: [1, 1],
+      pads: [0, 0, 0, 0],
+      groups: channels,
+    };
+    const fractionBits = this.#fractions[input]! + Math.log2(weight);
+    const norms = { norm1: weight, norm2: weight };
+    const step = { op: 'linear', name: 'scale', input, shape, ...norms, fractionBits } as const;
+    const weights = {
+      kernel: new Int32Array(channels).fill(weight),
+      bias: new Int32Array(channels),
+    };
+    return this.#push(step, weights, this.#shapes[input]!, this.#bounds[input]! * weight + 1);
   }
 
   dense(outputs: number, input = this.last): number {

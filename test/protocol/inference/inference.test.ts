@@ -6,12 +6,20 @@ import type { tasks } from '../../../protocol/inference/tasks.ts';
 import { createThreadPool } from '../../../protocol/pool/node.ts';
 import { argmax, runClear } from '../../../protocol/program/clear.ts';
 import { encodeInput } from '../../../protocol/program/input.ts';
-import { decodeModel, type Model } from '../../../protocol/program/model.ts';
-import type { OutputStep } from '../../../protocol/program/program.ts';
+import { decodeModel, type Model, type SquareConstants } from '../../../protocol/program/model.ts';
+import {
+  type ActivationStep,
+  IDENTITY,
+  type OutputStep,
+  RELU,
+  SQUARE,
+} from '../../../protocol/program/program.ts';
 import { runSimulated } from '../../../protocol/program/simulate.ts';
 import { Prg, randomBytes } from '../../../protocol/random/index.ts';
 import {
+  INPUT_BOUND,
   inferBoth,
+  ModelBuilder,
   openSessions,
   prepareBoth,
   randomInput,
@@ -67,6 +75,35 @@ describe('private inference', () => {
     // The bound means something: it is not far from what is seen, and most inputs are decided.
     expect(worst).toBeGreaterThan(tolerance / 20);
     expect(decided).toBeGreaterThan(400);
+  }, 900_000);
+
+  it('a layer of kinds mixed at random: 102,400 elements, each at most one unit off', async () => {
+    const net = new ModelBuilder([4, 32, 32], seedOf(130));
+    net.scale(64);
+    net.activation([IDENTITY, RELU, SQUARE]);
+    const model = net.finish();
+    const { kinds, squareShift, shift } = model.program.steps[1] as ActivationStep;
+    const { before, after } = model.weights[1] as SquareConstants;
+    const sessions = await openSessions(model, seedOf(131));
+    const edges = [0, 1, -1, 2, -2, INPUT_BOUND - 1, 1 - INPUT_BOUND];
+    for (let run = 0; run < 25; run++) {
+      const input = randomInput(model, seedOf(140 + run));
+      for (const [i, edge] of edges.entries()) input.fill(edge, 40 * i, 40 * i + 20);
+      const y = await once(sessions, input);
+      for (let i = 0; i < y.length; i++) {
+        const x = 64 * input[i]!;
+        if (kinds[i] === SQUARE) {
+          // The root is at most one unit off, once for the truncation and 1/2^shift for the encrypted product.
+          const root = (x + before[Math.floor(i / 1024)]!) / 2 ** squareShift;
+          const square = y[i]! - after[Math.floor(i / 1024)]!;
+          const near = [-1, 0, 1, 2].map((d) => (Math.floor(root) + d) ** 2);
+          if (!near.includes(square)) throw new Error(`element ${i}: ${square} of root ${root}`);
+        } else {
+          const exact = (kinds[i] === RELU ? Math.max(x, 0) : x) / 2 ** shift;
+          if (Math.abs(y[i]! - exact) > 1) throw new Error(`element ${i}: ${y[i]} for ${exact}`);
+        }
+      }
+    }
   });
 
   it('reveals the label alone when the program says so', async () => {
