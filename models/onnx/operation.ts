@@ -18,14 +18,6 @@ export interface Traced {
   readonly readout?: Readout;
 }
 
-/** How the first operator that reads the input looks at it: tells flat images and channels-last ones apart. */
-export interface View {
-  /** Extents it reshapes to. */
-  readonly dims?: readonly number[];
-  /** Order of axes it transposes to. */
-  readonly perm?: readonly number[];
-}
-
 /** The part of the model's state that operators use. */
 export interface Model {
   readonly opset: number;
@@ -35,7 +27,7 @@ export interface Model {
   constant(name: string): Constant | undefined;
   /** Extents of a value, the batch's included. */
   dims(name: string): readonly number[] | undefined;
-  traced(name: string, view: View): Traced | undefined;
+  traced(name: string): Traced | undefined;
 }
 
 /** A formula that no node of a graph computes: the fault of the operator that made it, not of the one that reads it. */
@@ -130,8 +122,8 @@ export class Operation {
   }
 
   /** An input that depends on the image. */
-  traced(input: number, view: View = {}): Traced {
-    const traced = this.reshapable(input, view);
+  traced(input: number): Traced {
+    const traced = this.reshapable(input);
     if (traced.readout !== undefined) {
       throw new RangeError(`it follows a ${traced.readout}: that may only end the network`);
     }
@@ -139,9 +131,9 @@ export class Operation {
   }
 
   /** An input that depends on the image and may be what the network ends in. */
-  reshapable(input: number, view: View = {}): Traced {
+  reshapable(input: number): Traced {
     const name = this.#input(input);
-    const traced = this.model.traced(name, view);
+    const traced = this.model.traced(name);
     if (traced !== undefined) return traced;
     throw new RangeError(
       this.model.constant(name) === undefined

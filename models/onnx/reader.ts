@@ -5,15 +5,9 @@ import { type Constant, decodeTensor, type ExternalData, isFloatType } from './c
 import { GraphWriter } from './emit.ts';
 import { finishGraph } from './finish.ts';
 import { identity } from './form.ts';
-import { BATCH, dimsOf, isInOrder, type Layout, layoutOf, regroup } from './layout.ts';
-import {
-  idOf,
-  type Model,
-  Operation,
-  type Traced,
-  UnreadableValue,
-  type View,
-} from './operation.ts';
+import { imageOf } from './input.ts';
+import { dimsOf, isInOrder } from './layout.ts';
+import { idOf, type Model, Operation, type Traced, UnreadableValue } from './operation.ts';
 import { adviceFor, folded, operators } from './operators/index.ts';
 import {
   type OnnxModel,
@@ -71,7 +65,6 @@ class OnnxReader implements Model {
   readonly #values = new Map<string, Traced>();
   /** Why nodes cannot be read; the model as a whole is undefined. */
   readonly #refusals = new Map<OnnxNode | undefined, string>();
-  #input: GraphInput | undefined;
 
   constructor(bytes: Uint8Array, options: OnnxOptions) {
     const model = readModel(bytes);
@@ -113,71 +106,24 @@ class OnnxReader implements Model {
 
   dims(name: string): readonly number[] | undefined {
     const traced = this.#values.get(name);
-    if (traced !== undefined) {
-      const shape = this.writer.shapeOf(traced.form.base);
-      return dimsOf(traced.layout, { shape, batch: this.batch });
-    }
-    return name === this.#image.name ? this.#imageDims() : undefined;
+    if (traced === undefined) return undefined;
+    const shape = this.writer.shapeOf(traced.form.base);
+    return dimsOf(traced.layout, { shape, batch: this.batch });
   }
 
-  traced(name: string, view: View): Traced | undefined {
-    if (name === this.#image.name && !this.#values.has(name)) this.#setInput(view);
+  traced(name: string): Traced | undefined {
     return this.#values.get(name);
   }
 
-  /** The declared extents of the image, 1 for a batch of any size. */
-  #imageDims(): number[] {
-    const { name, dims } = this.#image;
-    const known = dims?.map((n, axis) => n ?? (axis === 0 && dims.length > 1 ? 1 : Number.NaN));
-    if (known === undefined || known.length === 0 || known.length > 4 || known.some(Number.isNaN)) {
-      const text = dims?.map((n) => n ?? '?').join(', ') ?? '?';
-      throw new RangeError(
-        `the input '${name}' has the shape [${text}]: export the model with fixed extents [N, C, H, W], of which N may be open`,
-      );
-    }
-    return known;
-  }
-
-  /**
-   * Decides what [C, H, W] is. Inputs of rank 4 and 2, and of rank 3 with an open first extent, are a batch; others are
-   * one image. The first reader's view says whether channels come last, and what a flat image is made of.
-   */
-  #setInput(view: View): void {
-    const dims = this.#imageDims();
-    const rank = dims.length;
-    const isOpen = this.#image.dims![0] === undefined;
-    const isBatch = rank === 4 || rank === 2 || (rank === 3 && isOpen);
-    const batch = isBatch ? dims[0]! : 1;
-    const image = isBatch ? dims.slice(1) : dims;
-    const isLast =
-      this.#options.layout === undefined
-        ? `${view.perm}` === '0,3,1,2' || (!isBatch && `${view.perm}` === '2,0,1')
-        : this.#options.layout === 'NHWC';
-    let shape: GraphInput['shape'];
-    let order = [0, 1, 2];
-    if (image.length === 3 && isLast) {
-      shape = [image[2]!, image[0]!, image[1]!];
-      order = [1, 2, 0];
-    } else if (image.length < 3 && view.dims?.length === 4 && view.dims[0] === batch) {
-      shape = view.dims.slice(1) as [number, number, number];
-    } else if (image.length === 2) {
-      shape = [1, image[0]!, image[1]!];
-    } else {
-      shape = [image[0]!, image[1] ?? 1, image[2] ?? 1];
-    }
+  #addInput(operations: readonly Operation[]): GraphInput {
+    const { name } = this.#image;
+    const { shape, batch, layout } = imageOf(this.#image, operations, this.#options.layout);
+    const id = this.writer.addInput(name, shape);
     this.batch = batch;
-    const extents = { shape, batch };
-    const layout: Layout = regroup(layoutOf([BATCH, ...order], extents), dims, extents);
-    const id = this.writer.addInput(this.#image.name, shape);
-    const { mean, std } = this.#options;
-    const channels = new Array<number>(shape[0]);
-    this.#input = {
-      id,
-      shape,
-      mean: mean ?? channels.fill(0),
-      std: std ?? channels.slice().fill(1),
-    };
-    this.#values.set(this.#image.name, { form: identity(id), name: id, layout });
+    this.#values.set(name, { form: identity(id), name: id, layout });
+    const channels = Array.from({ length: shape[0] });
+    const { mean = channels.map(() => 0), std = channels.map(() => 1) } = this.#options;
+    return { id, shape, mean, std };
   }
 
   #output(): string {
@@ -201,15 +147,19 @@ class OnnxReader implements Model {
     return nodes.reverse();
   }
 
-  #readNode(node: OnnxNode): void {
-    const op = new Operation(node, this);
+  /** Whether a node can be computed now: it reads nothing but constants. */
+  #isConstant({ op, inputs }: OnnxNode): boolean {
+    const given = inputs.filter((name) => name !== '');
+    return Object.hasOwn(folded, op) && given.every((name) => this.constant(name) !== undefined);
+  }
+
+  #readNode(op: Operation): void {
+    const { node } = op;
     const [made] = node.outputs;
     if (made === undefined || this.#values.has(made) || this.#constants.has(made)) {
       throw new RangeError('it makes no value, or one that there is already');
     }
-    const given = node.inputs.filter((name) => name !== '');
-    const isConstant = given.every((name) => this.constant(name) !== undefined);
-    const read = (isConstant ? folded[node.op] : undefined) ?? operators[node.op];
+    const read = (this.#isConstant(node) ? folded : operators)[node.op];
     if (read === undefined) {
       throw new RangeError('it depends on the image: it is only supported on constants');
     }
@@ -220,8 +170,10 @@ class OnnxReader implements Model {
 
   read(): Graph {
     const output = this.#output();
-    const nodes = this.#liveNodes(output);
-    const makers = new Map(nodes.flatMap((node) => node.outputs.map((name) => [name, node])));
+    const operations = this.#liveNodes(output).map((node) => new Operation(node, this));
+    const makers = new Map(
+      operations.flatMap(({ node }) => node.outputs.map((name) => [name, node])),
+    );
     // Values that cannot be read, for their own sake or that of what they are made from.
     const broken = new Set<string>();
     let current: OnnxNode | undefined;
@@ -235,19 +187,28 @@ class OnnxReader implements Model {
         for (const name of current?.outputs ?? []) broken.add(name);
       }
     };
-    for (const node of nodes) {
-      current = node;
-      attempt(() => {
-        const isKnown = Object.hasOwn(operators, node.op) || Object.hasOwn(folded, node.op);
-        if (!isKnown) throw new RangeError(adviceFor(node.op));
-        if (node.inputs.some((name) => broken.has(name))) {
-          for (const name of node.outputs) broken.add(name);
-        } else this.#readNode(node);
-      });
+    const readNode = (op: Operation) => {
+      const { node } = op;
+      const isKnown = Object.hasOwn(operators, node.op) || Object.hasOwn(folded, node.op);
+      if (!isKnown) throw new RangeError(adviceFor(node.op));
+      if (node.inputs.some((name) => broken.has(name))) {
+        for (const name of node.outputs) broken.add(name);
+      } else this.#readNode(op);
+    };
+    // Constants first: what a reshape of the image reshapes it to is one of them.
+    const rest: Operation[] = [];
+    for (const op of operations) {
+      current = op.node;
+      attempt(() => (this.#isConstant(op.node) ? readNode(op) : void rest.push(op)));
+    }
+    const input = this.#addInput(rest);
+    for (const op of rest) {
+      current = op.node;
+      attempt(() => readNode(op));
     }
     current = undefined;
     let graph: Graph | undefined;
-    if (!broken.has(output)) attempt(() => void (graph = this.#finish(output)));
+    if (!broken.has(output)) attempt(() => void (graph = this.#finish(input, output)));
     this.#throwRefusals();
     return graph!;
   }
@@ -263,9 +224,9 @@ class OnnxReader implements Model {
     throw new RangeError(`${describe(node)} cannot be read: ${reason}${others}`);
   }
 
-  #finish(output: string): Graph {
-    const result = this.traced(output, {});
-    if (result === undefined || this.#input === undefined) {
+  #finish(input: GraphInput, output: string): Graph {
+    const result = this.traced(output);
+    if (result === undefined) {
       throw new RangeError(`the output '${output}' does not depend on the image`);
     }
     if (!isInOrder(result.layout)) {
@@ -274,7 +235,7 @@ class OnnxReader implements Model {
     const { readout } = result;
     const id = idOf(result, this.writer);
     const graph = {
-      input: this.#input,
+      input,
       nodes: this.writer.nodes,
       output: id,
       ...(readout === undefined ? {} : { readout }),

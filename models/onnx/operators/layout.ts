@@ -15,7 +15,7 @@ import type { Operation, Traced } from '../operation.ts';
 
 /** The same value under other axes. */
 function reshapeTo(op: Operation, dims: readonly number[]): Traced {
-  const x = op.reshapable(0, { dims });
+  const x = op.reshapable(0);
   return { ...x, layout: regroup(x.layout, dims, op.extents(x)) };
 }
 
@@ -65,7 +65,7 @@ export function permutation(op: Operation): readonly number[] {
 
 export function transpose(op: Operation): Traced {
   const perm = permutation(op);
-  const x = op.traced(0, { perm });
+  const x = op.traced(0);
   return { ...x, layout: perm.map((axis) => x.layout[axis]!) };
 }
 
