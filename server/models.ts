@@ -2,6 +2,7 @@
 
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
+import { bulkCopy } from '../protocol/bulk.ts';
 import { layoutOf } from '../protocol/inference/layout.ts';
 import type { Offer } from '../protocol/inference/session.ts';
 import { encodeProgram } from '../protocol/program/encode.ts';
@@ -63,8 +64,4 @@ function shareWeights(weights: StepWeights): StepWeights {
     : { before: shared(weights.before), after: shared(weights.after) };
 }
 
-function shared(values: Int32Array): Int32Array {
-  const copy = new Int32Array(new SharedArrayBuffer(values.byteLength));
-  copy.set(values);
-  return copy;
-}
+const shared = (values: Int32Array): Int32Array => bulkCopy(values, Int32Array);

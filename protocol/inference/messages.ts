@@ -12,6 +12,7 @@
  *               at last: server output
  */
 
+import { bulkBytes } from '../bulk.ts';
 import type { Channel } from '../channel/index.ts';
 import { FRAME_HEADER_BYTES } from '../channel/index.ts';
 
@@ -70,7 +71,7 @@ export async function receiveMessage(
   bytes: number,
 ): Promise<Uint8Array> {
   if (bytes > 0 && bytes <= PIECE_BYTES) return channel.receive(kind, bytes);
-  const message = new Uint8Array(bytes);
+  const message = bulkBytes(bytes);
   for (let at = 0; at < bytes; at += PIECE_BYTES) {
     message.set(await channel.receive(kind, Math.min(PIECE_BYTES, bytes - at)), at);
   }

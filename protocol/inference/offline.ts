@@ -16,6 +16,7 @@
  * Both sides take OTs and hash tweaks in the order of layers and lanes, which is all the state they share.
  */
 
+import { bulkBytes } from '../bulk.ts';
 import { argmax } from '../gadgets/argmax.ts';
 import type { LaneState } from '../gadgets/gadget.ts';
 import { gadgetOf, type Lane } from '../gadgets/index.ts';
@@ -349,7 +350,7 @@ async function answerUpload(
   seed: Uint8Array,
 ): Promise<Int32Array> {
   const publicKey = publicKeys.get(plan.degree)!;
-  const upload = new Uint8Array(uploadBytes(plan));
+  const upload = bulkBytes(uploadBytes(plan));
   let at = 0;
   for (const range of uploadJobs(plan)) {
     const part = await receiveMessage(channel, Kind.upload, uploadRangeBytes(plan, range));

@@ -1,5 +1,7 @@
 /** Book-keeping of correlations: what is asked for, what is being made, what is ready. Each is handed out once. */
 
+import { bulkBytes } from '../bulk.ts';
+
 /** Correlations of one direction on their way from `alloc` through `flush` to `take`, in order. */
 export class Ledger {
   #pending = 0;
@@ -54,7 +56,7 @@ export class Ledger {
       throw new RangeError(`correlations: ${count} needed, ${this.#available} available`);
     }
     this.#available -= count;
-    const out = new Uint8Array(16 * count);
+    const out = bulkBytes(16 * count);
     for (let at = 0; at < out.length; ) {
       const part = this.#ready[0]!;
       const piece = part.subarray(0, out.length - at);

@@ -8,6 +8,7 @@ import {
   type Outcome,
   perform,
   type Request,
+  shareLarge,
   type TaskTable,
   transferables,
   unwrap,
@@ -61,7 +62,7 @@ export function createThreadPool<T extends TaskTable>(
 /** What a worker module exports as `run`. */
 export function serveTasks(tasks: TaskTable): (request: Request) => unknown {
   return (request) => {
-    const outcome = perform(tasks, request);
+    const outcome = shareLarge(perform(tasks, request)) as Outcome;
     return move({
       [transferableSymbol]: transferables(outcome),
       [valueSymbol]: outcome,

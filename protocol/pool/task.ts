@@ -1,5 +1,6 @@
 /** A task on its way over a thread boundary: calling it, and bringing its output or error back. */
 
+import { bulkCopy, isBulk } from '../bulk.ts';
 import { ProtocolError, type ProtocolErrorCode } from '../errors.ts';
 
 /** Tasks by name. */
@@ -82,4 +83,17 @@ export function transferables(output: unknown): ArrayBuffer[] {
   };
   visit(output);
   return [...found];
+}
+
+/** The same value with its large arrays in shared memory, where there is such memory (bulk.ts). */
+export function shareLarge(value: unknown): unknown {
+  if (value instanceof Uint8Array) {
+    return isBulk(value) ? bulkCopy(value, Uint8Array) : value;
+  }
+  if (value instanceof Int32Array) {
+    return isBulk(value) ? bulkCopy(value, Int32Array) : value;
+  }
+  if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return value;
+  if (Array.isArray(value)) return value.map(shareLarge);
+  return Object.fromEntries(Object.entries(value).map(([key, part]) => [key, shareLarge(part)]));
 }

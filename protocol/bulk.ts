@@ -1,0 +1,30 @@
+/**
+ * Memory for large arrays that travel between threads: shared where the platform has shared memory (Node, and browser
+ * pages that are cross-origin isolated), so that handing one to a worker copies nothing; ordinary elsewhere, with the
+ * same results.
+ */
+
+/** Bytes from which sharing is worth its overhead. LOCAL. */
+const BULK_BYTES = 1 << 15;
+
+/** Zeroed memory for `length` bytes. */
+export function bulkBytes(length: number): Uint8Array {
+  const shared = length >= BULK_BYTES && typeof SharedArrayBuffer !== 'undefined';
+  return new Uint8Array(shared ? new SharedArrayBuffer(length) : new ArrayBuffer(length));
+}
+
+/** Whether an array is large, and copying it would make it shared. */
+export function isBulk({ byteLength, buffer }: ArrayBufferView): boolean {
+  const sharing = typeof SharedArrayBuffer !== 'undefined';
+  return sharing && byteLength >= BULK_BYTES && buffer instanceof ArrayBuffer;
+}
+
+/** A copy of `array` in such memory. */
+export function bulkCopy<T extends Uint8Array | Int32Array>(
+  array: T,
+  type: new (buffer: ArrayBufferLike) => T,
+): T {
+  const copy = new type(bulkBytes(array.byteLength).buffer);
+  copy.set(array);
+  return copy;
+}
