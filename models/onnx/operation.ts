@@ -30,13 +30,13 @@ export interface Model {
   traced(name: string): Traced | undefined;
 }
 
-/** A formula that no node of a graph computes: the fault of the operator that made it, not of the one that reads it. */
+/** A value that no node of a graph computes: the fault of the operator that made it, not of the one that reads it. */
 export class UnreadableValue extends RangeError {
   /** The ONNX name of the value. */
   readonly value: string;
 
-  constructor(value: string, cause: RangeError) {
-    super(cause.message, { cause });
+  constructor(value: string, message: string) {
+    super(message);
     this.value = value;
   }
 }
@@ -49,7 +49,7 @@ export function idOf({ form, name }: Traced, writer: GraphWriter): string {
   try {
     return writer.value(form, name);
   } catch (error) {
-    throw error instanceof RangeError ? new UnreadableValue(name, error) : error;
+    throw error instanceof RangeError ? new UnreadableValue(name, error.message) : error;
   }
 }
 

@@ -227,10 +227,10 @@ class OnnxReader implements Model {
   #finish(input: GraphInput, output: string): Graph {
     const result = this.traced(output);
     if (result === undefined) {
-      throw new RangeError(`the output '${output}' does not depend on the image`);
+      throw new UnreadableValue(output, `the output '${output}' does not depend on the image`);
     }
     if (!isInOrder(result.layout)) {
-      throw new RangeError(`the output '${output}' is transposed: leave out the last Transpose`);
+      throw new UnreadableValue(output, 'it transposes the result: leave it out');
     }
     const { readout } = result;
     const id = idOf(result, this.writer);

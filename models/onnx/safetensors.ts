@@ -16,17 +16,19 @@ import { DATA_TYPE } from './proto.ts';
 /** LOCAL: a header of this size names a hundred thousand tensors. */
 const MAX_HEADER = 2 ** 24;
 
-const DTYPES: Readonly<Record<string, number>> = {
-  F32: DATA_TYPE.float,
-  F64: DATA_TYPE.double,
-  F16: DATA_TYPE.float16,
-  BF16: DATA_TYPE.bfloat16,
-  I64: DATA_TYPE.int64,
-  I32: DATA_TYPE.int32,
-  I8: DATA_TYPE.int8,
-  U8: DATA_TYPE.uint8,
-  BOOL: DATA_TYPE.bool,
-};
+const DTYPES = new Map(
+  Object.entries({
+    F32: DATA_TYPE.float,
+    F64: DATA_TYPE.double,
+    F16: DATA_TYPE.float16,
+    BF16: DATA_TYPE.bfloat16,
+    I64: DATA_TYPE.int64,
+    I32: DATA_TYPE.int32,
+    I8: DATA_TYPE.int8,
+    U8: DATA_TYPE.uint8,
+    BOOL: DATA_TYPE.bool,
+  }),
+);
 
 const count = z.int().min(0);
 const entrySchema = z.object({
@@ -88,7 +90,7 @@ export function readSafetensors(bytes: Uint8Array): Map<string, Tensor> {
       );
     }
     at = to;
-    const type = DTYPES[dtype];
+    const type = DTYPES.get(dtype);
     if (type === undefined) fail(`tensor '${name}' has the type ${dtype}: store it as F32`);
     const raw = body.subarray(from, to);
     const { data } = decodeTensor({ name, dims: shape, type, raw, typed: [], external: undefined });
