@@ -7,7 +7,7 @@ import { countKinds } from '../../protocol/program/program.ts';
 import type { Calibration } from './calibrate.ts';
 import type { ActivationNode, LinearNode, MaxPoolNode } from './network.ts';
 import { poolScale, shapesOf } from './network.ts';
-import type { Settings } from './options.ts';
+import { RangeMisfit, type Settings } from './options.ts';
 import type { Reach } from './precision.ts';
 import { activationBits, activationReach, bitLimits, bitsOf, maxPoolReach } from './precision.ts';
 import { linearWeights, norms, squareConstants } from './quantise.ts';
@@ -21,7 +21,7 @@ import { tournament } from './tournament.ts';
 function fittingBits(name: string, reach: Reach, fractionBits: number): number {
   const bits = bitsOf(reach, fractionBits);
   if (bits <= reach.limit) return bits;
-  throw new RangeError(
+  throw new RangeMisfit(
     `layer "${name}" needs k = ${bits} bits, at most ${reach.limit} fit: its values reach ${reach.calibrated.toPrecision(3)} and have ${fractionBits} fractional bits with the shortest weights; use fewer activationBits or a lower minWeightBits, or train with a range penalty`,
   );
 }
@@ -75,19 +75,17 @@ export function emit(
     index.set(id, push(step, numbers, report));
     bits.set(id, step.fractionBits);
   };
-  /** Value `id` with `wanted` fractional bits, no fewer than it has: x << s is a sum of x with itself. */
-  const shifted = (id: string, name: string, wanted: number): number => {
+  /** Value `id` with `wanted` fractional bits, no fewer than it has: (x << s) + 0, where 0 = x - x. */
+  const shifted = (id: string, layer: string, wanted: number): number => {
     const input = index.get(id)!;
-    const shift = wanted - bits.get(id)! - 1;
-    if (shift < 0) return input;
-    return push({
-      op: 'add',
-      name: `${name}.align`,
-      fractionBits: wanted,
-      inputs: [input, input],
-      shifts: [shift, shift],
-      subtract: false,
-    });
+    const shift = wanted - bits.get(id)!;
+    if (shift === 0) return input;
+    const step = { op: 'add', name: `${layer}.align`, subtract: false } as const;
+    const inputs = [input, input] as const;
+    const fractionBits = bits.get(id)!;
+    const zero = push({ ...step, fractionBits, inputs, shifts: [0, 0], subtract: true });
+    const shifts = [shift, shift] as const;
+    return push({ ...step, fractionBits: wanted, inputs: [input, zero], shifts });
   };
 
   const addLinear = (node: LinearNode) => {
@@ -230,6 +228,11 @@ export function emit(
     weights,
   };
   checkModel(model);
-  const report = { images: calibration.images, weightBits: settings.weightBits, layers };
+  const report = {
+    images: calibration.images,
+    activationBits: settings.activationBits,
+    weightBits: settings.weightBits,
+    layers,
+  };
   return { model, report };
 }

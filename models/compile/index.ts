@@ -14,12 +14,13 @@ import { measureErrors, measureTolerance, revealing } from '../../protocol/progr
 import { Prg } from '../../protocol/random/index.ts';
 import type { Graph } from '../graph/index.ts';
 import { countGraph, loadGraph } from '../graph/index.ts';
-import { calibrate } from './calibrate.ts';
+import { type Calibration, calibrate } from './calibrate.ts';
 import { delayRelus } from './delay.ts';
 import { emit } from './emit.ts';
 import { fold } from './fold.ts';
-import type { CompileOptions } from './options.ts';
-import { settingsOf } from './options.ts';
+import type { Network } from './network.ts';
+import type { CompileOptions, Settings } from './options.ts';
+import { RangeMisfit, settingsOf } from './options.ts';
 import { activationBits, leastBits, outputReach } from './precision.ts';
 import type { CompileReport } from './report.ts';
 import { scaleNetwork } from './scales.ts';
@@ -49,11 +50,42 @@ export function compile(
   calibration: Iterable<Float32Array>,
   options: CompileOptions = {},
 ): Compiled {
-  const settings = settingsOf(options);
+  const candidates = settingsOf(options);
   const ready = delayRelus(graph);
   const network = fold(ready);
   const images = [...calibration];
   const measured = calibrate(ready, network, images);
+  const { model, report } = firstFit(candidates, (settings) => build(network, measured, settings));
+  const inputs = (count: number) => quantised(model, images.slice(0, count));
+  const tolerance = measureTolerance(
+    model,
+    inputs(toleranceImages(countGraph(graph).macs)),
+    new Prg(TOLERANCE_SEED),
+  );
+  const program = revealing(model.program, { tolerance });
+  const { errorImages = 0 } = options;
+  const errors = errorImages > 0 && measureErrors(model, inputs(errorImages), new Prg(ERROR_SEED));
+  const unit = 2 ** program.steps.at(-1)!.fractionBits;
+  const layers = report.layers.map((layer) =>
+    errors && errors[layer.step]! > 0 ? { ...layer, error: errors[layer.step]! / unit } : layer,
+  );
+  return { model: { ...model, program }, report: { ...report, layers, tolerance } };
+}
+
+/** The result of the first settings with which all ranges fit; what is wrong with the last if none do. */
+function firstFit<T>(candidates: readonly Settings[], attempt: (settings: Settings) => T): T {
+  for (const settings of candidates.slice(0, -1)) {
+    try {
+      return attempt(settings);
+    } catch (error) {
+      if (!(error instanceof RangeMisfit)) throw error;
+    }
+  }
+  return attempt(candidates.at(-1)!);
+}
+
+/** Chooses scales and bits for a network, and makes its model. */
+function build(network: Network, measured: Calibration, settings: Settings) {
   const made = activationBits(network, settings);
   const least = leastBits(network, made, settings);
   const plans = new Map<string, SquarePlan>();
@@ -64,22 +96,7 @@ export function compile(
     if (plan !== undefined) plans.set(node.id, plan);
   }
   const scaled = scaleNetwork(network, plans);
-  const output = outputReach(network, measured, settings);
-  const { model, report } = emit(scaled, plans, output, measured, settings);
-  const inputs = (count: number) => quantised(model, images.slice(0, count));
-  const tolerance = measureTolerance(
-    model,
-    inputs(toleranceImages(countGraph(graph).macs)),
-    new Prg(TOLERANCE_SEED),
-  );
-  const program = revealing(model.program, { tolerance });
-  const { errorImages } = settings;
-  const errors = errorImages > 0 && measureErrors(model, inputs(errorImages), new Prg(ERROR_SEED));
-  const unit = 2 ** program.steps.at(-1)!.fractionBits;
-  const layers = report.layers.map((layer) =>
-    errors && errors[layer.step]! > 0 ? { ...layer, error: errors[layer.step]! / unit } : layer,
-  );
-  return { model: { ...model, program }, report: { ...report, layers, tolerance } };
+  return emit(scaled, plans, outputReach(network, measured, settings), measured, settings);
 }
 
 /**

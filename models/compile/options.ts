@@ -7,7 +7,7 @@ export interface CompileOptions {
   readonly labels?: readonly string[];
   /** What the client learns; the logits unless told. */
   readonly reveal?: 'logits' | 'label';
-  /** Fractional bits of the input and of activations, 4..20; 14 unless told. */
+  /** Fractional bits of the input and of activations, 4..20; unless told, the most of 10..14 with which all ranges fit. */
   readonly activationBits?: number;
   /** Fractional bits of weights, 4..20; 10 unless told. A layer whose range does not fit gets fewer. */
   readonly weightBits?: number;
@@ -33,12 +33,28 @@ const COMPARE_BITS = 8;
 
 export type Settings = Required<CompileOptions>;
 
+/** Fractional bits of activations to try, most first. */
+const ACTIVATION_BITS = [14, 13, 12, 11, 10];
+
+/** Thrown when a network does not fit the ring with some settings; others may do. */
+export class RangeMisfit extends RangeError {}
+
 /**
- * Fills in what was left out.
+ * Fills in what was left out: the settings to try in turn, until one fits.
  * @throws RangeError when a number is outside its range
  */
-export function settingsOf(options: CompileOptions): Settings {
-  const activationBits = options.activationBits ?? 14;
+export function settingsOf(options: CompileOptions): Settings[] {
+  const { activationBits } = options;
+  if (activationBits !== undefined) return [filledIn(options, activationBits)];
+  const { compareBits = COMPARE_BITS } = options;
+  return ACTIVATION_BITS.map((bits) => {
+    // Checked against the most bits alone: with fewer, a comparison looks at all there are.
+    const compared = bits === ACTIVATION_BITS[0] ? compareBits : Math.min(compareBits, bits);
+    return filledIn({ ...options, compareBits: compared }, bits);
+  });
+}
+
+function filledIn(options: CompileOptions, activationBits: number): Settings {
   const weightBits = options.weightBits ?? 10;
   const settings: Settings = {
     name: options.name ?? 'network',

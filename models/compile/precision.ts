@@ -14,26 +14,32 @@ import { largestRead } from './squares.ts';
 /** Fewest bits of an activation that pooling is going to add bits to. LOCAL. */
 const MIN_POOLED_BITS = 8;
 
+/** Most bits that a value which is pooled may have beyond those of an activation. LOCAL. */
+const POOLED_EXTRA = 3;
+
 /**
  * Fractional bits that each activation layer makes. A layer whose every reader sums over windows makes as many bits less
- * as the sums add: rounding errors average out in a mean, and the bits are needed for the weights after it.
+ * as the sums add: rounding errors average out in a mean, and the bits are needed for the weights after it. Where readers
+ * differ, the most that sums add leaves room for those weights.
  */
 export function activationBits(network: Network, settings: Settings): Map<string, number> {
   const readers = readersOf(network);
-  /** Bits that all ways from a value to its readers add. */
-  const added = (id: string): number => {
-    if (id === network.output) return 0;
-    const ways = readers.get(id)!.map((reader: NetworkNode) => {
-      if (reader.op === 'pool') return poolScale(reader).bits + added(reader.id);
-      return reader.op === 'linear' || reader.op === 'activation' ? 0 : added(reader.id);
+  /** Bits that the ways from a value to its readers add. */
+  const added = (id: string): number[] => {
+    if (id === network.output) return [0];
+    return readers.get(id)!.flatMap((reader: NetworkNode) => {
+      if (reader.op === 'linear' || reader.op === 'activation') return [0];
+      const own = reader.op === 'pool' ? poolScale(reader).bits : 0;
+      return added(reader.id).map((bits) => own + bits);
     });
-    return Math.min(...ways);
   };
   const all = settings.activationBits;
   const bits = new Map<string, number>();
   for (const node of network.nodes) {
     if (node.op !== 'activation') continue;
-    bits.set(node.id, Math.max(Math.min(all, MIN_POOLED_BITS), all - added(node.id)));
+    const ways = added(node.id);
+    const wanted = Math.min(all - Math.min(...ways), all + POOLED_EXTRA - Math.max(...ways));
+    bits.set(node.id, Math.max(Math.min(all, MIN_POOLED_BITS), wanted));
   }
   return bits;
 }

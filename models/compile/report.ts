@@ -65,6 +65,8 @@ export function encryptionOf(step: LinearStep): EncryptionReport {
 export interface CompileReport {
   /** Images that ranges were measured on. */
   readonly images: number;
+  /** Fractional bits of the input and, but for what is pooled, of activations. */
+  readonly activationBits: number;
   /** Weight bits that were asked for; layers with less had to give bits to their range. */
   readonly weightBits: number;
   readonly layers: readonly LayerReport[];
@@ -117,7 +119,7 @@ export function formatReport(report: CompileReport): string {
   const lowered = report.layers.filter(
     (l) => (l.weightBits ?? report.weightBits) < report.weightBits,
   );
-  lines.push(`ranges from ${report.images} images`);
+  lines.push(`ranges from ${report.images} images; ${report.activationBits} fractional bits`);
   if (lowered.length > 0) {
     const names = lowered.map(({ name }) => name).join(', ');
     lines.push(`fewer than ${report.weightBits} weight bits, for their ranges: ${names}`);

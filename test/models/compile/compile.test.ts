@@ -278,7 +278,36 @@ describe('numbers', () => {
   });
 
   it('refuse a range that does not fit, naming the layer and its bits', () => {
-    expect(() => compiled(loud(1e4))).toThrow(/layer "act5" needs k = 3[89] bits, at most 31/);
+    expect(() => compiled(loud(1e4))).toThrow(/layer "act5" needs k = 3[45] bits, at most 31/);
+  });
+
+  it('give activation bits to ranges that need them, unless they were asked for', () => {
+    const graph = loud(300);
+    const { report, model } = compiled(graph);
+    expect(report.activationBits).toBeLessThan(14);
+    expect(report.activationBits).toBeGreaterThanOrEqual(10);
+    expect(model.program.input.fractionBits).toBe(report.activationBits);
+    expect(() => compiled(graph, { activationBits: 14 })).toThrow(/fewer activationBits/);
+  });
+
+  it('are reported with what a layer costs and loses', () => {
+    const graph = residual(4, 'relu');
+    const { report } = compiled(graph, { errorImages: 2 });
+    const linears = report.layers.filter(({ op }) => op === 'linear');
+    for (const { encryption, error } of linears) {
+      expect(encryption!.degree).toBe(2048);
+      expect(encryption!.noiseBits).toBeLessThan(encryption!.budgetBits);
+      expect(encryption!.bytesUp).toBeGreaterThan(13_000);
+      expect(error ?? 0).toBeLessThan(1e-4);
+    }
+    const errors = report.layers.filter(({ relus }) => relus).map(({ error }) => error!);
+    const total = Math.hypot(...errors);
+    const unit = 2 ** -report.layers.at(-1)!.fractionBits;
+    // The tolerance is eight deviations of the sum of all, on the worst image.
+    expect(8 * total).toBeLessThan(2 * report.tolerance * unit);
+    expect(8 * total).toBeGreaterThan(0.2 * report.tolerance * unit);
+    expect(formatReport(report)).toMatch(/degree +noise/);
+    expect(formatReport(compiled(graph).report)).not.toMatch(/error/);
   });
 
   it('are the same for the same network and images', () => {

@@ -1,0 +1,139 @@
+import { describe, expect, it } from 'vitest';
+import {
+  allRelus,
+  hybReNet,
+  loadNamed,
+  miniOnn,
+  NETWORK_NAMES,
+  randomMap,
+  randomWeights,
+  resNet18,
+  resNetCifar,
+  squaresAt,
+  vgg16,
+} from '../../../models/graph/builders/index.ts';
+import {
+  countGraph,
+  type Graph,
+  inferShapes,
+  loadGraph,
+  runFloat,
+  saveGraph,
+} from '../../../models/graph/index.ts';
+
+/** Builders whose networks have millions of weights need none to be counted. */
+const zeros = (_name: string, shape: readonly number[]) =>
+  new Float32Array(shape.reduce((a, b) => a * b, 1));
+
+const relusOf = (graph: Graph) =>
+  graph.nodes.reduce((sum, node) => {
+    return sum + (node.op === 'activation' ? node.kinds.filter((kind) => kind === 1).length : 0);
+  }, 0);
+
+describe('the networks of the field', () => {
+  it.each<[string, Graph, number, number]>([
+    ['ResNet-20', resNetCifar(20), 188_416, 40.6],
+    ['ResNet-32', resNetCifar(32), 303_104, 68.9],
+    ['ResNet-44', resNetCifar(44), 417_792, 97.2],
+    ['ResNet-56', resNetCifar(56), 532_480, 125.5],
+    ['ResNet-18', resNet18({ weights: zeros }), 557_056, 555.4],
+    ['VGG-16', vgg16({ weights: zeros, pooling: 'average' }), 276_480, 313.2],
+    ['MiniONN', miniOnn(), 173_056, 61.1],
+    ['HybReNet 5x5x3x', hybReNet([5, 5, 3], 16, { weights: zeros }), 343_040, 1053],
+    ['HybReNet 5x7x2x', hybReNet([5, 7, 2], 16, { weights: zeros }), 378_880, 1270],
+    ['HybReNet 6x6x2x', hybReNet([6, 6, 2], 16, { weights: zeros }), 401_408, 1366],
+    ['HybReNet 7x5x2x', hybReNet([7, 5, 2], 16, { weights: zeros }), 411_648, 1325],
+  ])('have the published counts: %s', (_name, graph, relus, megamacs) => {
+    expect(inferShapes(graph).get(graph.output)).toEqual([10]);
+    expect(relusOf(graph)).toBe(relus);
+    const macs = countGraph(graph).macs / 1e6;
+    expect(Math.abs(macs - megamacs)).toBeLessThan(Math.max(0.2, 0.001 * megamacs));
+  });
+
+  it('have as many parameters as published', () => {
+    // 0.27 M and 0.46 M in He et al., table 6; two more for each norm, its measured mean and variance.
+    expect(countGraph(resNetCifar(20)).parameters).toBe(269_722 + 2 * 688);
+    expect(countGraph(resNetCifar(32)).parameters).toBe(464_154 + 2 * 1136);
+  });
+
+  it('refuse depths that no CIFAR ResNet has', () => {
+    for (const depth of [18, 2, 21, 20.5, -4]) {
+      expect(() => resNetCifar(depth)).toThrow(`6n + 2 layers, such as 20 or 32, not ${depth}`);
+    }
+  });
+
+  it('take other sizes and classes', () => {
+    const graph = resNetCifar(20, { size: 64, classes: 200 });
+    expect(countGraph(graph).relus).toBe(4 * 188_416);
+    expect(inferShapes(graph).get('linear')).toEqual([200]);
+  });
+
+  it('pass through files', () => {
+    const graph = resNetCifar(20, { size: 8, map: randomMap(5000, 3, 'square') });
+    expect(loadGraph(saveGraph(graph))).toEqual(graph);
+  });
+});
+
+describe('random weights', () => {
+  it('are the same for a seed and others for another', () => {
+    const conv = (seed: number) => resNetCifar(20, { seed }).tensors.get('conv1.weight')!.data;
+    expect(conv(1)).toEqual(conv(1));
+    expect(conv(1)).not.toEqual(conv(2));
+  });
+
+  it('have the variance that keeps activations alive', () => {
+    const data = randomWeights(1)('conv', [64, 32, 3, 3]);
+    const variance = data.reduce((sum, w) => sum + w * w, 0) / data.length;
+    expect(variance).toBeCloseTo(2 / (32 * 9), 3);
+  });
+
+  it('keep the values of deep networks in bounds', () => {
+    const graph = resNetCifar(56, { size: 16 });
+    const image = Float32Array.from({ length: 768 }, (_, i) => Math.sin(i * i));
+    const most = runFloat(graph, image).reduce((a, b) => Math.max(a, Math.abs(b)), 0);
+    expect(most).toBeGreaterThan(0.05);
+    expect(most).toBeLessThan(100);
+  });
+});
+
+describe('maps', () => {
+  const layers = [
+    { id: 'a', shape: [2, 4, 4] },
+    { id: 'b', shape: [10] },
+  ];
+
+  it('are all ReLUs, or squares in the layers named', () => {
+    expect(allRelus(layers).map((map) => [...new Set(map)])).toEqual([[1], [1]]);
+    expect(squaresAt('b')(layers).map((map) => [...new Set(map)])).toEqual([[1], [2]]);
+  });
+
+  it('spend a budget over all layers, chosen by the seed', () => {
+    for (const budget of [0, 1, 17, 42]) {
+      const maps = randomMap(budget, 5, 'identity')(layers);
+      expect(maps.map(({ length }) => length)).toEqual([32, 10]);
+      const all = maps.flatMap((map) => [...map]);
+      expect(all.filter((kind) => kind === 1)).toHaveLength(budget);
+      expect(all.filter((kind) => kind === 0)).toHaveLength(42 - budget);
+    }
+    expect(randomMap(9, 5, 'square')(layers)).toEqual(randomMap(9, 5, 'square')(layers));
+    expect(randomMap(9, 5, 'square')(layers)).not.toEqual(randomMap(9, 6, 'square')(layers));
+    for (const budget of [43, -1, 1.5]) {
+      expect(() => randomMap(budget, 5, 'square')(layers)).toThrow(/42 activation elements/);
+    }
+  });
+
+  it('give squares their coefficients', () => {
+    const graph = miniOnn({ map: squaresAt('relu2'), quadratic: [1, 2, 3], size: 8 });
+    expect([...graph.tensors.get('relu2.coefficients')!.data.subarray(0, 6)]).toEqual([
+      ...[1, 2, 3, 1, 2, 3],
+    ]);
+    expect(graph.tensors.has('relu1.coefficients')).toBe(false);
+  });
+});
+
+describe('networks by name', () => {
+  it('are listed, and others are refused', () => {
+    expect(NETWORK_NAMES).toContain('resnet20');
+    expect(() => loadNamed('constructor', new Uint8Array())).toThrow(/no network named.*resnet20/);
+  });
+});
