@@ -226,15 +226,14 @@ function checkActivation(node: ActivationNode, site: Omit<Site, 'shape'>): void 
     throw new RangeError(`the map has ${node.kinds.length} kinds for ${size} elements`);
   }
   if (node.coefficients !== undefined) expectTensor(site, node.coefficients, [shape[0]!, 3]);
+  const { kinds } = node;
   const plane = size / shape[0]!;
-  for (let channel = 0, e = 0; channel < shape[0]!; channel++) {
-    let squares = 0;
-    for (const end = e + plane; e < end; e++) {
-      const kind = node.kinds[e]!;
-      if (kind > SQUARE) throw new RangeError(`${kind} is not an activation kind`);
-      if (kind === SQUARE) squares++;
-    }
-    if (squares > 0) checkCurvature(node, site, channel);
+  for (let channel = 0; channel < shape[0]!; channel++) {
+    let most = 0;
+    const end = (channel + 1) * plane;
+    for (let e = channel * plane; e < end; e++) most = Math.max(most, kinds[e]!);
+    if (most > SQUARE) throw new RangeError(`${most} is not an activation kind`);
+    if (most === SQUARE) checkCurvature(node, site, channel);
   }
 }
 

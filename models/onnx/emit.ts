@@ -1,7 +1,6 @@
 /** The graph as it grows while a model is read: nodes, tensors, shapes, and what formulas become. */
 
 import {
-  type ActivationKind,
   elements,
   type GraphInput,
   IDENTITY,
@@ -173,30 +172,33 @@ export class GraphWriter {
     const size = extent.channels * extent.plane;
     const grain = Math.max(1, form.relu.grain, ...form.powers.map((p) => p.grain)) as Grain;
     const repeat = grain === 2 ? 1 : extent.plane;
-    this.allocate(size + (4 * 8 * size) / repeat);
+    this.allocate((4 * 8 * size) / repeat);
     const [r, p0, p1, p2] = [form.relu, ...form.powers].map((c) => refine(c, grain, extent)) as [
       Float64Array,
       Float64Array,
       Float64Array,
       Float64Array,
     ];
-    const kinds = new Uint8Array(size);
+    const codes = new Uint8Array(r.length);
     const rows = new Float32Array(3 * extent.channels);
     let isPlain = true;
     for (let i = 0; i < r.length; i++) {
-      let kind: ActivationKind;
-      if (r[i] === 1 && p0[i] === 0 && p1[i] === 0 && p2[i] === 0) kind = RELU;
-      else if (r[i] === 0 && p0[i] === 0 && p1[i] === 1 && p2[i] === 0) kind = IDENTITY;
+      if (r[i] === 1 && p0[i] === 0 && p1[i] === 0 && p2[i] === 0) codes[i] = RELU;
+      else if (r[i] === 0 && p0[i] === 0 && p1[i] === 1 && p2[i] === 0) codes[i] = IDENTITY;
       else if (r[i] === 0 && p2[i]! > 0) {
         const row = 3 * Math.floor((i * repeat) / extent.plane);
         const own = [p0[i]!, p1[i]!, p2[i]!].map(Math.fround);
         if (rows[row + 2] === 0) rows.set(own, row);
         if (own.some((c, k) => rows[row + k] !== c)) return undefined;
-        kind = SQUARE;
+        codes[i] = SQUARE;
         isPlain = false;
       } else return undefined;
-      kinds.fill(kind, i * repeat, (i + 1) * repeat);
     }
+    this.allocate(size);
+    const kinds = new Uint8Array(size);
+    codes.forEach((code, i) => {
+      kinds.fill(code, i * repeat, (i + 1) * repeat);
+    });
     if (isPlain) return this.add(wanted, { op: 'activation', inputs: [base], kinds });
     const coefficients = this.tensor(`${wanted}.coefficients`, [extent.channels, 3], rows);
     return this.add(wanted, { op: 'activation', inputs: [base], kinds, coefficients });

@@ -26,7 +26,7 @@ const OPSETS = { least: 7, most: 25 } as const;
  * Bytes that maps, formulas and folded constants of one model may take, beside what its size justifies. LOCAL: far above
  * what networks for images need, far below what would hurt.
  */
-const BASE_BYTES = 2 ** 28;
+const BASE_BYTES = 2 ** 26;
 /** Refused nodes that a message lists. LOCAL. */
 const LISTED = 20;
 

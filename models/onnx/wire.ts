@@ -9,7 +9,7 @@
  * Fields that one file may have, counted where somebody reads them. LOCAL: a network of a thousand layers has some
  * ten thousand; the limit keeps a file of two-byte fields from becoming gigabytes of objects.
  */
-const MAX_FIELDS = 1 << 20;
+const MAX_FIELDS = 1 << 18;
 
 const VARINT = 0;
 const FIXED64 = 1;

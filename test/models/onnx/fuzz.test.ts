@@ -10,7 +10,7 @@ const FILES = 10_000;
 /** No file here may take longer to read or refuse, in milliseconds. */
 const MOST_TIME = 50;
 /** Nor make more bytes of arrays live, for files of a few thousand. */
-const MOST_MEMORY = 2 ** 29;
+const MOST_MEMORY = 2 ** 28;
 
 /** Reads damaged files; a value and a RangeError are both fine, nothing else is. */
 function readDamaged(files: readonly Uint8Array[], read: (bytes: Uint8Array) => unknown) {

@@ -130,28 +130,28 @@ describe('models', () => {
     expect(() => readOnnx(Uint8Array.of(...bytes, ...bytes))).toThrow(/this file has 2/);
   });
 
-  it('are refused when they are made of millions of parts', () => {
+  it('are refused when they are made of ever more parts', () => {
     // A graph of empty nodes, two bytes each.
-    const count = 2 ** 20 + 1;
+    const count = 2 ** 18 + 1;
     const graph = new Uint8Array(2 * count);
     for (let i = 0; i < graph.length; i += 2) graph[i] = 0x0a;
-    const varint = [0x82, 0x80, 0x80, 0x01];
+    const varint = [0x82, 0x80, 0x20];
     const bytes = new Uint8Array(1 + varint.length + graph.length);
     bytes.set([0x3a, ...varint]);
     bytes.set(graph, 1 + varint.length);
-    expect(() => readOnnx(bytes)).toThrow(/more than 1048576 fields/);
+    expect(() => readOnnx(bytes)).toThrow(/more than 262144 fields/);
   });
 
   it('may not ask for more memory than their size justifies', () => {
     const bytes = modelOf({
-      input: [1, 1, 2 ** 14, 2 ** 13],
+      input: [1, 1, 2 ** 13, 2 ** 12],
       nodes: ['a', 'b', 'c']
         .map((name, i) => node('Relu', [i === 0 ? 'x' : `f${i}`], name))
         .flatMap((relu, i) => [relu, node('Neg', relu.outputs, `f${i + 1}`)]),
     });
     const before = process.memoryUsage().arrayBuffers;
-    expect(() => readOnnx(bytes)).toThrow(/may take 256 MiB/);
-    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(2 ** 29);
+    expect(() => readOnnx(bytes)).toThrow(/may take 64 MiB/);
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(2 ** 28);
     const large = modelOf({
       input: [1, 1, 2, 2],
       nodes: [node('ConstantOfShape', ['s'], 'c'), node('Add', ['x', 'c'], 'y')],
