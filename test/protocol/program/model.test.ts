@@ -1,9 +1,11 @@
+import { sha256 } from '@noble/hashes/sha2.js';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { checkProgram } from '../../../protocol/program/check.ts';
 import { decodeProgram, digestOf, encodeProgram } from '../../../protocol/program/encode.ts';
 import { checkModel, decodeModel, encodeModel } from '../../../protocol/program/model.ts';
 import type { Program, Step } from '../../../protocol/program/program.ts';
+import { DAMAGED, readDamaged } from '../../support/damage.ts';
 import { everyStep } from './models.ts';
 
 /** The program with one step changed. */
@@ -126,6 +128,19 @@ describe('model files', () => {
         expect(() => decodeModel(changed)).toThrow(RangeError);
       }),
     );
+  });
+
+  it(`of which ${DAMAGED} are damaged and signed anew are read or refused, quickly`, () => {
+    // Without the checksum, for damage beyond it to reach what it protects.
+    const files = [1, 2, 3].map((seed) => encodeModel(everyStep(seed)).subarray(0, -32));
+    const refused = readDamaged(files, (bytes) => {
+      const signed = new Uint8Array(bytes.length + 32);
+      signed.set(bytes);
+      signed.set(sha256(bytes), bytes.length);
+      return decodeModel(signed);
+    });
+    expect(refused).toBeGreaterThan(DAMAGED / 4);
+    expect(decodeModel(encodeModel(everyStep(1))).program).toEqual(everyStep(1).program);
   });
 
   it('are refused with bytes behind their end', () => {
