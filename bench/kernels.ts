@@ -36,6 +36,7 @@ import {
 } from '../protocol/ring/shape.ts';
 import {
   decodePublicKey,
+  decodeUpload,
   decryptResponse,
   encryptUpload,
   evaluateLayer,
@@ -191,8 +192,9 @@ function encryptedConvolution(): Part[] {
   };
   const answer = (upload: Uint8Array): Uint8Array[] => {
     const shares = new Int32Array(outputs);
+    const ciphertexts = decodeUpload(plan, upload);
     return responseJobs(plan).map((range) => {
-      const part = evaluateLayer(plan, publicKey, weights, upload, range, seed);
+      const part = evaluateLayer(plan, publicKey, weights, ciphertexts, range, seed);
       placeShares(plan, part.shares, range, shares);
       return part.response;
     });

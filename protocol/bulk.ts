@@ -20,7 +20,7 @@ export function isBulk({ byteLength, buffer }: ArrayBufferView): boolean {
 }
 
 /** A copy of `array` in such memory. */
-export function bulkCopy<T extends Uint8Array | Int32Array>(
+export function bulkCopy<T extends Uint8Array | Int32Array | Uint32Array>(
   array: T,
   type: new (buffer: ArrayBufferLike) => T,
 ): T {

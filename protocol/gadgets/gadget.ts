@@ -67,7 +67,7 @@ export interface Gadget<
   Pending extends LaneState = LaneState,
 > {
   readonly kind: ActivationKind;
-  readonly name: string;
+  readonly name: 'identity' | 'relu' | 'square';
   /** OTs per element in which the client chooses by bits of c: it receives garbled labels. */
   labelCots(params: GadgetParams): number;
   /** OTs per element in which the server chooses at random: products with a value of the client. */

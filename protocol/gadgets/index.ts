@@ -1,7 +1,7 @@
 /** The gadgets by element kind. A new kind of element is one file and one line here. */
 
 import type { ActivationKind, ActivationStep } from '../program/program.ts';
-import { SQUARE } from '../program/program.ts';
+import { countKinds, SQUARE } from '../program/program.ts';
 import type { Gadget, GadgetParams } from './gadget.ts';
 import { identity } from './identity.ts';
 import { relu } from './relu.ts';
@@ -26,12 +26,18 @@ export interface Lane {
 }
 
 /** The lanes of a layer, in the order their messages travel. */
-export function lanesOf(step: ActivationStep): Lane[] {
-  const { rangeBits, dropBits } = step;
-  return gadgets.flatMap(({ kind }) => {
-    const shift = kind === SQUARE ? step.squareShift : step.shift;
-    const params = { rangeBits, dropBits, shift };
-    const elements = Uint32Array.from(step.kinds.keys()).filter((i) => step.kinds[i] === kind);
+export function lanesOf({
+  kinds,
+  rangeBits,
+  dropBits,
+  shift,
+  squareShift,
+}: ActivationStep): Lane[] {
+  const counts = countKinds(kinds);
+  return gadgets.flatMap(({ kind, name }) => {
+    const params = { rangeBits, dropBits, shift: kind === SQUARE ? squareShift : shift };
+    const elements = new Uint32Array(counts[name]);
+    for (let i = 0, at = 0; i < kinds.length; i++) if (kinds[i] === kind) elements[at++] = i;
     return Array.from({ length: Math.ceil(elements.length / LANE_ELEMENTS) }, (_, i) => ({
       kind,
       params,

@@ -108,12 +108,12 @@ export function localOf(
 
 /** The values of some elements of a tensor. */
 export function gather(tensor: Int32Array, elements: Uint32Array): Int32Array {
-  return Int32Array.from(elements, (i) => tensor[i]!);
+  const values = new Int32Array(elements.length);
+  for (let i = 0; i < values.length; i++) values[i] = tensor[elements[i]!]!;
+  return values;
 }
 
 /** Puts values where {@link gather} took them. */
 export function scatter(tensor: Int32Array, elements: Uint32Array, values: Int32Array): void {
-  elements.forEach((i, j) => {
-    tensor[i] = values[j]!;
-  });
+  for (let i = 0; i < values.length; i++) tensor[elements[i]!] = values[i]!;
 }

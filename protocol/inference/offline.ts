@@ -26,13 +26,7 @@ import { walkAsync } from '../program/walk.ts';
 import type { Tweaks } from '../random/hash.ts';
 import { deriveSeed, freshSeed, Prg, randomRing } from '../random/index.ts';
 import { sizeOf } from '../ring/shape.ts';
-import {
-  type Evaluation,
-  type PolynomialRange,
-  placeShares,
-  responseBytes,
-  uploadBytes,
-} from '../rlwe/index.ts';
+import { type PolynomialRange, placeShares, responseBytes, uploadBytes } from '../rlwe/index.ts';
 import type { ArgmaxStored, ClientBundle, ServerBundle } from './bundle.ts';
 import { inSequence, Ordered, together } from './flow.ts';
 import { type ActivationLayout, gather, type LinearLayout, localOf } from './layout.ts';
@@ -42,17 +36,16 @@ import { responseJobs, uploadJobs, uploadRangeBytes } from './split.ts';
 
 // ---------------------------------------------------------------------------------------------------------- OTs
 
-/** Chooses: sends the message for `choices` and returns the blocks. One flush for a whole layer. */
+/** Chooses: the message for the other side, and the blocks of each choice. One flush for a whole layer. */
 async function choose(
-  { channel, pool }: { channel: ClientSession['channel']; pool: ProtocolPool },
+  pool: ProtocolPool,
   receiver: CotReceiver,
-  kind: number,
   choices: readonly { bits: Uint8Array; count: number }[],
-): Promise<Uint8Array[]> {
+): Promise<{ message: Uint8Array; blocks: Uint8Array[] }> {
   for (const { bits, count } of choices) receiver.alloc(bits, count);
   const jobs = receiver.plan().map((job) => pool.run('runReceiverJob', job));
-  await sendMessage(channel, kind, receiver.absorb(await Promise.all(jobs)));
-  return choices.map(({ count }) => receiver.take(count));
+  const message = receiver.absorb(await Promise.all(jobs));
+  return { message, blocks: choices.map(({ count }) => receiver.take(count)) };
 }
 
 /** Takes the message of the other side's choices, or the means to get it, and returns the blocks q of each count. */
@@ -166,9 +159,10 @@ export async function prepareClient(
     if (params === undefined) return undefined;
     const count = argmax.labelCots(params);
     const choice = { bits: argmax.choose(params, c), count };
-    const [labels] = await choose(session, cots.receiver, Kind.labelChoices, [choice]);
+    const { message, blocks } = await choose(session.pool, cots.receiver, [choice]);
+    await sendMessage(channel, Kind.labelChoices, message);
     const tweaks = session.labelTweaks.take(argmax.labelTweaks(params));
-    return { labels: labels as Uint8Array, tweaks };
+    return { labels: blocks[0] as Uint8Array, tweaks };
   });
   const layers: { mask: Int32Array; lanes: LaneState[] }[] = [];
   let stored: Int32Array | ArgmaxStored = c;
@@ -253,7 +247,8 @@ async function openLayer(
     bits: gadgetOf(lane.kind).choose(lane.params, values[i] as Int32Array),
     count: labelCount(lane),
   }));
-  const labels = await choose(session, cots.receiver, Kind.labelChoices, bits);
+  const { message, blocks: labels } = await choose(pool, cots.receiver, bits);
+  await sendMessage(channel, Kind.labelChoices, message);
   const blocks = await absorb(pool, cots.sender, lanes.map(productCount), serverChoices);
   const opened: OpenedLane[] = [];
   const parts = new Ordered<OpenedLane & { message: Uint8Array }>(
@@ -302,20 +297,31 @@ export async function prepareServer(
   const seed = freshSeed(random);
   const seedOf = (layer: ActivationLayout) => deriveSeed(seed, 'layer', layer.index);
 
-  // Flights 1 and 2, in the order of steps.
+  // Flights 1 and 2, in the order of steps; a layer is worked on while the answers to the last are still under way.
   const shares = new Map<number, Int32Array>();
   const products = new Map<number, ReceiverLane[]>();
+  const answers = new Ordered<() => Promise<void>>(session.pool.workers + 1, (send) => send());
+  let flush: Promise<unknown> = Promise.resolve();
   const layers = [...linears, ...activations].sort((x, y) => x.index - y.index);
   for (const layer of layers) {
     if ('plan' in layer) {
       const { kernel } = model.weights[layer.index] as LinearWeights;
       const own = deriveSeed(seed, 'response', layer.index);
-      shares.set(layer.index, await answerUpload(session, layer, kernel, own));
+      shares.set(layer.index, await answerUpload(session, layer, kernel, own, answers));
     } else {
-      products.set(layer.index, await chooseProducts(session, layer, seedOf(layer)));
+      // One flush at a time, each behind the answers before it.
+      const made = flush.then(() => chooseProducts(session, layer, seedOf(layer)));
+      flush = made;
+      await answers.add(
+        made.then(({ message, lanes }) => async () => {
+          products.set(layer.index, lanes);
+          await sendMessage(channel, Kind.productChoices, message);
+        }),
+      );
     }
     advance();
   }
+  await answers.drain();
 
   // Flights 3 and 4.
   const prepared: LaneState[][] = [];
@@ -343,11 +349,13 @@ export async function prepareServer(
   return { number, linears: shares, layers: prepared, output: state };
 }
 
+/** Takes an upload and queues its answers; the share s it returns is complete when they have been sent. */
 async function answerUpload(
   { channel, pool, publicKeys }: ServerSession,
   { plan, outputSize }: LinearLayout,
   kernel: Int32Array,
   seed: Uint8Array,
+  answers: Ordered<() => Promise<void>>,
 ): Promise<Int32Array> {
   const publicKey = publicKeys.get(plan.degree)!;
   const upload = bulkBytes(uploadBytes(plan));
@@ -357,19 +365,17 @@ async function answerUpload(
     upload.set(part, at);
     at += part.length;
   }
+  const ciphertexts = await pool.run('decodeUpload', { plan, upload });
   const s = new Int32Array(outputSize);
-  const parts = new Ordered<Evaluation & { range: PolynomialRange }>(
-    pool.workers + 1,
-    async ({ range, shares, response }) => {
-      placeShares(plan, shares, range, s);
-      await sendMessage(channel, Kind.response, response);
-    },
-  );
   for (const range of responseJobs(plan)) {
-    const work = pool.run('evaluateLayer', { plan, publicKey, kernel, upload, range, seed });
-    await parts.add(work.then((evaluation) => ({ ...evaluation, range })));
+    const work = pool.run('evaluateLayer', { plan, publicKey, kernel, ciphertexts, range, seed });
+    await answers.add(
+      work.then(({ shares, response }) => async () => {
+        placeShares(plan, shares, range, s);
+        await sendMessage(channel, Kind.response, response);
+      }),
+    );
   }
-  await parts.drain();
   return s;
 }
 
@@ -381,16 +387,17 @@ interface ReceiverLane {
 
 /** The server's random choices in one layer's product OTs. */
 async function chooseProducts(
-  session: ServerSession,
+  { pool, cots }: ServerSession,
   { lanes }: ActivationLayout,
   seed: Uint8Array,
-): Promise<ReceiverLane[]> {
+): Promise<{ message: Uint8Array; lanes: ReceiverLane[] }> {
   const choices = lanes.map((lane, i) => ({
     bits: gadgetOf(lane.kind).draw(lane.params, lane.elements.length, deriveSeed(seed, 'lane', i)),
     count: productCount(lane),
   }));
-  const blocks = await choose(session, session.cots.receiver, Kind.productChoices, choices);
-  return choices.map(({ bits }, i) => ({ blocks: blocks[i] as Uint8Array, choices: bits }));
+  const { message, blocks } = await choose(pool, cots.receiver, choices);
+  const own = choices.map(({ bits }, i) => ({ blocks: blocks[i] as Uint8Array, choices: bits }));
+  return { message, lanes: own };
 }
 
 /** Flight 4 of one layer. */

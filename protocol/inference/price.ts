@@ -21,6 +21,7 @@ import {
 } from '../ring/shape.ts';
 import {
   decodePublicKey,
+  decodeUpload,
   decryptResponse,
   encryptUpload,
   evaluateLayer,
@@ -127,17 +128,19 @@ function measureLinear(plan: LayerPlan): LinearTime {
   }, 0);
   const [up, jobs] = [uploads[0]!, responseJobs(plan)];
   const range = jobs[0]!;
-  const { response } = evaluateLayer(plan, key, kernel, upload, range, seed);
+  const ciphertexts = decodeUpload(plan, upload);
+  const { response } = evaluateLayer(plan, key, kernel, ciphertexts, range, seed);
   const share = (of: readonly [number, number], all: number) => all / (of[1] - of[0]);
   const encrypt = time(() => encryptUpload(plan, secretKey, values, up, seed));
-  const evaluate = time(() => evaluateLayer(plan, key, kernel, upload, range, seed));
+  const decode = time(() => decodeUpload(plan, upload));
+  const evaluate = time(() => evaluateLayer(plan, key, kernel, ciphertexts, range, seed));
   const decrypt = time(() => decryptResponse(plan, secretKey, response, range));
   return {
     plan,
     clientOffline:
       encrypt * share(up, plan.uploadPolynomials) +
       decrypt * share(range, plan.responsePolynomials),
-    serverOffline: evaluate * share(range, plan.responsePolynomials),
+    serverOffline: decode + evaluate * share(range, plan.responsePolynomials),
     clientOnline: 0,
     serverOnline: measurePlain(shape, values, kernel),
   };

@@ -9,8 +9,8 @@ import { products } from '../rlwe/plan.ts';
 /** Input polynomials encrypted by one task: some 5 ms. */
 const UPLOAD_POLYNOMIALS = 32;
 
-/** Polynomial products computed by one task: some 5 ms. */
-const RESPONSE_PRODUCTS = 256;
+/** Polynomial products computed by one task: some 10 ms. */
+const RESPONSE_PRODUCTS = 512;
 
 /** Output polynomials of one task at most. */
 const RESPONSE_POLYNOMIALS = 64;

@@ -21,7 +21,7 @@ import type {
   PublicKey,
   SecretKey,
 } from '../rlwe/index.ts';
-import { decryptResponse, encryptUpload, evaluateLayer } from '../rlwe/index.ts';
+import { decodeUpload, decryptResponse, encryptUpload, evaluateLayer } from '../rlwe/index.ts';
 
 /** Which gadget, with which numbers. */
 interface LaneInput {
@@ -60,15 +60,25 @@ export const tasks = {
   }): Uint8Array =>
     encryptUpload(input.plan, input.secretKey, input.values, input.range, input.seed),
 
+  decodeUpload: (input: { plan: LayerPlan; upload: Uint8Array }): Uint32Array =>
+    decodeUpload(input.plan, input.upload),
+
   evaluateLayer: (input: {
     plan: LayerPlan;
     publicKey: PublicKey;
     kernel: Int32Array;
-    upload: Uint8Array;
+    ciphertexts: Uint32Array;
     range: PolynomialRange;
     seed: Uint8Array;
   }): Evaluation =>
-    evaluateLayer(input.plan, input.publicKey, input.kernel, input.upload, input.range, input.seed),
+    evaluateLayer(
+      input.plan,
+      input.publicKey,
+      input.kernel,
+      input.ciphertexts,
+      input.range,
+      input.seed,
+    ),
 
   decryptResponse: (input: {
     plan: LayerPlan;

@@ -87,11 +87,8 @@ export function transferables(output: unknown): ArrayBuffer[] {
 
 /** The same value with its large arrays in shared memory, where there is such memory (bulk.ts). */
 export function shareLarge(value: unknown): unknown {
-  if (value instanceof Uint8Array) {
-    return isBulk(value) ? bulkCopy(value, Uint8Array) : value;
-  }
-  if (value instanceof Int32Array) {
-    return isBulk(value) ? bulkCopy(value, Int32Array) : value;
+  for (const type of [Uint8Array, Int32Array, Uint32Array]) {
+    if (value instanceof type) return isBulk(value) ? bulkCopy(value, type as never) : value;
   }
   if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return value;
   if (Array.isArray(value)) return value.map(shareLarge);

@@ -4,10 +4,8 @@
  */
 
 import { kernels } from '../kernels/index.ts';
-import { SEED_BYTES } from '../random/index.ts';
-import { decodeCiphertext, partA } from './keys.ts';
 import { connectedTiles, packWeights } from './packing.ts';
-import { ciphertextWords, PARAMETER_SETS, polynomialBytes } from './parameters.ts';
+import { ciphertextWords, PARAMETER_SETS } from './parameters.ts';
 import type { LayerPlan } from './plan.ts';
 import { transformOf } from './transform.ts';
 
@@ -54,15 +52,14 @@ export class WeightCache {
 /**
  * For each output polynomial in [from, to): the sum over its input tiles of ciphertext times weights.
  *
- * @param upload - the client's message, of the length the plan says
+ * @param ciphertexts - the decoded upload, see decodeUpload
  * @param finish - called once per polynomial, ascending, with a pointer to its sums: for each prime N lanes of part a,
  *   then N of part b, each below 2^62 + 2^59
- * @throws ProtocolError when a residue of the upload is out of range
  */
 export function accumulate(
   plan: LayerPlan,
   weights: Int32Array,
-  upload: Uint8Array,
+  ciphertexts: Uint32Array,
   from: number,
   to: number,
   cache: WeightCache | undefined,
@@ -77,7 +74,7 @@ export function accumulate(
   arena.scope(() => {
     const transforms = arena.alloc(4 * set.primes.length * n);
     const coefficients = arena.alloc(4 * n);
-    const ciphertext = loadUpload(plan, upload, from, to);
+    const ciphertext = loadCiphertexts(plan, ciphertexts, from, to);
     for (let start = from, end: number; start < to; start = end) {
       const outTile = Math.floor(start / spatialTiles);
       end = Math.min(to, (outTile + 1) * spatialTiles, start + tilesAtOnce);
@@ -132,46 +129,29 @@ function transformWeights(
   cache?.offer(key, view);
 }
 
-/** Decodes the ciphertexts that output polynomials [from, to) need; returns a pointer to one, valid until the next. */
-function loadUpload(
+/** Brings the ciphertexts that output polynomials [from, to) need to the kernels; returns a pointer to one at a time. */
+function loadCiphertexts(
   plan: LayerPlan,
-  upload: Uint8Array,
+  ciphertexts: Uint32Array,
   from: number,
   to: number,
 ): (index: number) => number {
   const { packing } = plan;
-  const set = PARAMETER_SETS[plan.degree];
+  const words = ciphertextWords(PARAMETER_SETS[plan.degree]);
   const { arena } = kernels();
   const { spatialTiles } = packing;
-  const words = ciphertextWords(set);
-  const bytes = polynomialBytes(set);
-  const seed = upload.subarray(0, SEED_BYTES);
-  // Input tiles of the output tiles in the range; every spatial tile unless the range stays within one output tile.
-  const outTiles = [Math.floor(from / spatialTiles), Math.floor((to - 1) / spatialTiles)] as const;
-  const [firstIn] = connectedTiles(packing, outTiles[0]);
-  const [, lastIn] = connectedTiles(packing, outTiles[1]);
-  const whole = outTiles[0] !== outTiles[1];
-  const firstTile = whole ? 0 : from % spatialTiles;
-  const tiles = whole ? spatialTiles : to - from;
-
-  const count = (lastIn - firstIn) * tiles;
-  const slot = (index: number) =>
-    (Math.floor(index / spatialTiles) - firstIn) * tiles + (index % spatialTiles) - firstTile;
-  const resident = 4 * count * words <= RESIDENT_BYTES;
-  const pointer = arena.alloc(resident ? 4 * count * words : 4 * words);
-  const heap = resident ? undefined : new Uint32Array(count * words);
-  for (let inTile = firstIn; inTile < lastIn; inTile++) {
-    for (let tile = firstTile; tile < firstTile + tiles; tile++) {
-      const index = inTile * spatialTiles + tile;
-      const start = SEED_BYTES + index * bytes;
-      const target = resident ? pointer + 4 * slot(index) * words : pointer;
-      decodeCiphertext(set, upload.subarray(start, start + bytes), partA(seed, index), target);
-      heap?.set(arena.u32(pointer, words), slot(index) * words);
-    }
+  // Input tiles of the output tiles in the range, a run of neighbours.
+  const [firstIn] = connectedTiles(packing, Math.floor(from / spatialTiles));
+  const [, lastIn] = connectedTiles(packing, Math.floor((to - 1) / spatialTiles));
+  const first = firstIn * spatialTiles;
+  const needed = ciphertexts.subarray(first * words, lastIn * spatialTiles * words);
+  if (needed.byteLength <= RESIDENT_BYTES) {
+    const pointer = arena.put(needed);
+    return (index) => pointer + 4 * (index - first) * words;
   }
+  const pointer = arena.alloc(4 * words);
   return (index) => {
-    if (heap === undefined) return pointer + 4 * slot(index) * words;
-    arena.u32(pointer, words).set(heap.subarray(slot(index) * words, (slot(index) + 1) * words));
+    arena.u32(pointer, words).set(ciphertexts.subarray(index * words, (index + 1) * words));
     return pointer;
   };
 }

@@ -35,9 +35,9 @@ import { linearInputSize, linearOutput, sizeOf, weightCount } from '../ring/shap
 import type { WeightCache } from './accumulate.ts';
 import { accumulate } from './accumulate.ts';
 import type { PublicKey, SecretKey } from './keys.ts';
-import { encryptPolynomial, partA } from './keys.ts';
+import { decodeCiphertext, encryptPolynomial, partA } from './keys.ts';
 import { packInput, usedCoefficients } from './packing.ts';
-import { PARAMETER_SETS, polynomialBytes } from './parameters.ts';
+import { ciphertextWords, PARAMETER_SETS, polynomialBytes } from './parameters.ts';
 import type { LayerPlan } from './plan.ts';
 import { responseBytes, shareCount, uploadBytes } from './plan.ts';
 import type { ResponseSecrets } from './response.ts';
@@ -85,6 +85,32 @@ export function encryptUpload(
   return out;
 }
 
+/**
+ * Server: the ciphertexts of an upload, once for all jobs of {@link evaluateLayer}: for each input polynomial
+ * {@link ciphertextWords} residues.
+ *
+ * @param upload - the client's whole message
+ * @throws ProtocolError when it is not well formed
+ */
+export function decodeUpload(plan: LayerPlan, upload: Uint8Array): Uint32Array {
+  checkMessage('upload', upload.length, uploadBytes(plan));
+  const set = PARAMETER_SETS[plan.degree];
+  const words = ciphertextWords(set);
+  const bytes = polynomialBytes(set);
+  const seed = upload.subarray(0, SEED_BYTES);
+  const out = new Uint32Array(plan.uploadPolynomials * words);
+  const { arena } = kernels();
+  arena.scope(() => {
+    const pointer = arena.alloc(4 * words);
+    for (let index = 0; index < plan.uploadPolynomials; index++) {
+      const start = SEED_BYTES + index * bytes;
+      decodeCiphertext(set, upload.subarray(start, start + bytes), partA(seed, index), pointer);
+      out.set(arena.u32(pointer, words), index * words);
+    }
+  });
+  return out;
+}
+
 /** What the server has of a range of output polynomials. */
 export interface Evaluation {
   /** Bytes for the client: chunks of a partition, in order, make the whole response. */
@@ -98,24 +124,23 @@ export interface Evaluation {
  *
  * @param weights - [outChannels, channels / groups, kernel height, kernel width] or [outputs, inputs], within the
  *   plan's bound (`weightNorms`)
- * @param upload - the client's whole message
+ * @param ciphertexts - the decoded upload, see {@link decodeUpload}
  * @param seed - 16 secret bytes for this evaluation of this layer alone
  * @param cache - keeps transformed weights between evaluations of this layer
- * @throws RangeError when weights, key or range do not belong to the plan
- * @throws ProtocolError when the upload is not well formed
+ * @throws RangeError when weights, key, ciphertexts or range do not belong to the plan
  */
 export function evaluateLayer(
   plan: LayerPlan,
   publicKey: PublicKey,
   weights: Int32Array,
-  upload: Uint8Array,
+  ciphertexts: Uint32Array,
   range: PolynomialRange,
   seed: Uint8Array,
   cache?: WeightCache,
 ): Evaluation {
   const draw = (index: number) =>
     drawSecrets(plan, index, new Prg(deriveSeed(seed, 'rlwe response', index)));
-  return evaluateWith(plan, publicKey, weights, upload, range, draw, cache);
+  return evaluateWith(plan, publicKey, weights, ciphertexts, range, draw, cache);
 }
 
 /** {@link evaluateLayer} with the secrets of each output polynomial given: only they make it private. */
@@ -123,7 +148,7 @@ export function evaluateWith(
   plan: LayerPlan,
   publicKey: PublicKey,
   weights: Int32Array,
-  upload: Uint8Array,
+  ciphertexts: Uint32Array,
   [from, to]: PolynomialRange,
   draw: (index: number) => ResponseSecrets,
   cache?: WeightCache,
@@ -131,12 +156,13 @@ export function evaluateWith(
   checkDegree(plan, publicKey.degree);
   checkLength('weights', weights.length, weightCount(plan.shape));
   checkRange([from, to], plan.responsePolynomials);
-  checkMessage('upload', upload.length, uploadBytes(plan));
+  const words = ciphertextWords(PARAMETER_SETS[plan.degree]);
+  checkLength('ciphertexts', ciphertexts.length, plan.uploadPolynomials * words);
   const offsets = responseOffsets(plan, from, to);
   const response = new Uint8Array(offsets[to - from]!);
   const shares = new Int32Array(shareCount(plan, from, to));
   let shared = 0;
-  accumulate(plan, weights, upload, from, to, cache, (index, sums) => {
+  accumulate(plan, weights, ciphertexts, from, to, cache, (index, sums) => {
     const out = response.subarray(offsets[index - from]!, offsets[index - from + 1]!);
     const share = sealResponse(plan, publicKey, index, sums, draw(index), out);
     shares.set(share, shared);

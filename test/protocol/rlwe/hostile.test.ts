@@ -4,6 +4,7 @@ import { Prg, randomBytes } from '../../../protocol/random/index.ts';
 import { fanIn } from '../../../protocol/ring/shape.ts';
 import {
   decodePublicKey,
+  decodeUpload,
   decryptResponse,
   evaluateLayer,
   generateKeys,
@@ -21,8 +22,10 @@ const plan = planLayer(shape, weightNorms(weights, fanIn(shape)));
 const { secretKey, publicKey } = testKeys(plan.degree);
 const honest = runLayer(plan, weights, input, testSeed('hostile run'));
 
-const evaluate = (upload: Uint8Array) =>
-  evaluateLayer(plan, publicKey, weights, upload, [0, 1], testSeed('hostile server'));
+const evaluate = (upload: Uint8Array) => {
+  const ciphertexts = decodeUpload(plan, upload);
+  return evaluateLayer(plan, publicKey, weights, ciphertexts, [0, 1], testSeed('hostile server'));
+};
 const decrypt = (response: Uint8Array) => decryptResponse(plan, secretKey, response, [0, 1]);
 
 /** `bytes` with the 26 bits of residue `index` (after a seed) set to `value`. */

@@ -5,6 +5,7 @@ import type { ConvShape, LinearShape } from '../../../protocol/ring/shape.ts';
 import { fanIn } from '../../../protocol/ring/shape.ts';
 import type { LayerPlan } from '../../../protocol/rlwe/index.ts';
 import {
+  decodeUpload,
   decryptResponse,
   encryptUpload,
   evaluateLayer,
@@ -166,11 +167,12 @@ describe('jobs', () => {
     }
     const { publicKey } = testKeys(plan.degree);
     const range = [0, plan.responsePolynomials] as const;
+    const ciphertexts = decodeUpload(plan, whole.upload);
     const entry = 4 * 2 * plan.degree;
     const small = new WeightCache(2.5 * entry);
     const large = new WeightCache(1e9);
     const evaluate = (cache?: WeightCache) =>
-      evaluateLayer(plan, publicKey, weights, whole.upload, range, testSeed('cache'), cache);
+      evaluateLayer(plan, publicKey, weights, ciphertexts, range, testSeed('cache'), cache);
     const expected = evaluate();
     for (const cache of [small, small, large, large]) {
       const { response, shares } = evaluate(cache);
@@ -184,11 +186,11 @@ describe('jobs', () => {
     const { secretKey, publicKey } = testKeys(plan.degree);
     const other = testKeys(4096);
     const seed = testSeed('misuse');
-    const upload = new Uint8Array(uploadBytes(plan));
+    const ciphertexts = decodeUpload(plan, new Uint8Array(uploadBytes(plan)));
     const encrypt = (x = input, range: [number, number] = [0, 1], key = secretKey) =>
       encryptUpload(plan, key, x, range, seed);
     const evaluate = (w = weights, range: [number, number] = [0, 1], key = publicKey) =>
-      evaluateLayer(plan, key, w, upload, range, seed);
+      evaluateLayer(plan, key, w, ciphertexts, range, seed);
     for (const misuse of [
       () => encrypt(input.subarray(1)),
       () => encrypt(input, [0, 0]),

@@ -4,6 +4,7 @@ import { deriveSeed, Prg, randomRing } from '../../../protocol/random/index.ts';
 import type { ConvShape } from '../../../protocol/ring/shape.ts';
 import { fanIn, linearInputSize, linearOutput, sizeOf } from '../../../protocol/ring/shape.ts';
 import {
+  decodeUpload,
   decryptResponse,
   encryptUpload,
   evaluateLayer,
@@ -106,9 +107,11 @@ function evaluateOnce(plan: LayerPlan, weights: Int32Array, input: Int32Array, n
   expect([plan.uploadPolynomials, plan.responsePolynomials]).toEqual([1, 1]);
   const { secretKey, publicKey } = testKeys(plan.degree);
   const upload = encryptUpload(plan, secretKey, input, [0, 1], testSeed(name));
+  const ciphertexts = decodeUpload(plan, upload);
   const withSecrets = (secrets: ResponseSecrets) =>
-    evaluateWith(plan, publicKey, weights, upload, [0, 1], () => secrets);
-  const real = (seed: Uint8Array) => evaluateLayer(plan, publicKey, weights, upload, [0, 1], seed);
+    evaluateWith(plan, publicKey, weights, ciphertexts, [0, 1], () => secrets);
+  const real = (seed: Uint8Array) =>
+    evaluateLayer(plan, publicKey, weights, ciphertexts, [0, 1], seed);
   return { upload, withSecrets, real };
 }
 
@@ -362,7 +365,14 @@ describe('responses of several polynomials', () => {
       testSeed('several'),
     );
     const range = [0, plan.responsePolynomials] as const;
-    const { shares } = evaluateLayer(plan, publicKey, weights, upload, range, testSeed('several'));
+    const { shares } = evaluateLayer(
+      plan,
+      publicKey,
+      weights,
+      decodeUpload(plan, upload),
+      range,
+      testSeed('several'),
+    );
     // Shares are rounded masks: 32-bit values that repeat only by reuse.
     expect(new Set(shares).size).toBe(6);
   });

@@ -11,6 +11,7 @@ import {
 import type { Degree, LayerPlan, PublicKey, SecretKey } from '../../../protocol/rlwe/index.ts';
 import {
   decodePublicKey,
+  decodeUpload,
   decryptResponse,
   encryptUpload,
   evaluateLayer,
@@ -111,6 +112,7 @@ export function runLayer(
       encryptUpload(plan, secretKey, input, range, deriveSeed(seed, 'client')),
     ),
   );
+  const ciphertexts = decodeUpload(plan, upload);
   const size = sizeOf(linearOutput(plan.shape));
   const [client, server] = [new Int32Array(size), new Int32Array(size)];
   const response = concatenate(
@@ -119,7 +121,7 @@ export function runLayer(
         plan,
         publicKey,
         weights,
-        upload,
+        ciphertexts,
         range,
         deriveSeed(seed, 'server'),
       );
