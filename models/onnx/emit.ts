@@ -54,13 +54,13 @@ export class GraphWriter {
    * @throws RangeError when it is used up.
    */
   allocate(bytes: number): void {
-    this.#bytes += bytes;
-    if (!(this.#bytes <= this.#budget)) {
+    if (!(this.#bytes + bytes <= this.#budget)) {
       const mebibytes = Math.floor(this.#budget / 2 ** 20);
       throw new RangeError(
         `its values are too large: a model of this size may take ${mebibytes} MiB`,
       );
     }
+    this.#bytes += bytes;
   }
 
   /** A name that is not among `taken`, the wanted one if possible. */
@@ -209,6 +209,7 @@ export class GraphWriter {
     const { base, powers } = form;
     if (!is(form.relu, 0) || powers.some(({ grain }) => grain === 2)) return undefined;
     const extent = this.extentOf(base);
+    this.allocate(16 * 8 * extent.channels);
     const [p0, p1, p2] = powers.map((p) => refine(p, 1, extent));
     // Channels with a square become scale * (scale * p)(x), scale = 1 or -1 so that the inner one is convex.
     const scale = p1!.map((a, channel) => Math.sign(p2![channel]!) || a);

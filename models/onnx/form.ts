@@ -121,13 +121,13 @@ export class Algebra {
     const isPolynomial = is(a.relu, 0) && is(b.relu, 0);
     if (isPolynomial && degree(a) === 0) return this.scale(b, a.powers[0]);
     if (isPolynomial && degree(b) === 0) return this.scale(a, b.powers[0]);
-    // Two masked factors may still meet: per element one of them is a constant.
     if (!isPolynomial) return undefined;
     const term = (k: number) =>
       a.powers.reduce((sum, p, i) => {
         const q = b.powers[k - i];
         return q === undefined ? sum : this.add(sum, this.multiply(p, q));
       }, ZERO);
+    // Not the degrees: where coefficients differ from element to element, one factor may be constant at each.
     if (!is(term(3), 0) || !is(term(4), 0)) return undefined;
     return { base: a.base, relu: ZERO, powers: [term(0), term(1), term(2)] };
   }

@@ -121,6 +121,7 @@ class OnnxReader implements Model {
     const id = this.writer.addInput(name, shape);
     this.batch = batch;
     this.#values.set(name, { form: identity(id), name: id, layout });
+    this.writer.allocate(4 * 8 * shape[0]);
     const channels = Array.from({ length: shape[0] });
     const { mean = channels.map(() => 0), std = channels.map(() => 1) } = this.#options;
     return { id, shape, mean, std };

@@ -6,7 +6,7 @@ import onnxProto from 'onnx-proto';
 import { afterAll, describe, expect, it } from 'vitest';
 import { runFloat } from '../../../models/graph/index.ts';
 import { decodeTensor, readOnnx, readOnnxFile, readTensor } from '../../../models/onnx/index.ts';
-import { modelOf, node } from './models.ts';
+import { type ModelSpec, modelOf, node, random } from './models.ts';
 
 const { TensorProto, ModelProto } = onnxProto.onnx;
 const types = TensorProto.DataType;
@@ -140,6 +140,33 @@ describe('models', () => {
     bytes.set([0x3a, ...varint]);
     bytes.set(graph, 1 + varint.length);
     expect(() => readOnnx(bytes)).toThrow(/more than 262144 fields/);
+  });
+
+  it.each<[string, ModelSpec]>([
+    ['channels', { input: [1, 2 ** 28, 1, 1], nodes: [node('Relu', ['x'], 'y')] }],
+    [
+      'numbers in a vector',
+      {
+        input: [1, 1, 2 ** 13, 2 ** 13],
+        nodes: [
+          node('Flatten', ['x'], 'f'),
+          node('Concat', ['f', 'f'], 'c'),
+          node('Neg', ['c'], 'y'),
+        ],
+      },
+    ],
+    [
+      'elements with a constant each',
+      {
+        input: [1, 1, 2 ** 13, 2 ** 13],
+        nodes: [node('Mul', ['x', 'w'], 'y')],
+        constants: { w: random(1, [2 ** 13]) },
+      },
+    ],
+  ])('may not have ever more %s', (_what, spec) => {
+    const before = process.memoryUsage().arrayBuffers;
+    expect(() => readOnnx(modelOf(spec))).toThrow(/may take 64 MiB/);
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(2 ** 28);
   });
 
   it('may not ask for more memory than their size justifies', () => {
