@@ -5,11 +5,13 @@ import { Command } from 'commander';
 import { benchInference } from './inference.ts';
 import { benchKernels } from './kernels.ts';
 import { disturbance, machineInfo } from './machine.ts';
+import { benchNetworks } from './networks.ts';
 import { markdown, type Report } from './report.ts';
 
 interface BenchOptions {
   readonly repetitions: number;
   readonly quick?: boolean;
+  readonly networks?: boolean;
   readonly json?: string;
   readonly results?: string;
 }
@@ -19,6 +21,7 @@ export function benchCommand(): Command {
     .description('measure a private inference and the parts of the protocol on this machine')
     .option('--repetitions <N>', 'samples of each figure', Number, 10)
     .option('--quick', 'three short samples')
+    .option('--networks', 'full-size ResNets as well: some minutes, about 3 GB of memory')
     .option('--json <FILE>', 'write the results as JSON')
     .option('--results <FILE>', 'write the report to a file instead of printing it')
     .action(bench);
@@ -36,12 +39,16 @@ async function bench(options: BenchOptions): Promise<void> {
   const inference = await benchInference(repetitions);
   const sampleMs = options.quick ? SAMPLE_MS.quick : SAMPLE_MS.full;
   const kernels = await benchKernels({ repetitions, sampleMs });
+  const networks = options.networks
+    ? await benchNetworks(Math.min(repetitions, 5), (line) => process.stderr.write(`${line}\n`))
+    : [];
   const report: Report = {
     machine: machineInfo(),
     date: new Date().toISOString(),
     disturbance: { before, after: await disturbance() },
     inference,
     kernels,
+    networks,
   };
   if (options.json !== undefined) {
     await writeFile(options.json, `${JSON.stringify(report, null, 2)}\n`);

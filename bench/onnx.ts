@@ -42,6 +42,14 @@ class OnnxWriter {
     return name;
   }
 
+  /** Adds a vector of 64-bit integers and returns its name. */
+  integers(name: string, values: readonly number[]): string {
+    const rawData = new Uint8Array(BigInt64Array.from(values, BigInt).buffer);
+    const dataType = onnx.TensorProto.DataType.INT64;
+    this.tensors.push(onnx.TensorProto.create({ name, dims: [values.length], dataType, rawData }));
+    return name;
+  }
+
   /** Adds a node and returns the name of its output. */
   node(
     opType: string,
@@ -137,6 +145,41 @@ function writeNode(writer: OnnxWriter, graph: Graph, node: Node, shape: Shape): 
     case 'add':
       writer.node('Add', inputs, id);
       return;
+    case 'maxPool': {
+      const { kernel, stride, pads } = node;
+      writer.node('MaxPool', inputs, id, { kernel_shape: kernel, strides: stride, pads });
+      return;
+    }
+    case 'concat':
+      writer.node('Concat', inputs, id, { axis: 1 });
+      return;
+    case 'pad': {
+      const pads = writer.integers(`${id}.pads`, [0, ...node.before, 0, ...node.after]);
+      writer.node('Pad', [...inputs, pads], id);
+      return;
+    }
+    case 'slice': {
+      const { start, step, size } = node;
+      const ends = start.map((from, axis) => from + (size[axis]! - 1) * step[axis]! + 1);
+      const operands = [
+        writer.integers(`${id}.starts`, start),
+        writer.integers(`${id}.ends`, ends),
+        writer.integers(`${id}.axes`, [1, 2, 3]),
+        writer.integers(`${id}.steps`, step),
+      ];
+      writer.node('Slice', [...inputs, ...operands], id);
+      return;
+    }
+    case 'scale': {
+      // Per channel: [C] broadcasts over planes as [C, 1, 1].
+      const [factor, offset] = [node.scale, node.shift].map((name) => {
+        const { data } = tensorOf(graph, name);
+        const dims = [data.length, ...shape.slice(1).map(() => 1)];
+        return writer.tensor(`${id}.${name}`, dims, data);
+      }) as [string, string];
+      writer.node('Add', [writer.node('Mul', [...inputs, factor], `${id}.scaled`), offset], id);
+      return;
+    }
     case 'activation':
       writeActivation(writer, graph, node, shape);
   }

@@ -4,6 +4,7 @@ import type { InferenceResult } from './inference.ts';
 import type { KernelResult } from './kernels.ts';
 import type { Disturbance, Machine } from './machine.ts';
 import type { Summary } from './measure.ts';
+import type { NetworkResult } from './networks.ts';
 import { REFERENCE_MACHINE } from './references.ts';
 
 export interface Report {
@@ -13,6 +14,8 @@ export interface Report {
   readonly disturbance: { readonly before: Disturbance; readonly after: Disturbance };
   readonly inference: InferenceResult;
   readonly kernels: readonly KernelResult[];
+  /** Empty when they were not asked for. */
+  readonly networks: readonly NetworkResult[];
 }
 
 /** A number with three digits that mean something, four above a thousand. */
@@ -38,7 +41,8 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
 }
 
 /** The page that is kept as bench/RESULTS.md. */
-export function markdown({ machine, date, disturbance, inference, kernels }: Report): string {
+export function markdown(report: Report): string {
+  const { machine, date, disturbance, inference, kernels, networks } = report;
   const { model, relus, activations, phases, plain } = inference;
   const repetitions = phases.at(-1)!.ms.samples;
   const { before, after } = disturbance;
@@ -99,5 +103,49 @@ ${plainText}
 Median and quartiles. Peers: ${REFERENCE_MACHINE}.
 
 ${table(['part', 'median', 'quartiles', 'bytes', 'native peers'], kernelRows)}
+${networks.length > 0 ? `\n${networkSection(networks)}` : ''}`;
+}
+
+/** Full-size networks, against what they are to take and what the plan said. */
+function networkSection(networks: readonly NetworkResult[]): string {
+  const megabytes = (bytes: number) => (bytes / 1e6).toFixed(1);
+  const against = (value: string, target: string | undefined) =>
+    target === undefined ? value : `${value} (<= ${target})`;
+  const rows = networks.map((network) => {
+    const { name, offline, online, offlineBytes, onlineBytes, rounds, target, clientMemory } =
+      network;
+    return [
+      name,
+      against(figure(offline.median), target && String(target.offlineMs)),
+      spread(offline),
+      against(figure(online.median), target && String(target.onlineMs)),
+      spread(online),
+      against(megabytes(offlineBytes), target && String(target.offlineBytes / 1e6)),
+      against(megabytes(onlineBytes), target && String(target.onlineBytes / 1e6)),
+      String(rounds),
+      String(Math.round(clientMemory / 1e6)),
+    ];
+  });
+  const planRows = networks.map(({ name, planned, offline, online, plain }) => [
+    name,
+    figure(planned.offline.totalMs),
+    figure(planned.offline.totalMs / offline.median),
+    figure(planned.online.totalMs),
+    figure(planned.online.totalMs / online.median),
+    typeof plain === 'string' ? plain : figure(plain.ms.median),
+    typeof plain === 'string' ? '' : figure(plain.ratio.median),
+  ]);
+  const head = ['network', 'offline ms', 'quartiles', 'online ms', 'quartiles'];
+  return `## Full-size networks
+
+Both parties on this machine, two processes on loopback, medians of ${networks[0]!.online.samples} repetitions; targets in
+brackets. Random weights and noise for images: times and bytes do not depend on either. Memory is the client's process.
+
+${table([...head, 'offline MB', 'online MB', 'rounds', 'client MB'], rows)}
+
+What \`sotto plan\` said beforehand, and its ratio to what was measured; the network without privacy in onnxruntime-web
+(WebAssembly, one thread), and the ratio of the online phase to it.
+
+${table(['network', 'offline planned', 'ratio', 'online planned', 'ratio', 'plain ms', 'online / plain'], planRows)}
 `;
 }

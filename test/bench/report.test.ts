@@ -21,6 +21,7 @@ function reportOf(inference: Partial<InferenceResult>, kernels: KernelResult[] =
       ...inference,
     },
     kernels,
+    networks: [],
   };
 }
 
