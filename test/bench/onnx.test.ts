@@ -3,6 +3,7 @@ import onnxProto from 'onnx-proto';
 import { describe, expect, it } from 'vitest';
 import { exportOnnx } from '../../bench/onnx.ts';
 import { openPlain } from '../../bench/plain.ts';
+import { resNetCifar } from '../../models/graph/builders/index.ts';
 import { type Graph, loadGraph, preprocess, runFloat } from '../../models/graph/index.ts';
 import { drawDigit } from '../../models/zoo/draw.ts';
 import { everyOperator, randomImage } from '../models/networks.ts';
@@ -67,6 +68,43 @@ describe('a network as ONNX', () => {
   });
 });
 
+/** The operators that {@link everyOperator} has not: pad, slice, concat, scale, max pooling. */
+function movingOperators(): Graph {
+  const channels = (values: number[]) => ({
+    shape: [values.length],
+    data: Float32Array.from(values),
+  });
+  return {
+    input: { id: 'image', shape: [2, 6, 7], mean: [0, 0], std: [1, 1] },
+    nodes: [
+      {
+        op: 'slice',
+        id: 'odd',
+        inputs: ['image'],
+        start: [0, 1, 0],
+        step: [1, 2, 2],
+        size: [2, 3, 4],
+      },
+      { op: 'pad', id: 'framed', inputs: ['odd'], before: [1, 2, 0], after: [0, 1, 3] },
+      { op: 'scale', id: 'scaled', inputs: ['framed'], scale: 'factor', shift: 'offset' },
+      { op: 'concat', id: 'both', inputs: ['framed', 'scaled'] },
+      {
+        op: 'maxPool',
+        id: 'largest',
+        inputs: ['both'],
+        kernel: [3, 2],
+        stride: [2, 2],
+        pads: [1, 0, 1, 1],
+      },
+    ],
+    output: 'largest',
+    tensors: new Map([
+      ['factor', channels([1, -2, 0.5])],
+      ['offset', channels([0, 3, -1])],
+    ]),
+  };
+}
+
 const unavailable = await openPlain(everyOperator()).then(
   (network) => network.close(),
   (error: Error) => error.message,
@@ -85,6 +123,12 @@ describe.skipIf(unavailable !== undefined)('a network in onnxruntime-web', () =>
   it.each([0, 1, 2])('also when a layer is all of kind %i', async (kind) => {
     const graph = withKinds(everyOperator(), () => kind);
     expect(await distance(graph, graph, randomImage(graph, 20))).toBeLessThan(1e-3);
+  });
+
+  it('computes the operators that move elements, and a ResNet-20 of random weights', async () => {
+    for (const graph of [movingOperators(), resNetCifar(20)]) {
+      expect(await distance(graph, graph, randomImage(graph, 21))).toBeLessThan(1e-3);
+    }
   });
 
   it('computes the shipped digit network', async () => {
