@@ -1,14 +1,7 @@
 /** Arithmetic on constants: what exporters leave in a model to be computed when it is read. */
 
 import { elements } from '../graph/index.ts';
-import type { Constant } from './constant.ts';
-
-/** Axes that a tensor may have: far more than any network needs. LOCAL. */
-const MAX_RANK = 16;
-
-export function checkRank(rank: number): void {
-  if (rank > MAX_RANK) throw new RangeError(`a tensor has ${rank} axes, more than ${MAX_RANK}`);
-}
+import { type Constant, checkRank } from './constant.ts';
 
 /** Zeros, of the type of some constant's numbers. */
 export function zerosLike({ data }: Constant, count: number): Constant['data'] {

@@ -1,8 +1,15 @@
 /** Constants of an ONNX model: decoding its tensors, whatever their type and wherever they are. */
 
 import { elements } from '../graph/index.ts';
-import { checkRank } from './arithmetic.ts';
 import { DATA_TYPE, type TensorProto } from './proto.ts';
+
+/** Axes that a tensor may have: far more than any network needs. LOCAL. */
+const MAX_RANK = 16;
+
+/** @throws RangeError when a tensor has too many axes */
+export function checkRank(rank: number): void {
+  if (rank > MAX_RANK) throw new RangeError(`a tensor has ${rank} axes, more than ${MAX_RANK}`);
+}
 
 /** A tensor whose numbers are known when the model is read: a weight, or a list of axes or extents. */
 export interface Constant {

@@ -4,7 +4,6 @@ import { elements } from '../../graph/index.ts';
 import {
   axisAt,
   broadcast,
-  checkRank,
   combine,
   list,
   reshapedDims,
@@ -13,7 +12,7 @@ import {
   transpose,
   zerosLike,
 } from '../arithmetic.ts';
-import { type Constant, decodeTensor, isFloatType } from '../constant.ts';
+import { type Constant, checkRank, decodeTensor, isFloatType } from '../constant.ts';
 import type { Operation } from '../operation.ts';
 import { permutation, ranges, squeezed, unsqueezed } from './layout.ts';
 

@@ -1,15 +1,8 @@
 /** Operators that move elements or leave them where they are: reshapes, transposes, padding, parts, joins. */
 
 import { elements, type Triple } from '../../graph/index.ts';
-import {
-  axisAt,
-  checkPermutation,
-  checkRank,
-  list,
-  reshapedDims,
-  sliceRange,
-} from '../arithmetic.ts';
-import { type Constant, isFloatType } from '../constant.ts';
+import { axisAt, checkPermutation, list, reshapedDims, sliceRange } from '../arithmetic.ts';
+import { type Constant, checkRank, isFloatType } from '../constant.ts';
 import { BATCH, isInOrder, regroup } from '../layout.ts';
 import type { Operation, Traced } from '../operation.ts';
 
