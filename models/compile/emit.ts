@@ -5,11 +5,18 @@ import { checkModel } from '../../protocol/program/model.ts';
 import type { LinearStep, Step } from '../../protocol/program/program.ts';
 import { countKinds } from '../../protocol/program/program.ts';
 import type { Calibration } from './calibrate.ts';
-import type { ActivationNode, LinearNode, MaxPoolNode } from './network.ts';
+import type { ActivationNode, LinearNode, MaxPoolNode, Network } from './network.ts';
 import { poolScale, shapesOf } from './network.ts';
 import { RangeMisfit, type Settings } from './options.ts';
 import type { Reach } from './precision.ts';
-import { activationBits, activationReach, bitLimits, bitsOf, maxPoolReach } from './precision.ts';
+import {
+  activationBits,
+  activationReach,
+  bitLimits,
+  bitSources,
+  bitsOf,
+  maxPoolReach,
+} from './precision.ts';
 import { linearWeights, norms, squareConstants } from './quantise.ts';
 import type { CompileReport, LayerReport } from './report.ts';
 import { encryptionOf } from './report.ts';
@@ -17,12 +24,22 @@ import type { ScaledNetwork } from './scales.ts';
 import type { SquarePlan } from './squares.ts';
 import { tournament } from './tournament.ts';
 
-/** k of a layer. @throws RangeError when it does not fit, with what would help */
-function fittingBits(name: string, reach: Reach, fractionBits: number): number {
+/**
+ * k of a layer that reads `value`.
+ * @throws RangeMisfit when it does not fit, with what would help
+ */
+function fittingBits(
+  network: Network,
+  name: string,
+  value: string,
+  reach: Reach,
+  fractionBits: number,
+): number {
   const bits = bitsOf(reach, fractionBits);
   if (bits <= reach.limit) return bits;
   throw new RangeMisfit(
     `layer "${name}" needs k = ${bits} bits, at most ${reach.limit} fit: its values reach ${reach.calibrated.toPrecision(3)} and have ${fractionBits} fractional bits with the shortest weights; use fewer activationBits or a lower minWeightBits, or train with a range penalty`,
+    bitSources(network, value),
   );
 }
 
@@ -38,8 +55,9 @@ export function emit(
   output: Reach,
   calibration: Calibration,
   settings: Settings,
+  lowered: ReadonlyMap<string, number>,
 ): { model: Model; report: Omit<CompileReport, 'tolerance'> } {
-  const made = activationBits(network, settings);
+  const made = activationBits(network, settings, lowered);
   const reaches = new Map<string, Reach>();
   for (const node of network.nodes) {
     if (node.op === 'maxPool') {
@@ -119,7 +137,7 @@ export function emit(
     const fractionBits = made.get(node.id)!;
     const reach = reaches.get(node.id)!;
     const plan = plans.get(node.id);
-    const rangeBits = fittingBits(node.name, reach, before);
+    const rangeBits = fittingBits(network, node.name, source, reach, before);
     const dropBits = reach.dropBits(before);
     const step: Step = {
       op: 'activation',
@@ -143,7 +161,7 @@ export function emit(
     const [source] = node.inputs;
     const fractionBits = bits.get(source)!;
     const reach = reaches.get(node.id)!;
-    const rangeBits = fittingBits(node.name, reach, fractionBits);
+    const rangeBits = fittingBits(network, node.name, source, reach, fractionBits);
     const dropBits = reach.dropBits(fractionBits);
     const used = usedPart(reach, fractionBits, rangeBits, dropBits);
     const comparison = { fractionBits, rangeBits, dropBits };
@@ -207,7 +225,7 @@ export function emit(
     }
   }
   const fractionBits = bits.get(network.output)!;
-  const rangeBits = fittingBits('output', output, fractionBits);
+  const rangeBits = fittingBits(network, 'output', network.output, output, fractionBits);
   const { name, reveal, labels } = settings;
   const input = index.get(network.output)!;
   add(

@@ -106,19 +106,28 @@ function foldsInto(node: Node, { shift }: Affine): boolean {
 
 /** Zeros around the planes of a max pool must not win where they should not. */
 function checkMaxPools(network: Network): void {
-  const readers = readersOf(network);
+  const isRelu = (node: NetworkNode) =>
+    node.op === 'activation' && node.kinds.every((kind) => kind === RELU);
+  // Values that are never below zero.
   const positive = new Set<string>();
   for (const node of network.nodes) {
     const passes = node.op !== 'linear' && node.op !== 'activation';
-    const relus = node.op === 'activation' && node.kinds.every((kind) => kind === RELU);
-    if (relus || (passes && node.inputs.every((id) => positive.has(id)))) positive.add(node.id);
+    if (isRelu(node) || (passes && node.inputs.every((id) => positive.has(id)))) {
+      positive.add(node.id);
+    }
+  }
+  // Values of which nobody tells zero from what is below it: ReLUs read them, perhaps through more max pools.
+  const readers = readersOf(network);
+  const clipped = new Set<string>();
+  for (const { id } of network.nodes.toReversed()) {
+    const seen = id === network.output ? undefined : readers.get(id);
+    if (seen?.every((node) => isRelu(node) || (node.op === 'maxPool' && clipped.has(node.id)))) {
+      clipped.add(id);
+    }
+  }
+  for (const node of network.nodes) {
     if (node.op !== 'maxPool' || node.pads.every((n) => n === 0)) continue;
-    const onlyRelus =
-      node.id !== network.output &&
-      readers
-        .get(node.id)!
-        .every((r) => r.op === 'activation' && r.kinds.every((kind) => kind === RELU));
-    if (!onlyRelus && !positive.has(node.inputs[0])) {
+    if (!positive.has(node.inputs[0]) && !clipped.has(node.id)) {
       throw new RangeError(
         `node '${node.id}' (maxPool): its padding is computed as zeros, which may exceed the values it reads; put a ReLU before or right after it, or leave out its pads`,
       );

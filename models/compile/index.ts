@@ -55,7 +55,7 @@ export function compile(
   const network = fold(ready);
   const images = [...calibration];
   const measured = calibrate(ready, network, images);
-  const { model, report } = firstFit(candidates, (settings) => build(network, measured, settings));
+  const { model, report } = firstFit(network, measured, candidates);
   const inputs = (count: number) => quantised(model, images.slice(0, count));
   const tolerance = measureTolerance(
     model,
@@ -72,21 +72,40 @@ export function compile(
   return { model: { ...model, program }, report: { ...report, layers, tolerance } };
 }
 
-/** The result of the first settings with which all ranges fit; what is wrong with the last if none do. */
-function firstFit<T>(candidates: readonly Settings[], attempt: (settings: Settings) => T): T {
-  for (const settings of candidates.slice(0, -1)) {
-    try {
-      return attempt(settings);
-    } catch (error) {
-      if (!(error instanceof RangeMisfit)) throw error;
+/** Bits that one activation layer may give to a range before all give one. LOCAL. */
+const MOST_LOWERED = 3;
+
+/**
+ * The model of the first settings with which all ranges fit. Where there is a choice of settings, activation layers in
+ * front of a range that does not fit give it their bits first.
+ */
+function firstFit(network: Network, measured: Calibration, candidates: readonly Settings[]) {
+  let misfit: unknown;
+  for (const settings of candidates) {
+    const lowered = new Map<string, number>();
+    for (;;) {
+      try {
+        return build(network, measured, settings, lowered);
+      } catch (error) {
+        if (!(error instanceof RangeMisfit)) throw error;
+        misfit = error;
+        const able = error.sources.filter((id) => (lowered.get(id) ?? 0) < MOST_LOWERED);
+        if (candidates.length === 1 || able.length === 0) break;
+        for (const id of able) lowered.set(id, (lowered.get(id) ?? 0) + 1);
+      }
     }
   }
-  return attempt(candidates.at(-1)!);
+  throw misfit;
 }
 
 /** Chooses scales and bits for a network, and makes its model. */
-function build(network: Network, measured: Calibration, settings: Settings) {
-  const made = activationBits(network, settings);
+function build(
+  network: Network,
+  measured: Calibration,
+  settings: Settings,
+  lowered: ReadonlyMap<string, number>,
+) {
+  const made = activationBits(network, settings, lowered);
   const least = leastBits(network, made, settings);
   const plans = new Map<string, SquarePlan>();
   for (const node of network.nodes) {
@@ -96,7 +115,8 @@ function build(network: Network, measured: Calibration, settings: Settings) {
     if (plan !== undefined) plans.set(node.id, plan);
   }
   const scaled = scaleNetwork(network, plans);
-  return emit(scaled, plans, outputReach(network, measured, settings), measured, settings);
+  const output = outputReach(network, measured, settings);
+  return emit(scaled, plans, output, measured, settings, lowered);
 }
 
 /**

@@ -7,11 +7,14 @@ export interface CompileOptions {
   readonly labels?: readonly string[];
   /** What the client learns; the logits unless told. */
   readonly reveal?: 'logits' | 'label';
-  /** Fractional bits of the input and of activations, 4..20; unless told, the most of 10..14 with which all ranges fit. */
+  /**
+   * Fractional bits of the input and of activations, 4..20. Unless told, 14: up to three fewer where a range after them
+   * would not fit, and fewer for all, down to 10, if that is not enough.
+   */
   readonly activationBits?: number;
   /** Fractional bits of weights, 4..20; 10 unless told. A layer whose range does not fit gets fewer. */
   readonly weightBits?: number;
-  /** Fewest fractional bits that weights are lowered to before the model is refused; 8, or weightBits if lower. */
+  /** Fewest fractional bits that weights are lowered to where a range does not fit; 9, or weightBits if lower. */
   readonly minWeightBits?: number;
   /** Room for values larger than the calibrated ones, as a factor; 1.5 unless told. */
   readonly margin?: number;
@@ -36,8 +39,16 @@ export type Settings = Required<CompileOptions>;
 /** Fractional bits of activations to try, most first. */
 const ACTIVATION_BITS = [14, 13, 12, 11, 10];
 
-/** Thrown when a network does not fit the ring with some settings; others may do. */
-export class RangeMisfit extends RangeError {}
+/** Thrown when a range does not fit the ring. */
+export class RangeMisfit extends RangeError {
+  /** Ids of the activation layers whose fractional bits the range has to hold. */
+  readonly sources: readonly string[];
+
+  constructor(message: string, sources: readonly string[]) {
+    super(message);
+    this.sources = sources;
+  }
+}
 
 /**
  * Fills in what was left out: the settings to try in turn, until one fits.
@@ -62,7 +73,7 @@ function filledIn(options: CompileOptions, activationBits: number): Settings {
     reveal: options.reveal ?? 'logits',
     activationBits,
     weightBits,
-    minWeightBits: options.minWeightBits ?? Math.min(8, weightBits),
+    minWeightBits: options.minWeightBits ?? Math.min(9, weightBits),
     margin: options.margin ?? 1.5,
     compareBits: options.compareBits ?? Math.min(COMPARE_BITS, activationBits),
     errorImages: options.errorImages ?? 0,

@@ -11,8 +11,8 @@ import type { ScaledNetwork } from './scales.ts';
 import type { SquarePlan } from './squares.ts';
 import { largestRead } from './squares.ts';
 
-/** Fewest bits of an activation that pooling is going to add bits to. LOCAL. */
-const MIN_POOLED_BITS = 8;
+/** Fewest bits of an activation that has to leave some to pooling or to a range. LOCAL. */
+const LEAST_BITS = 8;
 
 /** Most bits that a value which is pooled may have beyond those of an activation. LOCAL. */
 const POOLED_EXTRA = 3;
@@ -20,9 +20,15 @@ const POOLED_EXTRA = 3;
 /**
  * Fractional bits that each activation layer makes. A layer whose every reader sums over windows makes as many bits less
  * as the sums add: rounding errors average out in a mean, and the bits are needed for the weights after it. Where readers
- * differ, the most that sums add leaves room for those weights.
+ * differ, the most that sums add leaves room for those weights. Squares
+ * lose half a bit of their roots with each, and a mean gains as much.
+ * @param lowered bits to make less, by id of the layer
  */
-export function activationBits(network: Network, settings: Settings): Map<string, number> {
+export function activationBits(
+  network: Network,
+  settings: Settings,
+  lowered: ReadonlyMap<string, number> = new Map(),
+): Map<string, number> {
   const readers = readersOf(network);
   /** Bits that the ways from a value to its readers add. */
   const added = (id: string): number[] => {
@@ -39,9 +45,23 @@ export function activationBits(network: Network, settings: Settings): Map<string
     if (node.op !== 'activation') continue;
     const ways = added(node.id);
     const wanted = Math.min(all - Math.min(...ways), all + POOLED_EXTRA - Math.max(...ways));
-    bits.set(node.id, Math.max(Math.min(all, MIN_POOLED_BITS), wanted));
+    const less = lowered.get(node.id) ?? 0;
+    bits.set(node.id, Math.max(Math.min(all, LEAST_BITS), wanted - less));
   }
   return bits;
+}
+
+/** Activation layers whose fractional bits a value has, at its own or through the linear layer that made it. */
+export function bitSources(network: Network, value: string): string[] {
+  const nodes = new Map(network.nodes.map((node) => [node.id, node]));
+  const sources = new Set<string>();
+  const visit = (id: string) => {
+    const node = nodes.get(id);
+    if (node?.op === 'activation') sources.add(id);
+    else node?.inputs.forEach(visit);
+  };
+  visit(value);
+  return [...sources];
 }
 
 /** Fractional bits of every value with the shortest weights, before scales are known. */
@@ -51,11 +71,16 @@ export function leastBits(
   settings: Settings,
 ): Map<string, number> {
   const bits = new Map<string, number>([[network.input.id, settings.activationBits]]);
+  const fresh = new Set([network.input.id]);
   for (const node of network.nodes) {
     const read = Math.max(...node.inputs.map((id) => bits.get(id)!));
+    const isFresh = node.inputs.every((id) => fresh.has(id));
+    if (node.op === 'activation' || (node.op !== 'linear' && isFresh)) fresh.add(node.id);
     if (node.op === 'activation') bits.set(node.id, made.get(node.id)!);
-    else if (node.op === 'linear') bits.set(node.id, read + settings.minWeightBits);
-    else bits.set(node.id, node.op === 'pool' ? read + poolScale(node).bits : read);
+    else if (node.op === 'linear') {
+      // What is not fresh is going to be truncated first.
+      bits.set(node.id, (isFresh ? read : settings.activationBits) + settings.minWeightBits);
+    } else bits.set(node.id, node.op === 'pool' ? read + poolScale(node).bits : read);
   }
   return bits;
 }

@@ -143,6 +143,14 @@ describe('folding', () => {
     expect((network.nodes.at(-1) as ActivationNode).kinds).toHaveLength(27);
   });
 
+  it('moves them behind one max pool after the other, whose zeros still cannot win', () => {
+    const b = new GraphBuilder(4, [2, 8, 8]);
+    const padded = { stride: 1, pad: 1 };
+    const relu = b.activation(b.maxPool(b.conv('image', 3), 3, padded), 'relu');
+    const graph = b.build(b.maxPool(relu, 3, padded));
+    expect(ops(same(graph))).toEqual(['linear', 'maxPool', 'maxPool', 'activation']);
+  });
+
   it('leaves ReLUs where others read them, or they are not all ReLUs', () => {
     const b = new GraphBuilder(5, [2, 6, 6]);
     const relu = b.activation(b.conv('image', 3), 'relu');

@@ -22,7 +22,7 @@ function prepared(graph: Graph, pixels: Float32Array): Float32Array {
 }
 
 function compiled(graph: Graph): Model {
-  const images = Array.from({ length: 12 }, (_, i) =>
+  const images = Array.from({ length: 32 }, (_, i) =>
     prepared(graph, randomPixels(graph, 900 + i)),
   );
   return compile(graph, images, { margin: 4 }).model;
@@ -67,7 +67,7 @@ describe('random networks', () => {
         const simulated = runSimulated(model, input, new Prg(seedOf(seed)));
         expect(distance(simulated, clear)).toBeLessThanOrEqual(toleranceOf(model));
       }),
-      { numRuns: long ? 2000 : 30, seed: 5 },
+      { numRuns: long ? 2000 : 40, seed: 5 },
     );
     // The networks are not all alike.
     for (const op of ['maxPool', 'averagePool', 'slice', 'pad', 'concat', 'add', 'scale']) {

@@ -10,12 +10,12 @@ const PUBLISHED: Record<Name, number | undefined> = {
   'minionn-5-squares': undefined,
 };
 
-/** By default few images, for the time of it: ResNet-32 and the second MiniONN are like the others. */
+/** Fewer images by default, for the time of it. */
 const IMAGES: Record<Name, number> = {
   resnet20: 150,
   resnet32: 40,
-  minionn: 60,
-  'minionn-5-squares': 60,
+  minionn: 100,
+  'minionn-5-squares': 150,
 };
 
 describe.skipIf(!available)('published networks in fixed point', () => {
@@ -27,11 +27,12 @@ describe.skipIf(!available)('published networks in fixed point', () => {
       console.log(`${name}: ${formatScore(score)}`);
       const { floatRight, fixedRight, agreeing } = score;
       const squares = name === 'minionn-5-squares';
+      // Its logits reach a hundred times the usual on some images, and its squares have half the bits.
       expect(agreeing).toBeGreaterThanOrEqual((squares ? 0.98 : 0.985) * images.labels.length);
       expect(floatRight! / images.labels.length).toBeGreaterThan(0.78);
       if (!squares) expect(score.outOfRange).toBe(0);
       if (!long) return;
-      expect(Math.abs(fixedRight - floatRight!)).toBeLessThanOrEqual(3);
+      expect(Math.abs(fixedRight - floatRight!)).toBeLessThanOrEqual(squares ? 10 : 3);
       const published = PUBLISHED[name];
       if (published !== undefined) expect(Math.abs(floatRight! - published)).toBeLessThanOrEqual(3);
     },
