@@ -1,0 +1,69 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { compileCommand } from '../../../models/command.ts';
+import { saveGraph } from '../../../models/graph/index.ts';
+import { decodeModel } from '../../../protocol/program/model.ts';
+import { GraphBuilder } from './graphs.ts';
+
+let folder: string;
+const at = (name: string) => join(folder, name);
+
+/** A network of CIFAR-10's images, and four of them. */
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'sotto-compile-'));
+  const b = new GraphBuilder(1, [3, 32, 32]);
+  const relu = b.activation(b.norm(b.conv('image', 4, { stride: 2 })), 'relu');
+  const graph = b.build(b.dense(b.flatten(b.pool(b.maxPool(relu, 2), 8)), 10));
+  writeFileSync(at('net.sottonet'), saveGraph(graph));
+  const images = Uint8Array.from({ length: 4 * 3073 }, (_, i) => (i % 3073 ? (i * i) & 255 : 3));
+  writeFileSync(at('images.bin'), images);
+  writeFileSync(at('labels.txt'), 'a\nb\nc\nd\ne\nf\r\ng\nh\ni\nj\n');
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+async function run(...args: string[]): Promise<string> {
+  const written: string[] = [];
+  const spy = vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
+    written.push(`${text}`);
+    return true;
+  });
+  try {
+    await compileCommand().exitOverride().parseAsync(args, { from: 'user' });
+  } finally {
+    spy.mockRestore();
+  }
+  return written.join('');
+}
+
+describe('sotto compile', () => {
+  it('writes a model and says what it decided', async () => {
+    const out = at('net.sotto');
+    const text = await run(
+      ...[at('net.sottonet'), '--calibrate', at('images.bin'), '-o', out],
+      ...['--labels', at('labels.txt'), '--reveal', 'label', '--mean', '0.5,0.4,0.3'],
+    );
+    const { program } = decodeModel(readFileSync(out));
+    expect(program).toMatchObject({ name: 'net', labels: [...'abcdefghij'] });
+    expect(program.input.mean).toEqual([0.5, 0.4, 0.3]);
+    expect(program.steps.at(-1)).toMatchObject({ op: 'output', reveal: 'label' });
+    expect(text).toMatch(/layer +step/);
+    expect(text).toMatch(/ranges from 4 images; 14 fractional bits/);
+    expect(text).toMatch(/net.sotto: \d+ bytes/);
+  });
+
+  it.each<[string, string[], RegExp]>([
+    ['no network', ['none.onnx'], /none.onnx: there is no such file/],
+    ['another kind of file', ['labels.txt'], /labels.txt should be an .onnx, .safetensors/],
+    ['weights without a network', ['images.bin.safetensors'], /say with --network.*resnet20/],
+    ['a wrong reveal', ['net.sottonet', '--reveal', 'all'], /--reveal should be logits or label/],
+    ['a mean that is none', ['net.sottonet', '--mean', '1,,2'], /--mean should be numbers/],
+    ['a mean of other channels', ['net.sottonet', '--mean', '1'], /one number for each of 3/],
+    ['a margin that is none', ['net.sottonet', '--margin', 'x'], /margin should be a factor/],
+  ])('refuses in one sentence: %s', async (_what, [network, ...options], message) => {
+    writeFileSync(at('images.bin.safetensors'), new Uint8Array(8));
+    const calibrate = ['--calibrate', at('images.bin'), '-o', at('x.sotto')];
+    await expect(run(at(network!), ...calibrate, ...options)).rejects.toThrow(message);
+  });
+});
