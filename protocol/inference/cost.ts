@@ -53,12 +53,8 @@ function linearCost({ step, plan }: LinearLayout): StepCost {
 
 function activationCost({ step, lanes }: ActivationLayout): StepCost {
   const ots = (perElement: 'labelCots' | 'productCots') =>
-    wireBytes(
-      cotBytes(
-        sum(lanes, ({ kind, params, elements }) => {
-          return gadgetOf(kind)[perElement](params) * elements.length;
-        }),
-      ),
+    sum(lanes, ({ kind, params, elements }) =>
+      wireBytes(cotBytes(gadgetOf(kind)[perElement](params) * elements.length)),
     );
   const messages = (which: 'corrections' | 'tables' | 'material' | 'result') =>
     sum(lanes, ({ kind, params, elements }: Lane) =>

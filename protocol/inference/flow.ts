@@ -32,20 +32,6 @@ export class Ordered<T> {
   }
 }
 
-/**
- * Does `work` on one item after the other; each item's result is a promise of its own, for a reader that keeps pace. An
- * error stops the rest, whose promises reject with it.
- */
-export function inSequence<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R>[] {
-  let turn: Promise<unknown> = Promise.resolve();
-  return items.map((item) => {
-    const result = turn.then(() => work(item));
-    result.catch(() => {});
-    turn = result;
-    return result;
-  });
-}
-
 /** A promise that someone else resolves. */
 export class Deferred<T> {
   readonly promise: Promise<T>;

@@ -3,24 +3,24 @@
  *
  *     client                                                     server
  *  1    |  ---- prepare; per linear layer: Enc(mask) ------------->  |
- *  2    |  <--- per linear layer: response; per activation --------  |
- *       |       layer: its choices in the product OTs                |
+ *  2    |  <--- per linear layer: response; per lane: -------------  |
+ *       |       its choices in the product OTs                       |
  *       |       c = W*mask - s of every layer                        |   s
- *  3    |  ---- per activation layer: choices in the label OTs, -->  |
- *       |       corrections                                          |
+ *  3    |  ---- per lane: choices in the label OTs, corrections -->  |
  *  4    |  <--- per lane: garbled tables --------------------------  |   states of the lanes
  *
  * Two round trips, whatever the depth: masks are chosen by the client alone, so that all linear layers go at once. The
- * layers of a flight stream: each is sent when it is ready, and the other side works on it while the next is made.
+ * layers of a flight stream: each is sent when it is ready, and the other side works on it while the next is made. A lane is
+ * one task of the pool for each party and flight.
  *
  * Both sides take OTs and hash tweaks in the order of layers and lanes, which is all the state they share.
  */
 
 import { bulkBytes } from '../bulk.ts';
-import { argmax } from '../gadgets/argmax.ts';
+import { type ArgmaxParams, argmax } from '../gadgets/argmax.ts';
 import type { LaneState } from '../gadgets/gadget.ts';
 import { gadgetOf, type Lane } from '../gadgets/index.ts';
-import { type CotReceiver, type CotSender, cotBytes } from '../ot/correlations.ts';
+import { cotBytes } from '../ot/correlations.ts';
 import type { LinearWeights, Model } from '../program/model.ts';
 import { walkAsync } from '../program/walk.ts';
 import type { Tweaks } from '../random/hash.ts';
@@ -28,39 +28,11 @@ import { deriveSeed, freshSeed, Prg, randomRing } from '../random/index.ts';
 import { sizeOf } from '../ring/shape.ts';
 import { type PolynomialRange, placeShares, responseBytes, uploadBytes } from '../rlwe/index.ts';
 import type { ArgmaxStored, ClientBundle, ServerBundle } from './bundle.ts';
-import { inSequence, Ordered, together } from './flow.ts';
+import { Deferred, Ordered, together } from './flow.ts';
 import { type ActivationLayout, gather, type LinearLayout, localOf } from './layout.ts';
 import { Command, encodeCommand, Kind, receiveMessage, sendMessage } from './messages.ts';
-import type { ClientSession, Progress, ProtocolPool, ServerSession } from './session.ts';
+import type { ClientSession, Progress, ServerSession } from './session.ts';
 import { responseJobs, uploadJobs, uploadRangeBytes } from './split.ts';
-
-// ---------------------------------------------------------------------------------------------------------- OTs
-
-/** Chooses: the message for the other side, and the blocks of each choice. One flush for a whole layer. */
-async function choose(
-  pool: ProtocolPool,
-  receiver: CotReceiver,
-  choices: readonly { bits: Uint8Array; count: number }[],
-): Promise<{ message: Uint8Array; blocks: Uint8Array[] }> {
-  for (const { bits, count } of choices) receiver.alloc(bits, count);
-  const jobs = receiver.plan().map((job) => pool.run('runReceiverJob', job));
-  const message = receiver.absorb(await Promise.all(jobs));
-  return { message, blocks: choices.map(({ count }) => receiver.take(count)) };
-}
-
-/** Takes the message of the other side's choices, or the means to get it, and returns the blocks q of each count. */
-async function absorb(
-  pool: ProtocolPool,
-  sender: CotSender,
-  counts: readonly number[],
-  message: Uint8Array | ((bytes: number) => Promise<Uint8Array>),
-): Promise<Uint8Array[]> {
-  for (const count of counts) sender.alloc(count);
-  const received = typeof message === 'function' ? await message(sender.messageBytes) : message;
-  const jobs = sender.plan(received).map((job) => pool.run('runSenderJob', job));
-  sender.absorb(await Promise.all(jobs));
-  return counts.map((count) => sender.take(count));
-}
 
 const labelCount = ({ kind, params, elements }: Lane) =>
   gadgetOf(kind).labelCots(params) * elements.length;
@@ -74,7 +46,7 @@ export async function prepareClient(
   session: ClientSession,
   progress?: Progress,
 ): Promise<ClientBundle> {
-  const { channel, layout, cots, random } = session;
+  const { channel, layout, random } = session;
   const { program, activations, linears, output } = layout;
   const number = session.nextBundle++;
   const total = linears.length + 2 * activations.length;
@@ -93,6 +65,7 @@ export async function prepareClient(
   );
   const maskOf = (index: number) => masks.get(index) as Int32Array;
   const linearAt = new Map(linears.map((layer) => [layer.index, layer]));
+  const activationAt = new Map(activations.map((layer) => [layer.index, layer]));
   await channel.send(Kind.command, encodeCommand(Command.prepare, number));
 
   // Flight 1. A value the client does not know yet is undefined; checkProgram keeps it out of linear layers.
@@ -110,8 +83,7 @@ export async function prepareClient(
   });
 
   // Flight 2: c of every pre-activation, and the server's choices, which wait for their turn.
-  const shares = new Map<number, Int32Array>();
-  const choices = new Map<number, Uint8Array>();
+  const waiting: WaitingLane[] = [];
   let outputShare: Int32Array | undefined;
   const responses = walkAsync<Int32Array>(program, {
     input: () => inputMask,
@@ -122,14 +94,12 @@ export async function prepareClient(
     },
     local: (step, inputs) => localOf(layout, step, inputs),
     async activation(_, c, index) {
-      shares.set(index, c);
-      const layer = activations.find((candidate) => candidate.index === index);
-      const count = (layer as ActivationLayout).lanes.reduce(
-        (n, lane) => n + productCount(lane),
-        0,
-      );
-      const bytes = cotBytes(count);
-      choices.set(index, await receiveMessage(channel, Kind.productChoices, bytes));
+      const { lanes } = activationAt.get(index) as ActivationLayout;
+      for (const lane of lanes) {
+        const bytes = cotBytes(productCount(lane));
+        const drawn = await receiveMessage(channel, Kind.productChoices, bytes);
+        waiting.push({ lane, c: gather(c, lane.elements), drawn });
+      }
       return maskOf(index);
     },
     output(_, c) {
@@ -139,56 +109,104 @@ export async function prepareClient(
   });
   await together(channel, uploads, responses);
 
-  // Flight 3, layer after layer, and flight 4 behind it.
-  const opened = inSequence(activations, async (layer) => {
-    const lanes = await openLayer(
-      session,
-      layer,
-      shares.get(layer.index) as Int32Array,
-      choices.get(layer.index) as Uint8Array,
-      deriveSeed(seed, 'layer', layer.index),
-    );
-    shares.delete(layer.index);
-    choices.delete(layer.index);
-    advance();
-    return lanes;
-  });
-  const { argmax: params } = output;
-  const c = outputShare as unknown as Int32Array;
-  const openedOutput = (opened.at(-1) ?? Promise.resolve()).then(async () => {
-    if (params === undefined) return undefined;
-    const count = argmax.labelCots(params);
-    const choice = { bits: argmax.choose(params, c), count };
-    const { message, blocks } = await choose(session.pool, cots.receiver, [choice]);
-    await sendMessage(channel, Kind.labelChoices, message);
-    const tweaks = session.labelTweaks.take(argmax.labelTweaks(params));
-    return { labels: blocks[0] as Uint8Array, tweaks };
-  });
-  const layers: { mask: Int32Array; lanes: LaneState[] }[] = [];
-  let stored: Int32Array | ArgmaxStored = c;
-  const tables = (async () => {
-    for (const [i, layer] of activations.entries()) {
-      const lanes: LaneState[] = [];
-      for (const [j, lane] of layer.lanes.entries()) {
-        const { state, labels, tweaks } = (await (opened[i] as (typeof opened)[0]))[
-          j
-        ] as OpenedLane;
-        const gadget = gadgetOf(lane.kind);
-        const { tables: bytes } = gadget.bytes(lane.params, lane.elements.length);
-        const message = await receiveMessage(channel, Kind.tables, bytes);
-        lanes.push(gadget.store(lane.params, state, labels, tweaks, message));
+  // Flight 3, and flight 4 behind it.
+  const opened = waiting.map(() => new Deferred<OpenedLane>());
+  const openedOutput = new Deferred<Omit<ArgmaxStored, 'tables'>>();
+  const send = openLanes(session, waiting, seed, (i, lane) => opened[i]!.resolve(lane)).then(
+    async () => {
+      if (output.argmax === undefined) return;
+      openedOutput.resolve(await openArgmax(session, output.argmax, outputShare!));
+    },
+  );
+  const receive = async () => {
+    const layers: { mask: Int32Array; lanes: LaneState[] }[] = [];
+    let i = 0;
+    for (const { index, lanes } of activations) {
+      const stored: LaneState[] = [];
+      for (const { kind, params, elements } of lanes) {
+        const { state, labels, tweaks } = await opened[i++]!.promise;
+        const gadget = gadgetOf(kind);
+        const { tables: bytes } = gadget.bytes(params, elements.length);
+        const tables = await receiveMessage(channel, Kind.tables, bytes);
+        stored.push(gadget.store(params, state, labels, tweaks, tables));
       }
-      layers.push({ mask: maskOf(layer.index), lanes });
+      layers.push({ mask: maskOf(index), lanes: stored });
       advance();
     }
-    const argmaxOpened = await openedOutput;
-    if (params !== undefined && argmaxOpened !== undefined) {
-      const bytes = argmax.bytes(params).tables;
-      stored = { ...argmaxOpened, tables: await receiveMessage(channel, Kind.tables, bytes) };
-    }
-  })();
-  await together(channel, openedOutput, tables);
-  return { number, inputMask, layers, output: stored };
+    if (output.argmax === undefined) return { layers, output: outputShare! };
+    const own = await openedOutput.promise;
+    const { tables: bytes } = argmax.bytes(output.argmax);
+    const tables = await receiveMessage(channel, Kind.tables, bytes);
+    return { layers, output: { ...own, tables } };
+  };
+  const fail = (error: Error) => {
+    for (const lane of [...opened, openedOutput]) lane.reject(error);
+    throw error;
+  };
+  const received = receive();
+  await together(channel, send.catch(fail), received);
+  return { number, inputMask, ...(await received) };
+}
+
+/** A lane between flights 2 and 3. */
+interface WaitingLane {
+  readonly lane: Lane;
+  /** The client's share of its elements. */
+  readonly c: Int32Array;
+  /** The server's choices in its product OTs. */
+  readonly drawn: Uint8Array;
+}
+
+/** A lane between flights 3 and 4. */
+interface OpenedLane {
+  readonly state: LaneState;
+  readonly labels: Uint8Array;
+  readonly tweaks: Tweaks;
+}
+
+/** Flight 3: sends choices and corrections of all lanes in order. */
+async function openLanes(
+  { channel, pool, cots, labelTweaks, productTweaks }: ClientSession,
+  waiting: WaitingLane[],
+  seed: Uint8Array,
+  opened: (index: number, lane: OpenedLane) => void,
+): Promise<void> {
+  const parts = new Ordered<() => Promise<void>>(pool.workers + 1, (emit) => emit());
+  for (const [i, { lane, c, drawn }] of waiting.entries()) {
+    const { kind, params } = lane;
+    const gadget = gadgetOf(kind);
+    const tweaks = labelTweaks.take(gadget.labelTweaks(params, c.length));
+    const work = pool.run('openLane', {
+      kind,
+      params,
+      c,
+      drawn,
+      labels: cots.receiver.ticket(labelCount(lane)),
+      products: cots.sender.ticket(productCount(lane)),
+      tweaks: productTweaks.take(gadget.productTweaks(params, c.length)),
+      seed: deriveSeed(seed, 'lane', i),
+    });
+    await parts.add(
+      work.then(({ choices, labels, corrections, state }) => async () => {
+        opened(i, { state, labels, tweaks });
+        await sendMessage(channel, Kind.labelChoices, choices);
+        await sendMessage(channel, Kind.corrections, corrections);
+      }),
+    );
+  }
+  await parts.drain();
+}
+
+/** Flight 3 of a garbled argmax. */
+async function openArgmax(
+  { channel, pool, cots, labelTweaks }: ClientSession,
+  params: ArgmaxParams,
+  c: Int32Array,
+): Promise<Omit<ArgmaxStored, 'tables'>> {
+  const ticket = cots.receiver.ticket(argmax.labelCots(params));
+  const { message, blocks } = await pool.run('openArgmax', { params, c, ticket });
+  await sendMessage(channel, Kind.labelChoices, message);
+  return { labels: blocks, tweaks: labelTweaks.take(argmax.labelTweaks(params)) };
 }
 
 async function sendUpload(
@@ -226,60 +244,6 @@ async function receiveResponse(
   return c;
 }
 
-/** A lane between flights 3 and 4. */
-interface OpenedLane {
-  readonly state: LaneState;
-  readonly labels: Uint8Array;
-  readonly tweaks: Tweaks;
-}
-
-/** Flight 3 of one layer. */
-async function openLayer(
-  session: ClientSession,
-  { lanes }: ActivationLayout,
-  c: Int32Array,
-  serverChoices: Uint8Array,
-  seed: Uint8Array,
-): Promise<OpenedLane[]> {
-  const { channel, pool, cots, labelTweaks, productTweaks } = session;
-  const values = lanes.map(({ elements }) => gather(c, elements));
-  const bits = lanes.map((lane, i) => ({
-    bits: gadgetOf(lane.kind).choose(lane.params, values[i] as Int32Array),
-    count: labelCount(lane),
-  }));
-  const { message, blocks: labels } = await choose(pool, cots.receiver, bits);
-  await sendMessage(channel, Kind.labelChoices, message);
-  const blocks = await absorb(pool, cots.sender, lanes.map(productCount), serverChoices);
-  const opened: OpenedLane[] = [];
-  const parts = new Ordered<OpenedLane & { message: Uint8Array }>(
-    pool.workers + 1,
-    async ({ message, ...lane }) => {
-      opened.push(lane);
-      await sendMessage(channel, Kind.corrections, message);
-    },
-  );
-  for (const [i, { kind, params, elements }] of lanes.entries()) {
-    const gadget = gadgetOf(kind);
-    const own = labels[i] as Uint8Array;
-    const tweaks = labelTweaks.take(gadget.labelTweaks(params, elements.length));
-    const products = {
-      blocks: blocks[i] as Uint8Array,
-      offset: cots.sender.offset,
-      tweaks: productTweaks.take(gadget.productTweaks(params, elements.length)),
-    };
-    const work = pool.run('correct', {
-      kind,
-      params,
-      c: values[i] as Int32Array,
-      products,
-      seed: deriveSeed(seed, 'lane', i),
-    });
-    await parts.add(work.then((result) => ({ ...result, labels: own, tweaks })));
-  }
-  await parts.drain();
-  return opened;
-}
-
 // ------------------------------------------------------------------------------------------------------- server
 
 /** The server's half; the client's command has been read. */
@@ -289,62 +253,62 @@ export async function prepareServer(
   number: number,
   progress?: Progress,
 ): Promise<ServerBundle> {
-  const { channel, layout, cots, random } = session;
+  const { channel, pool, layout, cots, random } = session;
   const { activations, linears, output } = layout;
   const total = linears.length + 2 * activations.length;
   let done = 0;
   const advance = () => progress?.(++done, total);
   const seed = freshSeed(random);
-  const seedOf = (layer: ActivationLayout) => deriveSeed(seed, 'layer', layer.index);
 
   // Flights 1 and 2, in the order of steps; a layer is worked on while the answers to the last are still under way.
   const shares = new Map<number, Int32Array>();
-  const products = new Map<number, ReceiverLane[]>();
-  const answers = new Ordered<() => Promise<void>>(session.pool.workers + 1, (send) => send());
-  let flush: Promise<unknown> = Promise.resolve();
+  const drawn: DrawnLane[] = [];
+  const answers = new Ordered<() => Promise<void>>(pool.workers + 1, (send) => send());
   const layers = [...linears, ...activations].sort((x, y) => x.index - y.index);
+  let laneCount = 0;
   for (const layer of layers) {
     if ('plan' in layer) {
       const { kernel } = model.weights[layer.index] as LinearWeights;
       const own = deriveSeed(seed, 'response', layer.index);
       shares.set(layer.index, await answerUpload(session, layer, kernel, own, answers));
     } else {
-      // One flush at a time, each behind the answers before it.
-      const made = flush.then(() => chooseProducts(session, layer, seedOf(layer)));
-      flush = made;
-      await answers.add(
-        made.then(({ message, lanes }) => async () => {
-          products.set(layer.index, lanes);
-          await sendMessage(channel, Kind.productChoices, message);
-        }),
-      );
+      for (const lane of layer.lanes) {
+        const { kind, params, elements } = lane;
+        const work = pool.run('drawLane', {
+          kind,
+          params,
+          n: elements.length,
+          ticket: cots.receiver.ticket(productCount(lane)),
+          seed: deriveSeed(seed, 'lane', laneCount++),
+        });
+        await answers.add(
+          work.then(({ message, ...own }) => async () => {
+            drawn.push({ lane, ...own });
+            await sendMessage(channel, Kind.productChoices, message);
+          }),
+        );
+      }
     }
     advance();
   }
   await answers.drain();
 
   // Flights 3 and 4.
-  const prepared: LaneState[][] = [];
-  for (const layer of activations) {
-    const own = products.get(layer.index) as ReceiverLane[];
-    products.delete(layer.index);
-    prepared.push(await garbleLayer(session, layer, own, seedOf(layer)));
-    advance();
-  }
+  const states = await garbleLanes(session, drawn, seed);
+  const prepared = activations.map(({ lanes }) => states.splice(0, lanes.length));
+  for (const _ of activations) advance();
   if (output.argmax === undefined) {
     return { number, linears: shares, layers: prepared, output: undefined };
   }
   const params = output.argmax;
-  const [blocks] = await absorb(session.pool, cots.sender, [argmax.labelCots(params)], (bytes) =>
-    receiveMessage(channel, Kind.labelChoices, bytes),
-  );
-  const labels = {
-    blocks: blocks as Uint8Array,
-    offset: cots.sender.offset,
+  const ticket = cots.sender.ticket(argmax.labelCots(params));
+  const { message, state } = await pool.run('prepareArgmax', {
+    params,
+    ticket,
     tweaks: session.labelTweaks.take(argmax.labelTweaks(params)),
-  };
-  const own = deriveSeed(seed, 'argmax');
-  const { message, state } = await session.pool.run('prepareArgmax', { params, labels, seed: own });
+    choices: await receiveMessage(channel, Kind.labelChoices, cotBytes(ticket.count)),
+    seed: deriveSeed(seed, 'argmax'),
+  });
   await sendMessage(channel, Kind.tables, message);
   return { number, linears: shares, layers: prepared, output: state };
 }
@@ -379,37 +343,19 @@ async function answerUpload(
   return s;
 }
 
-/** A lane's product OTs as the server holds them. */
-interface ReceiverLane {
+/** A lane of the server between flights 2 and 4: its product OTs. */
+interface DrawnLane {
+  readonly lane: Lane;
   readonly blocks: Uint8Array;
   readonly choices: Uint8Array;
 }
 
-/** The server's random choices in one layer's product OTs. */
-async function chooseProducts(
-  { pool, cots }: ServerSession,
-  { lanes }: ActivationLayout,
-  seed: Uint8Array,
-): Promise<{ message: Uint8Array; lanes: ReceiverLane[] }> {
-  const choices = lanes.map((lane, i) => ({
-    bits: gadgetOf(lane.kind).draw(lane.params, lane.elements.length, deriveSeed(seed, 'lane', i)),
-    count: productCount(lane),
-  }));
-  const { message, blocks } = await choose(pool, cots.receiver, choices);
-  const own = choices.map(({ bits }, i) => ({ blocks: blocks[i] as Uint8Array, choices: bits }));
-  return { message, lanes: own };
-}
-
-/** Flight 4 of one layer. */
-async function garbleLayer(
+/** Flights 3 and 4: takes the client's choices and corrections lane by lane, and sends the tables. */
+async function garbleLanes(
   { channel, pool, cots, labelTweaks, productTweaks }: ServerSession,
-  { lanes }: ActivationLayout,
-  products: readonly ReceiverLane[],
+  drawn: DrawnLane[],
   seed: Uint8Array,
 ): Promise<LaneState[]> {
-  const blocks = await absorb(pool, cots.sender, lanes.map(labelCount), (bytes) =>
-    receiveMessage(channel, Kind.labelChoices, bytes),
-  );
   const states: LaneState[] = [];
   const parts = new Ordered<{ message: Uint8Array; state: LaneState }>(
     pool.workers + 1,
@@ -418,31 +364,29 @@ async function garbleLayer(
       await sendMessage(channel, Kind.tables, message);
     },
   );
-  for (const [i, { kind, params, elements }] of lanes.entries()) {
+  for (const [i, { lane, blocks, choices }] of drawn.entries()) {
+    const { kind, params, elements } = lane;
     const gadget = gadgetOf(kind);
     const n = elements.length;
-    const corrections = await receiveMessage(
-      channel,
-      Kind.corrections,
-      gadget.bytes(params, n).corrections,
-    );
-    const labels = {
-      blocks: blocks[i] as Uint8Array,
-      offset: cots.sender.offset,
-      tweaks: labelTweaks.take(gadget.labelTweaks(params, n)),
-    };
-    const own = {
-      ...(products[i] as ReceiverLane),
-      tweaks: productTweaks.take(gadget.productTweaks(params, n)),
-    };
+    const labels = cots.sender.ticket(labelCount(lane));
     await parts.add(
-      pool.run('prepare', {
+      pool.run('prepareLane', {
         kind,
         params,
         n,
         labels,
-        products: own,
-        corrections,
+        labelTweaks: labelTweaks.take(gadget.labelTweaks(params, n)),
+        choices: await receiveMessage(channel, Kind.labelChoices, cotBytes(labels.count)),
+        products: {
+          blocks,
+          choices,
+          tweaks: productTweaks.take(gadget.productTweaks(params, n)),
+        },
+        corrections: await receiveMessage(
+          channel,
+          Kind.corrections,
+          gadget.bytes(params, n).corrections,
+        ),
         seed: deriveSeed(seed, 'lane', i),
       }),
     );

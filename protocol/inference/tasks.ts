@@ -4,10 +4,15 @@
  */
 
 import { type ArgmaxParams, argmax } from '../gadgets/argmax.ts';
-import type { GadgetParams, LaneState, ReceiverCots, SenderCots } from '../gadgets/gadget.ts';
+import type { GadgetParams, LaneState, ReceiverCots } from '../gadgets/gadget.ts';
 import { gadgetOf } from '../gadgets/index.ts';
 import type { BaseSender } from '../ot/base.ts';
-import { runReceiverJob, runSenderJob } from '../ot/correlations.ts';
+import {
+  type ReceiverTicket,
+  redeemReceiver,
+  redeemSender,
+  type SenderTicket,
+} from '../ot/correlations.ts';
 import { chooseSetup, extendSetup } from '../ot/setup.ts';
 import type { ActivationKind } from '../program/program.ts';
 import type { Tweaks } from '../random/hash.ts';
@@ -40,8 +45,58 @@ export const tasks = {
     seed: Uint8Array;
   }) => extendSetup(input.sessionId, input.state, input.message, new Prg(input.seed)),
 
-  runReceiverJob,
-  runSenderJob,
+  /** Server: its random choices in a lane's product OTs. */
+  drawLane: (
+    input: LaneInput & { n: number; ticket: ReceiverTicket; seed: Uint8Array },
+  ): { message: Uint8Array; blocks: Uint8Array; choices: Uint8Array } => {
+    const choices = gadgetOf(input.kind).draw(input.params, input.n, input.seed);
+    return { ...redeemReceiver(input.ticket, choices), choices };
+  },
+
+  /** Client: its choices in a lane's label OTs, and the corrections of its product OTs. */
+  openLane: (
+    input: LaneInput & {
+      c: Int32Array;
+      labels: ReceiverTicket;
+      products: SenderTicket;
+      /** The server's choices in the product OTs. */
+      drawn: Uint8Array;
+      tweaks: Tweaks;
+      seed: Uint8Array;
+    },
+  ): { choices: Uint8Array; labels: Uint8Array; corrections: Uint8Array; state: LaneState } => {
+    const { kind, params, c, products, tweaks, seed } = input;
+    const gadget = gadgetOf(kind);
+    const { message: choices, blocks: labels } = redeemReceiver(
+      input.labels,
+      gadget.choose(params, c),
+    );
+    const { offset } = products.seeds;
+    const own = { blocks: redeemSender(products, input.drawn), offset, tweaks };
+    const { message: corrections, state } = gadget.correct(params, c, own, seed);
+    return { choices, labels, corrections, state };
+  },
+
+  /** Server: a lane's tables, from the client's choices and corrections. */
+  prepareLane: (
+    input: LaneInput & {
+      n: number;
+      labels: SenderTicket;
+      labelTweaks: Tweaks;
+      choices: Uint8Array;
+      products: ReceiverCots;
+      corrections: Uint8Array;
+      seed: Uint8Array;
+    },
+  ): { message: Uint8Array; state: LaneState } => {
+    const { kind, params, n, labels, labelTweaks, choices, products, corrections, seed } = input;
+    const { offset } = labels.seeds;
+    const sold = { blocks: redeemSender(labels, choices), offset, tweaks: labelTweaks };
+    return gadgetOf(kind).prepare(params, n, sold, products, corrections, seed);
+  },
+
+  openArgmax: (input: { params: ArgmaxParams; c: Int32Array; ticket: ReceiverTicket }) =>
+    redeemReceiver(input.ticket, argmax.choose(input.params, input.c)),
 
   linear: (input: {
     shape: LinearShape;
@@ -87,29 +142,6 @@ export const tasks = {
     range: PolynomialRange;
   }): Int32Array => decryptResponse(input.plan, input.secretKey, input.response, input.range),
 
-  correct: (
-    input: LaneInput & { c: Int32Array; products: SenderCots; seed: Uint8Array },
-  ): { message: Uint8Array; state: LaneState } =>
-    gadgetOf(input.kind).correct(input.params, input.c, input.products, input.seed),
-
-  prepare: (
-    input: LaneInput & {
-      n: number;
-      labels: SenderCots;
-      products: ReceiverCots;
-      corrections: Uint8Array;
-      seed: Uint8Array;
-    },
-  ): { message: Uint8Array; state: LaneState } =>
-    gadgetOf(input.kind).prepare(
-      input.params,
-      input.n,
-      input.labels,
-      input.products,
-      input.corrections,
-      input.seed,
-    ),
-
   reveal: (
     input: LaneInput & { state: LaneState; a: Int32Array },
   ): { message: Uint8Array; state: LaneState } =>
@@ -120,8 +152,17 @@ export const tasks = {
   ): Uint8Array =>
     gadgetOf(input.kind).evaluate(input.params, input.state, input.material, input.mask),
 
-  prepareArgmax: (input: { params: ArgmaxParams; labels: SenderCots; seed: Uint8Array }) =>
-    argmax.prepare(input.params, input.labels, input.seed),
+  prepareArgmax: (input: {
+    params: ArgmaxParams;
+    ticket: SenderTicket;
+    tweaks: Tweaks;
+    choices: Uint8Array;
+    seed: Uint8Array;
+  }) => {
+    const { params, ticket, tweaks, choices, seed } = input;
+    const labels = { blocks: redeemSender(ticket, choices), offset: ticket.seeds.offset, tweaks };
+    return argmax.prepare(params, labels, seed);
+  },
 
   evaluateArgmax: (input: {
     params: ArgmaxParams;

@@ -7,13 +7,13 @@
  * - Both parties `alloc` the same counts in the same order, then flush once: the receiver makes one message of
  *   {@link cotBytes} bytes for all that is pending, the sender absorbs it. Several allocs share one message. Then both
  *   `take` in that order. Each correlation is handed out once.
- * - `flush` works at once. To spread the work over a pool instead, run each job of `plan` anywhere and in any order
- *   through {@link runReceiverJob} or {@link runSenderJob} (jobs are plain data that can be cloned, and hold secrets), then
- *   give `absorb` the results in the order of the jobs. What comes out does not depend on who ran what. A new flush may
- *   begin only after that; `alloc` and `take` may be called meanwhile.
+ * - To make correlations elsewhere, such as in a worker, take a `ticket` for them instead: plain data that names chunks of
+ *   its own, to be redeemed once by {@link redeemReceiver} or {@link redeemSender}. Both parties take tickets and flush in
+ *   the same order.
  * - After a ProtocolError the session is dead.
  */
 
+import { bulkBytes } from '../bulk.ts';
 import { ProtocolError } from '../errors.ts';
 import { Ledger, PackedBits } from './ledger.ts';
 import {
@@ -26,26 +26,18 @@ import {
   SOFTSPOKEN_K,
 } from './softspoken.ts';
 
-/** One chunk of the sender's work. */
-export interface SenderJob {
+/** The right to make `count` correlations as the sender, once. Plain data; secret. */
+export interface SenderTicket {
   readonly seeds: SenderSeeds;
-  readonly chunk: number;
+  readonly firstChunk: number;
   readonly count: number;
-  readonly message: Uint8Array;
 }
 
-/** One chunk of the receiver's work. */
-export interface ReceiverJob {
+/** The right to make `count` correlations as the receiver, once. Plain data; secret. */
+export interface ReceiverTicket {
   readonly seeds: ReceiverSeeds;
-  readonly chunk: number;
+  readonly firstChunk: number;
   readonly count: number;
-  readonly choices: Uint8Array;
-}
-
-/** What {@link runReceiverJob} makes: a part of the message and t. */
-export interface ReceiverResult {
-  readonly message: Uint8Array;
-  readonly blocks: Uint8Array;
 }
 
 /** The party that knows the offset. */
@@ -59,13 +51,9 @@ export interface CotSender {
   /** Asks for `count` more correlations. */
   alloc(count: number): void;
   /**
-   * The work of absorbing the receiver's message.
+   * Makes what was asked for, with the receiver's message.
    * @throws ProtocolError `bad-message` when it is not {@link messageBytes} long
    */
-  plan(message: Uint8Array): SenderJob[];
-  /** Ends a flush with the results of its jobs, in order. */
-  absorb(results: readonly Uint8Array[]): void;
-  /** `plan`, the jobs and `absorb` in one call. */
   flush(message: Uint8Array): void;
   /**
    * The next `count` blocks q.
@@ -83,11 +71,7 @@ export interface CotReceiver {
    * @param choices - one packed bit for each, lowest bit of byte 0 first, ceil(count / 8) bytes
    */
   alloc(choices: Uint8Array, count: number): void;
-  /** The work of making the next message. */
-  plan(): ReceiverJob[];
-  /** Ends a flush with the results of its jobs, in order; the message for the sender. */
-  absorb(results: readonly ReceiverResult[]): Uint8Array;
-  /** `plan`, the jobs and `absorb` in one call. */
+  /** Makes what was asked for; the message for the sender. */
   flush(): Uint8Array;
   /**
    * The next `count` blocks t.
@@ -96,19 +80,51 @@ export interface CotReceiver {
   take(count: number): Uint8Array;
 }
 
-/** Bytes of the message for a flush of `count` correlations, from the receiver to the sender. */
+/** Bytes of the message for `count` correlations made together, from the receiver to the sender. */
 export function cotBytes(count: number, k = SOFTSPOKEN_K): number {
   return chunksOf(count).reduce((sum, chunk) => sum + extensionBytes(chunk, k), 0);
 }
 
-/** Runs one of the sender's jobs, in any thread. */
-export function runSenderJob(job: SenderJob): Uint8Array {
-  return extendSender(job.seeds, job.chunk, job.count, job.message);
+/**
+ * The sender's blocks q of a ticket, with the receiver's message.
+ * @throws ProtocolError `bad-message` when it has the wrong length
+ */
+export function redeemSender(
+  { seeds, firstChunk, count }: SenderTicket,
+  message: Uint8Array,
+): Uint8Array {
+  expectFlush(message, cotBytes(count, seeds.k));
+  const blocks = bulkBytes(16 * count);
+  let from = 0;
+  chunksOf(count).forEach((size, i) => {
+    const to = from + extensionBytes(size, seeds.k);
+    const part = extendSender(seeds, firstChunk + i, size, message.subarray(from, to));
+    blocks.set(part, 16 * i * COTS_PER_CHUNK);
+    from = to;
+  });
+  return blocks;
 }
 
-/** Runs one of the receiver's jobs, in any thread. */
-export function runReceiverJob(job: ReceiverJob): ReceiverResult {
-  return extendReceiver(job.seeds, job.chunk, job.count, job.choices);
+/**
+ * The receiver's blocks t of a ticket, and the message for the sender.
+ * @param choices - `count` packed bits
+ */
+export function redeemReceiver(
+  { seeds, firstChunk, count }: ReceiverTicket,
+  choices: Uint8Array,
+): { message: Uint8Array; blocks: Uint8Array } {
+  const message = new Uint8Array(cotBytes(count, seeds.k));
+  const blocks = bulkBytes(16 * count);
+  let at = 0;
+  chunksOf(count).forEach((size, i) => {
+    const from = (i * COTS_PER_CHUNK) / 8;
+    const part = choices.subarray(from, from + Math.ceil(size / 8));
+    const made = extendReceiver(seeds, firstChunk + i, size, part);
+    message.set(made.message, at);
+    blocks.set(made.blocks, 16 * i * COTS_PER_CHUNK);
+    at += made.message.length;
+  });
+  return { message, blocks };
 }
 
 /** The sender over SoftSpokenOT. */
@@ -135,27 +151,20 @@ export class ExtendedSender implements CotSender {
     return cotBytes(this.#ledger.pending, this.#seeds.k);
   }
 
+  /** Chunks of its own for `count` correlations, to be made elsewhere. */
+  ticket(count: number): SenderTicket {
+    const ticket = { seeds: this.#seeds, firstChunk: this.#chunk, count };
+    this.#chunk += chunksOf(count).length;
+    return ticket;
+  }
+
   alloc(count: number): void {
     this.#ledger.ask(count);
   }
 
-  plan(message: Uint8Array): SenderJob[] {
-    expectFlush(message, this.messageBytes);
-    let from = 0;
-    return chunksOf(this.#ledger.begin()).map((count) => {
-      const to = from + extensionBytes(count, this.#seeds.k);
-      const part = message.slice(from, to);
-      from = to;
-      return { seeds: this.#seeds, chunk: this.#chunk++, count, message: part };
-    });
-  }
-
-  absorb(results: readonly Uint8Array[]): void {
-    this.#ledger.deliver(results);
-  }
-
   flush(message: Uint8Array): void {
-    this.absorb(this.plan(message).map(runSenderJob));
+    expectFlush(message, this.messageBytes);
+    this.#ledger.deliver((count) => redeemSender(this.ticket(count), message));
   }
 
   take(count: number): Uint8Array {
@@ -180,28 +189,26 @@ export class ExtendedReceiver implements CotReceiver {
     return this.#ledger.available;
   }
 
+  /** Chunks of its own for `count` correlations, to be made elsewhere. */
+  ticket(count: number): ReceiverTicket {
+    const ticket = { seeds: this.#seeds, firstChunk: this.#chunk, count };
+    this.#chunk += chunksOf(count).length;
+    return ticket;
+  }
+
   alloc(choices: Uint8Array, count: number): void {
     this.#choices.append(choices, count);
     this.#ledger.ask(count);
   }
 
-  plan(): ReceiverJob[] {
-    const chunks = chunksOf(this.#ledger.begin());
-    const choices = this.#choices.drain();
-    return chunks.map((count, i) => {
-      const from = (i * COTS_PER_CHUNK) / 8;
-      const part = choices.slice(from, from + Math.ceil(count / 8));
-      return { seeds: this.#seeds, chunk: this.#chunk++, count, choices: part };
-    });
-  }
-
-  absorb(results: readonly ReceiverResult[]): Uint8Array {
-    this.#ledger.deliver(results.map((result) => result.blocks));
-    return concat(results.map((result) => result.message));
-  }
-
   flush(): Uint8Array {
-    return this.absorb(this.plan().map(runReceiverJob));
+    let message = new Uint8Array(0);
+    this.#ledger.deliver((count) => {
+      const made = redeemReceiver(this.ticket(count), this.#choices.drain());
+      message = made.message as Uint8Array<ArrayBuffer>;
+      return made.blocks;
+    });
+    return message;
   }
 
   take(count: number): Uint8Array {
@@ -222,19 +229,15 @@ export function expectFlush(message: Uint8Array, bytes: number): void {
   }
 }
 
-/** The counts of the chunks that `count` correlations fall into: all full but the last. */
+/**
+ * The counts of the chunks that `count` correlations fall into: all full but the last.
+ * @throws RangeError when `count` is not a non-negative integer
+ */
 function chunksOf(count: number): number[] {
+  if (!Number.isSafeInteger(count) || count < 0) {
+    throw new RangeError(`correlations: expected a non-negative integer, got ${count}`);
+  }
   const chunks = new Array<number>(Math.floor(count / COTS_PER_CHUNK)).fill(COTS_PER_CHUNK);
   if (count % COTS_PER_CHUNK !== 0) chunks.push(count % COTS_PER_CHUNK);
   return chunks;
-}
-
-function concat(parts: readonly Uint8Array[]): Uint8Array {
-  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
 }

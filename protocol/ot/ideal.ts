@@ -6,15 +6,7 @@
  */
 
 import { deriveSeed, Prg } from '../random/index.ts';
-import {
-  type CotReceiver,
-  type CotSender,
-  cotBytes,
-  expectFlush,
-  type ReceiverJob,
-  type ReceiverResult,
-  type SenderJob,
-} from './correlations.ts';
+import { type CotReceiver, type CotSender, cotBytes, expectFlush } from './correlations.ts';
 import { Ledger, PackedBits } from './ledger.ts';
 
 function idealOffset(seed: Uint8Array): Uint8Array {
@@ -37,7 +29,6 @@ export class IdealSender implements CotSender {
   readonly offset: Uint8Array;
   readonly #deal: (count: number) => Uint8Array;
   readonly #ledger = new Ledger();
-  #blocks: Uint8Array[] = [];
 
   /** @param seed - 16 bytes, the same at both ends */
   constructor(seed: Uint8Array) {
@@ -57,20 +48,9 @@ export class IdealSender implements CotSender {
     this.#ledger.ask(count);
   }
 
-  /** No work for a pool. */
-  plan(message: Uint8Array): SenderJob[] {
-    expectFlush(message, this.messageBytes);
-    this.#blocks = [this.#deal(this.#ledger.begin())];
-    return [];
-  }
-
-  absorb(_results: readonly Uint8Array[]): void {
-    this.#ledger.deliver(this.#blocks);
-  }
-
   flush(message: Uint8Array): void {
-    this.plan(message);
-    this.absorb([]);
+    expectFlush(message, this.messageBytes);
+    this.#ledger.deliver(this.#deal);
   }
 
   take(count: number): Uint8Array {
@@ -84,7 +64,6 @@ export class IdealReceiver implements CotReceiver {
   readonly #deal: (count: number) => Uint8Array;
   readonly #ledger = new Ledger();
   readonly #choices = new PackedBits();
-  #blocks: Uint8Array[] = [];
 
   /** @param seed - 16 bytes, the same at both ends */
   constructor(seed: Uint8Array) {
@@ -101,26 +80,19 @@ export class IdealReceiver implements CotReceiver {
     this.#ledger.ask(count);
   }
 
-  /** No work for a pool. */
-  plan(): ReceiverJob[] {
-    const blocks = this.#deal(this.#ledger.begin());
-    const choices = this.#choices.drain();
-    for (let i = 0; i < blocks.length; i++) {
-      const mask = -((choices[i >> 7]! >> ((i >> 4) & 7)) & 1);
-      blocks[i]! ^= mask & this.#offset[i & 15]!;
-    }
-    this.#blocks = [blocks];
-    return [];
-  }
-
-  absorb(_results: readonly ReceiverResult[]): Uint8Array {
-    this.#ledger.deliver(this.#blocks);
-    return new Uint8Array(cotBytes(this.#blocks[0]!.length / 16));
-  }
-
   flush(): Uint8Array {
-    this.plan();
-    return this.absorb([]);
+    let bytes = 0;
+    this.#ledger.deliver((count) => {
+      const blocks = this.#deal(count);
+      const choices = this.#choices.drain();
+      for (let i = 0; i < blocks.length; i++) {
+        const mask = -((choices[i >> 7]! >> ((i >> 4) & 7)) & 1);
+        blocks[i]! ^= mask & this.#offset[i & 15]!;
+      }
+      bytes = cotBytes(count);
+      return blocks;
+    });
+    return new Uint8Array(bytes);
   }
 
   take(count: number): Uint8Array {

@@ -20,11 +20,10 @@ export {
   type CotReceiver,
   type CotSender,
   cotBytes,
-  type ReceiverJob,
-  type ReceiverResult,
-  runReceiverJob,
-  runSenderJob,
-  type SenderJob,
+  type ReceiverTicket,
+  redeemReceiver,
+  redeemSender,
+  type SenderTicket,
 } from './correlations.ts';
 export { IdealReceiver, IdealSender } from './ideal.ts';
 export {

@@ -5,7 +5,6 @@ import { bulkBytes } from '../bulk.ts';
 /** Correlations of one direction on their way from `alloc` through `flush` to `take`, in order. */
 export class Ledger {
   #pending = 0;
-  #inFlight: number | undefined;
   #ready: Uint8Array[] = [];
   #available = 0;
 
@@ -27,27 +26,12 @@ export class Ledger {
     this.#pending += count;
   }
 
-  /** Begins a flush of all that is pending. */
-  begin(): number {
-    if (this.#inFlight !== undefined) {
-      throw new RangeError('correlations: a flush is under way, absorb its results first');
-    }
-    this.#inFlight = this.#pending;
+  /** Makes all that is pending. When `make` throws, it stays pending. */
+  deliver(make: (count: number) => Uint8Array): void {
+    const blocks = make(this.#pending);
+    this.#available += this.#pending;
     this.#pending = 0;
-    return this.#inFlight;
-  }
-
-  /** Ends the flush with the blocks it made. */
-  deliver(parts: readonly Uint8Array[]): void {
-    const blocks = parts.reduce((sum, part) => sum + part.length, 0) / 16;
-    if (this.#inFlight === undefined || blocks !== this.#inFlight) {
-      throw new RangeError(
-        `correlations: a flush of ${this.#inFlight ?? 'nothing'} cannot end with ${blocks}`,
-      );
-    }
-    this.#inFlight = undefined;
-    this.#ready.push(...parts);
-    this.#available += blocks;
+    this.#ready.push(blocks);
   }
 
   /** The next `count` blocks. Taken blocks are forgotten here. */

@@ -34,13 +34,7 @@ import {
   otContext,
   POINT_BYTES,
 } from './base.ts';
-import {
-  type CotReceiver,
-  type CotSender,
-  cotBytes,
-  ExtendedReceiver,
-  ExtendedSender,
-} from './correlations.ts';
+import { cotBytes, ExtendedReceiver, ExtendedSender } from './correlations.ts';
 import { senderPads } from './pads.ts';
 import {
   extendReceiver,
@@ -54,8 +48,8 @@ import {
 
 /** Both directions of one party. */
 export interface Cots {
-  readonly sender: CotSender;
-  readonly receiver: CotReceiver;
+  readonly sender: ExtendedSender;
+  readonly receiver: ExtendedReceiver;
 }
 
 /** Bytes of the setup's four messages, in order: two from the client, two from the server, in turn. */

@@ -193,13 +193,13 @@ describe('nothing is used twice', () => {
       workers: 1,
       close: () => inline.close(),
       run(task, input, options) {
-        if (task === 'prepare') {
-          const { kind, params, n, labels } = input as Parameters<typeof tasks.prepare>[0];
-          note(labels.tweaks, gadgetOf(kind).labelTweaks(params, n));
+        if (task === 'prepareLane') {
+          const { kind, params, n, labelTweaks } = input as Parameters<typeof tasks.prepareLane>[0];
+          note(labelTweaks, gadgetOf(kind).labelTweaks(params, n));
         }
-        if (task === 'correct') {
-          const { kind, params, c, products } = input as Parameters<typeof tasks.correct>[0];
-          note(products.tweaks, gadgetOf(kind).productTweaks(params, c.length));
+        if (task === 'openLane') {
+          const { kind, params, c, tweaks } = input as Parameters<typeof tasks.openLane>[0];
+          note(tweaks, gadgetOf(kind).productTweaks(params, c.length));
         }
         return inline.run(task, input, options);
       },

@@ -6,8 +6,8 @@ import {
   cotBytes,
   ExtendedReceiver,
   ExtendedSender,
-  runReceiverJob,
-  runSenderJob,
+  redeemReceiver,
+  redeemSender,
 } from '../../../protocol/ot/correlations.ts';
 import { IdealReceiver, IdealSender } from '../../../protocol/ot/ideal.ts';
 import { PackedBits } from '../../../protocol/ot/ledger.ts';
@@ -120,40 +120,6 @@ function describeCorrelations(
       expect(() => receiver.alloc(new Uint8Array(1), 10)).toThrow(RangeError);
       expect(() => receiver.alloc(new Uint8Array(3), 10)).toThrow(RangeError);
     });
-
-    it('works through plan and absorb, with allocs meanwhile, one flush at a time', () => {
-      const { sender, receiver } = make();
-      const count = 2 * COTS_PER_CHUNK + 5;
-      const choices = packed(count);
-      sender.alloc(count);
-      receiver.alloc(choices, count);
-      const jobs = receiver.plan();
-      receiver.alloc(Uint8Array.of(1), 1);
-      expect(() => receiver.plan()).toThrow(RangeError);
-      // As a pool would: cloned, run backwards, put back in order.
-      const results = jobs
-        .map((job) => structuredClone(job))
-        .reverse()
-        .map(runReceiverJob)
-        .reverse();
-      const message = receiver.absorb(results);
-      expect(() => receiver.absorb(results)).toThrow(RangeError);
-      const work = sender.plan(message);
-      sender.alloc(1);
-      expect(() => sender.plan(new Uint8Array(cotBytes(1)))).toThrow(RangeError);
-      sender.absorb(
-        work
-          .map((job) => structuredClone(job))
-          .reverse()
-          .map(runSenderJob)
-          .reverse(),
-      );
-      expect(broken(sender.take(count), receiver.take(count), choices, sender.offset, count)).toBe(
-        0,
-      );
-      sender.flush(receiver.flush());
-      expect(broken(sender.take(1), receiver.take(1), Uint8Array.of(1), sender.offset, 1)).toBe(0);
-    });
   });
 }
 
@@ -171,41 +137,36 @@ describeCorrelations('ideal correlations', () => {
 });
 
 describe('extended correlations', () => {
-  it('number every chunk once, also after a flush that went wrong', () => {
+  it('number every chunk once, in flushes and tickets alike', () => {
     const seeds = dealtSeeds(stream(120));
     const receiver = new ExtendedReceiver(seeds.receiver);
     const sender = new ExtendedSender(seeds.sender);
     const chunks: number[] = [];
     for (const count of [10, COTS_PER_CHUNK + 1, 0, 5]) {
-      receiver.alloc(packed(count), count);
-      const jobs = receiver.plan();
-      chunks.push(...jobs.map((job) => job.chunk));
-      sender.alloc(count);
-      const message = receiver.absorb(jobs.map(runReceiverJob));
-      sender.plan(message).forEach((job, i) => {
-        expect(job.chunk).toBe(jobs[i]!.chunk);
-      });
-      sender.absorb([new Uint8Array(16 * count)]);
+      const own = receiver.ticket(count);
+      expect(sender.ticket(count).firstChunk).toBe(own.firstChunk);
+      chunks.push(own.firstChunk);
+      receiver.alloc(packed(3), 3);
+      sender.alloc(3);
+      sender.flush(receiver.flush());
     }
-    expect(chunks).toEqual([0, 1, 2, 3]);
-    receiver.alloc(packed(3), 3);
-    const [job] = receiver.plan();
-    const { message, blocks } = runReceiverJob(job!);
-    expect(() => receiver.absorb([{ message, blocks: blocks.subarray(16) }])).toThrow(RangeError);
-    // The flush is still the same one: no new plan can reuse its number.
-    expect(() => receiver.plan()).toThrow(RangeError);
-    expect(receiver.absorb([{ message, blocks }])).toEqual(message);
-    receiver.alloc(packed(3), 3);
-    expect(receiver.plan()[0]!.chunk).toBe(5);
+    // Two chunks for the second ticket, one for each flush between them.
+    expect(chunks).toEqual([0, 2, 5, 6]);
   });
 
-  it('jobs carry no more than their own part', () => {
+  it('tickets are redeemed anywhere, in any order, for what a flush would have made', () => {
     const seeds = dealtSeeds(stream(121));
     const receiver = new ExtendedReceiver(seeds.receiver);
-    const count = 2 * COTS_PER_CHUNK;
-    receiver.alloc(packed(count), count);
-    for (const job of receiver.plan()) {
-      expect(job.choices.buffer.byteLength).toBe(COTS_PER_CHUNK / 8);
+    const sender = new ExtendedSender(seeds.sender);
+    const counts = [2 * COTS_PER_CHUNK + 5, 1, 130];
+    const tickets = counts.map((count) => [receiver.ticket(count), sender.ticket(count)] as const);
+    for (const [own, other] of tickets.reverse()) {
+      const choices = packed(own.count);
+      const { message, blocks } = redeemReceiver(structuredClone(own), choices);
+      expect(message.length).toBe(cotBytes(own.count));
+      const q = redeemSender(structuredClone(other), message);
+      expect(broken(q, blocks, choices, sender.offset, own.count)).toBe(0);
+      expect(() => redeemSender(other, message.subarray(1))).toThrow(ProtocolError);
     }
   });
 });
