@@ -3,10 +3,9 @@
  *
  * Linear layers make any scale that is asked of them; an activation's result keeps the scale it was read with. Values
  * that additions and pooling tie together form a group with one scale (up to the factors of pooling). Slices and joins of
- * channels pass on what they get. A group takes, in
- * this order, the scale its squares ask for, that of a finished value it adds, or 1. Where an edge still disagrees, a
- * 1x1 layer with one weight per channel goes in between ("NAME.scale"); where a linear layer would read what is no
- * activation output, a truncation ("NAME.truncate").
+ * channels pass on what they get. A group takes, in this order, the scale its squares ask for, that of a finished value
+ * it adds, or 1. Where an edge still disagrees, a 1x1 layer with one weight per channel goes in between ("NAME.scale");
+ * where a linear layer would read what is no activation output, a truncation ("NAME.truncate").
  */
 
 import type { Shape } from '../../protocol/ring/shape.ts';

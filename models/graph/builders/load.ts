@@ -43,7 +43,10 @@ export function loadResNetCifar(
 /** Delphi's polynomial in place of a ReLU. */
 const DELPHI_QUADRATIC = [0.1992, 0.5002, 0.1997] as const;
 
-/** Layers that are ReLUs in Delphi's network with 5 of 7 replaced. The file does not say; all other pairs score below 65 %. */
+/**
+ * Layers that are ReLUs in Delphi's network with 5 of 7 replaced. The file does not say; of 40 test images this pair names
+ * 85 % right, no other more than 60 %.
+ */
 const DELPHI_RELUS: readonly string[] = ['relu3', 'relu5'];
 
 /** The map of Delphi's MiniONN network with 5 of its 7 activation layers replaced by a square. */

@@ -13,9 +13,9 @@ const PUBLISHED: Record<Name, number | undefined> = {
 /** Fewer images by default, for the time of it. */
 const IMAGES: Record<Name, number> = {
   resnet20: 150,
-  resnet32: 40,
-  minionn: 100,
-  'minionn-5-squares': 150,
+  resnet32: 20,
+  minionn: 50,
+  'minionn-5-squares': 100,
 };
 
 describe.skipIf(!available)('published networks in fixed point', () => {

@@ -55,7 +55,7 @@ export interface Loaded {
 }
 
 /** A network, compiled with ranges from images of the training set. */
-export function load(name: Name, images = long ? 200 : 30): Loaded {
+export function load(name: Name, images = long ? 200 : 20): Loaded {
   const graph = loadNamed(name, readFileSync(join(weights!, FILES[name])));
   const train = readImages('data_batch_1.bin.br');
   const samples = Array.from({ length: images }, (_, i) =>
