@@ -68,6 +68,8 @@ export interface Gadget<
 > {
   readonly kind: ActivationKind;
   readonly name: 'identity' | 'relu' | 'square';
+  /** Whether a lane's online steps are worth a worker's while: some nanoseconds an element are not. LOCAL. */
+  readonly heavy: boolean;
   /** OTs per element in which the client chooses by bits of c: it receives garbled labels. */
   labelCots(params: GadgetParams): number;
   /** OTs per element in which the server chooses at random: products with a value of the client. */

@@ -42,6 +42,7 @@ interface Pending extends LaneState {
 export const identity: Gadget<Stored, Stored, Prepared, Pending> = {
   kind: IDENTITY,
   name: 'identity',
+  heavy: false,
   labelCots: () => 0,
   productCots: () => 1,
   labelTweaks: () => 0,

@@ -7,7 +7,8 @@ import { identity } from './identity.ts';
 import { relu } from './relu.ts';
 import { square } from './square.ts';
 
-const gadgets: readonly Gadget[] = [identity, relu, square];
+/** In the order in which a layer's lanes travel: workers start on the garbled ones first. AGREEMENT. */
+const gadgets: readonly Gadget[] = [relu, square, identity];
 
 /** The gadget of an element kind. */
 export function gadgetOf(kind: ActivationKind): Gadget {

@@ -148,6 +148,7 @@ function ownLabels(seed: Uint8Array, chunk: Chunk, inputs: number): Uint8Array {
 export const relu: Gadget<Opened, Stored, Prepared, Pending> = {
   kind: RELU,
   name: 'relu',
+  heavy: true,
   labelCots: (params) => wirePositions(params).length,
   productCots: () => 1,
   labelTweaks: (params, n) => Math.ceil(n / INSTANCES_PER_KEY) * chunkTweaks(circuitOf(params)),

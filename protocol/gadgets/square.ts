@@ -79,6 +79,7 @@ function drawFactors(n: number, seed: Uint8Array): Int32Array {
 export const square: Gadget<Stored, Stored, Prepared, Pending> = {
   kind: SQUARE,
   name: 'square',
+  heavy: false,
   labelCots: () => 0,
   productCots: () => 33,
   labelTweaks: () => 0,

@@ -59,10 +59,16 @@ export async function inferClient(
       sendMessage(channel, Kind.result, result),
     );
     for (const [j, { kind, params, elements }] of layer.lanes.entries()) {
-      const { material: bytes } = gadgetOf(kind).bytes(params, elements.length);
+      const gadget = gadgetOf(kind);
+      const { material: bytes } = gadget.bytes(params, elements.length);
       const material = await receiveMessage(channel, Kind.material, bytes);
-      const own = { kind, params, state: lanes[j]!, material, mask: gather(mask, elements) };
-      await results.add(pool.run('evaluate', own));
+      const state = lanes[j]!;
+      const own = gather(mask, elements);
+      await results.add(
+        gadget.heavy
+          ? pool.run('evaluate', { kind, params, state, material, mask: own })
+          : Promise.resolve(gadget.evaluate(params, state, material, own)),
+      );
     }
     await results.drain();
     progress?.(i + 1, activations.length + 1);
@@ -185,7 +191,11 @@ async function runActivation(
           own[i]! += constant(constants!.before, element);
         });
       }
-      const work = pool.run('reveal', { kind, params, state: states[lane]!, a: own });
+      const gadget = gadgetOf(kind);
+      const state = states[lane]!;
+      const work = gadget.heavy
+        ? pool.run('reveal', { kind, params, state, a: own })
+        : Promise.resolve(gadget.reveal(params, state, own));
       await parts.add(work.then((result) => ({ ...result, lane })));
     }
     await parts.drain();

@@ -57,8 +57,8 @@ const worker = new URL('../../../dist/protocol/inference/worker.js', import.meta
 describe('the wire', () => {
   it('carries the same bytes as ever under the same seeds', async () => {
     expect(await digests(createInlinePool(tasks))).toEqual({
-      client: '381a66ad1d3c856b8274edf7',
-      server: '3ab6fa3741c61a6d516b6b30',
+      client: '4f11d3f470095e9a79fc4fce',
+      server: 'b7487a253d3add1324800470',
       results: 'd394d0cacc5e68a874862f51',
     });
   });
