@@ -5,7 +5,7 @@
 
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { memoryPair } from '../../../protocol/channel/memory.ts';
 import { recorded } from '../../../protocol/channel/recorded.ts';
 import type { ProtocolPool } from '../../../protocol/inference/session.ts';
@@ -69,5 +69,18 @@ describe('the wire', () => {
       const pool = createThreadPool<typeof tasks>(worker, { workers });
       expect(await digests(pool)).toEqual(inline);
     }
+  });
+
+  afterEach(() => {
+    vi.unstubAllGlobals();
+  });
+
+  it.skipIf(!existsSync(worker))('nor on shared memory', async () => {
+    const inline = await digests(createInlinePool(tasks));
+    const unshared = new URL('../../support/unshared-worker.mjs', import.meta.url);
+    const pool = createThreadPool<typeof tasks>(unshared, { workers: 2 });
+    // The pool's own threads are started with shared memory; what the protocol does afterwards has none.
+    vi.stubGlobal('SharedArrayBuffer', undefined);
+    expect(await digests(pool)).toEqual(inline);
   });
 });
