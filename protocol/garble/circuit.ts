@@ -9,6 +9,9 @@
 /** What a gate computes. NOT has one input, stored twice. */
 export const Op = { xor: 0, and: 1, not: 2 } as const;
 
+/** Beside {@link Op} in {@link Circuit.slotGates}: brings an input wire, given in place of both inputs, into a slot. */
+export const LOAD = 3;
+
 /** Numbers a gate takes in {@link Circuit.gates}: operation, two inputs, output. */
 export const GATE = 4;
 
@@ -25,8 +28,8 @@ export interface Circuit {
   /** AND gates, the cost of the circuit. */
   readonly andCount: number;
   /**
-   * The same gates with each wire replaced by the slot it occupies: a slot is free again after the last use of its
-   * wire, so `slotCount` buffers are enough. Input wire i starts in slot i.
+   * The same gates with each wire replaced by the slot it occupies, from its first use to its last: `slotCount` buffers
+   * are enough. A {@link LOAD} comes before the first use of an input wire; one that nothing uses has none.
    */
   readonly slotGates: Uint32Array;
   /** The slots of the outputs. */
@@ -73,12 +76,11 @@ export function makeCircuit(
     if (set[wire] !== 1) throw new RangeError(`circuit: output wire ${wire} is never set`);
   }
   const circuit = { garblerInputs, evaluatorInputs, gates, outputs, andCount };
-  return { ...circuit, ...assignSlots(inputs, wires, gates, outputs) };
+  return { ...circuit, ...assignSlots(wires, gates, outputs) };
 }
 
-/** Register allocation by last use: a gate may write where an input of it just died. */
+/** Register allocation from first to last use: a gate may write where an input of it just died. */
 function assignSlots(
-  inputs: number,
   wires: number,
   gates: Uint32Array,
   outputs: Uint32Array,
@@ -90,24 +92,36 @@ function assignSlots(
   }
   for (const wire of outputs) lastUse[wire] = Number.POSITIVE_INFINITY;
 
-  const slotOf = new Uint32Array(wires);
-  for (let i = 0; i < inputs; i++) slotOf[i] = i;
+  const slotOf = new Int32Array(wires).fill(-1);
   const free: number[] = [];
-  let slotCount = inputs;
-  const slotGates = gates.slice();
+  let slotCount = 0;
+  const slotGates: number[] = [];
+  const place = (wire: number): number => {
+    slotOf[wire] = free.pop() ?? slotCount++;
+    return slotOf[wire]!;
+  };
+  const slotHolding = (wire: number): number => {
+    // Only inputs are used before they have a slot: gates come in topological order.
+    if (slotOf[wire] === -1) slotGates.push(LOAD, wire, wire, place(wire));
+    return slotOf[wire]!;
+  };
   for (let g = 0; g < gates.length; g += GATE) {
-    const a = gates[g + 1]!;
-    const b = gates[g + 2]!;
-    const out = gates[g + 3]!;
-    slotGates[g + 1] = slotOf[a]!;
-    slotGates[g + 2] = slotOf[b]!;
-    if (lastUse[a] === g) free.push(slotOf[a]!);
-    if (lastUse[b] === g && b !== a) free.push(slotOf[b]!);
-    slotOf[out] = free.pop() ?? slotCount++;
-    slotGates[g + 3] = slotOf[out]!;
-    if (lastUse[out] === g) free.push(slotOf[out]!);
+    const [op, a, b, out] = gates.subarray(g, g + GATE) as unknown as [
+      number,
+      number,
+      number,
+      number,
+    ];
+    const left = slotHolding(a);
+    const right = slotHolding(b);
+    if (lastUse[a] === g) free.push(left);
+    if (lastUse[b] === g && b !== a) free.push(right);
+    const slot = place(out);
+    if (lastUse[out] === g) free.push(slot);
+    slotGates.push(op, left, right, slot);
   }
-  return { slotGates, outputSlots: outputs.map((wire) => slotOf[wire]!), slotCount };
+  const outputSlots = outputs.map(slotHolding);
+  return { slotGates: Uint32Array.from(slotGates), outputSlots, slotCount };
 }
 
 /**

@@ -28,7 +28,7 @@ import { ProtocolError } from '../errors.ts';
 import { kernels } from '../kernels/index.ts';
 import { type AesEngine, fastestAes } from '../random/aes.ts';
 import { INSTANCES_PER_KEY, type Tweaks, tweakKey } from '../random/hash.ts';
-import { type Circuit, GATE, Op } from './circuit.ts';
+import { type Circuit, GATE, LOAD, Op } from './circuit.ts';
 
 /** Bytes of a wire label. SECURITY. */
 export const LABEL_BYTES = 16;
@@ -54,6 +54,12 @@ export function maxInstances(circuit: Circuit): number {
   return Math.min(INSTANCES_PER_KEY, Math.floor(memory / perInstance));
 }
 
+/**
+ * Labels of all inputs, wire after wire: in one buffer, the garbler's first, or the garbler's and the evaluator's in one
+ * each.
+ */
+export type InputLabels = Uint8Array | readonly [garbler: Uint8Array, evaluator: Uint8Array];
+
 /** What the garbler keeps and what it sends. */
 export interface Garbled {
   /** For the evaluator: {@link tableBytes} bytes. */
@@ -69,38 +75,43 @@ export interface Garbled {
  * @param inputZeroLabels - zero labels of all inputs, the garbler's first: inputs * n labels
  * @param tweaks - {@link tweaksOf} numbers never used before under `delta`
  * @param engine - LOCAL: changes no bit
+ * @param room - where the tables are written, {@link tableBytes} bytes: fresh bytes without it
  * @throws RangeError when n is too large for the security bound or the memory, a length is wrong, or lsb(delta) is 0
  */
 export function garble(
   circuit: Circuit,
   n: number,
   delta: Uint8Array,
-  inputZeroLabels: Uint8Array,
+  inputZeroLabels: InputLabels,
   tweaks: Tweaks,
   engine: AesEngine = fastestAes(2 * n),
+  room?: Uint8Array,
 ): Garbled {
   checkDelta(delta);
-  checkInputs(circuit, n, inputZeroLabels);
+  const inputs = splitInputs(circuit, n, inputZeroLabels);
+  const tables = room ?? new Uint8Array(tableBytes(circuit, n));
+  if (tables.length !== tableBytes(circuit, n)) {
+    throw new RangeError(
+      `garbled tables: expected room for ${tableBytes(circuit, n)} bytes, got ${tables.length}`,
+    );
+  }
   const { arena, bits, garble: kernel } = kernels();
   return arena.scope(() => {
     const offset = arena.put(delta);
     const rows = arena.alloc(2 * LABEL_BYTES * n);
     const rowsView = arena.u8(rows, 2 * LABEL_BYTES * n);
-    const sections = arena.alloc(4 * LABEL_BYTES * n);
-    const tables = new Uint8Array(tableBytes(circuit, n));
+    const left = arena.alloc(4 * LABEL_BYTES * n);
+    const right = left + 2 * LABEL_BYTES * n;
     let gate = 0;
-    const outputZeroLabels = walk(circuit, n, inputZeroLabels, {
+    const outputZeroLabels = walk(circuit, n, inputs, {
       not: (out, a) => bits.xorBlock(out, a, offset, n),
       and(out, a, b) {
         const tweak = tweaks.first + 2 * gate;
-        kernel.prepareGarble(sections, a, b, offset, n);
-        engine.encryptInPlace(tweakKey(tweaks.start, tweak), sections, 2 * n);
-        engine.encryptInPlace(
-          tweakKey(tweaks.start, tweak + 1),
-          sections + 2 * LABEL_BYTES * n,
-          2 * n,
-        );
-        kernel.combineGarble(out, rows, sections, a, b, offset, n);
+        kernel.sigmaPairs(left, a, offset, n);
+        engine.encryptInPlace(tweakKey(tweaks.start, tweak), left, 2 * n);
+        kernel.sigmaPairs(right, b, offset, n);
+        engine.encryptInPlace(tweakKey(tweaks.start, tweak + 1), right, 2 * n);
+        kernel.combineGarble(out, rows, left, a, b, offset, n);
         tables.set(rowsView, gate++ * rowsView.length);
       },
     });
@@ -120,36 +131,38 @@ export function garble(
 export function evaluate(
   circuit: Circuit,
   n: number,
-  inputLabels: Uint8Array,
+  inputLabels: InputLabels,
   tables: Uint8Array,
   tweaks: Tweaks,
   engine: AesEngine = fastestAes(n),
 ): Uint8Array {
-  checkInputs(circuit, n, inputLabels);
+  const inputs = splitInputs(circuit, n, inputLabels);
   if (tables.length !== tableBytes(circuit, n)) {
     throw new ProtocolError(
       'bad-message',
       `garbled tables: expected ${tableBytes(circuit, n)} bytes, got ${tables.length}`,
     );
   }
-  const { arena, garble: kernel } = kernels();
+  const { arena, bits, garble: kernel } = kernels();
   return arena.scope(() => {
     const rows = arena.alloc(2 * LABEL_BYTES * n);
     const rowsView = arena.u8(rows, 2 * LABEL_BYTES * n);
-    const sections = arena.alloc(2 * LABEL_BYTES * n);
+    const left = arena.alloc(2 * LABEL_BYTES * n);
+    const right = left + LABEL_BYTES * n;
     const memory = arena.u8(0, arena.memory.buffer.byteLength);
     let gate = 0;
-    return walk(circuit, n, inputLabels, {
+    return walk(circuit, n, inputs, {
       // The garbler swapped the meaning of the labels: the active one stays.
       not: (out, a) => memory.copyWithin(out, a, a + LABEL_BYTES * n),
       and(out, a, b) {
         const tweak = tweaks.first + 2 * gate;
         const from = gate++ * rowsView.length;
         rowsView.set(tables.subarray(from, from + rowsView.length));
-        kernel.prepareEvaluate(sections, a, b, n);
-        engine.encryptInPlace(tweakKey(tweaks.start, tweak), sections, n);
-        engine.encryptInPlace(tweakKey(tweaks.start, tweak + 1), sections + LABEL_BYTES * n, n);
-        kernel.combineEvaluate(out, rows, sections, a, b, n);
+        bits.sigma(left, a, n);
+        engine.encryptInPlace(tweakKey(tweaks.start, tweak), left, n);
+        bits.sigma(right, b, n);
+        engine.encryptInPlace(tweakKey(tweaks.start, tweak + 1), right, n);
+        kernel.combineEvaluate(out, rows, left, a, b, n);
       },
     });
   });
@@ -159,7 +172,7 @@ export function evaluate(
 function walk(
   circuit: Circuit,
   n: number,
-  inputs: Uint8Array,
+  [garbler, evaluator]: readonly [Uint8Array, Uint8Array],
   gates: {
     not(out: number, a: number): void;
     and(out: number, a: number, b: number): void;
@@ -169,7 +182,11 @@ function walk(
   const wireBytes = LABEL_BYTES * n;
   const { slotGates, outputSlots, slotCount } = circuit;
   const slots = arena.alloc(slotCount * wireBytes);
-  arena.u8(slots, inputs.length).set(inputs);
+  const load = (slot: number, wire: number): void => {
+    const own = wire < circuit.garblerInputs;
+    const from = (own ? wire : wire - circuit.garblerInputs) * wireBytes;
+    arena.u8(slot, wireBytes).set((own ? garbler : evaluator).subarray(from, from + wireBytes));
+  };
   for (let g = 0; g < slotGates.length; g += GATE) {
     const op = slotGates[g];
     const a = slots + slotGates[g + 1]! * wireBytes;
@@ -177,6 +194,7 @@ function walk(
     const out = slots + slotGates[g + 3]! * wireBytes;
     if (op === Op.xor) bits.xor(out, a, b, wireBytes);
     else if (op === Op.and) gates.and(out, a, b);
+    else if (op === LOAD) load(out, slotGates[g + 1]!);
     else gates.not(out, a);
   }
   const outputs = new Uint8Array(outputSlots.length * wireBytes);
@@ -192,7 +210,12 @@ function checkDelta(delta: Uint8Array): void {
   }
 }
 
-function checkInputs(circuit: Circuit, n: number, labels: Uint8Array): void {
+/** The two parties' input labels, of the right lengths. */
+function splitInputs(
+  circuit: Circuit,
+  n: number,
+  labels: InputLabels,
+): readonly [garbler: Uint8Array, evaluator: Uint8Array] {
   if (!Number.isInteger(n) || n < 1 || n > INSTANCES_PER_KEY) {
     throw new RangeError(`garbling: expected 1 to ${INSTANCES_PER_KEY} instances, got ${n}`);
   }
@@ -202,8 +225,17 @@ function checkInputs(circuit: Circuit, n: number, labels: Uint8Array): void {
         `${maxInstances(circuit)} do`,
     );
   }
-  const expected = (circuit.garblerInputs + circuit.evaluatorInputs) * n * LABEL_BYTES;
-  if (labels.length !== expected) {
-    throw new RangeError(`input labels: expected ${expected} bytes, got ${labels.length}`);
+  const cut = circuit.garblerInputs * n * LABEL_BYTES;
+  const rest = circuit.evaluatorInputs * n * LABEL_BYTES;
+  const parts =
+    labels instanceof Uint8Array
+      ? ([labels.subarray(0, cut), labels.subarray(cut)] as const)
+      : labels;
+  if (parts[0].length !== cut || parts[1].length !== rest) {
+    const got = parts[0].length + parts[1].length;
+    throw new RangeError(
+      `input labels: expected ${cut + rest} bytes, ${cut} of them the garbler's, got ${got}`,
+    );
   }
+  return parts;
 }

@@ -127,7 +127,7 @@ export interface AesKernels {
 
 /** Signatures of assembly/garble.ts. */
 export interface GarbleKernels {
-  prepareGarble(dst: number, a: number, b: number, delta: number, n: number): void;
+  sigmaPairs(dst: number, src: number, delta: number, n: number): void;
   combineGarble(
     out: number,
     rows: number,
@@ -137,7 +137,6 @@ export interface GarbleKernels {
     delta: number,
     n: number,
   ): void;
-  prepareEvaluate(dst: number, a: number, b: number, n: number): void;
   combineEvaluate(
     out: number,
     rows: number,

@@ -35,8 +35,9 @@ export const opensslAes: AesEngine | undefined =
   openssl === undefined ? undefined : opensslEngine(openssl);
 
 function opensslEngine(crypto: typeof import('node:crypto')): AesEngine {
+  // Without a call of final() there is no padding: update() alone encrypts whole blocks, all of them at once.
   const encrypt = (key: Uint8Array, input: Uint8Array): Uint8Array =>
-    crypto.createCipheriv('aes-128-ecb', key, null).setAutoPadding(false).update(input);
+    crypto.createCipheriv('aes-128-ecb', key, null).update(input);
   return {
     name: 'openssl',
     encryptBlocks(key, input) {

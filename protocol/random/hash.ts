@@ -42,9 +42,11 @@ export function tweakKey(start: Uint8Array, index: number): Uint8Array {
     throw new RangeError(`tweak number: expected a non-negative safe integer, got ${index}`);
   }
   const key = start.slice();
-  const view = new DataView(key.buffer);
-  view.setUint32(0, view.getUint32(0, true) ^ (index >>> 0), true);
-  view.setUint32(4, view.getUint32(4, true) ^ Math.floor(index / 0x1_0000_0000), true);
+  const high = Math.floor(index / 0x1_0000_0000);
+  for (let i = 0; i < 4; i++) {
+    key[i]! ^= index >>> (8 * i);
+    key[i + 4]! ^= high >>> (8 * i);
+  }
   return key;
 }
 

@@ -3,17 +3,13 @@
 
 import { colourMask, sigmaOf } from './_block';
 
-/** dst: four sections of n blocks, sigma(A0), sigma(A1), sigma(B0), sigma(B1), where A1 = A0 ^ delta. */
-export function prepareGarble(dst: usize, a: usize, b: usize, delta: usize, n: usize): void {
+/** dst: n pairs of blocks, sigma(X) and sigma(X ^ delta). */
+export function sigmaPairs(dst: usize, src: usize, delta: usize, n: usize): void {
   const shift = sigmaOf(v128.load(delta));
-  const section: usize = 16 * n;
-  for (let i: usize = 0; i < section; i += 16, dst += 16) {
-    const left = sigmaOf(v128.load(a + i));
-    const right = sigmaOf(v128.load(b + i));
-    v128.store(dst, left);
-    v128.store(dst + section, v128.xor(left, shift));
-    v128.store(dst + 2 * section, right);
-    v128.store(dst + 3 * section, v128.xor(right, shift));
+  for (const end = src + 16 * n; src < end; src += 16, dst += 32) {
+    const x = sigmaOf(v128.load(src));
+    v128.store(dst, x);
+    v128.store(dst, v128.xor(x, shift), 16);
   }
 }
 
@@ -21,7 +17,7 @@ export function prepareGarble(dst: usize, a: usize, b: usize, delta: usize, n: u
  * The two rows and the output zero labels of an AND gate.
  * @param out - n blocks; may be a or b
  * @param rows - 2n blocks out: generator rows, then evaluator rows
- * @param encrypted - the four sections of prepareGarble after AES
+ * @param encrypted - the pairs of a, then those of b, from sigmaPairs, after AES
  */
 export function combineGarble(
   out: usize,
@@ -35,32 +31,25 @@ export function combineGarble(
   const offset = v128.load(delta);
   const shift = sigmaOf(offset);
   const section: usize = 16 * n;
-  for (let i: usize = 0; i < section; i += 16) {
-    const left = v128.load(a + i);
-    const right = v128.load(b + i);
-    const leftColour = colourMask(left);
+  const end = a + section;
+  const pairs = 2 * section;
+  for (; a < end; a += 16, b += 16, out += 16, rows += 16, encrypted += 32) {
+    const left = v128.load(a);
+    const right = v128.load(b);
     const rightColour = colourMask(right);
-    const a0 = v128.load(encrypted + i);
-    const a1 = v128.load(encrypted + section + i);
-    const b0 = v128.load(encrypted + 2 * section + i);
-    const b1 = v128.load(encrypted + 3 * section + i);
+    const a0 = v128.load(encrypted);
+    const b0 = v128.load(encrypted + pairs);
     // H(X0) ^ H(X1) = AES(sigma(X0)) ^ AES(sigma(X1)) ^ sigma(delta), since sigma is linear.
-    const generator = v128.xor(v128.xor(v128.xor(a0, a1), shift), v128.and(rightColour, offset));
-    const crossed = v128.xor(v128.xor(b0, b1), shift);
-    const half = v128.xor(v128.xor(a0, sigmaOf(left)), v128.and(leftColour, generator));
-    const otherHalf = v128.xor(v128.xor(b0, sigmaOf(right)), v128.and(rightColour, crossed));
-    v128.store(rows + i, generator);
-    v128.store(rows + section + i, v128.xor(crossed, left));
-    v128.store(out + i, v128.xor(half, otherHalf));
-  }
-}
-
-/** dst: two sections of n blocks, sigma(A), sigma(B). */
-export function prepareEvaluate(dst: usize, a: usize, b: usize, n: usize): void {
-  const section: usize = 16 * n;
-  for (let i: usize = 0; i < section; i += 16) {
-    v128.store(dst + i, sigmaOf(v128.load(a + i)));
-    v128.store(dst + section + i, sigmaOf(v128.load(b + i)));
+    const crossed = v128.xor(v128.xor(b0, v128.load(encrypted + pairs, 16)), shift);
+    const generator = v128.xor(
+      v128.xor(v128.xor(a0, v128.load(encrypted, 16)), shift),
+      v128.and(rightColour, offset),
+    );
+    const hashes = v128.xor(v128.xor(a0, b0), sigmaOf(v128.xor(left, right)));
+    const chosen = v128.xor(v128.and(colourMask(left), generator), v128.and(rightColour, crossed));
+    v128.store(rows, generator);
+    v128.store(rows + section, v128.xor(crossed, left));
+    v128.store(out, v128.xor(hashes, chosen));
   }
 }
 
@@ -68,7 +57,7 @@ export function prepareEvaluate(dst: usize, a: usize, b: usize, n: usize): void 
  * The active output labels of an AND gate.
  * @param out - n blocks; may be a or b
  * @param rows - 2n blocks: generator rows, then evaluator rows
- * @param encrypted - the two sections of prepareEvaluate after AES
+ * @param encrypted - sigma of a, then of b, after AES
  */
 export function combineEvaluate(
   out: usize,
@@ -79,16 +68,17 @@ export function combineEvaluate(
   n: usize,
 ): void {
   const section: usize = 16 * n;
-  for (let i: usize = 0; i < section; i += 16) {
-    const left = v128.load(a + i);
-    const right = v128.load(b + i);
-    const generator = v128.and(colourMask(left), v128.load(rows + i));
-    const evaluator = v128.and(colourMask(right), v128.xor(v128.load(rows + section + i), left));
+  const end = a + section;
+  for (; a < end; a += 16, b += 16, out += 16, rows += 16, encrypted += 16) {
+    const left = v128.load(a);
+    const right = v128.load(b);
+    const generator = v128.and(colourMask(left), v128.load(rows));
+    const evaluator = v128.and(colourMask(right), v128.xor(v128.load(rows + section), left));
     const hashes = v128.xor(
-      v128.xor(v128.load(encrypted + i), v128.load(encrypted + section + i)),
+      v128.xor(v128.load(encrypted), v128.load(encrypted + section)),
       sigmaOf(v128.xor(left, right)),
     );
-    v128.store(out + i, v128.xor(hashes, v128.xor(generator, evaluator)));
+    v128.store(out, v128.xor(hashes, v128.xor(generator, evaluator)));
   }
 }
 

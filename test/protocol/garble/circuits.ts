@@ -16,6 +16,13 @@ export function comparison(width: number): Circuit {
   return builder.build([builder.not(sign), sign]);
 }
 
+/** A circuit whose inputs are outputs too, `width` of each party: none of its wires ever dies. */
+export function allAlive(width: number): Circuit {
+  const builder = new CircuitBuilder(width, width);
+  const { garbler, evaluator } = builder;
+  return builder.build([builder.and(garbler[0]!, evaluator[0]!), ...garbler, ...evaluator]);
+}
+
 /** Any circuit, with degenerate gates (both inputs the same wire), unused wires and outputs that are inputs. */
 export const anyCircuit: fc.Arbitrary<Circuit> = fc
   .record({

@@ -16,7 +16,7 @@ import { type AesEngine, opensslAes, wasmAes } from '../../../protocol/random/ae
 import { INSTANCES_PER_KEY } from '../../../protocol/random/hash.ts';
 import { deriveSeed, Prg, randomBytes } from '../../../protocol/random/index.ts';
 import { hex } from '../../support/bytes.ts';
-import { anyCircuit, comparison, oneGate } from './circuits.ts';
+import { allAlive, anyCircuit, comparison, oneGate } from './circuits.ts';
 import { referenceEvaluate, referenceGarble, toInteger, toIntegers } from './reference.ts';
 
 /** Everything random that garbling n instances needs, from a seed, and random inputs. */
@@ -208,6 +208,33 @@ describe('half gates', () => {
     }
   });
 
+  it('take the input labels in one buffer or in two, and write tables where they are told', () => {
+    const circuit = comparison(9);
+    const n = 33;
+    const { delta, zero, tweaks, bits } = material(circuit, n, 11);
+    const cut = 9 * n * 16;
+    const halves = (all: Uint8Array) => [all.subarray(0, cut), all.slice(cut)] as const;
+    const { tables, outputZeroLabels } = garble(circuit, n, delta, zero, tweaks);
+    const room = new Uint8Array(tables.length + 32).fill(7);
+    const place = room.subarray(16, -16);
+    const same = garble(circuit, n, delta, halves(zero), tweaks, wasmAes, place);
+    expect(hex(same.outputZeroLabels)).toBe(hex(outputZeroLabels));
+    expect(hex(place)).toBe(hex(tables));
+    expect([...room.subarray(0, 16), ...room.subarray(-16)].every((byte) => byte === 7)).toBe(true);
+    const active = activeLabels(zero, delta, bits);
+    const labels = evaluate(circuit, n, active, tables, tweaks);
+    expect(hex(evaluate(circuit, n, halves(active), tables, tweaks))).toBe(hex(labels));
+    const [own, others] = halves(zero);
+    const short = [own, others.subarray(16)] as const;
+    const swapped = [own.subarray(16), new Uint8Array(others.length + 16)] as const;
+    for (const bad of [short, swapped]) {
+      expect(() => garble(circuit, n, delta, bad, tweaks)).toThrow(RangeError);
+      expect(() => evaluate(circuit, n, bad, tables, tweaks)).toThrow(RangeError);
+    }
+    const small = room.subarray(0, 16);
+    expect(() => garble(circuit, n, delta, zero, tweaks, wasmAes, small)).toThrow(/expected room/);
+  });
+
   it('refuse an offset whose lowest bit is 0 and wrong lengths', () => {
     const circuit = comparison(4);
     const { delta, zero, tweaks } = material(circuit, 2, 9);
@@ -231,7 +258,7 @@ describe('half gates', () => {
   });
 
   it('say so when a circuit does not fit in kernel memory', () => {
-    const wide = comparison(4000);
+    const wide = allAlive(4000);
     const most = maxInstances(wide);
     expect(most).toBeLessThan(INSTANCES_PER_KEY);
     const zero = (n: number) => new Uint8Array(8000 * n * 16);
