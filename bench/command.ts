@@ -1,17 +1,22 @@
 /** `sotto bench`: measures a private inference and its parts on this machine. */
 
-import { writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { Command } from 'commander';
 import { benchInference } from './inference.ts';
 import { benchKernels } from './kernels.ts';
 import { disturbance, machineInfo } from './machine.ts';
 import { benchNetworks } from './networks.ts';
+import { type Profile, profileNetworks } from './profile.ts';
 import { markdown, type Report } from './report.ts';
+import { page } from './shares.ts';
+import { timeline } from './timeline.ts';
 
 interface BenchOptions {
   readonly repetitions: number;
   readonly quick?: boolean;
   readonly networks?: boolean;
+  readonly profile?: string | true;
   readonly json?: string;
   readonly results?: string;
 }
@@ -22,6 +27,10 @@ export function benchCommand(): Command {
     .option('--repetitions <N>', 'samples of each figure', Number, 10)
     .option('--quick', 'three short samples')
     .option('--networks', 'full-size ResNets as well: some minutes, about 3 GB of memory')
+    .option(
+      '--profile [FOLDER]',
+      'instead: where the time of an inference goes, a table and timelines (bench/report)',
+    )
     .option('--json <FILE>', 'write the results as JSON')
     .option('--results <FILE>', 'write the report to a file instead of printing it')
     .action(bench);
@@ -31,6 +40,10 @@ export function benchCommand(): Command {
 const SAMPLE_MS = { full: 100, quick: 20 };
 
 async function bench(options: BenchOptions): Promise<void> {
+  if (options.profile !== undefined) {
+    const folder = options.profile === true ? 'bench/report' : options.profile;
+    return writeProfiles(folder, options.quick ?? false);
+  }
   const repetitions = options.quick ? 3 : options.repetitions;
   if (!(Number.isInteger(repetitions) && repetitions >= 1)) {
     throw new RangeError(`--repetitions: expected a positive integer, got ${options.repetitions}`);
@@ -56,4 +69,23 @@ async function bench(options: BenchOptions): Promise<void> {
   const page = markdown(report);
   if (options.results !== undefined) await writeFile(options.results, page);
   else process.stdout.write(page);
+}
+
+/** Profiles networks; writes profile.md and a timeline of each. */
+async function writeProfiles(folder: string, quick: boolean): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  const { cpu, cores, node } = machineInfo();
+  const { busy } = await disturbance();
+  const profiles: Profile[] = [];
+  const report = (line: string) => process.stderr.write(`${line}\n`);
+  for await (const profile of profileNetworks(quick, report)) {
+    profiles.push(profile);
+    await writeFile(join(folder, `timeline-${profile.slug}.svg`), timeline(profile));
+  }
+  const text = page(
+    profiles,
+    `${cpu}, ${cores} threads, ${(100 * busy).toFixed(0)} % of them busy with other work before, Node ${node}`,
+  );
+  await writeFile(join(folder, 'profile.md'), text);
+  process.stdout.write(text);
 }

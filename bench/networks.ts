@@ -16,7 +16,7 @@ import { randomMap, resNet18, resNetCifar } from '../models/graph/builders/index
 import { elements, type Graph, preprocess } from '../models/graph/index.ts';
 import { layoutOf } from '../protocol/inference/layout.ts';
 import { measureProgram, type Price, priceOf } from '../protocol/inference/price.ts';
-import { encodeModel } from '../protocol/program/model.ts';
+import { encodeModel, type Model } from '../protocol/program/model.ts';
 import { countKinds } from '../protocol/program/program.ts';
 import { Prg, randomBytes } from '../protocol/random/index.ts';
 import { type Summary, summarise, timed } from './measure.ts';
@@ -31,13 +31,14 @@ export interface Target {
   readonly offlineBytes: number;
 }
 
-interface Subject {
+/** One network. */
+export interface Subject {
   readonly name: string;
   readonly make: () => Graph;
   readonly target?: Target;
 }
 
-const SUBJECTS: readonly Subject[] = [
+export const SUBJECTS: readonly Subject[] = [
   { name: 'ResNet-20, all ReLUs', make: () => resNetCifar(20) },
   {
     name: 'ResNet-32, all ReLUs',
@@ -94,18 +95,27 @@ export async function benchNetworks(
   return results;
 }
 
-async function benchNetwork(
-  { name, make, target }: Subject,
-  path: string,
-  repetitions: number,
-): Promise<NetworkResult> {
-  const graph = make();
+/** The network compiled on images of noise, and those images, pixels 0..255 and preprocessed. */
+export function compileOnNoise(
+  name: string,
+  graph: Graph,
+): { model: Model; images: Uint8Array[]; calibration: Float32Array[] } {
   const noise = new Prg(new Uint8Array(16));
   const size = elements(graph.input.shape);
   const images = Array.from({ length: CALIBRATION }, () => randomBytes(noise, size));
   const calibration = images.map((image) => preprocess(graph.input, image));
   // Noise has no ranges worth keeping: a wide margin, so that every image fits.
   const { model } = compile(graph, calibration, { name, margin: 2 });
+  return { model, images, calibration };
+}
+
+async function benchNetwork(
+  { name, make, target }: Subject,
+  path: string,
+  repetitions: number,
+): Promise<NetworkResult> {
+  const graph = make();
+  const { model, images, calibration } = compileOnNoise(name, graph);
   await writeFile(path, encodeModel(model));
   const layout = layoutOf(model.program);
   const planned = priceOf(measureProgram(layout), {

@@ -1,0 +1,211 @@
+import { existsSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import type { Profile } from '../../bench/profile.ts';
+import { IDLE, type Part, partsOf } from '../../bench/samples.ts';
+import { handOver, overlap, page, section, sharesOf, union } from '../../bench/shares.ts';
+import { groups, tickStep, timeline } from '../../bench/timeline.ts';
+import type { PartyTrace, TaskSpan } from '../../bench/trace.ts';
+import { Kind } from '../../protocol/inference/messages.ts';
+
+const span = (start: number, end: number) => ({ start, end });
+
+const task = (task: string, called: number, start: number, end: number, thread = 1): TaskSpan => ({
+  task,
+  thread,
+  called,
+  start,
+  end,
+  done: end + 1,
+});
+
+const part = (part: string, start: number, end: number): Part => ({ part, start, end });
+
+/** A party that does one task, with its frames and samples. */
+function party(name: string, at: number, kind: number, sent: number, received: number): PartyTrace {
+  const frame = (time: number) => ({ kind, bytes: 1016, at: time });
+  return {
+    workers: 1,
+    tasks: [task(name, at, at + 5, at + 25)],
+    main: [part('frames', 0, 10), part(IDLE, 10, 95), part('garbage collection', 95, 100)],
+    threads: [{ thread: 1, parts: [part('AES', 0, at + 15), part('NTT', at + 15, 200)] }],
+    sent: [frame(sent)],
+    received: [frame(received)],
+  };
+}
+
+const profile: Profile = {
+  name: 'a <net> & "more"',
+  slug: 'a-net',
+  commit: 'abc',
+  offline: span(0, 100),
+  online: span(100, 200),
+  client: party('encryptUpload', 10, Kind.upload, 30, 90),
+  server: party('prepare', 50, Kind.tables, 80, 40),
+};
+
+describe('time that is shared', () => {
+  it('unites and overlaps spans', () => {
+    expect(union([span(5, 7), span(0, 2), span(1, 3), span(9, 9)])).toEqual([
+      span(0, 3),
+      span(5, 7),
+    ]);
+    expect(overlap([span(0, 10)], [span(5, 7), span(9, 12)])).toBe(3);
+    expect(overlap([span(0, 10)], [span(10, 12)])).toBe(0);
+  });
+
+  it('counts a hand-over only where a free worker and a waiting task meet', () => {
+    const phase = span(0, 100);
+    // The second waits for the one worker until 20, then 3 ms for its hand-over.
+    const tasks = [task('a', 0, 2, 20), task('b', 1, 23, 30)];
+    expect(handOver(tasks, 1, phase)).toBe(2 + 3);
+    expect(handOver(tasks, 2, phase)).toBe(1 + 2 + 21);
+    expect(handOver(tasks, 1, span(0, 21))).toBe(2 + 1);
+  });
+
+  it('gives every millisecond of workers and main thread to one share', () => {
+    const shares = sharesOf(profile.client, profile.offline);
+    expect(shares.tasks).toEqual(new Map([['encryptUpload', { count: 1, ms: 20 }]]));
+    expect([shares.handOver, shares.unused]).toEqual([5, 75]);
+    expect([...shares.main.values()].reduce((a, b) => a + b)).toBe(100);
+    // 15..35 is the task: what its thread did outside does not count.
+    expect(shares.inside).toEqual(
+      new Map([
+        ['AES', 10],
+        ['NTT', 10],
+      ]),
+    );
+    expect(shares.active).toEqual([span(0, 10), span(15, 35), span(95, 100)]);
+    expect(sharesOf(profile.client, profile.online)).toMatchObject({ unused: 100, active: [] });
+  });
+
+  it('says who waited, in sentences and a table', () => {
+    // Both 15 ms of their main threads; the client 20 ms, the server 20 ms of other times.
+    const text = section(profile).replace(/ +/g, ' ');
+    expect(text).toContain('both parties compute 15 % of the time, the client alone 20 %');
+    expect(text).toContain('the server alone 20 %, neither 45 %');
+    expect(text).toContain('| - prepare | | 20.0 (1 x 20.0) | | |');
+    expect(text).toContain('| - hand-over | 5.00 | 5.00 | | |');
+    expect(page([profile], 'CPU')).toContain('## a <net>');
+  });
+});
+
+describe('samples', () => {
+  const node = (id: number, functionName: string, url: string, children: number[] = []) => ({
+    id,
+    callFrame: { functionName, url, scriptId: '', lineNumber: 0, columnNumber: 0 },
+    children,
+  });
+
+  it('are filed under the innermost frame that is known', () => {
+    const nodes = [
+      node(1, '(root)', '', [2, 3, 6]),
+      node(2, '(idle)', ''),
+      node(3, 'garble', 'file:///x/protocol/garble/halfgates.js', [4]),
+      node(4, 'encrypt', 'file:///x/protocol/random/aes.js', [5, 7]),
+      node(5, 'update', 'node:internal/crypto/cipher'),
+      node(6, 'mystery', 'file:///elsewhere.js'),
+      node(7, 'set', ''),
+    ];
+    const samples = [2, 2, 3, 5, 4, 7, 6];
+    const timeDeltas = [1000, 1000, 1000, 2000, 1000, 1000, 1000];
+    expect(partsOf({ nodes, samples, timeDeltas, startTime: 0, endTime: 9000 })).toEqual([
+      part(IDLE, 1, 3),
+      part('garbling', 3, 5),
+      part('AES', 5, 7),
+      part('copies', 7, 8),
+      part('other', 8, 8),
+    ]);
+  });
+});
+
+describe('the timeline', () => {
+  const svg = timeline(profile);
+
+  it('has a row for each thread and direction, in order, and both phases', () => {
+    const labels = [...svg.matchAll(/<text class="label"[^>]*>([^<]*)</g)].map(([, text]) => text);
+    expect(labels.slice(0, 6)).toEqual([
+      'client main',
+      'client worker',
+      'network up',
+      'network down',
+      'server main',
+      'server worker',
+    ]);
+    expect(svg).toContain('offline, 100 ms');
+    expect(svg).toContain('online, 100 ms');
+  });
+
+  it('places bars on the axis of time', () => {
+    // 1230 pixels for 200 ms behind 150: the task of 15..35 ms.
+    expect(svg).toMatch(
+      /<rect x="242.3" [^>]*width="123.0"[^>]*><title>encryptUpload: 20 ms, at 15 ms</,
+    );
+    expect(svg).toMatch(/<title>upload: 1 frames, 1.0 kB, under way 10 ms, at 30 ms</);
+    expect(svg).toMatch(/<title>tables: 1 frames, 1.0 kB, under way 10 ms, at 80 ms</);
+  });
+
+  it('is well-formed whatever a network is called', () => {
+    expect(svg).toContain('a &#60;net&#62; &#38; &#34;more&#34;');
+    expect(svg.replace(/<[^<>]*>/g, '')).not.toMatch(/[<>]/);
+    for (const name of ['svg', 'text', 'title', 'style']) {
+      const opened = svg.match(new RegExp(`<${name}[ >]`, 'g'));
+      expect(opened?.length, name).toBe(svg.match(new RegExp(`</${name}>`, 'g'))?.length);
+    }
+    expect(svg).not.toMatch(/NaN|undefined/);
+  });
+
+  it('joins what is too close to tell apart, never what differs', () => {
+    const spans = [
+      task('a', 0, 0, 1),
+      task('a', 0, 1.5, 2),
+      task('b', 0, 2, 3),
+      task('a', 0, 3, 4),
+    ];
+    const joined = groups(spans, ({ task }) => task, 1);
+    expect(
+      joined.map(({ name, start, end, members }) => [name, start, end, members.length]),
+    ).toEqual([
+      ['a', 0, 2, 2],
+      ['b', 2, 3, 1],
+      ['a', 3, 4, 1],
+    ]);
+  });
+
+  it('chooses round ticks, at most twelve of them', () => {
+    expect([1, 100, 119, 121, 5000].map(tickStep)).toEqual([0.1, 10, 10, 20, 500]);
+  });
+});
+
+// Only the built files can start threads.
+const built = new URL('../../dist/bench/profile.js', import.meta.url);
+if (!existsSync(built)) console.log('skipped: the project is not built: npm run build');
+
+it.skipIf(!existsSync(built))('an inference is traced on both sides', async () => {
+  const { profileNetworks }: typeof import('../../bench/profile.ts') = await import(built.href);
+  const profiles: Profile[] = [];
+  for await (const traced of profileNetworks(true, () => {})) profiles.push(traced);
+  expect(profiles.length).toBe(1);
+  const [{ client, server, offline, online }] = profiles as [Profile];
+  const names = ({ tasks }: PartyTrace) => new Set(tasks.map(({ task }) => task));
+  expect(names(client)).toContain('evaluate');
+  expect(names(server)).toContain('prepare');
+  // Each frame that left arrived, and no earlier: the clock is one.
+  for (const [from, to] of [
+    [client, server],
+    [server, client],
+  ] as const) {
+    expect(from.sent.length).toBeGreaterThan(10);
+    expect(to.received.map(({ kind, bytes }) => [kind, bytes])).toEqual(
+      from.sent.map(({ kind, bytes }) => [kind, bytes]),
+    );
+    for (const [i, { at }] of to.received.entries()) expect(at).toBeGreaterThan(from.sent[i]!.at);
+  }
+  for (const trace of [client, server]) {
+    for (const { called, start, end, done } of trace.tasks) {
+      expect([called, start, end, done]).toEqual([called, start, end, done].sort((a, b) => a - b));
+      expect(called > offline.start && done < online.end + 1000).toBe(true);
+    }
+    expect(trace.main.some(({ part }) => part === IDLE)).toBe(true);
+    expect(trace.threads.length).toBe(trace.workers);
+  }
+});
