@@ -14,13 +14,13 @@ export interface Tensor {
   readonly data: Float32Array;
 }
 
-/** Per-element activation codes, as stored in {@link ActivationNode.kinds}. AGREEMENT: stored in files and programs. */
-export const IDENTITY = 0;
-/** max(x, 0). See {@link IDENTITY}. */
-export const RELU = 1;
-/** c2*x^2 + c1*x + c0 with the coefficients of the element's channel. See {@link IDENTITY}. */
-export const SQUARE = 2;
-export type ActivationKind = typeof IDENTITY | typeof RELU | typeof SQUARE;
+// Element kinds are those of programs: x, max(x, 0), and c2*x^2 + c1*x + c0 with the coefficients of the element's channel.
+export {
+  type ActivationKind,
+  IDENTITY,
+  RELU,
+  SQUARE,
+} from '../../protocol/program/program.ts';
 
 /** One number for each of the axes [C, H, W]. */
 export type Triple = readonly [number, number, number];
