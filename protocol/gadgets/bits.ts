@@ -15,9 +15,11 @@ export function packWires(x: Int32Array, positions: readonly number[], chunk: nu
   const packed = new Uint8Array((positions.length * x.length + 7) >> 3);
   let at = 0;
   for (let from = 0; from < x.length; from += chunk) {
-    for (const bit of wireBits(x.subarray(from, from + chunk), positions)) {
-      packed[at >> 3]! |= bit << (at & 7);
-      at++;
+    const to = Math.min(from + chunk, x.length);
+    for (const position of positions) {
+      for (let i = from; i < to; i++, at++) {
+        packed[at >> 3]! |= ((x[i]! >>> position) & 1) << (at & 7);
+      }
     }
   }
   return packed;
@@ -31,12 +33,6 @@ export function getBit(packed: Uint8Array, i: number): number {
 /** Sets bit i of packed bits that was 0. */
 export function setBit(packed: Uint8Array, i: number, bit: number): void {
   packed[i >> 3]! |= bit << (i & 7);
-}
-
-/** The first 32-bit word of each 16-byte block. */
-export function wordsOf(blocks: Uint8Array): Int32Array {
-  const view = new DataView(blocks.buffer, blocks.byteOffset, blocks.byteLength);
-  return Int32Array.from({ length: blocks.length / 16 }, (_, i) => view.getInt32(16 * i, true));
 }
 
 /** The bytes as 32-bit words: a view where alignment allows, a copy otherwise. */

@@ -27,8 +27,9 @@
 
 import { CircuitBuilder } from '../garble/builder.ts';
 import type { Circuit } from '../garble/circuit.ts';
-import { evaluate, garble, tweaksOf } from '../garble/halfgates.ts';
-import { activeLabels, colours } from '../garble/labels.ts';
+import { evaluate, garble, LABEL_BYTES, tweaksOf } from '../garble/halfgates.ts';
+import { activateWords, colours } from '../garble/labels.ts';
+import { padWords } from '../ot/pads.ts';
 import {
   bitProductBytes,
   bitProductReceive,
@@ -36,9 +37,9 @@ import {
   bitProductTweaks,
 } from '../ot/product.ts';
 import { RELU } from '../program/program.ts';
-import { hashBlocks, INSTANCES_PER_KEY, type Tweaks, tweakKey } from '../random/hash.ts';
+import { INSTANCES_PER_KEY, type Tweaks } from '../random/hash.ts';
 import { deriveSeed, Prg, randomBytes } from '../random/index.ts';
-import { concat, getBit, packWires, setBit, wireBits, wordsOf, wordsView } from './bits.ts';
+import { getBit, packWires, setBit, wordsView } from './bits.ts';
 import type { Gadget, GadgetParams, LaneState } from './gadget.ts';
 import { bitBytes, roundingUnit, wrapWeight } from './gadget.ts';
 
@@ -132,17 +133,21 @@ function chunksOf(circuit: Circuit, n: number, tweaks: Tweaks): Chunk[] {
   }));
 }
 
-/** The key that hashes output wire `wire` of a chunk. */
-function outputKey(circuit: Circuit, tweaks: Tweaks, wire: number): Uint8Array {
-  return tweakKey(tweaks.start, tweaks.first + tweaksOf(circuit) + wire);
+/** The tweak that hashes output wire `wire` of a chunk. */
+function outputTweak(circuit: Circuit, { start, first }: Tweaks, wire: number): Tweaks {
+  return { start, first: first + tweaksOf(circuit) + wire };
 }
 
-/** Zero labels of the garbler's own input wires of a chunk. */
-function ownLabels(seed: Uint8Array, chunk: Chunk, inputs: number): Uint8Array {
-  return randomBytes(
-    new Prg(deriveSeed(seed, 'garbler labels', chunk.index)),
-    inputs * chunk.size * 16,
-  );
+/** The labels of one wire of a buffer of wires of `size` labels each. */
+function wireOf(labels: Uint8Array, size: number, wire: number): Uint8Array {
+  const wireBytes = size * LABEL_BYTES;
+  return labels.subarray(wire * wireBytes, (wire + 1) * wireBytes);
+}
+
+/** Fills `labels` with the zero labels of the garbler's own input wires of a chunk. */
+function drawOwnLabels(seed: Uint8Array, chunk: Chunk, labels: Uint8Array): Uint8Array {
+  new Prg(deriveSeed(seed, 'garbler labels', chunk.index)).fill(labels);
+  return labels;
 }
 
 export const relu: Gadget<Opened, Stored, Prepared, Pending> = {
@@ -168,7 +173,8 @@ export const relu: Gadget<Opened, Stored, Prepared, Pending> = {
   choose: (params, c) => packWires(c, wirePositions(params), INSTANCES_PER_KEY),
 
   correct(params, c, products) {
-    const truncated = c.map((value) => value >> params.shift);
+    const truncated = new Int32Array(c.length);
+    for (let i = 0; i < c.length; i++) truncated[i] = c[i]! >> params.shift;
     const { blocks, offset, tweaks } = products;
     const { message, shares } = bitProductSend(truncated, 32, blocks, offset, tweaks);
     return { message, state: { truncated, product: shares } };
@@ -182,18 +188,27 @@ export const relu: Gadget<Opened, Stored, Prepared, Pending> = {
     const zeroColours = new Uint8Array(outputs * n);
     const hash0 = new Int32Array(outputs * n);
     const hash1 = new Int32Array(outputs * n);
+    const room = new Uint8Array(inputs * Math.min(n, INSTANCES_PER_KEY) * LABEL_BYTES);
     for (const chunk of chunksOf(circuit, n, labels.tweaks)) {
       const { from, size, tweaks } = chunk;
-      const bought = labels.blocks.subarray(from * inputs * 16, (from + size) * inputs * 16);
-      const zeroLabels = concat(ownLabels(seed, chunk, inputs), bought);
-      const garbled = garble(circuit, size, labels.offset, zeroLabels, tweaks);
-      message.set(garbled.tables, 32 * circuit.andCount * from);
+      const span = (buffer: Uint8Array, width: number) =>
+        buffer.subarray(from * width, (from + size) * width);
+      const own = drawOwnLabels(seed, chunk, room.subarray(0, inputs * size * LABEL_BYTES));
+      const bought = span(labels.blocks, inputs * LABEL_BYTES);
+      const { outputZeroLabels } = garble(
+        circuit,
+        size,
+        labels.offset,
+        [own, bought],
+        tweaks,
+        undefined,
+        span(message, 32 * circuit.andCount),
+      );
       for (let wire = 0; wire < outputs; wire++) {
-        const zero = garbled.outputZeroLabels.subarray(wire * size * 16, (wire + 1) * size * 16);
-        const one = activeLabels(zero, labels.offset, new Uint8Array(size).fill(1));
-        const key = outputKey(circuit, tweaks, wire);
-        const zeroHash = wordsOf(hashBlocks(zero, key));
-        const oneHash = wordsOf(hashBlocks(one, key));
+        const zero = wireOf(outputZeroLabels, size, wire);
+        const tweak = outputTweak(circuit, tweaks, wire);
+        const zeroHash = padWords(zero, tweak);
+        const oneHash = padWords(zero, tweak, labels.offset);
         const colour = colours(zero);
         for (let i = 0, at = wire * n + from; i < size; i++, at++) {
           // The label of colour 0 is the zero label when its colour is 0, the other one otherwise.
@@ -220,10 +235,11 @@ export const relu: Gadget<Opened, Stored, Prepared, Pending> = {
   store(params, { truncated, product }, labels, labelTweaks, tables) {
     const n = truncated.length;
     const flips = tables.subarray(32 * circuitOf(params).andCount * n);
-    const own = product.map((share, i) => {
+    const own = new Int32Array(n);
+    for (let i = 0; i < n; i++) {
       const delta = getBit(flips, i);
-      return (Math.imul(delta, truncated[i]!) + Math.imul(1 - 2 * delta, share)) | 0;
-    });
+      own[i] = Math.imul(delta, truncated[i]!) + Math.imul(1 - 2 * delta, product[i]!);
+    }
     const { start, first } = labelTweaks;
     const numbers = Int32Array.of(first % 0x1_0000_0000, Math.floor(first / 0x1_0000_0000));
     return { truncated, product: own, labels, tables, start, numbers };
@@ -238,9 +254,12 @@ export const relu: Gadget<Opened, Stored, Prepared, Pending> = {
     // Labels need no tweak, only the cut into chunks.
     for (const chunk of chunksOf(circuit, n, { start: state.seed, first: 0 })) {
       const { from, size } = chunk;
-      const bits = wireBits(a.subarray(from, from + size), positions);
-      const zero = ownLabels(state.seed, chunk, inputs);
-      message.set(activeLabels(zero, state.offset, bits), from * inputs * 16);
+      const labels = message.subarray(
+        from * inputs * LABEL_BYTES,
+        (from + size) * inputs * LABEL_BYTES,
+      );
+      drawOwnLabels(state.seed, chunk, labels);
+      activateWords(labels, state.offset, a.subarray(from, from + size), positions);
     }
     const masked = new Int32Array(message.buffer, inputs * n * 16);
     const offsetSum = new Int32Array(n);
@@ -275,12 +294,13 @@ export const relu: Gadget<Opened, Stored, Prepared, Pending> = {
     for (const { from, size, tweaks } of chunksOf(circuit, n, { start: state.start, first })) {
       const span = (buffer: Uint8Array, width: number) =>
         buffer.subarray(from * width, (from + size) * width);
-      const active = concat(span(material, inputs * 16), span(state.labels, inputs * 16));
+      const own = span(state.labels, inputs * LABEL_BYTES);
+      const active = [span(material, inputs * LABEL_BYTES), own] as const;
       const tables = span(state.tables, 32 * circuit.andCount);
       const outputs = evaluate(circuit, size, active, tables, tweaks);
       for (let wire = 0; wire < circuit.outputs.length; wire++) {
-        const labels = outputs.subarray(wire * size * 16, (wire + 1) * size * 16);
-        const hash = wordsOf(hashBlocks(labels, outputKey(circuit, tweaks, wire)));
+        const labels = wireOf(outputs, size, wire);
+        const hash = padWords(labels, outputTweak(circuit, tweaks, wire));
         const colour = colours(labels);
         for (let i = 0, at = from; i < size; i++, at++) {
           const e = colour[i]!;
@@ -298,6 +318,9 @@ export const relu: Gadget<Opened, Stored, Prepared, Pending> = {
   },
 
   finish(_, { offsetSum }, result) {
-    return wordsView(result).map((value, i) => value - offsetSum[i]!);
+    const values = wordsView(result);
+    const shares = new Int32Array(values.length);
+    for (let i = 0; i < values.length; i++) shares[i] = values[i]! - offsetSum[i]!;
+    return shares;
   },
 };

@@ -22,10 +22,11 @@ export {
   evaluate,
   type Garbled,
   garble,
+  type InputLabels,
   LABEL_BYTES,
   maxInstances,
   tableBytes,
   tweaksOf,
 } from './halfgates.ts';
-export { activeLabels, colours, decodeBits } from './labels.ts';
+export { activateWords, activeLabels, colours, decodeBits } from './labels.ts';
 export { TWEAK_LIMIT, TweakCounter } from './tweaks.ts';

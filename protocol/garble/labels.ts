@@ -19,9 +19,7 @@ export function activeLabels(
   bits: Uint8Array,
 ): Uint8Array {
   checkCount(zeroLabels, bits);
-  if (delta.length !== LABEL_BYTES) {
-    throw new RangeError(`garbling offset: expected ${LABEL_BYTES} bytes, got ${delta.length}`);
-  }
+  checkDelta(delta);
   const { arena, garble } = kernels();
   const out = new Uint8Array(zeroLabels.length);
   arena.scope(() => {
@@ -38,6 +36,38 @@ export function activeLabels(
     }
   });
   return out;
+}
+
+/**
+ * Turns zero labels into the labels of words' bits, in place: wire w, of words.length labels, takes bit positions[w].
+ * @throws RangeError when the number of labels is not a wire for each position
+ */
+export function activateWords(
+  labels: Uint8Array,
+  delta: Uint8Array,
+  words: Int32Array,
+  positions: readonly number[],
+): void {
+  const wireBytes = words.length * LABEL_BYTES;
+  if (labels.length !== positions.length * wireBytes) {
+    throw new RangeError(
+      `labels: expected ${positions.length * wireBytes} bytes for ${positions.length} bits of ` +
+        `${words.length} words, got ${labels.length}`,
+    );
+  }
+  checkDelta(delta);
+  const { arena, garble } = kernels();
+  arena.scope(() => {
+    const offset = arena.put(delta);
+    const values = arena.put(words);
+    const wire = arena.alloc(wireBytes);
+    const view = arena.u8(wire, wireBytes);
+    positions.forEach((position, w) => {
+      view.set(labels.subarray(w * wireBytes, (w + 1) * wireBytes));
+      garble.xorSelectedByWord(wire, wire, values, position, offset, words.length);
+      labels.set(view, w * wireBytes);
+    });
+  });
 }
 
 /** The colour of each label: its lowest bit, one byte 0 or 1. */
@@ -59,6 +89,12 @@ export function colours(labels: Uint8Array): Uint8Array {
 export function decodeBits(labels: Uint8Array, zeroColours: Uint8Array): Uint8Array {
   checkCount(labels, zeroColours);
   return colours(labels).map((colour, i) => colour ^ (zeroColours[i]! & 1));
+}
+
+function checkDelta(delta: Uint8Array): void {
+  if (delta.length !== LABEL_BYTES) {
+    throw new RangeError(`garbling offset: expected ${LABEL_BYTES} bytes, got ${delta.length}`);
+  }
 }
 
 function checkCount(labels: Uint8Array, bits: Uint8Array): void {

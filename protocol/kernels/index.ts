@@ -146,6 +146,14 @@ export interface GarbleKernels {
     n: number,
   ): void;
   xorSelected(dst: number, src: number, bits: number, block: number, n: number): void;
+  xorSelectedByWord(
+    dst: number,
+    src: number,
+    words: number,
+    position: number,
+    block: number,
+    n: number,
+  ): void;
 }
 
 /** Signatures of assembly/ntt.ts. */

@@ -19,16 +19,16 @@ function differing(a: v128, b: v128, mask: v128, n: i32): v128 {
   return v128.and(v128.xor(i64x2.shr_u(a, n), b), mask);
 }
 
-/** Exchanges bit index and register index in each byte lane of 8 registers: blocks to planes, and back. */
-function transpose(state: usize): void {
-  let r0 = at(state, 0);
-  let r1 = at(state, 1);
-  let r2 = at(state, 2);
-  let r3 = at(state, 3);
-  let r4 = at(state, 4);
-  let r5 = at(state, 5);
-  let r6 = at(state, 6);
-  let r7 = at(state, 7);
+/** Exchanges bit index and register index in each byte lane of 8 registers: blocks to planes, and back. In place is fine. */
+function transpose(dst: usize, src: usize): void {
+  let r0 = at(src, 0);
+  let r1 = at(src, 1);
+  let r2 = at(src, 2);
+  let r3 = at(src, 3);
+  let r4 = at(src, 4);
+  let r5 = at(src, 5);
+  let r6 = at(src, 6);
+  let r7 = at(src, 7);
 
   let mask = i8x16.splat(0x55);
   const a = differing(r0, r1, mask, 1);
@@ -63,14 +63,14 @@ function transpose(state: usize): void {
   const t = differing(r1, r5, mask, 4);
   const u = differing(r2, r6, mask, 4);
   const v = differing(r3, r7, mask, 4);
-  v128.store(state, v128.xor(r0, i64x2.shl(s, 4)));
-  v128.store(state + 16, v128.xor(r1, i64x2.shl(t, 4)));
-  v128.store(state + 32, v128.xor(r2, i64x2.shl(u, 4)));
-  v128.store(state + 48, v128.xor(r3, i64x2.shl(v, 4)));
-  v128.store(state + 64, v128.xor(r4, s));
-  v128.store(state + 80, v128.xor(r5, t));
-  v128.store(state + 96, v128.xor(r6, u));
-  v128.store(state + 112, v128.xor(r7, v));
+  v128.store(dst, v128.xor(r0, i64x2.shl(s, 4)));
+  v128.store(dst + 16, v128.xor(r1, i64x2.shl(t, 4)));
+  v128.store(dst + 32, v128.xor(r2, i64x2.shl(u, 4)));
+  v128.store(dst + 48, v128.xor(r3, i64x2.shl(v, 4)));
+  v128.store(dst + 64, v128.xor(r4, s));
+  v128.store(dst + 80, v128.xor(r5, t));
+  v128.store(dst + 96, v128.xor(r6, u));
+  v128.store(dst + 112, v128.xor(r7, v));
 }
 
 /** The S-box on all 128 bytes of the state, short of the constant 0x63. */
@@ -322,8 +322,14 @@ export function encryptBlocks(
 ): void {
   for (let done: usize = 0; done < blocks; done += 8) {
     const bytes: usize = 16 * min<usize>(8, blocks - done);
-    memory.copy(state, src + 16 * done, bytes);
-    transpose(state);
+    const from = src + 16 * done;
+    const to = dst + 16 * done;
+    if (bytes === PLANES) {
+      transpose(state, from);
+    } else {
+      memory.copy(state, from, bytes);
+      transpose(state, state);
+    }
     for (let b: usize = 0; b < PLANES; b += 16) {
       v128.store(state + b, v128.xor(v128.load(state + b), v128.load(roundKeys + b)));
     }
@@ -336,8 +342,12 @@ export function encryptBlocks(
     for (let b: usize = 0; b < PLANES; b += 16) {
       v128.store(state + b, v128.xor(rowsShifted(v128.load(state + b)), v128.load(last + b)));
     }
-    transpose(state);
-    memory.copy(dst + 16 * done, state, bytes);
+    if (bytes === PLANES) {
+      transpose(to, state);
+    } else {
+      transpose(state, state);
+      memory.copy(to, state, bytes);
+    }
   }
 }
 

@@ -90,3 +90,19 @@ export function xorSelected(dst: usize, src: usize, bits: usize, block: usize, n
     v128.store(dst + 16 * i, v128.xor(v128.load(src + 16 * i), v128.and(mask, x)));
   }
 }
+
+/** dst[i] = src[i] ^ (bit `position` of words[i] ? block : 0) on n blocks, one 32-bit word each. In place is fine. */
+export function xorSelectedByWord(
+  dst: usize,
+  src: usize,
+  words: usize,
+  position: u32,
+  block: usize,
+  n: usize,
+): void {
+  const x = v128.load(block);
+  for (const end = words + 4 * n; words < end; words += 4, src += 16, dst += 16) {
+    const mask = i32x4.splat(0 - <i32>((load<u32>(words) >> position) & 1));
+    v128.store(dst, v128.xor(v128.load(src), v128.and(mask, x)));
+  }
+}

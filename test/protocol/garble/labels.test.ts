@@ -1,5 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { activeLabels, colours, decodeBits } from '../../../protocol/garble/labels.ts';
+import {
+  activateWords,
+  activeLabels,
+  colours,
+  decodeBits,
+} from '../../../protocol/garble/labels.ts';
 import { Prg, randomBytes } from '../../../protocol/random/index.ts';
 import { hex } from '../../support/bytes.ts';
 
@@ -16,6 +21,19 @@ describe('labels', () => {
     const slow = zero.map((byte, i) => byte ^ (bits[i >> 4]! * delta[i & 15]!));
     expect(hex(active)).toBe(hex(slow));
     expect(decodeBits(active, colours(zero))).toEqual(bits);
+  });
+
+  it.each([1, 5, 1024])('encode bits of %i words in place', (count) => {
+    const delta = randomBytes(prg, 16);
+    const words = new Int32Array(randomBytes(prg, 4 * count).buffer);
+    const positions = [0, 7, 31];
+    const zero = randomBytes(prg, 16 * 3 * count);
+    const bits = positions.flatMap((p) => Array.from(words, (word) => (word >>> p) & 1));
+    const active = zero.slice();
+    activateWords(active, delta, words, positions);
+    expect(hex(active)).toBe(hex(activeLabels(zero, delta, Uint8Array.from(bits))));
+    expect(() => activateWords(active, delta, words, [0, 1])).toThrow(RangeError);
+    expect(() => activateWords(active, delta.subarray(1), words, positions)).toThrow(RangeError);
   });
 
   it('have the lowest bit of byte 0 as their colour', () => {
