@@ -84,7 +84,7 @@ async function writeProfiles(folder: string, quick: boolean): Promise<void> {
   }
   const text = page(
     profiles,
-    `${cpu}, ${cores} threads, ${(100 * busy).toFixed(0)} % of them busy with other work before, Node ${node}`,
+    `${cpu}, ${cores} threads, Node ${node}; cores busy with other work before: ${(100 * busy).toFixed(0)} %`,
   );
   await writeFile(join(folder, 'profile.md'), text);
   process.stdout.write(text);

@@ -27,8 +27,6 @@ export const IDLE = 'idle';
 const PARTS: readonly (readonly [part: string, frame: RegExp])[] = [
   [IDLE, /^(\(idle\)|wait) /],
   ['garbage collection', /^\(garbage collector\) /],
-  // Innermost of a stack only: natives of typed arrays have no file.
-  ['copies', /^(set|slice|fill|copy|Uint8Array|Int32Array|Uint32Array|SharedArrayBuffer) $/],
   ['AES', /node:internal\/crypto|\/random\/aes\.[jt]s$/],
   ['NTT', /\/rlwe\/transform\.[jt]s$/],
   ['RLWE', /\/protocol\/rlwe\//],
@@ -41,10 +39,8 @@ const PARTS: readonly (readonly [part: string, frame: RegExp])[] = [
     'frames',
     /\/protocol\/(channel|inference\/messages)|node_modules\/ws\/|node:(net|internal\/stream)/,
   ],
-  [
-    'hand-over',
-    /node_modules\/piscina\/|node:internal\/(worker|per_context)|\/protocol\/(pool|bulk)/,
-  ],
+  ['hand-over', /node_modules\/piscina\/|node:internal\/(worker|per_context)|\/protocol\/pool/],
+  ['memory', /\/protocol\/(bulk|kernels)/],
   ['steps', /\/protocol\/|\/client\/|\/server\//],
 ];
 

@@ -175,15 +175,18 @@ export function page(profiles: readonly Profile[], machine: string): string {
   const { workers } = profiles[0]!.client;
   return `# Where the milliseconds go
 
-Written by \`npm run bench -- --profile\`: one inference each after some that warm up, commit ${profiles[0]!.commit},
-${machine}. Both parties run in one process over loopback, each with an event loop and ${workers} worker${workers > 1 ? 's' : ''} of
-its own, so that on 2 cores no worker waits for the other party's. One run, not a median: it says where time goes, not
-how much of it; sampling (each 0.25 ms) costs some percent.
+Written by \`npm run bench -- --profile\`, one inference each after some that warm up. Commit ${profiles[0]!.commit};
+${machine}.
+
+Both parties run in one process over loopback, each with an event loop and ${workers} worker${workers > 1 ? 's' : ''} of its own: half of the
+cores each, so that no worker waits for the other party's. One run, not a median: it says where time goes, not how much
+of it; sampling every 0.25 ms costs some percent.
 
 - **tasks** measure themselves; in brackets how many, and how long one takes. **Hand-over**: a worker without a task beside
   a task without a worker, so one of them is on its way: structured clones, results to shared memory, the event loop.
-- **main thread** and **inside tasks** are sampled, each sample filed under the innermost part it knows. Steps:
-  the protocol's own loops, masks, gathering. Frames: channel, socket. Copies: typed arrays copied or cleared anywhere.
+- **main thread** and **inside tasks** are sampled, each sample filed under the innermost part it knows. Frames: channel
+  and socket, their copies included. Memory: large arrays made and copied for other threads. Steps: the protocol's own
+  loops. Other: Node's.
 
 ${profiles.map(section).join('\n')}`;
 }

@@ -4,6 +4,7 @@
  */
 
 import { Kind } from '../protocol/inference/messages.ts';
+import type { tasks } from '../protocol/inference/tasks.ts';
 import type { Profile, Span } from './profile.ts';
 import { IDLE, type Part } from './samples.ts';
 import type { FrameMark, PartyTrace, TaskSpan } from './trace.ts';
@@ -17,43 +18,59 @@ const ROW = 26;
 const GAP = 6;
 const PLOT = WIDTH - LEFT - RIGHT;
 
-/** One colour of the legend: tasks, and the messages they make or take. */
+/** One colour of the legend: tasks, and the messages they make. */
 interface Colour {
   readonly name: string;
   readonly fill: string;
-  readonly tasks: readonly string[];
+  readonly tasks: readonly (keyof typeof tasks)[];
   readonly kinds: readonly number[];
 }
 
-const COLOURS: readonly Colour[] = [
+/** Every task and message but those of the setup. */
+export const COLOURS: readonly Colour[] = [
   {
     name: 'encrypt masks',
-    fill: '#4c8dd6',
+    fill: '#5ba3e0',
     tasks: ['encryptUpload', 'decodeUpload'],
     kinds: [Kind.upload],
   },
-  { name: 'layer under encryption', fill: '#2f5fa8', tasks: ['evaluateLayer'], kinds: [] },
-  { name: 'decrypt', fill: '#5bb8d0', tasks: ['decryptResponse'], kinds: [Kind.response] },
   {
-    name: 'oblivious transfers',
-    fill: '#9a6fd0',
-    tasks: ['runReceiverJob', 'runSenderJob'],
-    kinds: [Kind.productChoices, Kind.labelChoices],
+    name: 'layers under encryption',
+    fill: '#2f5fa8',
+    tasks: ['evaluateLayer'],
+    kinds: [Kind.response],
   },
-  { name: 'corrections', fill: '#d476b0', tasks: ['correct'], kinds: [Kind.corrections] },
+  { name: 'decrypt', fill: '#4fb3a5', tasks: ['decryptResponse'], kinds: [] },
   {
-    name: 'garble',
+    name: 'choices of the server',
+    fill: '#b48ade',
+    tasks: ['drawLane'],
+    kinds: [Kind.productChoices],
+  },
+  {
+    name: 'transfers and corrections of the client',
+    fill: '#8a55c2',
+    tasks: ['openLane', 'openArgmax'],
+    kinds: [Kind.labelChoices, Kind.corrections],
+  },
+  {
+    name: 'transfers and garbling of the server',
     fill: '#e08a2e',
-    tasks: ['prepare', 'prepareArgmax'],
+    tasks: ['prepareLane', 'prepareArgmax'],
     kinds: [Kind.tables],
   },
-  { name: 'layer on integers', fill: '#58a55c', tasks: ['linear'], kinds: [Kind.maskedInput] },
-  { name: 'labels of the values', fill: '#c9a227', tasks: ['reveal'], kinds: [Kind.material] },
+  {
+    name: 'layers on integers',
+    fill: '#58a55c',
+    tasks: ['linear'],
+    kinds: [Kind.maskedInput, Kind.output],
+  },
+  { name: 'labels', fill: '#c9a227', tasks: ['reveal'], kinds: [Kind.material] },
   {
     name: 'evaluate garbled',
     fill: '#d2504c',
     tasks: ['evaluate', 'evaluateArgmax'],
-    kinds: [Kind.result, Kind.output],
+    kinds: [Kind.result],
   },
 ];
 
@@ -62,7 +79,6 @@ const MAIN: readonly { readonly name: string; readonly fill: string; readonly pa
   [
     { name: 'frames and sockets', fill: '#3f9d94', parts: ['frames'] },
     { name: 'to and from workers', fill: '#8f7a54', parts: ['hand-over'] },
-    { name: 'copies', fill: '#b98a9c', parts: ['copies'] },
     { name: 'garbage collection', fill: '#7a4f4f', parts: ['garbage collection'] },
     { name: 'protocol steps and small layers', fill: '#8a93a0', parts: [] },
   ];
@@ -113,7 +129,8 @@ function workerRows(name: string, { tasks, workers }: PartyTrace, pixel: number)
       pixel,
     ).map(({ name: task, start, end, members }) => {
       const busy = members.reduce((sum, span) => sum + span.end - span.start, 0);
-      const fill = COLOURS.find((colour) => colour.tasks.includes(task))?.fill ?? UNKNOWN;
+      const fill =
+        COLOURS.find((colour) => colour.tasks.some((own) => own === task))?.fill ?? UNKNOWN;
       const count = members.length > 1 ? `${members.length} tasks, ` : '';
       return { start, end, height: 1, fill, title: `${task}: ${count}${msText(busy)}` };
     }),
@@ -244,7 +261,7 @@ export function timeline({ name, commit, offline, online, client, server }: Prof
   const legends = [
     legend(
       'workers, messages',
-      COLOURS.filter(({ tasks }) => tasks.some((task) => used.has(task))),
+      COLOURS.filter(({ tasks: own }) => own.some((task) => used.has(task))),
       bottom + 42,
     ),
     legend('main threads', MAIN, bottom + 68),

@@ -3,9 +3,10 @@ import { describe, expect, it } from 'vitest';
 import type { Profile } from '../../bench/profile.ts';
 import { IDLE, type Part, partsOf } from '../../bench/samples.ts';
 import { handOver, overlap, page, section, sharesOf, union } from '../../bench/shares.ts';
-import { groups, tickStep, timeline } from '../../bench/timeline.ts';
+import { COLOURS, groups, tickStep, timeline } from '../../bench/timeline.ts';
 import type { PartyTrace, TaskSpan } from '../../bench/trace.ts';
 import { Kind } from '../../protocol/inference/messages.ts';
+import { tasks } from '../../protocol/inference/tasks.ts';
 
 const span = (start: number, end: number) => ({ start, end });
 
@@ -40,7 +41,7 @@ const profile: Profile = {
   offline: span(0, 100),
   online: span(100, 200),
   client: party('encryptUpload', 10, Kind.upload, 30, 90),
-  server: party('prepare', 50, Kind.tables, 80, 40),
+  server: party('prepareLane', 50, Kind.tables, 80, 40),
 };
 
 describe('time that is shared', () => {
@@ -83,7 +84,7 @@ describe('time that is shared', () => {
     const text = section(profile).replace(/ +/g, ' ');
     expect(text).toContain('both parties compute 15 % of the time, the client alone 20 %');
     expect(text).toContain('the server alone 20 %, neither 45 %');
-    expect(text).toContain('| - prepare | | 20.0 (1 x 20.0) | | |');
+    expect(text).toContain('| - prepareLane | | 20.0 (1 x 20.0) | | |');
     expect(text).toContain('| - hand-over | 5.00 | 5.00 | | |');
     expect(page([profile], 'CPU')).toContain('## a <net>');
   });
@@ -98,22 +99,23 @@ describe('samples', () => {
 
   it('are filed under the innermost frame that is known', () => {
     const nodes = [
-      node(1, '(root)', '', [2, 3, 6]),
+      node(1, '(root)', '', [2, 3, 6, 8]),
       node(2, '(idle)', ''),
       node(3, 'garble', 'file:///x/protocol/garble/halfgates.js', [4]),
       node(4, 'encrypt', 'file:///x/protocol/random/aes.js', [5, 7]),
       node(5, 'update', 'node:internal/crypto/cipher'),
       node(6, 'mystery', 'file:///elsewhere.js'),
       node(7, 'set', ''),
+      node(8, 'bulkCopy', 'file:///x/protocol/bulk.js'),
     ];
-    const samples = [2, 2, 3, 5, 4, 7, 6];
-    const timeDeltas = [1000, 1000, 1000, 2000, 1000, 1000, 1000];
+    const samples = [2, 2, 3, 5, 4, 7, 8, 6];
+    const timeDeltas = [1000, 1000, 1000, 2000, 1000, 1000, 1000, 1000];
     expect(partsOf({ nodes, samples, timeDeltas, startTime: 0, endTime: 9000 })).toEqual([
       part(IDLE, 1, 3),
       part('garbling', 3, 5),
-      part('AES', 5, 7),
-      part('copies', 7, 8),
-      part('other', 8, 8),
+      part('AES', 5, 8),
+      part('memory', 8, 9),
+      part('other', 9, 9),
     ]);
   });
 });
@@ -171,6 +173,19 @@ describe('the timeline', () => {
     ]);
   });
 
+  it('has a colour of its own for every task and message behind the setup', () => {
+    const setup = ['chooseSetup', 'extendSetup'];
+    const named = COLOURS.flatMap((colour) => colour.tasks);
+    expect(named.sort()).toEqual(
+      Object.keys(tasks)
+        .filter((task) => !setup.includes(task))
+        .sort(),
+    );
+    const kinds = COLOURS.flatMap((colour) => colour.kinds);
+    expect(kinds.sort()).toEqual(Object.values(Kind).filter((kind) => kind > Kind.command));
+    expect(new Set(COLOURS.map(({ fill }) => fill)).size).toBe(COLOURS.length);
+  });
+
   it('chooses round ticks, at most twelve of them', () => {
     expect([1, 100, 119, 121, 5000].map(tickStep)).toEqual([0.1, 10, 10, 20, 500]);
   });
@@ -188,7 +203,7 @@ it.skipIf(!existsSync(built))('an inference is traced on both sides', async () =
   const [{ client, server, offline, online }] = profiles as [Profile];
   const names = ({ tasks }: PartyTrace) => new Set(tasks.map(({ task }) => task));
   expect(names(client)).toContain('evaluate');
-  expect(names(server)).toContain('prepare');
+  expect(names(server)).toContain('prepareLane');
   // Each frame that left arrived, and no earlier: the clock is one.
   for (const [from, to] of [
     [client, server],
