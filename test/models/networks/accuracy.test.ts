@@ -27,8 +27,10 @@ describe.skipIf(!available)('published networks in fixed point', () => {
       console.log(`${name}: ${formatScore(score)}`);
       const { floatRight, fixedRight, agreeing } = score;
       const squares = name === 'minionn-5-squares';
-      // Its logits reach a hundred times the usual on some images, and its squares have half the bits.
-      expect(agreeing).toBeGreaterThanOrEqual((squares ? 0.98 : 0.985) * images.labels.length);
+      // Squares have long tails: ranges from few images leave some of them out.
+      expect(agreeing).toBeGreaterThanOrEqual(
+        (squares && !long ? 0.96 : 0.985) * images.labels.length,
+      );
       expect(floatRight! / images.labels.length).toBeGreaterThan(0.78);
       if (!squares) expect(score.outOfRange).toBe(0);
       if (!long) return;
