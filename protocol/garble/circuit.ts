@@ -9,8 +9,14 @@
 /** What a gate computes. NOT has one input, stored twice. */
 export const Op = { xor: 0, and: 1, not: 2 } as const;
 
-/** Beside {@link Op} in {@link Circuit.slotGates}: brings an input wire, given in place of both inputs, into a slot. */
+/** Beside {@link Op} in {@link Circuit.steps}: brings an input wire into a slot. */
 export const LOAD = 3;
+
+/** Numbers a step takes in {@link Circuit.steps}: operation, five operands, result. */
+export const STEP = 7;
+
+/** The slot of an operand that is not there. It holds zero labels and nothing is ever written to it. */
+export const ZERO_SLOT = 0;
 
 /** Numbers a gate takes in {@link Circuit.gates}: operation, two inputs, output. */
 export const GATE = 4;
@@ -28,10 +34,12 @@ export interface Circuit {
   /** AND gates, the cost of the circuit. */
   readonly andCount: number;
   /**
-   * The same gates with each wire replaced by the slot it occupies, from its first use to its last: `slotCount` buffers
-   * are enough. A {@link LOAD} comes before the first use of an input wire; one that nothing uses has none.
+   * The same function as the garbling engine runs it, {@link STEP} numbers a step: what it does, five slots that it reads
+   * ({@link ZERO_SLOT} where it has fewer operands; an input wire for {@link LOAD}), the slot that it writes. An AND step
+   * takes the XOR gates around it along: (r0 ^ r1) & (r2 ^ r3) ^ r4, so that a carry is one step. A slot holds a wire
+   * from its first use to its last, so that `slotCount` buffers are enough; an input that nothing uses is never loaded.
    */
-  readonly slotGates: Uint32Array;
+  readonly steps: Uint32Array;
   /** The slots of the outputs. */
   readonly outputSlots: Uint32Array;
   readonly slotCount: number;
@@ -76,35 +84,41 @@ export function makeCircuit(
     if (set[wire] !== 1) throw new RangeError(`circuit: output wire ${wire} is never set`);
   }
   const circuit = { garblerInputs, evaluatorInputs, gates, outputs, andCount };
-  return { ...circuit, ...assignSlots(wires, gates, outputs) };
+  return { ...circuit, ...assignSlots(wires, mergeXors(wires, gates, outputs), outputs) };
 }
 
-/** Register allocation from first to last use: a gate may write where an input of it just died. */
-function assignSlots(
-  wires: number,
-  gates: Uint32Array,
-  outputs: Uint32Array,
-): Pick<Circuit, 'slotGates' | 'outputSlots' | 'slotCount'> {
-  // Last gate that reads each wire; a wire that nothing reads dies where it is set, an output never dies.
-  const lastUse = new Float64Array(wires);
-  for (let g = 0; g < gates.length; g += GATE) {
-    for (let i = 1; i < GATE; i++) lastUse[gates[g + i]!] = g;
-  }
-  for (const wire of outputs) lastUse[wire] = Number.POSITIVE_INFINITY;
+/** A step before its wires have slots: operands that are not there are undefined. */
+interface Step {
+  readonly op: number;
+  readonly reads: readonly (number | undefined)[];
+  readonly out: number;
+}
 
-  const slotOf = new Int32Array(wires).fill(-1);
-  const free: number[] = [];
-  let slotCount = 0;
-  const slotGates: number[] = [];
-  const place = (wire: number): number => {
-    slotOf[wire] = free.pop() ?? slotCount++;
-    return slotOf[wire]!;
+/** The gates as steps: an AND takes along XORs that feed it alone, or the one that it alone goes into. */
+function mergeXors(wires: number, gates: Uint32Array, outputs: Uint32Array): Step[] {
+  const maker = new Float64Array(wires).fill(-1);
+  const reader = new Float64Array(wires);
+  const uses = new Float64Array(wires);
+  for (let g = 0; g < gates.length; g += GATE) {
+    maker[gates[g + 3]!] = g;
+    for (const wire of gates.subarray(g + 1, g + 3)) {
+      reader[wire] = g;
+      uses[wire]!++;
+    }
+  }
+  // An output has readers outside.
+  for (const wire of outputs) uses[wire] = Number.POSITIVE_INFINITY;
+
+  const merged = new Set<number>();
+  const isFreeXor = (g: number) => g >= 0 && gates[g] === Op.xor && !merged.has(g);
+  /** The sum that `wire` stands for, when the XOR that makes it has no other reader. */
+  const summands = (wire: number): [number, number | undefined] => {
+    const g = maker[wire]!;
+    if (uses[wire] !== 1 || !isFreeXor(g)) return [wire, undefined];
+    merged.add(g);
+    return [gates[g + 1]!, gates[g + 2]!];
   };
-  const slotHolding = (wire: number): number => {
-    // Only inputs are used before they have a slot: gates come in topological order.
-    if (slotOf[wire] === -1) slotGates.push(LOAD, wire, wire, place(wire));
-    return slotOf[wire]!;
-  };
+  const steps = new Map<number, Step>();
   for (let g = 0; g < gates.length; g += GATE) {
     const [op, a, b, out] = gates.subarray(g, g + GATE) as unknown as [
       number,
@@ -112,16 +126,63 @@ function assignSlots(
       number,
       number,
     ];
-    const left = slotHolding(a);
-    const right = slotHolding(b);
-    if (lastUse[a] === g) free.push(left);
-    if (lastUse[b] === g && b !== a) free.push(right);
-    const slot = place(out);
-    if (lastUse[out] === g) free.push(slot);
-    slotGates.push(op, left, right, slot);
+    if (op !== Op.and) {
+      steps.set(g, { op, reads: op === Op.not ? [a] : [a, b], out });
+      continue;
+    }
+    const reads = [...summands(a), ...summands(b)];
+    const next = reader[out]!;
+    const other = gates[next + 1] === out ? gates[next + 2]! : gates[next + 1]!;
+    // The other summand must exist by now.
+    if (uses[out] === 1 && isFreeXor(next) && maker[other]! < g) {
+      merged.add(next);
+      steps.set(g, { op, reads: [...reads, other], out: gates[next + 3]! });
+    } else {
+      steps.set(g, { op, reads, out });
+    }
   }
+  return [...steps].filter(([g]) => !merged.has(g)).map(([, step]) => step);
+}
+
+/** Register allocation from first to last use: a step may write where an operand of it just died. */
+function assignSlots(
+  wires: number,
+  steps: readonly Step[],
+  outputs: Uint32Array,
+): Pick<Circuit, 'steps' | 'outputSlots' | 'slotCount'> {
+  // Last step that reads each wire; a wire that nothing reads dies where it is set, an output never dies.
+  const lastUse = new Float64Array(wires);
+  steps.forEach(({ reads, out }, s) => {
+    for (const wire of [...reads, out]) if (wire !== undefined) lastUse[wire] = s;
+  });
+  for (const wire of outputs) lastUse[wire] = Number.POSITIVE_INFINITY;
+
+  const slotOf = new Uint32Array(wires);
+  const free: number[] = [];
+  let slotCount = ZERO_SLOT + 1;
+  const flat: number[] = [];
+  const emit = (op: number, reads: readonly number[], wire: number): void => {
+    const slot = free.pop() ?? slotCount++;
+    slotOf[wire] = slot;
+    const operands = Array.from({ length: STEP - 2 }, (_, i) => reads[i] ?? ZERO_SLOT);
+    flat.push(op, ...operands, slot);
+  };
+  const slotHolding = (wire: number | undefined): number => {
+    if (wire === undefined) return ZERO_SLOT;
+    // Only inputs are used before they have a slot: gates come in topological order.
+    if (slotOf[wire] === ZERO_SLOT) emit(LOAD, [wire], wire);
+    return slotOf[wire]!;
+  };
+  steps.forEach(({ op, reads, out }, s) => {
+    const slots = reads.map(slotHolding);
+    for (const wire of new Set(reads)) {
+      if (wire !== undefined && lastUse[wire] === s) free.push(slotOf[wire]!);
+    }
+    emit(op, slots, out);
+    if (lastUse[out] === s) free.push(slotOf[out]!);
+  });
   const outputSlots = outputs.map(slotHolding);
-  return { slotGates: Uint32Array.from(slotGates), outputSlots, slotCount };
+  return { steps: Uint32Array.from(flat), outputSlots, slotCount };
 }
 
 /**

@@ -28,7 +28,7 @@ import { ProtocolError } from '../errors.ts';
 import { kernels } from '../kernels/index.ts';
 import { type AesEngine, fastestAes } from '../random/aes.ts';
 import { INSTANCES_PER_KEY, type Tweaks, tweakKey } from '../random/hash.ts';
-import { type Circuit, GATE, LOAD, Op } from './circuit.ts';
+import { type Circuit, LOAD, Op, STEP, ZERO_SLOT } from './circuit.ts';
 
 /** Bytes of a wire label. SECURITY. */
 export const LABEL_BYTES = 16;
@@ -105,13 +105,13 @@ export function garble(
     let gate = 0;
     const outputZeroLabels = walk(circuit, n, inputs, {
       not: (out, a) => bits.xorBlock(out, a, offset, n),
-      and(out, a, b) {
+      and(out, a0, a1, b0, b1, c) {
         const tweak = tweaks.first + 2 * gate;
-        kernel.sigmaPairs(left, a, offset, n);
+        kernel.sigmaPairs(left, a0, a1, offset, n);
         engine.encryptInPlace(tweakKey(tweaks.start, tweak), left, 2 * n);
-        kernel.sigmaPairs(right, b, offset, n);
+        kernel.sigmaPairs(right, b0, b1, offset, n);
         engine.encryptInPlace(tweakKey(tweaks.start, tweak + 1), right, 2 * n);
-        kernel.combineGarble(out, rows, left, a, b, offset, n);
+        kernel.combineGarble(out, rows, left, a0, a1, b0, b1, c, offset, n);
         tables.set(rowsView, gate++ * rowsView.length);
       },
     });
@@ -143,7 +143,7 @@ export function evaluate(
       `garbled tables: expected ${tableBytes(circuit, n)} bytes, got ${tables.length}`,
     );
   }
-  const { arena, bits, garble: kernel } = kernels();
+  const { arena, garble: kernel } = kernels();
   return arena.scope(() => {
     const rows = arena.alloc(2 * LABEL_BYTES * n);
     const rowsView = arena.u8(rows, 2 * LABEL_BYTES * n);
@@ -154,52 +154,56 @@ export function evaluate(
     return walk(circuit, n, inputs, {
       // The garbler swapped the meaning of the labels: the active one stays.
       not: (out, a) => memory.copyWithin(out, a, a + LABEL_BYTES * n),
-      and(out, a, b) {
+      and(out, a0, a1, b0, b1, c) {
         const tweak = tweaks.first + 2 * gate;
         const from = gate++ * rowsView.length;
         rowsView.set(tables.subarray(from, from + rowsView.length));
-        bits.sigma(left, a, n);
+        kernel.sigmaSums(left, a0, a1, n);
         engine.encryptInPlace(tweakKey(tweaks.start, tweak), left, n);
-        bits.sigma(right, b, n);
+        kernel.sigmaSums(right, b0, b1, n);
         engine.encryptInPlace(tweakKey(tweaks.start, tweak + 1), right, n);
-        kernel.combineEvaluate(out, rows, left, a, b, n);
+        kernel.combineEvaluate(out, rows, left, a0, a1, b0, b1, c, n);
       },
     });
   });
 }
 
-/** Runs the gates over label buffers in kernel memory; XOR is the same for both parties. */
+/** Runs the steps of a circuit over label buffers in kernel memory; XOR is the same for both parties. */
 function walk(
   circuit: Circuit,
   n: number,
   [garbler, evaluator]: readonly [Uint8Array, Uint8Array],
   gates: {
     not(out: number, a: number): void;
-    and(out: number, a: number, b: number): void;
+    /** The step's AND gate: (a0 ^ a1) & (b0 ^ b1) ^ c. */
+    and(out: number, a0: number, a1: number, b0: number, b1: number, c: number): void;
   },
 ): Uint8Array {
   const { arena, bits } = kernels();
   const wireBytes = LABEL_BYTES * n;
-  const { slotGates, outputSlots, slotCount } = circuit;
+  const { steps, outputSlots, slotCount } = circuit;
   const slots = arena.alloc(slotCount * wireBytes);
+  const at = (slot: number): number => slots + slot * wireBytes;
+  arena.u8(at(ZERO_SLOT), wireBytes).fill(0);
   const load = (slot: number, wire: number): void => {
     const own = wire < circuit.garblerInputs;
     const from = (own ? wire : wire - circuit.garblerInputs) * wireBytes;
     arena.u8(slot, wireBytes).set((own ? garbler : evaluator).subarray(from, from + wireBytes));
   };
-  for (let g = 0; g < slotGates.length; g += GATE) {
-    const op = slotGates[g];
-    const a = slots + slotGates[g + 1]! * wireBytes;
-    const b = slots + slotGates[g + 2]! * wireBytes;
-    const out = slots + slotGates[g + 3]! * wireBytes;
-    if (op === Op.xor) bits.xor(out, a, b, wireBytes);
-    else if (op === Op.and) gates.and(out, a, b);
-    else if (op === LOAD) load(out, slotGates[g + 1]!);
-    else gates.not(out, a);
+  for (let s = 0; s < steps.length; s += STEP) {
+    const op = steps[s];
+    const first = steps[s + 1]!;
+    const a = at(first);
+    const b = at(steps[s + 2]!);
+    const out = at(steps[s + 6]!);
+    if (op === LOAD) load(out, first);
+    else if (op === Op.xor) bits.xor(out, a, b, wireBytes);
+    else if (op === Op.not) gates.not(out, a);
+    else gates.and(out, a, b, at(steps[s + 3]!), at(steps[s + 4]!), at(steps[s + 5]!));
   }
   const outputs = new Uint8Array(outputSlots.length * wireBytes);
   outputSlots.forEach((slot, i) => {
-    outputs.set(arena.u8(slots + slot * wireBytes, wireBytes), i * wireBytes);
+    outputs.set(arena.u8(at(slot), wireBytes), i * wireBytes);
   });
   return outputs;
 }

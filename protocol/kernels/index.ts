@@ -127,13 +127,17 @@ export interface AesKernels {
 
 /** Signatures of assembly/garble.ts. */
 export interface GarbleKernels {
-  sigmaPairs(dst: number, src: number, delta: number, n: number): void;
+  sigmaPairs(dst: number, x: number, y: number, delta: number, n: number): void;
+  sigmaSums(dst: number, x: number, y: number, n: number): void;
   combineGarble(
     out: number,
     rows: number,
     encrypted: number,
-    a: number,
-    b: number,
+    a0: number,
+    a1: number,
+    b0: number,
+    b1: number,
+    c: number,
     delta: number,
     n: number,
   ): void;
@@ -141,8 +145,11 @@ export interface GarbleKernels {
     out: number,
     rows: number,
     encrypted: number,
-    a: number,
-    b: number,
+    a0: number,
+    a1: number,
+    b0: number,
+    b1: number,
+    c: number,
     n: number,
   ): void;
   xorSelected(dst: number, src: number, bits: number, block: number, n: number): void;

@@ -3,19 +3,26 @@
 
 import { colourMask, sigmaOf } from './_block';
 
-/** dst: n pairs of blocks, sigma(X) and sigma(X ^ delta). */
-export function sigmaPairs(dst: usize, src: usize, delta: usize, n: usize): void {
+/** dst: n pairs of blocks, sigma(X) and sigma(X ^ delta), where X = x ^ y. */
+export function sigmaPairs(dst: usize, x: usize, y: usize, delta: usize, n: usize): void {
   const shift = sigmaOf(v128.load(delta));
-  for (const end = src + 16 * n; src < end; src += 16, dst += 32) {
-    const x = sigmaOf(v128.load(src));
-    v128.store(dst, x);
-    v128.store(dst, v128.xor(x, shift), 16);
+  for (const end = x + 16 * n; x < end; x += 16, y += 16, dst += 32) {
+    const zero = sigmaOf(v128.xor(v128.load(x), v128.load(y)));
+    v128.store(dst, zero);
+    v128.store(dst, v128.xor(zero, shift), 16);
+  }
+}
+
+/** dst[i] = sigma(x[i] ^ y[i]) on n blocks. */
+export function sigmaSums(dst: usize, x: usize, y: usize, n: usize): void {
+  for (const end = x + 16 * n; x < end; x += 16, y += 16, dst += 16) {
+    v128.store(dst, sigmaOf(v128.xor(v128.load(x), v128.load(y))));
   }
 }
 
 /**
- * The two rows and the output zero labels of an AND gate.
- * @param out - n blocks; may be a or b
+ * The two rows of an AND gate on a0 ^ a1 and b0 ^ b1, and the zero labels of its output xor c.
+ * @param out - n blocks; may be any of the operands
  * @param rows - 2n blocks out: generator rows, then evaluator rows
  * @param encrypted - the pairs of a, then those of b, from sigmaPairs, after AES
  */
@@ -23,39 +30,40 @@ export function combineGarble(
   out: usize,
   rows: usize,
   encrypted: usize,
-  a: usize,
-  b: usize,
+  a0: usize,
+  a1: usize,
+  b0: usize,
+  b1: usize,
+  c: usize,
   delta: usize,
   n: usize,
 ): void {
   const offset = v128.load(delta);
   const shift = sigmaOf(offset);
   const section: usize = 16 * n;
-  const end = a + section;
-  const pairs = 2 * section;
-  for (; a < end; a += 16, b += 16, out += 16, rows += 16, encrypted += 32) {
-    const left = v128.load(a);
-    const right = v128.load(b);
+  for (let i: usize = 0; i < section; i += 16, encrypted += 32) {
+    const left = v128.xor(v128.load(a0 + i), v128.load(a1 + i));
+    const right = v128.xor(v128.load(b0 + i), v128.load(b1 + i));
     const rightColour = colourMask(right);
-    const a0 = v128.load(encrypted);
-    const b0 = v128.load(encrypted + pairs);
+    const x = v128.load(encrypted);
+    const y = v128.load(encrypted + 2 * section);
     // H(X0) ^ H(X1) = AES(sigma(X0)) ^ AES(sigma(X1)) ^ sigma(delta), since sigma is linear.
-    const crossed = v128.xor(v128.xor(b0, v128.load(encrypted + pairs, 16)), shift);
+    const crossed = v128.xor(v128.xor(y, v128.load(encrypted + 2 * section, 16)), shift);
     const generator = v128.xor(
-      v128.xor(v128.xor(a0, v128.load(encrypted, 16)), shift),
+      v128.xor(v128.xor(x, v128.load(encrypted, 16)), shift),
       v128.and(rightColour, offset),
     );
-    const hashes = v128.xor(v128.xor(a0, b0), sigmaOf(v128.xor(left, right)));
+    const hashes = v128.xor(v128.xor(x, y), sigmaOf(v128.xor(left, right)));
     const chosen = v128.xor(v128.and(colourMask(left), generator), v128.and(rightColour, crossed));
-    v128.store(rows, generator);
-    v128.store(rows + section, v128.xor(crossed, left));
-    v128.store(out, v128.xor(hashes, chosen));
+    v128.store(rows + i, generator);
+    v128.store(rows + section + i, v128.xor(crossed, left));
+    v128.store(out + i, v128.xor(v128.xor(hashes, chosen), v128.load(c + i)));
   }
 }
 
 /**
- * The active output labels of an AND gate.
- * @param out - n blocks; may be a or b
+ * The active output labels of an AND gate on a0 ^ a1 and b0 ^ b1, xor c.
+ * @param out - n blocks; may be any of the operands
  * @param rows - 2n blocks: generator rows, then evaluator rows
  * @param encrypted - sigma of a, then of b, after AES
  */
@@ -63,22 +71,25 @@ export function combineEvaluate(
   out: usize,
   rows: usize,
   encrypted: usize,
-  a: usize,
-  b: usize,
+  a0: usize,
+  a1: usize,
+  b0: usize,
+  b1: usize,
+  c: usize,
   n: usize,
 ): void {
   const section: usize = 16 * n;
-  const end = a + section;
-  for (; a < end; a += 16, b += 16, out += 16, rows += 16, encrypted += 16) {
-    const left = v128.load(a);
-    const right = v128.load(b);
-    const generator = v128.and(colourMask(left), v128.load(rows));
-    const evaluator = v128.and(colourMask(right), v128.xor(v128.load(rows + section), left));
+  for (let i: usize = 0; i < section; i += 16) {
+    const left = v128.xor(v128.load(a0 + i), v128.load(a1 + i));
+    const right = v128.xor(v128.load(b0 + i), v128.load(b1 + i));
+    const generator = v128.and(colourMask(left), v128.load(rows + i));
+    const evaluator = v128.and(colourMask(right), v128.xor(v128.load(rows + section + i), left));
     const hashes = v128.xor(
-      v128.xor(v128.load(encrypted), v128.load(encrypted + section)),
+      v128.xor(v128.load(encrypted + i), v128.load(encrypted + section + i)),
       sigmaOf(v128.xor(left, right)),
     );
-    v128.store(out, v128.xor(hashes, v128.xor(generator, evaluator)));
+    const label = v128.xor(hashes, v128.xor(generator, evaluator));
+    v128.store(out + i, v128.xor(label, v128.load(c + i)));
   }
 }
 

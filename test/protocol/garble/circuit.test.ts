@@ -6,6 +6,8 @@ import {
   LOAD,
   makeCircuit,
   Op,
+  STEP,
+  ZERO_SLOT,
 } from '../../../protocol/garble/circuit.ts';
 import { anyCircuit, comparison } from './circuits.ts';
 
@@ -13,16 +15,28 @@ const { xor, and, not } = Op;
 const make = (gates: number[], outputs: number[]) =>
   makeCircuit(1, 1, Uint32Array.from(gates), Uint32Array.from(outputs));
 
-/** The circuit run over its slots, as the garbling engine does. */
-function evaluateSlots(circuit: Circuit, inputs: readonly number[]): number[] {
-  const slots = new Array<number>(circuit.slotCount).fill(Number.NaN);
-  for (let g = 0; g < circuit.slotGates.length; g += 4) {
-    const [op, a, b, out] = circuit.slotGates.slice(g, g + 4) as unknown as number[];
-    const [x, y] = [slots[a!]!, slots[b!]!];
-    if (op === LOAD) slots[out!] = inputs[a!]!;
-    else slots[out!] = op === xor ? x ^ y : op === and ? x & y : 1 - x;
+/** The circuit run over its steps and slots, as the garbling engine does. */
+function evaluateSteps({ steps, slotCount, outputSlots }: Circuit, inputs: readonly number[]) {
+  const slots = new Array<number>(slotCount).fill(Number.NaN);
+  slots[ZERO_SLOT] = 0;
+  for (let s = 0; s < steps.length; s += STEP) {
+    const op = steps[s];
+    const reads = [...steps.subarray(s + 1, s + STEP - 1)];
+    const [a0, a1, b0, b1, c] = reads.map((slot) => slots[slot]!) as [
+      number,
+      number,
+      number,
+      number,
+      number,
+    ];
+    const out = steps[s + STEP - 1]!;
+    expect(out).not.toBe(ZERO_SLOT);
+    if (op === LOAD) slots[out] = inputs[reads[0]!]!;
+    else if (op === xor) slots[out] = a0 ^ a1;
+    else if (op === not) slots[out] = 1 - a0;
+    else slots[out] = ((a0 ^ a1) & (b0 ^ b1)) ^ c;
   }
-  return Array.from(circuit.outputSlots, (slot) => slots[slot]!);
+  return Array.from(outputSlots, (slot) => slots[slot]!);
 }
 
 describe('circuit', () => {
@@ -43,11 +57,11 @@ describe('circuit', () => {
     ]);
   });
 
-  it('keeps its meaning over slots', () => {
+  it('keeps its meaning over steps and slots', () => {
     fc.assert(
       fc.property(anyCircuit, fc.infiniteStream(fc.nat(1)), (circuit, stream) => {
         const inputs = [...stream.take(circuit.garblerInputs + circuit.evaluatorInputs)];
-        expect(evaluateSlots(circuit, inputs)).toEqual([...evaluateClear(circuit, inputs)]);
+        expect(evaluateSteps(circuit, inputs)).toEqual([...evaluateClear(circuit, inputs)]);
       }),
       { seed: 1, numRuns: 300 },
     );
@@ -58,8 +72,20 @@ describe('circuit', () => {
     expect(comparison(10).slotCount).toBe(comparison(100).slotCount);
     expect(comparison(100).slotCount).toBeLessThanOrEqual(5);
     const chain = Array.from({ length: 1000 }, (_, i) => [not, i + 1, i + 1, i + 2]).flat();
-    expect(make(chain, [1001]).slotCount).toBe(1);
-    expect(make(chain, [1, 1001]).slotCount).toBe(2);
+    expect(make(chain, [1001]).slotCount).toBe(2);
+    expect(make(chain, [1, 1001]).slotCount).toBe(3);
+  });
+
+  it('runs a carry in one step, and XORs with other readers on their own', () => {
+    const operations = ({ steps }: Circuit) =>
+      Array.from({ length: steps.length / STEP }, (_, i) => steps[STEP * i]!);
+    const chain = operations(comparison(20));
+    expect(chain.filter((op) => op === and)).toHaveLength(19);
+    // The first carry has no carry in, the top bit is a sum of three.
+    expect(chain.filter((op) => op === xor)).toHaveLength(2);
+    // The XOR in front is an output too; the one behind adds a wire that is not there yet.
+    const shared = make([xor, 0, 1, 2, and, 2, 0, 3, xor, 0, 1, 4, xor, 3, 4, 5], [2, 5]);
+    expect(operations(shared)).toEqual([LOAD, LOAD, xor, and, xor, xor]);
   });
 
   it('refuses malformed gates by number', () => {
