@@ -42,19 +42,19 @@ export const COLOURS: readonly Colour[] = [
   },
   { name: 'decrypt', fill: '#4fb3a5', tasks: ['decryptResponse'], kinds: [] },
   {
-    name: 'choices of the server',
+    name: "server's choices",
     fill: '#b48ade',
     tasks: ['drawLane'],
     kinds: [Kind.productChoices],
   },
   {
-    name: 'transfers and corrections of the client',
+    name: "client's transfers",
     fill: '#8a55c2',
     tasks: ['openLane', 'openArgmax'],
     kinds: [Kind.labelChoices, Kind.corrections],
   },
   {
-    name: 'transfers and garbling of the server',
+    name: 'garble',
     fill: '#e08a2e',
     tasks: ['prepareLane', 'prepareArgmax'],
     kinds: [Kind.tables],
@@ -65,7 +65,7 @@ export const COLOURS: readonly Colour[] = [
     tasks: ['linear'],
     kinds: [Kind.maskedInput, Kind.output],
   },
-  { name: 'labels', fill: '#c9a227', tasks: ['reveal'], kinds: [Kind.material] },
+  { name: 'send labels', fill: '#c9a227', tasks: ['reveal'], kinds: [Kind.material] },
   {
     name: 'evaluate garbled',
     fill: '#d2504c',
