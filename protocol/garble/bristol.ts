@@ -23,8 +23,8 @@ export interface BristolCircuit {
   readonly circuit: Circuit;
 }
 
-/** Largest circuit read, in wires: about 100 MB of working memory. LOCAL. */
-const MAX_WIRES = 1 << 22;
+/** Largest circuit read, in wires: about 100 MB of working memory, and half a second. LOCAL. */
+const MAX_WIRES = 1 << 20;
 
 /**
  * Reads a circuit. Bounds are checked throughout: the text may come from anywhere.

@@ -87,102 +87,127 @@ export function makeCircuit(
   return { ...circuit, ...assignSlots(wires, mergeXors(wires, gates, outputs), outputs) };
 }
 
-/** A step before its wires have slots: operands that are not there are undefined. */
-interface Step {
-  readonly op: number;
-  readonly reads: readonly (number | undefined)[];
-  readonly out: number;
-}
+/** Among the wires of a step: an operand, or an operation, that is not there. */
+const NONE = -1;
 
-/** The gates as steps: an AND takes along XORs that feed it alone, or the one that it alone goes into. */
-function mergeXors(wires: number, gates: Uint32Array, outputs: Uint32Array): Step[] {
-  const maker = new Float64Array(wires).fill(-1);
-  const reader = new Float64Array(wires);
-  const uses = new Float64Array(wires);
-  for (let g = 0; g < gates.length; g += GATE) {
-    maker[gates[g + 3]!] = g;
-    for (const wire of gates.subarray(g + 1, g + 3)) {
-      reader[wire] = g;
-      uses[wire]!++;
+/**
+ * The gates as steps on wires, one for each gate: an AND takes along XORs that feed it alone, or the one that it alone
+ * goes into; the step of an XOR that was taken along is {@link NONE}.
+ */
+function mergeXors(wires: number, gates: Uint32Array, outputs: Uint32Array): Int32Array {
+  const count = gates.length / GATE;
+  const maker = new Int32Array(wires).fill(NONE);
+  const reader = new Int32Array(wires).fill(NONE);
+  const uses = new Uint32Array(wires);
+  for (let g = 0; g < count; g++) {
+    maker[gates[GATE * g + 3]!] = g;
+    for (let i = 1; i <= 2; i++) {
+      reader[gates[GATE * g + i]!] = g;
+      uses[gates[GATE * g + i]!]!++;
     }
   }
-  // An output has readers outside.
-  for (const wire of outputs) uses[wire] = Number.POSITIVE_INFINITY;
+  // An output has readers outside, never just one.
+  for (const wire of outputs) uses[wire]! += 2;
 
-  const merged = new Set<number>();
-  const isFreeXor = (g: number) => g >= 0 && gates[g] === Op.xor && !merged.has(g);
-  /** The sum that `wire` stands for, when the XOR that makes it has no other reader. */
-  const summands = (wire: number): [number, number | undefined] => {
+  const steps = new Int32Array(STEP * count).fill(NONE);
+  const merged = new Uint8Array(count);
+  const mergeable = (g: number) => g !== NONE && gates[GATE * g] === Op.xor && merged[g] === 0;
+  /** Writes the sum that `wire` stands for, when the XOR that makes it has no other reader. */
+  const putSummands = (at: number, wire: number): void => {
     const g = maker[wire]!;
-    if (uses[wire] !== 1 || !isFreeXor(g)) return [wire, undefined];
-    merged.add(g);
-    return [gates[g + 1]!, gates[g + 2]!];
+    if (uses[wire] === 1 && mergeable(g)) {
+      merged[g] = 1;
+      steps[STEP * g] = NONE;
+      steps[at] = gates[GATE * g + 1]!;
+      steps[at + 1] = gates[GATE * g + 2]!;
+    } else {
+      steps[at] = wire;
+    }
   };
-  const steps = new Map<number, Step>();
-  for (let g = 0; g < gates.length; g += GATE) {
-    const [op, a, b, out] = gates.subarray(g, g + GATE) as unknown as [
-      number,
-      number,
-      number,
-      number,
-    ];
-    if (op !== Op.and) {
-      steps.set(g, { op, reads: op === Op.not ? [a] : [a, b], out });
+  for (let g = 0; g < count; g++) {
+    if (merged[g] === 1) continue;
+    const gate = GATE * g;
+    const step = STEP * g;
+    const out = gates[gate + 3]!;
+    steps[step] = gates[gate]!;
+    steps[step + 6] = out;
+    if (gates[gate] !== Op.and) {
+      steps[step + 1] = gates[gate + 1]!;
+      steps[step + 2] = gates[gate + 2]!;
       continue;
     }
-    const reads = [...summands(a), ...summands(b)];
+    putSummands(step + 1, gates[gate + 1]!);
+    putSummands(step + 3, gates[gate + 2]!);
     const next = reader[out]!;
-    const other = gates[next + 1] === out ? gates[next + 2]! : gates[next + 1]!;
+    if (uses[out] !== 1 || !mergeable(next)) continue;
+    const summand = gates[GATE * next + 1]!;
+    const other = summand === out ? gates[GATE * next + 2]! : summand;
     // The other summand must exist by now.
-    if (uses[out] === 1 && isFreeXor(next) && maker[other]! < g) {
-      merged.add(next);
-      steps.set(g, { op, reads: [...reads, other], out: gates[next + 3]! });
-    } else {
-      steps.set(g, { op, reads, out });
+    if (maker[other]! < g) {
+      merged[next] = 1;
+      steps[step + 5] = other;
+      steps[step + 6] = gates[GATE * next + 3]!;
     }
   }
-  return [...steps].filter(([g]) => !merged.has(g)).map(([, step]) => step);
+  return steps;
 }
 
 /** Register allocation from first to last use: a step may write where an operand of it just died. */
 function assignSlots(
   wires: number,
-  steps: readonly Step[],
+  merged: Int32Array,
   outputs: Uint32Array,
 ): Pick<Circuit, 'steps' | 'outputSlots' | 'slotCount'> {
   // Last step that reads each wire; a wire that nothing reads dies where it is set, an output never dies.
   const lastUse = new Float64Array(wires);
-  steps.forEach(({ reads, out }, s) => {
-    for (const wire of [...reads, out]) if (wire !== undefined) lastUse[wire] = s;
-  });
+  for (let s = 0; s < merged.length; s += STEP) {
+    for (let i = 1; merged[s] !== NONE && i < STEP; i++) {
+      if (merged[s + i] !== NONE) lastUse[merged[s + i]!] = s;
+    }
+  }
   for (const wire of outputs) lastUse[wire] = Number.POSITIVE_INFINITY;
 
   const slotOf = new Uint32Array(wires);
   const free: number[] = [];
   let slotCount = ZERO_SLOT + 1;
-  const flat: number[] = [];
-  const emit = (op: number, reads: readonly number[], wire: number): void => {
-    const slot = free.pop() ?? slotCount++;
-    slotOf[wire] = slot;
-    const operands = Array.from({ length: STEP - 2 }, (_, i) => reads[i] ?? ZERO_SLOT);
-    flat.push(op, ...operands, slot);
-  };
-  const slotHolding = (wire: number | undefined): number => {
-    if (wire === undefined) return ZERO_SLOT;
-    // Only inputs are used before they have a slot: gates come in topological order.
-    if (slotOf[wire] === ZERO_SLOT) emit(LOAD, [wire], wire);
+  const place = (wire: number): number => {
+    slotOf[wire] = free.pop() ?? slotCount++;
     return slotOf[wire]!;
   };
-  steps.forEach(({ op, reads, out }, s) => {
-    const slots = reads.map(slotHolding);
-    for (const wire of new Set(reads)) {
-      if (wire !== undefined && lastUse[wire] === s) free.push(slotOf[wire]!);
+  const releaseAfter = (s: number, wire: number): void => {
+    if (wire === NONE || lastUse[wire] !== s) return;
+    free.push(slotOf[wire]!);
+    lastUse[wire] = NONE;
+  };
+  // Each wire at most: a step that sets it, or its load.
+  const steps = new Uint32Array(STEP * wires);
+  let end = 0;
+  const slotHolding = (wire: number): number => {
+    // Only inputs are used before they have a slot: gates come in topological order.
+    if (slotOf[wire] === ZERO_SLOT) {
+      steps[end] = LOAD;
+      steps[end + 1] = wire;
+      steps[end + STEP - 1] = place(wire);
+      end += STEP;
     }
-    emit(op, slots, out);
-    if (lastUse[out] === s) free.push(slotOf[out]!);
-  });
+    return slotOf[wire]!;
+  };
+  const operands = new Uint32Array(STEP);
+  for (let s = 0; s < merged.length; s += STEP) {
+    if (merged[s] === NONE) continue;
+    for (let i = 1; i < STEP - 1; i++) {
+      operands[i] = merged[s + i] === NONE ? ZERO_SLOT : slotHolding(merged[s + i]!);
+    }
+    for (let i = 1; i < STEP - 1; i++) releaseAfter(s, merged[s + i]!);
+    const out = merged[s + STEP - 1]!;
+    operands[0] = merged[s]!;
+    operands[STEP - 1] = place(out);
+    steps.set(operands, end);
+    end += STEP;
+    releaseAfter(s, out);
+  }
   const outputSlots = outputs.map(slotHolding);
-  return { steps: Uint32Array.from(flat), outputSlots, slotCount };
+  return { steps: steps.slice(0, end), outputSlots, slotCount };
 }
 
 /**
