@@ -186,7 +186,7 @@ of it; sampling every 0.25 ms costs some percent.
   a task without a worker, so one of them is on its way: structured clones, results to shared memory, the event loop.
 - **main thread** and **inside tasks** are sampled, each sample filed under the innermost part it knows. Frames: channel
   and socket, their copies included. Memory: large arrays made and copied for other threads. Steps: the protocol's own
-  loops. Other: Node's.
+  loops. Other: Node's. A sample lasts until the next, so that a task's beginning may still count as hand-over.
 
 ${profiles.map(section).join('\n')}`;
 }
