@@ -111,6 +111,8 @@ function garbling(): Part[] {
   // Timed calls repeat their tweaks: nothing here protects anything.
   const tweaks = freshTweaks();
   const { tables } = garble(circuit, n, offset, labels, tweaks);
+  // As a lane does: tables go straight to where they are sent from.
+  const room = new Uint8Array(tables.length);
   const engines = opensslAes === undefined ? [wasmAes] : [opensslAes, wasmAes];
   return engines.flatMap((engine) => {
     const part = (name: 'garble' | 'evaluate', run: () => unknown): Part => ({
@@ -122,7 +124,7 @@ function garbling(): Part[] {
       run,
     });
     return [
-      part('garble', () => garble(circuit, n, offset, labels, tweaks, engine)),
+      part('garble', () => garble(circuit, n, offset, labels, tweaks, engine, room)),
       part('evaluate', () => evaluate(circuit, n, labels, tables, tweaks, engine)),
     ];
   });
