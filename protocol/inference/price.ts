@@ -28,7 +28,7 @@ import {
   generateKeys,
   type LayerPlan,
 } from '../rlwe/index.ts';
-import { type Cost, costOf, type StepCost } from './cost.ts';
+import { type Bytes, type Cost, costOf, type StepCost } from './cost.ts';
 import type { ActivationLayout, Layout, LinearLayout } from './layout.ts';
 import { responseJobs, uploadJobs } from './split.ts';
 
@@ -83,12 +83,32 @@ const noTime: StepTime = { clientOffline: 0, serverOffline: 0, clientOnline: 0, 
 /** Elements of the measured lane: one hash key's worth. */
 const LANE = 1024;
 
-/** Milliseconds that `work` takes, the second time: the first compiles it. */
+// What surrounds the steps, in milliseconds, as found on 2 cores (see bench/). LOCAL.
+/** Handing a task to a worker and back. */
+const TASK_MS = 0.3;
+/** An activation layer's turn of messages online, and moving one of its elements to its lane and back. */
+const TURN_MS = 2;
+const ELEMENT_MS = 6e-5;
+/** A megabyte, sender and receiver together: frames, copies and a WebSocket, whose masks make upwards dearer. */
+const UP_MS_PER_MB = 6;
+const DOWN_MS_PER_MB = 3;
+
+/** What each core beyond the first adds: cores share caches and often an arithmetic unit. LOCAL. */
+const FURTHER_CORE = 0.6;
+
+const effective = (cores: number) => 1 + FURTHER_CORE * (cores - 1);
+
+/** Half of what a transfer takes the two parties. */
+const handling = ({ up, down }: Bytes) => (UP_MS_PER_MB * up + DOWN_MS_PER_MB * down) / 2e6;
+
+/** Milliseconds that `work` typically takes: the median of some runs after two that compile it. */
 function time(work: () => unknown): number {
-  work();
-  const start = performance.now();
-  work();
-  return performance.now() - start;
+  const runs = Array.from({ length: 5 }, () => {
+    const start = performance.now();
+    work();
+    return performance.now() - start;
+  });
+  return runs.slice(2).sort((a, b) => a - b)[1]!;
 }
 
 const storedBytes = (state: LaneState) =>
@@ -218,6 +238,21 @@ const sum = (x: StepTime, y: StepTime): StepTime => ({
   serverOnline: x.serverOnline + y.serverOnline,
 });
 
+/** An activation layer's turn online, apart from its lanes. */
+const turn = (elements: number): StepTime => ({
+  ...noTime,
+  clientOnline: TURN_MS / 2,
+  serverOnline: TURN_MS / 2 + ELEMENT_MS * elements,
+});
+
+/** The tasks of one lane. */
+const laneTasks = (heavy: boolean): StepTime => ({
+  clientOffline: TASK_MS,
+  serverOffline: 2 * TASK_MS,
+  clientOnline: heavy ? TASK_MS : 0,
+  serverOnline: heavy ? TASK_MS : 0,
+});
+
 /** Measures each distinct layer once and gives every step its price. Takes about a second; blocks its thread. */
 export function measureProgram(layout: Layout): MeasuredProgram {
   const cost = costOf(layout);
@@ -229,7 +264,15 @@ export function measureProgram(layout: Layout): MeasuredProgram {
     return known.get(name) as T;
   };
   const linearPrice = ({ plan, outputSize }: LinearLayout) => ({
-    time: once(plan, () => measureLinear(plan)) as StepTime,
+    time: sum(
+      once(plan, () => measureLinear(plan)),
+      {
+        clientOffline: TASK_MS * (uploadJobs(plan).length + responseJobs(plan).length),
+        serverOffline: TASK_MS * (1 + responseJobs(plan).length),
+        clientOnline: 0,
+        serverOnline: TASK_MS,
+      },
+    ),
     clientStored: 0,
     serverStored: 4 * outputSize,
   });
@@ -239,12 +282,12 @@ export function measureProgram(layout: Layout): MeasuredProgram {
         const lane = once([kind, params], () => measureLane(kind, params, ot));
         const n = elements.length;
         return {
-          time: sum(total.time, scaled(lane, n)),
+          time: sum(sum(total.time, scaled(lane, n)), laneTasks(gadgetOf(kind).heavy)),
           clientStored: total.clientStored + Math.round(lane.clientStored * n),
           serverStored: total.serverStored + Math.round(lane.serverStored * n),
         };
       },
-      { time: noTime, clientStored: 4 * size, serverStored: 0 },
+      { time: turn(size), clientStored: 4 * size, serverStored: 0 },
     );
   const layers = new Map([
     ...layout.linears.map((layer) => [layer.step.name, linearPrice(layer)] as const),
@@ -253,7 +296,17 @@ export function measureProgram(layout: Layout): MeasuredProgram {
   const rest = { time: noTime, clientStored: 4 * layout.output.size, serverStored: 0 };
   return {
     cost,
-    steps: cost.steps.map((step) => ({ ...step, ...(layers.get(step.name) ?? rest) })),
+    steps: cost.steps.map((step) => {
+      const price = layers.get(step.name) ?? rest;
+      const [offline, online] = [handling(step.offline), handling(step.online)];
+      const frames = {
+        clientOffline: offline,
+        serverOffline: offline,
+        clientOnline: online,
+        serverOnline: online,
+      };
+      return { ...step, ...price, time: sum(price.time, frames) };
+    }),
   };
 }
 
@@ -262,13 +315,15 @@ export function priceOf({ cost, steps }: MeasuredProgram, profile: Profile): Pri
   const { clientCores, serverCores, shared, bitsPerSecond, roundTripMs } = profile;
   const total = steps.reduce((times, step) => sum(times, step.time), noTime);
   const transfer = (bytes: number) => (8000 * bytes) / bitsPerSecond;
-  const together = (client: number, server: number) => (client + server) / clientCores;
   const offlineCompute = shared
-    ? together(total.clientOffline, total.serverOffline)
-    : Math.max(total.clientOffline / clientCores, total.serverOffline / serverCores);
+    ? (total.clientOffline + total.serverOffline) / effective(clientCores)
+    : Math.max(
+        total.clientOffline / effective(clientCores),
+        total.serverOffline / effective(serverCores),
+      );
   // A layer of one lane cannot use more than one core.
   const lanes = Math.max(1, ...steps.map((step) => step.online.up / (4 * LANE_ELEMENTS)));
-  const online = (ms: number, cores: number) => ms / Math.min(cores, Math.ceil(lanes));
+  const online = (ms: number, cores: number) => ms / effective(Math.min(cores, Math.ceil(lanes)));
   const onlineCompute =
     online(total.clientOnline, clientCores) +
     online(total.serverOnline, shared ? clientCores : serverCores);
