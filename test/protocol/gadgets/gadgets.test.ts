@@ -82,6 +82,23 @@ describe('activation gadgets', () => {
     });
   }
 
+  it('a comparison that leaves out more than is cut off: small positive inputs may become zero, nothing else', () => {
+    const params = { rangeBits: 26, dropBits: 15, shift: 11 };
+    let zeroed = 0;
+    for (let lane = 0; lane < 3; lane++) {
+      const seed = deriveSeed(testSeed(50), 'lane', lane);
+      const x = randomValues(params, 8192, seed);
+      const { y } = runLane(relu, params, x, seed);
+      x.forEach((value, i) => {
+        if (y[i] === 0 && value > 2 ** params.shift && value < 2 ** params.dropBits) zeroed++;
+        else if (Math.abs(y[i]! - Math.max(value, 0) / 2 ** params.shift) > 1) {
+          throw new Error(`${y[i]} for ${value}`);
+        }
+      });
+    }
+    expect(zeroed).toBeGreaterThan(100);
+  });
+
   it('any size, any parameters: exact lengths, at most one unit off', () => {
     const params = fc
       .record({

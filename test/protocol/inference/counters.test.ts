@@ -148,12 +148,12 @@ async function countBoth(): Promise<{ offline: Counters; online: Counters }> {
  */
 const most: { offline: Counters; online: Counters } = {
   offline: {
-    bytesUp: 498_535,
-    bytesDown: 1_721_847,
+    bytesUp: 458_087,
+    bytesDown: 1_399_287,
     flights: 4,
-    aesBlocks: 1_317_552,
-    aesCalls: 2243,
-    streamBlocks: 111_395,
+    aesBlocks: 1_196_336,
+    aesCalls: 2041,
+    streamBlocks: 101_315,
     transforms: 204,
     inverseTransforms: 126,
     products: 134,
@@ -162,11 +162,11 @@ const most: { offline: Counters; online: Counters } = {
   },
   online: {
     bytesUp: 34_468,
-    bytesDown: 606_297,
+    bytesDown: 445_017,
     flights: 10,
-    aesBlocks: 76_384,
-    aesCalls: 166,
-    streamBlocks: 36_363,
+    aesBlocks: 56_224,
+    aesCalls: 122,
+    streamBlocks: 26_283,
     transforms: 0,
     inverseTransforms: 0,
     products: 0,
