@@ -49,7 +49,7 @@ export async function prepareClient(
   const { channel, layout, random } = session;
   const { program, activations, linears, output } = layout;
   const number = session.nextBundle++;
-  const total = linears.length + 2 * activations.length;
+  const total = linears.length + activations.length;
   let done = 0;
   const advance = () => progress?.(++done, total);
   const seed = freshSeed(random);
