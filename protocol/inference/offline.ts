@@ -313,6 +313,16 @@ export async function prepareServer(
   return { number, linears: shares, layers: prepared, output: state };
 }
 
+/** Numbers for kernels: workers know by them which transformed weights they have kept. */
+const kernelIds = new WeakMap<Int32Array, number>();
+let kernelCount = 0;
+
+function idOf(kernel: Int32Array): number {
+  let id = kernelIds.get(kernel);
+  if (id === undefined) kernelIds.set(kernel, (id = kernelCount++));
+  return id;
+}
+
 /** Takes an upload and queues its answers; the share s it returns is complete when they have been sent. */
 async function answerUpload(
   { channel, pool, publicKeys }: ServerSession,
@@ -332,7 +342,8 @@ async function answerUpload(
   const ciphertexts = await pool.run('decodeUpload', { plan, upload });
   const s = new Int32Array(outputSize);
   for (const range of responseJobs(plan)) {
-    const work = pool.run('evaluateLayer', { plan, publicKey, kernel, ciphertexts, range, seed });
+    const layer = { plan, publicKey, kernel, kernelId: idOf(kernel), ciphertexts };
+    const work = pool.run('evaluateLayer', { ...layer, range, seed });
     await answers.add(
       work.then(({ shares, response }) => async () => {
         placeShares(plan, shares, range, s);

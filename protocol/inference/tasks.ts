@@ -26,13 +26,24 @@ import type {
   PublicKey,
   SecretKey,
 } from '../rlwe/index.ts';
-import { decodeUpload, decryptResponse, encryptUpload, evaluateLayer } from '../rlwe/index.ts';
+import {
+  decodeUpload,
+  decryptResponse,
+  encryptUpload,
+  evaluateLayer,
+  WeightCaches,
+} from '../rlwe/index.ts';
 
 /** Which gadget, with which numbers. */
 interface LaneInput {
   readonly kind: ActivationKind;
   readonly params: GadgetParams;
 }
+
+/** Bytes of transformed weights that each thread keeps from one bundle to the next. LOCAL. */
+const WEIGHT_CACHE_BYTES = 128 << 20;
+
+const weightCaches = new WeightCaches(WEIGHT_CACHE_BYTES);
 
 export const tasks = {
   chooseSetup: (input: { sessionId: Uint8Array; message: Uint8Array; seed: Uint8Array }) =>
@@ -122,6 +133,8 @@ export const tasks = {
     plan: LayerPlan;
     publicKey: PublicKey;
     kernel: Int32Array;
+    /** Stands for the kernel: one number for one content, in all of this process. */
+    kernelId: number;
     ciphertexts: Uint32Array;
     range: PolynomialRange;
     seed: Uint8Array;
@@ -133,6 +146,7 @@ export const tasks = {
       input.ciphertexts,
       input.range,
       input.seed,
+      weightCaches.of(input.kernelId),
     ),
 
   decryptResponse: (input: {

@@ -23,13 +23,13 @@ const PRODUCTS_PER_FOLD = 1024;
  * most of an evaluation's time, and take 16 to 48 KiB each. Belongs to one plan and one weight tensor.
  */
 export class WeightCache {
-  readonly #budget: number;
+  readonly #room: { left: number };
   readonly #entries = new Map<number, Uint32Array>();
   #bytes = 0;
 
-  /** @param budget - bytes it may hold. LOCAL */
-  constructor(budget: number) {
-    this.#budget = budget;
+  /** @param room - bytes it may hold, or room shared with other caches. LOCAL */
+  constructor(room: number | { left: number }) {
+    this.#room = typeof room === 'number' ? { left: room } : room;
   }
 
   /** Bytes it holds. */
@@ -41,11 +41,31 @@ export class WeightCache {
     return this.#entries.get(key);
   }
 
-  /** Keeps a copy of `transforms` if the budget allows. */
+  /** Keeps a copy of `transforms` if there is room. */
   offer(key: number, transforms: Uint32Array): void {
-    if (this.#bytes + transforms.byteLength > this.#budget) return;
+    const { byteLength } = transforms;
+    if (byteLength > this.#room.left) return;
     this.#entries.set(key, transforms.slice());
-    this.#bytes += transforms.byteLength;
+    this.#bytes += byteLength;
+    this.#room.left -= byteLength;
+  }
+}
+
+/** The weight caches of one thread, which share their room: what came first stays. */
+export class WeightCaches {
+  readonly #room: { left: number };
+  readonly #caches = new Map<number, WeightCache>();
+
+  /** @param budget - bytes all of them may hold. LOCAL */
+  constructor(budget: number) {
+    this.#room = { left: budget };
+  }
+
+  /** The cache of the weights that the number stands for. */
+  of(weights: number): WeightCache {
+    let cache = this.#caches.get(weights);
+    if (cache === undefined) this.#caches.set(weights, (cache = new WeightCache(this.#room)));
+    return cache;
   }
 }
 

@@ -13,7 +13,7 @@
  * The protocol and its diagram are in linear.ts, the packing in packing.ts, the error budget in noise.ts.
  */
 
-export { WeightCache } from './accumulate.ts';
+export { WeightCache, WeightCaches } from './accumulate.ts';
 export type { PublicKey, SecretKey } from './keys.ts';
 export { decodePublicKey, generateKeys, publicKeyBytes } from './keys.ts';
 export type { Evaluation, PolynomialRange } from './linear.ts';

@@ -14,6 +14,7 @@ import {
   responseBytes,
   uploadBytes,
   WeightCache,
+  WeightCaches,
   weightNorms,
 } from '../../../protocol/rlwe/index.ts';
 import {
@@ -178,6 +179,13 @@ describe('jobs', () => {
       const { response, shares } = evaluate(cache);
       expect(same(response, expected.response) && same(shares, expected.shares)).toBe(true);
     }
+    // Caches of one thread share their room, and each stands for its own weights.
+    const caches = new WeightCaches(3 * entry);
+    for (const cache of [caches.of(7), caches.of(8), caches.of(7)]) {
+      expect(same(evaluate(cache).response, expected.response)).toBe(true);
+    }
+    expect(caches.of(7)).not.toBe(caches.of(8));
+    expect(caches.of(7).bytes + caches.of(8).bytes).toBe(3 * entry);
     expect(small.bytes).toBe(2 * entry);
     expect(large.bytes).toBe(plan.packing.inTiles * plan.packing.outTiles * entry);
   });
