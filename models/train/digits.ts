@@ -27,7 +27,6 @@ import {
 } from '../graph/index.ts';
 import { clampCurvature, replaceRelus } from './activation-map.ts';
 import { loadCheckpoint, saveCheckpoint } from './checkpoint.ts';
-import { smallMotions } from './data/augment.ts';
 import {
   dataFolder,
   type LabelledImages,
@@ -135,20 +134,19 @@ async function stage(
   cache: string,
 ): Promise<void> {
   const path = join(cache, `${name}.checkpoint`);
-  const done = existsSync(path) ? loadCheckpoint(readFileSync(path), network, optimiser) : 0;
+  const done = existsSync(path) ? loadCheckpoint(readFileSync(path), network, optimiser).epochs : 0;
   await train(network, sets.training, {
     ...options,
     done,
     optimiser,
-    augment: (stream) =>
-      smallMotions(stream, { shift: 2, rotation: 0.2, scale: 0.12, shear: 0.15 }),
+    augmentation: { kind: 'motions', shift: 2, rotation: 0.2, scale: 0.12, shear: 0.15 },
     onProgress(progress) {
       if (process.stderr.isTTY) process.stderr.write(`\r${name}: ${progressLine(progress)}\x1b[K`);
       else if (progress.images === progress.of) console.error(`${name}: ${progressLine(progress)}`);
     },
-    onEpoch(epochs) {
+    async onEpoch(epochs) {
       writeFileSync(path, saveCheckpoint(network, optimiser, epochs));
-      const right = (100 * score(network, sets.validation)).toFixed(2);
+      const right = (100 * (await score(network, sets.validation))).toFixed(2);
       console.error(`\n${name}: epoch ${epochs}, ${right} % of the validation images right`);
     },
   });
@@ -220,8 +218,8 @@ async function main(): Promise<void> {
     epochs: tune,
     seed: SEED + 3,
     schedule: cosine(1e-3, 0, 0.05),
-    teacher: { network: dense, share: 0.7, temperature: 3 },
-    constrain: clampCurvature,
+    teacher: { graph: dense.toGraph(), share: 0.7, temperature: 3 },
+    afterStep: clampCurvature,
   };
   await stage('mixed', network, new Adam({ decay: 0.02 }), sets, second, values.cache);
 
@@ -250,8 +248,8 @@ async function main(): Promise<void> {
           ]
         : [],
     ),
-    reluNetworkTestAccuracy: score(dense, test),
-    validationAccuracy: score(network, sets.validation),
+    reluNetworkTestAccuracy: await score(dense, test),
+    validationAccuracy: await score(network, sets.validation),
     floatTestAccuracy: floatAccuracy(graph, test),
     largestPreActivation: largestPreActivation(network, graph, sets.training),
   };

@@ -11,26 +11,55 @@
 
 export { CURVATURE, clampCurvature, parabolaOfRelu, replaceRelus } from './activation-map.ts';
 export { loadCheckpoint, saveCheckpoint } from './checkpoint.ts';
-export { type Motions, smallMotions } from './data/augment.ts';
+export type { Augmentation, Motions } from './data/augment.ts';
+export { CIFAR10_LABELS, readCifar } from './data/cifar.ts';
 export {
   type Augment,
   type Batch,
+  concatenate,
   dataFolder,
   type LabelledImages,
   makeBatch,
   missing,
+  readCifar10,
   readMnist,
+  shareImages,
   slice,
 } from './data/images.ts';
 export {
+  accuracyOf,
+  type EpochStats,
   progressLine,
   score,
+  scoresOf,
   type Teacher,
+  type TrainingPool,
   type TrainOptions,
   type TrainProgress,
   train,
 } from './loop.ts';
-export { crossEntropy, distillation } from './loss.ts';
-export { type Mode, Network, type Parameter, type Value } from './network.ts';
-export { Adam, cosine, type Optimiser, type Schedule, Sgd } from './optimiser.ts';
+export { crossEntropy, distillation, Losses } from './loss.ts';
+export {
+  isSoft,
+  type Mode,
+  moveStatistics,
+  Network,
+  type NetworkOptions,
+  type Parameter,
+  type Statistic,
+  softTensors,
+  type Value,
+} from './network.ts';
+export {
+  Adam,
+  clipGradients,
+  cosine,
+  type Optimiser,
+  type Rates,
+  type Schedule,
+  Sgd,
+  steps,
+} from './optimiser.ts';
 export { Stream } from './random.ts';
+export { type Groups, groupWeights, trainTasks } from './shard.ts';
+export { replaceFile, type StageOptions, trainStage } from './stage.ts';

@@ -1,44 +1,84 @@
 /**
- * The training loop: epochs of shuffled batches, one optimiser step each, progress and cancelling.
+ * The training loop: epochs of shuffled steps, each split into shards that run on a pool (shard.ts), one optimiser step
+ * each; progress and cancelling.
  *
  * All randomness of an epoch comes from (seed, epoch), so a run that resumes after epoch k goes on exactly as one that
- * never stopped.
+ * never stopped, on any number of workers.
  */
 
 import { abortError } from '../../protocol/errors.ts';
-import { argmax } from '../graph/index.ts';
-import { type Augment, type LabelledImages, makeBatch } from './data/images.ts';
-import { crossEntropy, distillation } from './loss.ts';
-import type { Network, Parameter } from './network.ts';
-import type { Optimiser, Schedule } from './optimiser.ts';
+import type { Pool } from '../../protocol/pool/index.ts';
+import { createInlinePool } from '../../protocol/pool/inline.ts';
+import type { Graph } from '../graph/index.ts';
+import type { Augmentation } from './data/augment.ts';
+import { type LabelledImages, shareImages } from './data/images.ts';
+import { moveStatistics, type Network, type Parameter, shareGraph } from './network.ts';
+import { clipGradients, type Optimiser, type Schedule } from './optimiser.ts';
 import { Stream } from './random.ts';
+import {
+  type Groups,
+  keep,
+  type Original,
+  type ShardResult,
+  type SharedTeacher,
+  trainTasks,
+} from './shard.ts';
 
-/** Learning from a larger network's scores beside the labels: (1 - share) * labels + share * teacher. */
-export interface Teacher {
-  /** Of the student's batch size. */
-  readonly network: Network;
+/** A pool that trains. */
+export type TrainingPool = Pool<typeof trainTasks>;
+
+/** Learning from a teacher's scores beside the labels: (1 - share) * labels + share * teacher. */
+export type Teacher = {
   /** 0..1 */
   readonly share: number;
   readonly temperature: number;
-}
+} & (
+  | {
+      /** Scores the very images the student sees, augmented. */
+      readonly graph: Graph;
+    }
+  | {
+      /** Scores of the set's images as they are, [image][class]: see {@link scoresOf}. */
+      readonly logits: Float32Array;
+    }
+);
 
 export interface TrainOptions {
   readonly epochs: number;
   /** Epochs already done (see checkpoint.ts). */
   readonly done?: number;
   readonly seed: number;
+  /** Shards of a step, of the network's batch each; 1 unless given. Part of the result, like the seed. */
+  readonly shards?: number;
   readonly optimiser: Optimiser;
   readonly schedule: Schedule;
-  readonly teacher?: Teacher;
-  /** Makes the augmentation of an epoch from the epoch's stream. */
-  readonly augment?: (stream: Stream) => Augment;
+  readonly teacher?: Teacher | undefined;
+  readonly groups?: Groups | undefined;
+  readonly augmentation?: Augmentation | undefined;
+  /** Largest norm of the gradient of a step, masks aside. */
+  readonly clip?: number | undefined;
+  /** With the gradients of a step complete: regularisers add theirs. */
+  readonly beforeStep?: (parameters: readonly Parameter[]) => void;
   /** After every step: constraints on the parameters. */
-  readonly constrain?: (parameters: readonly Parameter[]) => void;
+  readonly afterStep?: (parameters: readonly Parameter[]) => void;
   /** About once a second, and at the end of every epoch. */
-  readonly onProgress?: (progress: TrainProgress) => void;
-  /** After every epoch. */
-  readonly onEpoch?: (epochsDone: number) => void;
-  readonly signal?: AbortSignal;
+  readonly onProgress?: ((progress: TrainProgress) => void) | undefined;
+  /** After every epoch; returning 'stop', or a promise of it, ends the training there. */
+  readonly onEpoch?: (epochsDone: number, stats: EpochStats) => unknown;
+  readonly signal?: AbortSignal | undefined;
+  /** Where shards run; this thread unless given. */
+  readonly pool?: TrainingPool | undefined;
+}
+
+/** Means over an epoch, on augmented images, while the network learnt. */
+export interface EpochStats {
+  readonly loss: number;
+  /** 0..1 */
+  readonly accuracy: number;
+  /** By group; NaN for one without images. */
+  readonly groupLosses?: Float64Array;
+  /** By group, summed over shards: what multiplier ascent adds up. */
+  readonly violations?: Float64Array;
 }
 
 /** How training stands. Loss and accuracy are means over the epoch so far, on augmented images. */
@@ -57,93 +97,219 @@ export interface TrainProgress {
   readonly secondsLeft: number;
 }
 
-/** Milliseconds between progress reports, at which cancelling is noticed too. LOCAL */
+/** Milliseconds between progress reports. LOCAL */
 const REPORT_EVERY = 1000;
 
+let keys = 0;
+
+/** A network as a pool's threads find it. */
+function original(network: Network): Original {
+  const { batch, options, shared } = network;
+  const key = `network ${++keys}`;
+  keep(key, network);
+  return { key, graph: shared, batch, options };
+}
+
+function shareTeacher(teacher: Teacher, batch: number): SharedTeacher {
+  const { share, temperature } = teacher;
+  if ('logits' in teacher) {
+    const { logits } = teacher;
+    if (logits.buffer instanceof SharedArrayBuffer) return { share, temperature, logits };
+    const copy = new Float32Array(new SharedArrayBuffer(logits.byteLength));
+    copy.set(logits);
+    return { share, temperature, logits: copy };
+  }
+  const network = {
+    key: `network ${++keys}`,
+    graph: shareGraph(teacher.graph),
+    batch,
+    options: {},
+  };
+  return { share, temperature, network };
+}
+
+/** Adds up what an epoch's shards report. */
+class EpochSums {
+  shards = 0;
+  right = 0;
+  #loss = 0;
+  readonly #groups: { losses: Float64Array; counts: Float64Array; violations: Float64Array };
+
+  constructor(groups: number) {
+    const zeros = () => new Float64Array(groups);
+    this.#groups = { losses: zeros(), counts: zeros(), violations: zeros() };
+  }
+
+  get loss(): number {
+    return this.#loss / this.shards;
+  }
+
+  add(result: ShardResult): void {
+    this.shards++;
+    this.#loss += result.loss + result.penalty;
+    this.right += result.right;
+    const { losses, counts, violations } = this.#groups;
+    for (let g = 0; g < losses.length; g++) {
+      losses[g]! += result.groupLosses?.[g] ?? 0;
+      counts[g]! += result.groupCounts?.[g] ?? 0;
+      violations[g]! += result.violations?.[g] ?? 0;
+    }
+  }
+
+  stats(images: number): EpochStats {
+    const { losses, counts, violations } = this.#groups;
+    const { loss } = this;
+    const accuracy = this.right / images;
+    if (losses.length === 0) return { loss, accuracy };
+    const groupLosses = losses.map((sum, g) => sum / counts[g]!);
+    return { loss, accuracy, groupLosses, violations };
+  }
+}
+
+/** Puts the mean of the shards' gradients and statistics where optimisers look for them. */
+function collect(network: Network, slots: readonly Float32Array[]): void {
+  let at = 0;
+  const mean = (out: Float32Array) => {
+    for (let i = 0; i < out.length; i++, at++) {
+      let sum = 0;
+      for (const slot of slots) sum += slot[at]!;
+      out[i] = sum / slots.length;
+    }
+  };
+  for (const { gradient } of network.parameters) mean(gradient);
+  for (const { batch } of network.statistics) mean(batch);
+}
+
 /**
- * Trains a network in place. The last images of an epoch that fill no batch are left out (other ones each epoch).
+ * Trains a network in place. The last images of an epoch that fill no step are left out (other ones each epoch).
  * @throws AbortError when `signal` is aborted; the network then stands after its last step.
+ * @throws RangeError when the set fills no step, or the loss is no longer a number; the network then stands before the
+ *   step that would have broken it.
  */
 export async function train(
   network: Network,
-  set: LabelledImages,
+  images: LabelledImages,
   options: TrainOptions,
 ): Promise<void> {
-  const { batch, results } = network;
-  const { epochs, done = 0, teacher } = options;
-  const steps = Math.floor(set.labels.length / batch);
+  const { epochs, done = 0, shards = 1, groups, augmentation, optimiser } = options;
+  const { batch, parameters, statistics } = network;
+  const perStep = shards * batch;
+  const steps = Math.floor(images.labels.length / perStep);
   if (steps === 0) {
-    throw new RangeError(`${set.labels.length} images do not fill one batch of ${batch}`);
+    throw new RangeError(`${images.labels.length} images do not fill one step of ${perStep}`);
   }
-  const gradient = new Float32Array(batch * results);
+  const pool = options.pool ?? createInlinePool(trainTasks);
+  const set = shareImages(images);
+  const student = original(network);
+  const teacher = options.teacher && shareTeacher(options.teacher, batch);
+  const length = [
+    ...parameters.map(({ value }) => value.length),
+    ...statistics.map(({ value }) => value.length),
+  ].reduce((sum, n) => sum + n, 0);
+  const slots = Array.from(
+    { length: shards },
+    () => new Float32Array(new SharedArrayBuffer(4 * length)),
+  );
   const started = performance.now();
   let reported = started;
   for (let epoch = done; epoch < epochs; epoch++) {
-    const stream = new Stream(options.seed, epoch);
-    const order = stream.permutation(set.labels.length);
-    const augment = options.augment?.(stream);
-    let loss = 0;
-    let right = 0;
+    const order = new Stream(options.seed, epoch).permutation(set.labels.length);
+    const sums = new EpochSums(groups?.multipliers.length ?? 0);
     for (let step = 0; step < steps; step++) {
-      const indices = order.subarray(step * batch, (step + 1) * batch);
-      const { images, labels } = makeBatch(set, network.input, indices, augment);
-      const scores = network.forward(images, 'train');
-      gradient.fill(0);
-      const share = teacher?.share ?? 0;
-      loss += (1 - share) * crossEntropy(scores, labels, results, gradient, 1 - share);
-      if (teacher !== undefined) {
-        const wanted = teacher.network.forward(images, 'evaluate');
-        const t = teacher.temperature;
-        loss += share * distillation(scores, wanted, batch, results, t, gradient, share);
+      if (options.signal?.aborted) throw abortError('training', options.signal.reason);
+      const results = await Promise.all(
+        slots.map((slot, s) => {
+          const from = step * perStep + s * batch;
+          const indices = order.slice(from, from + batch);
+          const seeds = [options.seed, epoch, step, s];
+          const job = { student, teacher, groups, set, indices, augmentation, seeds, slot };
+          return pool.run('trainShard', job);
+        }),
+      );
+      for (const result of results) sums.add(result);
+      if (!Number.isFinite(sums.loss)) {
+        throw new RangeError(
+          `training diverged in epoch ${epoch + 1}, step ${step + 1}: the loss is no number; lower the learning rate, clip gradients, or limit the ranges of squares`,
+        );
       }
-      right += countRight(scores, labels, results);
-      network.backward(gradient, 'train');
-      options.optimiser.step(network.parameters, options.schedule((epoch + step / steps) / epochs));
-      options.constrain?.(network.parameters);
+      collect(network, slots);
+      options.beforeStep?.(parameters);
+      if (options.clip !== undefined) clipGradients(parameters, options.clip);
+      optimiser.step(parameters, options.schedule((epoch + step / steps) / epochs));
+      moveStatistics(statistics);
+      options.afterStep?.(parameters);
 
       const now = performance.now();
-      const last = step === steps - 1;
-      if (now - reported < REPORT_EVERY && !last) continue;
+      if (now - reported < REPORT_EVERY && step < steps - 1) continue;
       reported = now;
-      const imagesDone = (step + 1) * batch;
-      const rate = (((epoch - done) * steps + step + 1) * batch) / ((now - started) / 1000);
+      const imagesDone = (step + 1) * perStep;
+      const rate = (((epoch - done) * steps + step + 1) * perStep) / ((now - started) / 1000);
       options.onProgress?.({
         epoch: epoch + 1,
         epochs,
         images: imagesDone,
-        of: steps * batch,
+        of: steps * perStep,
         imagesPerSecond: rate,
-        loss: loss / (step + 1),
-        accuracy: right / imagesDone,
-        secondsLeft: ((epochs - epoch) * steps * batch - imagesDone) / rate,
+        loss: sums.loss,
+        accuracy: sums.right / imagesDone,
+        secondsLeft: ((epochs - epoch) * steps * perStep - imagesDone) / rate,
       });
-      // Lets timers and the caller's abort in.
-      await new Promise((resume) => setTimeout(resume));
-      if (options.signal?.aborted) throw abortError('training', options.signal.reason);
     }
-    options.onEpoch?.(epoch + 1);
+    const verdict = await options.onEpoch?.(epoch + 1, sums.stats(steps * perStep));
+    if (verdict === 'stop') return;
   }
 }
 
-function countRight(scores: Float32Array, labels: Uint8Array, classes: number): number {
-  let right = 0;
-  for (let b = 0; b < labels.length; b++) {
-    if (argmax(scores.subarray(b * classes, (b + 1) * classes)) === labels[b]) right++;
+/** Images of a piece of scoring: enough that a piece takes a few hundred milliseconds at most. LOCAL */
+const SCORED_TOGETHER = 1024;
+
+/**
+ * Scores of all images of a set, in evaluation mode, [image][class]: accuracies, group tables and teachers' logits are
+ * made of them.
+ */
+export async function scoresOf(
+  network: Network,
+  images: LabelledImages,
+  options: {
+    readonly pool?: TrainingPool | undefined;
+    readonly signal?: AbortSignal | undefined;
+  } = {},
+): Promise<Float32Array> {
+  const pool = options.pool ?? createInlinePool(trainTasks);
+  const set = shareImages(images);
+  const count = set.labels.length;
+  const out = new Float32Array(new SharedArrayBuffer(4 * count * network.results));
+  const copy = original(network);
+  const parts: Promise<void>[] = [];
+  for (let from = 0; from < count; from += SCORED_TOGETHER) {
+    const to = Math.min(count, from + SCORED_TOGETHER);
+    const part = pool.run('scoreShard', { network: copy, set, from, to }, options);
+    parts.push(part.then((scores) => out.set(scores, from * network.results)));
   }
-  return right;
+  await Promise.all(parts);
+  return out;
+}
+
+/** Share of the images whose label has the highest of their scores, 0..1; a row with NaN counts as wrong. */
+export function accuracyOf(scores: Float32Array, labels: Uint8Array): number {
+  const classes = scores.length / labels.length;
+  let right = 0;
+  for (let i = 0; i < labels.length; i++) {
+    const row = scores.subarray(i * classes, (i + 1) * classes);
+    if (row.every((v) => v <= row[labels[i]!]!) && row.indexOf(row[labels[i]!]!) === labels[i]) {
+      right++;
+    }
+  }
+  return right / labels.length;
 }
 
 /** Share of the images a network classifies rightly, 0..1. */
-export function score(network: Network, set: LabelledImages): number {
-  const count = set.labels.length;
-  let right = 0;
-  for (let from = 0; from < count; from += network.batch) {
-    const length = Math.min(network.batch, count - from);
-    const indices = Uint32Array.from({ length }, (_, i) => from + i);
-    const { images, labels } = makeBatch(set, network.input, indices);
-    right += countRight(network.forward(images, 'evaluate'), labels, network.results);
-  }
-  return right / count;
+export async function score(
+  network: Network,
+  set: LabelledImages,
+  pool?: TrainingPool,
+): Promise<number> {
+  return accuracyOf(await scoresOf(network, set, { pool }), set.labels);
 }
 
 /** Progress as one line of text. */

@@ -2,15 +2,20 @@
  * A float network made trainable: the layers of a graph over one kernel memory, for batches of fixed size.
  *
  * Order of use: `forward`, then `backward` with the gradient of the loss by the result, then an optimiser's step over
- * `parameters`; `toGraph` takes the trained network out. Views of values and gradients are those of the last pass.
+ * `parameters` and {@link moveStatistics}; `toGraph` takes the trained network out. Views of values and gradients are
+ * those of the last pass. The tensors themselves stand in shared memory, so that replicas in other threads (shard.ts)
+ * see every step.
  */
 
 import {
+  type ActivationNode,
   elements,
   type Graph,
   type GraphInput,
   inferShapes,
   type Node,
+  RELU,
+  type Shape,
   type Tensor,
   tensorOf,
 } from '../graph/index.ts';
@@ -22,21 +27,96 @@ import {
   type Mode,
   type Parameter,
   planeOrder,
+  type Statistic,
   sizeOf,
   type Value,
 } from './layers/layer.ts';
 
-export type { Mode, Parameter, Value } from './layers/layer.ts';
+export type { Mode, Parameter, Statistic, Value } from './layers/layer.ts';
+
+/** How a network is to be trained, beside what its graph says. Data, so that it reaches other threads. */
+export interface NetworkOptions {
+  /**
+   * Activation layers whose elements are all ReLUs become y = m*relu(x) + (1 - m)*(c0 + c1*x + c2*x^2) with two more
+   * tensors: `ID.mask`, one m per element in the graph's order [C, H, W], from 1; `ID.polynomial`, [C, 3], from the
+   * identity (0, 1, 0). A graph that has them already keeps them. Layers with removed elements stay as they are.
+   */
+  readonly soft?: boolean;
+  /** Largest |x| wanted at the inputs of some activation layers, by id; see Range in layers/layer.ts. */
+  readonly ranges?: {
+    readonly weight: number;
+    readonly limits: Readonly<Record<string, number>>;
+  };
+}
+
+/** Whether a soft network learns the mask of this node. */
+export function isSoft(node: Node): node is ActivationNode {
+  return node.op === 'activation' && node.kinds.every((kind) => kind === RELU);
+}
+
+/** Names of the tensors of a soft activation layer. */
+export function softTensors(id: string): { readonly mask: string; readonly polynomial: string } {
+  return { mask: `${id}.mask`, polynomial: `${id}.polynomial` };
+}
+
+/** Share of a batch's statistics in the running ones. LOCAL */
+const MOMENTUM = 0.1;
+
+/** Running statistics of batch norm, one step nearer to the last batch's. */
+export function moveStatistics(statistics: readonly Statistic[]): void {
+  for (const { value, batch } of statistics) {
+    for (let i = 0; i < value.length; i++) value[i]! += MOMENTUM * (batch[i]! - value[i]!);
+  }
+}
+
+/** Copies of tensors, all in one piece of memory that other threads can share. */
+function shareTensors(tensors: ReadonlyMap<string, Tensor>): Map<string, Tensor> {
+  const total = [...tensors.values()].reduce((sum, { data }) => sum + data.length, 0);
+  const all = new Float32Array(new SharedArrayBuffer(4 * total));
+  let at = 0;
+  const copies = new Map<string, Tensor>();
+  for (const [name, { shape, data }] of tensors) {
+    const copy = all.subarray(at, (at += data.length));
+    copy.set(data);
+    copies.set(name, { shape, data: copy });
+  }
+  return copies;
+}
+
+/** A copy of a graph whose tensors other threads can share. */
+export function shareGraph(graph: Graph): Graph {
+  return { ...graph, tensors: shareTensors(graph.tensors) };
+}
+
+/** The tensors of a graph, and those that its soft layers need beside them. */
+function withSoftTensors(graph: Graph, shapes: ReadonlyMap<string, Shape>): Map<string, Tensor> {
+  const tensors = new Map(graph.tensors);
+  for (const node of graph.nodes.filter(isSoft)) {
+    const shape = shapes.get(node.id)!;
+    const { mask, polynomial } = softTensors(node.id);
+    const channels = shape[0]!;
+    const ones = new Float32Array(elements(shape)).fill(1);
+    const identities = Float32Array.from({ length: 3 * channels }, (_, i) => (i % 3 === 1 ? 1 : 0));
+    if (!tensors.has(mask)) tensors.set(mask, { shape, data: ones });
+    if (!tensors.has(polynomial)) {
+      tensors.set(polynomial, { shape: [channels, 3], data: identities });
+    }
+  }
+  return tensors;
+}
 
 export class Network {
   /** Images in a batch. */
   readonly batch: number;
+  readonly options: NetworkOptions;
   /** Every trainable tensor once, in the order of the nodes that use them. */
   readonly parameters: readonly Parameter[];
+  /** The running statistics of its batch norms. */
+  readonly statistics: readonly Statistic[];
   /** Numbers in one result: the classes of a classifier. */
   readonly results: number;
-  readonly #graph: Graph;
-  readonly #tensors: ReadonlyMap<string, Tensor>;
+  /** The graph over the network's own tensors: what {@link replica} takes. */
+  readonly shared: Graph;
   readonly #values = new Map<string, Value>();
   readonly #layers: readonly Layer[];
   readonly #inputOrder: Int32Array;
@@ -46,17 +126,18 @@ export class Network {
    * @param batch images in a batch
    * @throws RangeError when the graph is not sound, or too large for training memory at this batch.
    */
-  constructor(graph: Graph, batch: number) {
+  constructor(graph: Graph, batch: number, options: NetworkOptions = {}, adopt = false) {
     const shapes = inferShapes(graph);
     const memory = new TrainingMemory();
     const parameters = new Map<string, Parameter>();
-    const tensors = new Map<string, Tensor>();
-    for (const [name, { shape, data }] of graph.tensors) {
-      tensors.set(name, { shape, data: data.slice() });
-    }
+    const statistics: Statistic[] = [];
+    const { soft = false, ranges } = options;
+    const tensors = adopt
+      ? graph.tensors
+      : shareTensors(soft ? withSoftTensors(graph, shapes) : graph.tensors);
     this.batch = batch;
-    this.#graph = graph;
-    this.#tensors = tensors;
+    this.options = options;
+    this.shared = { ...graph, tensors };
 
     const makeValue = (id: string, withGradient: boolean): Value => {
       const size = batch * elements(shapes.get(id)!);
@@ -68,13 +149,16 @@ export class Network {
     };
     const input = makeValue(graph.input.id, false);
     this.#inputOrder = planeOrder(input);
-    const build = (node: Node): Layer =>
-      layerOf({
+    const build = (node: Node): Layer => {
+      const limit = ranges?.limits[node.id];
+      return layerOf({
         node,
         memory,
         batch,
         inputs: node.inputs.map((id) => this.#values.get(id)!),
         output: makeValue(node.id, true),
+        soft: soft && isSoft(node) ? softTensors(node.id) : undefined,
+        range: ranges && limit !== undefined ? { weight: ranges.weight, limit } : undefined,
         parameter(name, kind) {
           const value = tensorOf({ tensors }, name).data;
           const known = parameters.get(name);
@@ -82,15 +166,32 @@ export class Network {
           parameters.set(name, made);
           return made;
         },
-        statistic: (name) => tensorOf({ tensors }, name).data,
+        statistic(name) {
+          const value = tensorOf({ tensors }, name).data;
+          const made = { name, value, batch: new Float32Array(value.length) };
+          statistics.push(made);
+          return made;
+        },
       });
+    };
     this.#layers = graph.nodes.map(build);
     this.parameters = [...parameters.values()];
+    this.statistics = statistics;
     this.results = sizeOf(this.value(graph.output));
   }
 
+  /** A network over the very tensors of another one's {@link shared} graph: what one trains, the other computes with. */
+  static replica(shared: Graph, batch: number, options: NetworkOptions): Network {
+    return new Network(shared, batch, options, true);
+  }
+
   get input(): GraphInput {
-    return this.#graph.input;
+    return this.shared.input;
+  }
+
+  /** What layers added to the loss in the last backward pass, for keeping their inputs in range. */
+  get penalty(): number {
+    return this.#layers.reduce((sum, { penalty = 0 }) => sum + penalty, 0);
   }
 
   /** A node's value and gradient, channels last, as the last passes left them. */
@@ -108,7 +209,7 @@ export class Network {
    * @throws RangeError when there are more images than a batch takes, or part of one.
    */
   forward(images: Float32Array, mode: Mode): Float32Array {
-    const { value, ...input } = this.value(this.#graph.input.id);
+    const { value, ...input } = this.value(this.input.id);
     const size = sizeOf(input);
     if (images.length > size * this.batch || images.length % size !== 0) {
       throw new RangeError(
@@ -120,17 +221,26 @@ export class Network {
       for (let i = 0; i < size; i++) value.data[o + i] = images[o + order[i]!]!;
     }
     for (const layer of this.#layers) layer.forward(mode);
-    return this.value(this.#graph.output).value.data;
+    return this.value(this.shared.output).value.data;
   }
 
   /**
    * Computes every gradient, of parameters and values, from scratch.
    * @param gradient of the loss by the results, [image][N]; the mode must be the forward pass's
+   * @param inside gradients of the loss by other values, by id, as they are stored (channels last)
    */
-  backward(gradient: Float32Array, mode: Mode): void {
+  backward(
+    gradient: Float32Array,
+    mode: Mode,
+    inside: ReadonlyMap<string, Float32Array> = new Map(),
+  ): void {
     for (const value of this.#values.values()) value.gradient?.data.fill(0);
     for (const parameter of this.parameters) parameter.gradient.fill(0);
-    this.value(this.#graph.output).gradient!.data.set(gradient);
+    this.value(this.shared.output).gradient!.data.set(gradient);
+    for (const [id, own] of inside) {
+      const { data } = this.value(id).gradient!;
+      for (let i = 0; i < data.length; i++) data[i]! += own[i]!;
+    }
     for (const layer of this.#layers.toReversed()) layer.backward(mode);
   }
 
@@ -139,7 +249,7 @@ export class Network {
    * @throws RangeError when a tensor is missing or has another size.
    */
   load(graph: Pick<Graph, 'tensors'>): void {
-    for (const [name, { data }] of this.#tensors) {
+    for (const [name, { data }] of this.shared.tensors) {
       const from = tensorOf(graph, name).data;
       if (from.length !== data.length) {
         throw new RangeError(`tensor '${name}' has ${from.length} numbers, not ${data.length}`);
@@ -151,9 +261,9 @@ export class Network {
   /** The network as it stands, as a graph of its own. */
   toGraph(): Graph {
     const tensors = new Map<string, Tensor>();
-    for (const [name, { shape, data }] of this.#tensors) {
-      tensors.set(name, { shape, data: data.slice() });
+    for (const [name, { shape, data }] of this.shared.tensors) {
+      tensors.set(name, { shape, data: new Float32Array(data) });
     }
-    return { ...this.#graph, tensors };
+    return { ...this.shared, tensors };
   }
 }

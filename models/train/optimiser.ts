@@ -16,6 +16,9 @@ function recall(memory: Map<string, Float32Array>, name: string, length: number)
   return known;
 }
 
+/** Factors of the learning rate by kind of parameter; 1 unless given, 0 freezes. */
+export type Rates = Partial<Record<Parameter['kind'], number>>;
+
 /** Weight decay pulls at matrices and kernels only: norms, biases and polynomials keep their size. */
 function decayOf(parameter: Parameter, decay: number): number {
   return parameter.kind === 'weight' ? decay : 0;
@@ -26,16 +29,20 @@ export class Sgd implements Optimiser {
   readonly memory = new Map<string, Float32Array>();
   readonly #momentum: number;
   readonly #decay: number;
+  readonly #rates: Rates;
 
-  constructor({ momentum = 0.9, decay = 0 } = {}) {
+  constructor({ momentum = 0.9, decay = 0, rates = {} as Rates } = {}) {
     this.#momentum = momentum;
     this.#decay = decay;
+    this.#rates = rates;
   }
 
-  step(parameters: readonly Parameter[], rate: number): void {
+  step(parameters: readonly Parameter[], rateOfAll: number): void {
     const momentum = this.#momentum;
     for (const parameter of parameters) {
-      const { name, value, gradient } = parameter;
+      const { name, kind, value, gradient } = parameter;
+      const rate = rateOfAll * (this.#rates[kind] ?? 1);
+      if (rate === 0) continue;
       const decay = decayOf(parameter, this.#decay);
       const velocity = recall(this.memory, `velocity ${name}`, value.length);
       for (let i = 0; i < value.length; i++) {
@@ -55,22 +62,26 @@ export class Adam implements Optimiser {
   readonly #beta2: number;
   readonly #epsilon: number;
   readonly #decay: number;
+  readonly #rates: Rates;
 
-  constructor({ beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, decay = 0 } = {}) {
+  constructor({ beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, decay = 0, rates = {} as Rates } = {}) {
     this.#beta1 = beta1;
     this.#beta2 = beta2;
     this.#epsilon = epsilon;
     this.#decay = decay;
+    this.#rates = rates;
   }
 
-  step(parameters: readonly Parameter[], rate: number): void {
+  step(parameters: readonly Parameter[], rateOfAll: number): void {
     const steps = recall(this.memory, 'steps', 1);
     const t = (steps[0]! += 1);
     const [b1, b2] = [this.#beta1, this.#beta2];
     const correct1 = 1 / (1 - b1 ** t);
     const correct2 = 1 / (1 - b2 ** t);
     for (const parameter of parameters) {
-      const { name, value, gradient } = parameter;
+      const { name, kind, value, gradient } = parameter;
+      const rate = rateOfAll * (this.#rates[kind] ?? 1);
+      if (rate === 0) continue;
       const decay = decayOf(parameter, this.#decay);
       const mean = recall(this.memory, `mean ${name}`, value.length);
       const square = recall(this.memory, `square ${name}`, value.length);
@@ -85,8 +96,30 @@ export class Adam implements Optimiser {
   }
 }
 
+/**
+ * Scales gradients down together until the Euclidean norm of them all is at most `most`; masks are left out.
+ * @returns the norm before
+ */
+export function clipGradients(parameters: readonly Parameter[], most: number): number {
+  const clipped = parameters.filter(({ kind }) => kind !== 'mask');
+  let sum = 0;
+  for (const { gradient } of clipped) for (const g of gradient) sum += g * g;
+  const norm = Math.sqrt(sum);
+  if (norm > most) {
+    for (const { gradient } of clipped) {
+      for (let i = 0; i < gradient.length; i++) gradient[i]! *= most / norm;
+    }
+  }
+  return norm;
+}
+
 /** Learning rate of a moment of training, 0..1 of the whole. */
 export type Schedule = (progress: number) => number;
+
+/** Falls to `factor` of itself at each of some moments. */
+export function steps(peak: number, moments: readonly number[], factor = 0.1): Schedule {
+  return (progress) => peak * factor ** moments.filter((moment) => progress >= moment).length;
+}
 
 /** A linear rise over the first `warmup` of training, then half a cosine from `peak` down to `floor`. */
 export function cosine(peak: number, floor = 0, warmup = 0): Schedule {

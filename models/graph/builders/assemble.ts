@@ -32,9 +32,11 @@ export interface BuilderOptions {
   readonly quadratic?: readonly [number, number, number];
   /** Classes; 10 unless given. */
   readonly classes?: number;
+  /** Channels of the image; 3 unless given. */
+  readonly channels?: number;
   /** Per channel, of pixels in 0..1; 0 and 1 unless given. */
-  readonly mean?: readonly [number, number, number];
-  readonly std?: readonly [number, number, number];
+  readonly mean?: readonly number[];
+  readonly std?: readonly number[];
   /** Height and width of the image; 32 unless given. */
   readonly size?: number;
 }
@@ -80,8 +82,9 @@ export class Assembly {
   readonly #quadratic: readonly number[];
 
   constructor(options: BuilderOptions) {
-    const { size = 32, mean = [0, 0, 0], std = [1, 1, 1] } = options;
-    this.#input = { id: 'image', shape: [3, size, size], mean, std };
+    const { size = 32, channels = 3 } = options;
+    const { mean = new Array(channels).fill(0), std = new Array(channels).fill(1) } = options;
+    this.#input = { id: 'image', shape: [channels, size, size], mean, std };
     this.#shapes.set('image', this.#input.shape);
     this.#weights = options.weights ?? randomWeights(options.seed ?? 1);
     this.#map = options.map ?? allRelus;

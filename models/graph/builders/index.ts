@@ -17,4 +17,4 @@ export {
 } from './maps.ts';
 export { loadNamed, NETWORK_NAMES } from './named.ts';
 export { MINIONN_RELUS, miniOnn, type VggOptions, vgg16 } from './plain.ts';
-export { hybReNet, resNet18, resNetCifar } from './resnet.ts';
+export { compactResNet, hybReNet, resNet18, resNetCifar } from './resnet.ts';

@@ -1,7 +1,41 @@
-/** Variants of images: what a digit may undergo and stay the same digit. */
+/** Variants of images: what one may undergo and still show the same thing. */
 
 import type { Stream } from '../random.ts';
 import type { Augment } from './images.ts';
+
+/** A kind of augmentation, as data: for recipes, cards and other threads. */
+export type Augmentation =
+  | ({ readonly kind: 'motions' } & Motions)
+  | {
+      /** A random crop out of the image with `pad` black pixels around it; mirrored half of the time. */
+      readonly kind: 'cropFlip';
+      readonly pad: number;
+    };
+
+/** Makes the variants of an augmentation from a stream. */
+export function augmenter(augmentation: Augmentation, stream: Stream): Augment {
+  if (augmentation.kind === 'motions') return smallMotions(stream, augmentation);
+  return cropFlip(stream, augmentation.pad);
+}
+
+function cropFlip(stream: Stream, pad: number): Augment {
+  const shift = () => Math.floor((2 * pad + 1) * stream.uniform()) - pad;
+  return (pixels, [channels, height, width], out) => {
+    const [down, right] = [shift(), shift()];
+    const mirrored = stream.uniform() < 0.5;
+    for (let c = 0, o = 0; c < channels; c++) {
+      for (let row = 0; row < height; row++) {
+        const y = row + down;
+        const line = (c * height + y) * width;
+        for (let column = 0; column < width; column++, o++) {
+          const x = (mirrored ? width - 1 - column : column) + right;
+          const inside = y >= 0 && y < height && x >= 0 && x < width;
+          out[o] = inside ? pixels[line + x]! : 0;
+        }
+      }
+    }
+  };
+}
 
 /** How far {@link smallMotions} go at most. */
 export interface Motions {

@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type GraphInput, preprocess } from '../../graph/index.ts';
+import { readCifar } from './cifar.ts';
 import { readIdx } from './idx.ts';
 
 /** Labelled images of one shape. */
@@ -23,6 +24,17 @@ export function slice(set: LabelledImages, from: number, to: number): LabelledIm
     pixels: set.pixels.subarray(from * c * h * w, to * c * h * w),
     labels: set.labels.subarray(from, to),
   };
+}
+
+/** The same images in memory that other threads can share: copied, unless they are there already. */
+export function shareImages({ shape, pixels, labels }: LabelledImages): LabelledImages {
+  const share = (bytes: Uint8Array) => {
+    if (bytes.buffer instanceof SharedArrayBuffer) return bytes;
+    const copy = new Uint8Array(new SharedArrayBuffer(bytes.length));
+    copy.set(bytes);
+    return copy;
+  };
+  return { shape, pixels: share(pixels), labels: share(labels) };
 }
 
 /**
@@ -62,6 +74,43 @@ export function readMnist(folder: string, part: 'train' | 't10k'): LabelledImage
     );
   }
   return { shape: [1, height!, width!], pixels: images.data, labels: labels.data };
+}
+
+/** Some sets of one shape, one after the other. */
+export function concatenate(sets: readonly LabelledImages[]): LabelledImages {
+  const join = (parts: readonly Uint8Array[]) => {
+    const out = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+    let at = 0;
+    for (const part of parts) {
+      out.set(part, at);
+      at += part.length;
+    }
+    return out;
+  };
+  return {
+    shape: sets[0]!.shape,
+    pixels: join(sets.map(({ pixels }) => pixels)),
+    labels: join(sets.map(({ labels }) => labels)),
+  };
+}
+
+/**
+ * Reads CIFAR-10: the 50,000 training images, or the test images there are (test_batch, or its first 1,000).
+ * @param part 'train' (data_batch_1..5) or 'test'
+ * @throws RangeError when a file is missing or is not what it should be.
+ */
+export function readCifar10(folder: string, part: 'train' | 'test'): LabelledImages {
+  const find = (...stems: string[]): string => {
+    const names = stems.flatMap((stem) => [`${stem}.bin`, `${stem}.bin.br`]);
+    const name = names.find((candidate) => existsSync(join(folder, candidate)));
+    if (name === undefined) throw new RangeError(`${folder} holds no ${names.join(' or ')}`);
+    return name;
+  };
+  const names =
+    part === 'train'
+      ? [1, 2, 3, 4, 5].map((n) => find(`data_batch_${n}`))
+      : [find('test_batch', 'test_batch_first1000')];
+  return concatenate(names.map((name) => readCifar(readFileSync(join(folder, name)), name)));
 }
 
 /** Changes one image of a shape into a variant of it, both pixels 0..255. */

@@ -106,9 +106,11 @@ export interface MapKernels {
     g0: number,
     g1: number,
     g2: number,
+    gm: number,
     n: number,
     images: number,
   ): void;
+  rangePenalty(x: number, dx: number, limit: number, factor: number, length: number): number;
   pool(
     x: number,
     table: number,

@@ -1,58 +1,86 @@
 /**
- * The mixed activation layer: every element is a ReLU, a square or the identity.
+ * The mixed activation layer: every element is a ReLU, a square or the identity, or, in a soft network, a learnt mixture.
  *
- * All three are y = m*max(x, 0) + c0 + c1*x + c2*x^2 with per-element factors: ReLU m = 1 alone, identity c1 = 1 alone,
- * square the coefficients of its channel. One kernel serves every mixture.
+ * All are y = m*max(x, 0) + c0 + c1*x + c2*x^2 with per-element factors: ReLU m = 1 alone, identity c1 = 1 alone, square
+ * the coefficients of its channel; soft: m the element's mask, c_k = (1 - m) times the channel's coefficients. One kernel
+ * serves every mixture.
  */
 
 import { type ActivationNode, IDENTITY, RELU, SQUARE } from '../../graph/index.ts';
 import { type Builder, type Layer, padded, planeOrder, sizeOf } from './layer.ts';
 
 export function activationLayer(builder: Builder<ActivationNode>): Layer {
-  const { node, memory, batch, output } = builder;
+  const { node, memory, batch, output, soft, range } = builder;
   const input = builder.inputs[0]!;
   const n = sizeOf(output);
   const order = planeOrder(output);
   const kinds = Uint8Array.from(order, (at) => node.kinds[at]!);
-  const squares = kinds.includes(SQUARE);
-  // Polynomials without a square element would have no gradient: they are left alone.
-  const polynomial = squares ? builder.parameter(node.coefficients!, 'polynomial') : undefined;
+  const mask = soft && builder.parameter(soft.mask, 'mask');
+  // Polynomials that no element uses would have no gradient: they are left alone.
+  const polynomial = soft
+    ? builder.parameter(soft.polynomial, 'polynomial')
+    : kinds.includes(SQUARE)
+      ? builder.parameter(node.coefficients!, 'polynomial')
+      : undefined;
   const plane = () => memory.floats(padded(n));
   const m = plane();
   const c = [plane(), plane(), plane()] as const;
-  const g = squares ? ([plane(), plane(), plane()] as const) : undefined;
+  const moments = polynomial && ([plane(), plane(), plane(), plane()] as const);
   for (let e = 0; e < n; e++) {
     m.data[e] = kinds[e] === RELU ? 1 : 0;
     c[1].data[e] = kinds[e] === IDENTITY ? 1 : 0;
   }
   const { maps } = memory;
-  return {
-    forward() {
-      if (polynomial !== undefined) {
-        for (let e = 0; e < n; e++) {
-          if (kinds[e] !== SQUARE) continue;
-          const row = 3 * (e % output.channels);
-          for (let k = 0; k < 3; k++) c[k]!.data[e] = polynomial.value[row + k]!;
-        }
+  /** The part of the polynomial in an element. */
+  const part = (e: number) => (mask ? 1 - m.data[e]! : kinds[e] === SQUARE ? 1 : 0);
+
+  function refresh(): void {
+    if (polynomial === undefined) return;
+    for (let e = 0; e < n; e++) {
+      if (mask) m.data[e] = mask.value[order[e]!]!;
+      else if (kinds[e] !== SQUARE) continue;
+      const row = 3 * (e % output.channels);
+      for (let k = 0; k < 3; k++) c[k]!.data[e] = part(e) * polynomial.value[row + k]!;
+    }
+  }
+
+  function parameterGradients(): void {
+    if (polynomial === undefined || moments === undefined) return;
+    const [g0, g1, g2, gm] = moments;
+    const dy = output.gradient!.at;
+    maps.activateMoments(input.value.at, dy, g0.at, g1.at, g2.at, gm.at, n, batch);
+    for (let e = 0; e < n; e++) {
+      const share = part(e);
+      const row = 3 * (e % output.channels);
+      let whole = 0;
+      for (let k = 0; k < 3; k++) {
+        const g = moments[k]!.data[e]!;
+        polynomial.gradient[row + k]! += share * g;
+        whole += polynomial.value[row + k]! * g;
       }
+      if (mask) mask.gradient[order[e]!]! += gm.data[e]! - whole;
+    }
+  }
+
+  const layer = {
+    /** Of the last backward pass, see {@link Layer.penalty}. */
+    penalty: 0,
+    forward() {
+      refresh();
       const [c0, c1, c2] = c;
       maps.activate(input.value.at, m.at, c0.at, c1.at, c2.at, output.value.at, n, batch);
     },
     backward() {
+      parameterGradients();
+      if (input.gradient === undefined) return;
       const x = input.value.at;
-      const dy = output.gradient!.at;
-      if (polynomial !== undefined && g !== undefined) {
-        maps.activateMoments(x, dy, g[0].at, g[1].at, g[2].at, n, batch);
-        for (let e = 0; e < n; e++) {
-          if (kinds[e] !== SQUARE) continue;
-          const row = 3 * (e % output.channels);
-          for (let k = 0; k < 3; k++) polynomial.gradient[row + k]! += g[k]!.data[e]!;
-        }
-      }
-      if (input.gradient !== undefined) {
-        const dx = input.gradient.at;
-        maps.activateInputGradient(x, m.at, c[1].at, c[2].at, dy, dx, n, batch);
+      const dx = input.gradient.at;
+      maps.activateInputGradient(x, m.at, c[1].at, c[2].at, output.gradient!.at, dx, n, batch);
+      if (range !== undefined) {
+        const factor = range.weight / batch;
+        layer.penalty = factor * maps.rangePenalty(x, dx, range.limit, factor, n * batch);
       }
     },
   };
+  return layer;
 }

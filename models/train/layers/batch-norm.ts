@@ -2,8 +2,8 @@
  * Batch normalisation (Ioffe and Szegedy, ICML 2015).
  *
  * Training: y = scale * (x - mean) / sqrt(variance + epsilon) + shift with the batch's mean and (biased) variance, in two
- * passes, since E[x^2] - mean^2 loses the variance of a channel whose mean is large. The running statistics move by
- * {@link MOMENTUM} towards the batch's mean and unbiased variance. Evaluating: the running statistics.
+ * passes, since E[x^2] - mean^2 loses the variance of a channel whose mean is large. The batch's mean and unbiased variance
+ * are kept for the running statistics, which move after a step. Evaluating: the running statistics.
  *
  * Every pass over the data is linear per channel: y = a*x + b, and dx = a*dy + b*x + d.
  */
@@ -11,16 +11,15 @@
 import type { BatchNormNode } from '../../graph/index.ts';
 import { type Builder, type Layer, padded } from './layer.ts';
 
-/** Share of a batch's statistics in the running ones. LOCAL */
-const MOMENTUM = 0.1;
-
 export function batchNormLayer(builder: Builder<BatchNormNode>): Layer {
   const { node, memory, batch, output } = builder;
   const input = builder.inputs[0]!;
   const scale = builder.parameter(node.scale, 'vector');
   const shift = builder.parameter(node.shift, 'vector');
-  const runningMean = builder.statistic(node.mean);
-  const runningVariance = builder.statistic(node.variance);
+  const running = {
+    mean: builder.statistic(node.mean),
+    variance: builder.statistic(node.variance),
+  };
   const { channels } = output;
   const pixels = batch * output.height * output.width;
   const vector = () => memory.floats(padded(channels));
@@ -43,8 +42,8 @@ export function batchNormLayer(builder: Builder<BatchNormNode>): Layer {
       const variance = dots.data[c]! / pixels;
       inverse[c] = 1 / Math.sqrt(variance + node.epsilon);
       const unbiased = dots.data[c]! / Math.max(1, pixels - 1);
-      runningMean[c]! += MOMENTUM * (mean.data[c]! - runningMean[c]!);
-      runningVariance[c]! += MOMENTUM * (unbiased - runningVariance[c]!);
+      running.mean.batch[c] = mean.data[c]!;
+      running.variance.batch[c] = unbiased;
     }
   }
 
@@ -52,9 +51,9 @@ export function batchNormLayer(builder: Builder<BatchNormNode>): Layer {
     forward(mode) {
       if (mode === 'train') batchStatistics();
       else {
-        mean.data.set(runningMean);
+        mean.data.set(running.mean.value);
         for (let c = 0; c < channels; c++) {
-          inverse[c] = 1 / Math.sqrt(runningVariance[c]! + node.epsilon);
+          inverse[c] = 1 / Math.sqrt(running.variance.value[c]! + node.epsilon);
         }
       }
       for (let c = 0; c < channels; c++) {

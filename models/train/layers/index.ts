@@ -2,7 +2,15 @@
  * The layers of training, one for each operator that can be trained. A new one is a file here and a line in the table.
  */
 
-import type { AddNode, AveragePoolNode, FlattenNode, Node } from '../../graph/index.ts';
+import type {
+  AddNode,
+  AveragePoolNode,
+  FlattenNode,
+  Node,
+  PadNode,
+  SliceNode,
+  Triple,
+} from '../../graph/index.ts';
 import { activationLayer } from './activation.ts';
 import { batchNormLayer } from './batch-norm.ts';
 import { convLayer, denseLayer } from './conv.ts';
@@ -77,6 +85,67 @@ function flattenLayer({ batch, inputs, output }: Builder<FlattenNode>): Layer {
   };
 }
 
+/** Elements that reappear elsewhere, beside zeros: results are inputs at `from`, where it is not negative. */
+function moveLayer({ batch, inputs, output }: Builder<Node>, from: Int32Array): Layer {
+  const input = inputs[0]!;
+  const size = sizeOf(input);
+  const n = from.length;
+  return {
+    forward() {
+      const x = input.value.data;
+      const y = output.value.data;
+      for (let b = 0; b < batch; b++) {
+        for (let i = 0; i < n; i++) y[b * n + i] = from[i]! < 0 ? 0 : x[b * size + from[i]!]!;
+      }
+    },
+    backward() {
+      if (input.gradient === undefined) return;
+      const dx = input.gradient.data;
+      const dy = output.gradient!.data;
+      for (let b = 0; b < batch; b++) {
+        for (let i = 0; i < n; i++) if (from[i]! >= 0) dx[b * size + from[i]!]! += dy[b * n + i]!;
+      }
+    },
+  };
+}
+
+/** Where each element of `output` comes from in `input`, by a map of [C, H, W] coordinates; -1 outside of it. */
+function sources(
+  { inputs, output }: Builder<Node>,
+  source: (at: Triple) => readonly [number, number, number],
+): Int32Array {
+  const input = inputs[0]!;
+  return Int32Array.from({ length: sizeOf(output) }, (_, i) => {
+    const pixel = Math.floor(i / output.channels);
+    const at = [
+      i % output.channels,
+      Math.floor(pixel / output.width),
+      pixel % output.width,
+    ] as const;
+    const [c, y, x] = source(at);
+    const inside =
+      c >= 0 && c < input.channels && y >= 0 && y < input.height && x >= 0 && x < input.width;
+    return inside ? (y * input.width + x) * input.channels + c : -1;
+  });
+}
+
+function sliceLayer(builder: Builder<SliceNode>): Layer {
+  const { start, step } = builder.node;
+  const along = (k: 0 | 1 | 2, at: Triple) => start[k] + step[k] * at[k];
+  return moveLayer(
+    builder,
+    sources(builder, (at) => [along(0, at), along(1, at), along(2, at)]),
+  );
+}
+
+function padLayer(builder: Builder<PadNode>): Layer {
+  const { before } = builder.node;
+  return moveLayer(
+    builder,
+    sources(builder, (at) => [at[0] - before[0], at[1] - before[1], at[2] - before[2]]),
+  );
+}
+
 type Layers = {
   readonly [K in Node['op']]?: (builder: Builder<Extract<Node, { op: K }>>) => Layer;
 };
@@ -92,6 +161,8 @@ const layers: Layers = {
     return poolLayer(builder, { kernel: [height, width], stride: [1, 1] });
   },
   flatten: flattenLayer,
+  slice: sliceLayer,
+  pad: padLayer,
   activation: activationLayer,
 };
 

@@ -6,11 +6,28 @@ import type { Floats, TrainingMemory } from '../kernels/index.ts';
 /** A trainable tensor of the graph, in the graph's own layout, with its gradient. */
 export interface Parameter {
   readonly name: string;
-  /** weight: matrices and kernels, which decay; vector: biases and norms; polynomial: rows (c0, c1, c2). */
-  readonly kind: 'weight' | 'vector' | 'polynomial';
+  /**
+   * weight: matrices and kernels, which decay; vector: biases and norms; polynomial: rows (c0, c1, c2); mask: the part
+   * of ReLU in each element of a soft activation layer.
+   */
+  readonly kind: 'weight' | 'vector' | 'polynomial' | 'mask';
   readonly value: Float32Array;
   /** Gradient of the last backward pass; layers add to it. */
   readonly gradient: Float32Array;
+}
+
+/** A running statistic of batch norm: moves after each step, without a gradient. */
+export interface Statistic {
+  readonly name: string;
+  readonly value: Float32Array;
+  /** Of the batch of the last pass in train mode. */
+  readonly batch: Float32Array;
+}
+
+/** A wide range is punished: weight * mean over the batch of sum of max(0, |x| - limit)^2 joins the loss. */
+export interface Range {
+  readonly weight: number;
+  readonly limit: number;
 }
 
 /**
@@ -34,6 +51,8 @@ export interface Layer {
   forward(mode: Mode): void;
   /** Adds to the gradients of its inputs and parameters; after a forward pass in the same mode. */
   backward(mode: Mode): void;
+  /** What the layer itself added to the loss in the last backward pass. */
+  readonly penalty?: number;
 }
 
 /** What layers are built from. */
@@ -46,8 +65,12 @@ export interface Builder<N extends Node> {
   readonly output: Value;
   /** Registers a tensor of the graph as trainable. */
   parameter(name: string, kind: Parameter['kind']): Parameter;
-  /** A tensor that training updates without gradients (running statistics). */
-  statistic(name: string): Float32Array;
+  /** A tensor that training updates without gradients. */
+  statistic(name: string): Statistic;
+  /** Names of the mask and the polynomials of an activation layer that is soft. */
+  readonly soft?: { readonly mask: string; readonly polynomial: string } | undefined;
+  /** Limits the inputs of an activation layer. */
+  readonly range?: Range | undefined;
 }
 
 /** Elements of one image of a value. */

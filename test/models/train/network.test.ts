@@ -10,7 +10,7 @@ import {
   SQUARE,
   type Tensor,
 } from '../../../models/graph/index.ts';
-import { Network } from '../../../models/train/network.ts';
+import { moveStatistics, Network } from '../../../models/train/network.ts';
 import { everyOperator, numbers, randomImage, tensor } from '../networks.ts';
 import { checkGradients } from './gradients.ts';
 
@@ -59,10 +59,12 @@ describe('forward', () => {
     }
   });
 
-  it('normalises with the batch when training, and moves the running statistics', () => {
+  it('normalises with the batch when training, and moves the running statistics when told', () => {
     const graph = everyOperator();
     const network = new Network(graph, 4);
     network.forward(randomBatch(graph, 4), 'train');
+    expect(network.toGraph()).toEqual(graph);
+    moveStatistics(network.statistics);
     const { value, channels } = network.value('norm1');
     const x = network.value('conv1').value.data;
     const after = network.toGraph().tensors;
@@ -187,6 +189,77 @@ describe('gradients against finite differences', () => {
     const [one, c] = network.parameters;
     expect([...c!.gradient]).toEqual([1100, 200 - 4000, 400 + 16000]);
     expect([...one!.gradient]).toEqual([3 + 800 + 8000 + 50000]);
+  });
+
+  it('of a soft network: masks and the polynomials behind them', () => {
+    const graph = everyOperator();
+    const nodes = graph.nodes.map((node) =>
+      node.op === 'activation' ? { ...node, kinds: node.kinds.map(() => RELU) } : node,
+    );
+    const network = new Network({ ...graph, nodes }, 3, { soft: true });
+    const next = numbers(31);
+    for (const { kind, value } of network.parameters) {
+      if (kind === 'mask') value.set(value.map(() => 0.5 + 0.4 * next()));
+      if (kind === 'polynomial') value.set(value.map((v) => v + 0.2 * next()));
+    }
+    const { error, judged } = checkGradients(network, randomBatch(graph, 3), 'train');
+    const soft = [...error.keys()].filter((name) => /mask|polynomial/.test(name));
+    expect(soft).toHaveLength(2 * nodes.filter(({ op }) => op === 'activation').length);
+    expect(judged).toBeGreaterThan(0.4);
+    for (const [name, worst] of error) expect(worst, name).toBeLessThan(3e-2);
+    const again = new Network(network.toGraph(), 3, { soft: true });
+    expect(again.toGraph()).toEqual(network.toGraph());
+  });
+
+  it('of a soft network at its start: the hard one', () => {
+    const graph = everyOperator();
+    const nodes = graph.nodes.map((node) =>
+      node.op === 'activation' ? { ...node, kinds: node.kinds.map(() => RELU) } : node,
+    );
+    const images = randomBatch(graph, 3);
+    const soft = new Network({ ...graph, nodes }, 3, { soft: true });
+    const hard = new Network({ ...graph, nodes }, 3);
+    expect(soft.forward(images, 'train')).toEqual(hard.forward(images, 'train'));
+  });
+
+  it('of the penalty for wide ranges', () => {
+    const graph: Graph = {
+      input: { id: 'in', shape: [1, 1, 5], mean: [0], std: [1] },
+      nodes: [
+        {
+          op: 'conv',
+          id: 'scale',
+          inputs: ['in'],
+          weight: 'one',
+          kernel: [1, 1],
+          stride: [1, 1],
+          pads: [0, 0, 0, 0],
+          groups: 1,
+        },
+        { op: 'activation', id: 'act', inputs: ['scale'], kinds: new Uint8Array(5).fill(RELU) },
+        { op: 'flatten', id: 'flat', inputs: ['act'] },
+      ],
+      output: 'flat',
+      tensors: new Map([['one', { shape: [1, 1, 1, 1], data: Float32Array.of(1) }]]),
+    };
+    const network = new Network(graph, 2, { ranges: { weight: 0.5, limits: { act: 2 } } });
+    network.forward(Float32Array.of(1, 2, 3, -4, 0, 0, -2.5, 2, 9, 1), 'train');
+    network.backward(new Float32Array(10), 'train');
+    // 0.25 * (1 + 4 + 0.25 + 49)
+    expect(network.penalty).toBeCloseTo(0.25 * 54.25, 5);
+    const dx = [0, 0, 0.5, -1, 0, 0, -0.25, 0, 3.5, 0];
+    expect([...network.value('scale').gradient!.data]).toEqual(dx);
+  });
+
+  it('add those of losses inside the network', () => {
+    const graph = everyOperator();
+    const network = new Network(graph, 3);
+    network.forward(randomBatch(graph, 3), 'evaluate');
+    const zero = new Float32Array(3 * network.results);
+    const inside = network.value('norm1').gradient!.data.slice().fill(0.5);
+    network.backward(zero, 'evaluate', new Map([['norm1', inside]]));
+    expect(network.value('norm1').gradient!.data).toEqual(inside);
+    expect(network.parameters[0]!.gradient.some((g) => g !== 0)).toBe(true);
   });
 
   it('see a fault of a few percent in any one tensor', () => {

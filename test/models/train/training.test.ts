@@ -1,6 +1,9 @@
+import { mkdirSync, mkdtempSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import {
   countGraph,
   type Graph,
@@ -17,14 +20,30 @@ import {
   replaceRelus,
 } from '../../../models/train/activation-map.ts';
 import { loadCheckpoint, saveCheckpoint } from '../../../models/train/checkpoint.ts';
-import { smallMotions } from '../../../models/train/data/augment.ts';
+import { augmenter, smallMotions } from '../../../models/train/data/augment.ts';
 import { readIdx } from '../../../models/train/data/idx.ts';
-import { type LabelledImages, makeBatch, slice } from '../../../models/train/data/images.ts';
-import { progressLine, score, type TrainProgress, train } from '../../../models/train/loop.ts';
-import { crossEntropy, distillation } from '../../../models/train/loss.ts';
+import {
+  concatenate,
+  type LabelledImages,
+  makeBatch,
+  slice,
+} from '../../../models/train/data/images.ts';
+import {
+  type EpochStats,
+  progressLine,
+  score,
+  scoresOf,
+  type Teacher,
+  type TrainProgress,
+  train,
+} from '../../../models/train/loop.ts';
+import { crossEntropy, distillation, Losses } from '../../../models/train/loss.ts';
 import { Network, type Parameter } from '../../../models/train/network.ts';
 import { Adam, cosine, type Optimiser, Sgd } from '../../../models/train/optimiser.ts';
 import { Stream } from '../../../models/train/random.ts';
+import { groupWeights, type trainTasks } from '../../../models/train/shard.ts';
+import { replaceFile, trainStage } from '../../../models/train/stage.ts';
+import { createThreadPool } from '../../../protocol/pool/node.ts';
 import { everyOperator, numbers } from '../networks.ts';
 
 /** Images of the test network's shape whose class is the place of a bright bar. */
@@ -57,45 +76,79 @@ describe('losses', () => {
     const scores = Float32Array.from({ length: 12 }, () => 3 * next());
     const teacher = Float32Array.from({ length: 12 }, () => 3 * next());
     const labels = Uint8Array.of(1, 3, 0);
-    const losses = [
-      (s: Float32Array, g: Float32Array, w?: number) => crossEntropy(s, labels, 4, g, w),
-      (s: Float32Array, g: Float32Array, w?: number) => distillation(s, teacher, 3, 4, 2, g, w),
+    const weights = [0.2, 0.5, 0.3];
+    const add = [
+      (s: Float32Array, losses: Losses) => crossEntropy(s, labels, losses, 0.5),
+      (s: Float32Array, losses: Losses) => distillation(s, teacher, 2, losses, 0.5),
     ];
-    for (const loss of losses) {
-      const gradient = new Float32Array(12);
-      loss(scores, gradient, 0.5);
+    for (const loss of add) {
+      const losses = new Losses(3, 4);
+      loss(scores, losses);
+      losses.weigh(weights);
       for (let i = 0; i < 12; i++) {
-        const at = (step: number) =>
+        const at = (step: number) => {
+          const moved = new Losses(3, 4);
           loss(
             scores.map((v, k) => (k === i ? v + step : v)),
-            new Float32Array(12),
+            moved,
           );
-        expect(gradient[i]).toBeCloseTo((0.5 * (at(0.01) - at(-0.01))) / 0.02, 3);
+          return moved.values.reduce((sum, v, b) => sum + weights[b]! * v, 0);
+        };
+        expect(losses.gradient[i]).toBeCloseTo((at(0.01) - at(-0.01)) / 0.02, 3);
       }
     }
   });
 
   it('have the values of their definitions', () => {
-    const even = new Float32Array(8);
-    expect(crossEntropy(even, Uint8Array.of(0, 3), 4, new Float32Array(8))).toBeCloseTo(
-      Math.log(4),
-      6,
-    );
-    const same = Float32Array.of(1, 2, 3, 4);
-    expect(distillation(same, same, 1, 4, 3, new Float32Array(4))).toBeCloseTo(0, 6);
-    const teacher = Float32Array.of(Math.log(3), 0);
+    const even = new Losses(2, 4);
+    crossEntropy(new Float32Array(8), Uint8Array.of(0, 3), even);
+    expect(even.values[0]).toBeCloseTo(Math.log(4), 6);
+    expect(even.values[1]).toBeCloseTo(Math.log(4), 6);
+    const same = new Losses(1, 4);
+    const scores = Float32Array.of(1, 2, 3, 4);
+    distillation(scores, scores, 3, same);
+    expect(same.values[0]).toBeCloseTo(0, 6);
+    const apart = new Losses(1, 2);
+    distillation(new Float32Array(2), Float32Array.of(Math.log(3), 0), 1, apart);
     const expected = 0.75 * Math.log(0.75 / 0.5) + 0.25 * Math.log(0.25 / 0.5);
-    expect(distillation(new Float32Array(2), teacher, 1, 2, 1, new Float32Array(2))).toBeCloseTo(
-      expected,
-      6,
-    );
+    expect(apart.values[0]).toBeCloseTo(expected, 6);
   });
 
   it('stay finite for scores that are far apart', () => {
-    const scores = Float32Array.of(1e4, -1e4);
-    const gradient = new Float32Array(2);
-    expect(crossEntropy(scores, Uint8Array.of(1), 2, gradient)).toBeGreaterThan(60);
-    expect([...gradient]).toEqual([1, -1]);
+    const losses = new Losses(1, 2);
+    crossEntropy(Float32Array.of(1e4, -1e4), Uint8Array.of(1), losses);
+    expect(losses.values[0]).toBeGreaterThan(60);
+    expect([...losses.gradient]).toEqual([1, -1]);
+  });
+
+  it('of groups weigh every image as the gradient of the penalty says', () => {
+    const group = Uint8Array.of(0, 1, 0, 2, 1, 0);
+    const losses = Float64Array.of(0.3, 2, 0.9, 0.1, 1.4, 0.5);
+    for (const oneSided of [false, true]) {
+      const multipliers = Float64Array.of(0.4, 0.7, 0.2, 5);
+      const total = (values: Float64Array) => {
+        const mean = values.reduce((s, v) => s + v) / values.length;
+        return multipliers.reduce((sum, gamma, g) => {
+          const own = values.filter((_, i) => group[i] === g);
+          if (own.length === 0) return sum;
+          const gap = own.reduce((s, v) => s + v) / own.length - mean;
+          return sum + gamma * (oneSided ? Math.max(0, gap) : Math.abs(gap));
+        }, mean);
+      };
+      const { weights, violations, sums, counts } = groupWeights(losses, group, {
+        multipliers,
+        oneSided,
+      });
+      for (let i = 0; i < losses.length; i++) {
+        const at = (step: number) => total(losses.map((v, k) => (k === i ? v + step : v)));
+        expect(weights[i]).toBeCloseTo((at(1e-5) - at(-1e-5)) / 2e-5, 6);
+      }
+      expect([...counts]).toEqual([3, 2, 1, 0]);
+      expect(sums[1]).toBeCloseTo(3.4);
+      expect(violations[3]).toBe(0);
+      expect(violations[0]).toBeCloseTo(oneSided ? 0 : 5.2 / 6 - 1.7 / 3);
+      expect(violations[1]).toBeCloseTo(1.7 - 5.2 / 6);
+    }
   });
 });
 
@@ -143,9 +196,8 @@ describe('the loop', () => {
     epochs: 4,
     seed: 3,
     schedule: cosine(0.02),
-    constrain: clampCurvature,
-    augment: (stream: Stream) =>
-      smallMotions(stream, { shift: 0.3, rotation: 0.05, scale: 0.02, shear: 0 }),
+    afterStep: clampCurvature,
+    augmentation: { kind: 'motions', shift: 0.3, rotation: 0.05, scale: 0.02, shear: 0 } as const,
   };
   const trained = async (make: () => Optimiser, more: object = {}) => {
     const network = new Network(everyOperator(2), 16);
@@ -155,8 +207,8 @@ describe('the loop', () => {
 
   it('learns, and the same seed gives the same network bit by bit', async () => {
     const first = await trained(() => new Sgd({ decay: 1e-4 }), { epochs: 10 });
-    expect(score(new Network(everyOperator(2), 16), set)).toBeLessThan(0.5);
-    expect(score(first, set)).toBeGreaterThan(0.9);
+    expect(await score(new Network(everyOperator(2), 16), set)).toBeLessThan(0.5);
+    expect(await score(first, set)).toBeGreaterThan(0.9);
     const again = await trained(() => new Sgd({ decay: 1e-4 }), { epochs: 10 });
     expect(again.toGraph()).toEqual(first.toGraph());
     const other = await trained(() => new Sgd({ decay: 1e-4 }), { epochs: 10, seed: 4 });
@@ -180,7 +232,7 @@ describe('the loop', () => {
     await expect(cut).rejects.toThrow('training was cancelled');
     const resumed = new Network(everyOperator(9), 16);
     const fresh = make();
-    const done = loadCheckpoint(file, resumed, fresh);
+    const { epochs: done } = loadCheckpoint(file, resumed, fresh);
     expect(done).toBe(2);
     await train(resumed, set, { ...options, optimiser: fresh, done });
     expect(resumed.toGraph().tensors).toEqual(whole.toGraph().tensors);
@@ -188,11 +240,91 @@ describe('the loop', () => {
 
   it('learns from a teacher alone', async () => {
     const network = await trained(() => new Sgd({ decay: 1e-4 }), { epochs: 10 });
-    const teacher = { network, share: 1, temperature: 2 };
+    const teacher = { graph: network.toGraph(), share: 1, temperature: 2 };
     const blank = { ...set, labels: new Uint8Array(set.labels.length) };
     const student = new Network(everyOperator(11), 16);
     await train(student, blank, { ...options, epochs: 12, optimiser: new Sgd(), teacher });
-    expect(score(student, set)).toBeGreaterThan(0.8);
+    expect(await score(student, set)).toBeGreaterThan(0.8);
+  });
+
+  it("learns from a teacher's kept scores as from the teacher, where nothing is augmented", async () => {
+    const network = await trained(() => new Sgd());
+    const logits = await scoresOf(network, set);
+    const students = await Promise.all(
+      [{ logits }, { graph: network.toGraph() }].map(async (source) => {
+        const student = new Network(everyOperator(11), 16);
+        const teacher = { ...source, share: 0.7, temperature: 2 } as Teacher;
+        const { augmentation: _, ...plain } = options;
+        await train(student, set, { ...plain, epochs: 1, optimiser: new Sgd(), teacher });
+        return student.toGraph();
+      }),
+    );
+    expect(students[0]).toEqual(students[1]);
+  });
+
+  it('gives the same network on threads as without, and as many shards as it is told', async () => {
+    const whole = await trained(() => new Sgd(), { shards: 2, epochs: 2 });
+    const worker = new URL('../../../dist/models/train/worker.js', import.meta.url);
+    const pool = createThreadPool<typeof trainTasks>(worker, { workers: 2 });
+    const threaded = await trained(() => new Sgd(), { shards: 2, epochs: 2, pool });
+    expect(threaded.toGraph()).toEqual(whole.toGraph());
+    expect(await scoresOf(threaded, set, { pool })).toEqual(await scoresOf(whole, set));
+    await pool.close();
+    const single = await trained(() => new Sgd(), { shards: 1, epochs: 2 });
+    expect(single.toGraph()).not.toEqual(whole.toGraph());
+  });
+
+  it('takes the mean over shards: one shard twice is one step on it', async () => {
+    const half = slice(set, 0, 16);
+    const twice = concatenate([half, half]);
+    const { augmentation: _, ...plain } = options;
+    const same = { permutation: (n: number) => Uint32Array.from({ length: n }, (_, i) => i) };
+    const spy = vi.spyOn(Stream.prototype, 'permutation').mockImplementation(same.permutation);
+    const [one, two] = [new Network(everyOperator(3), 16), new Network(everyOperator(3), 16)];
+    await train(one, half, { ...plain, epochs: 1, optimiser: new Sgd() });
+    await train(two, twice, { ...plain, epochs: 1, shards: 2, optimiser: new Sgd() });
+    spy.mockRestore();
+    expect(two.toGraph()).toEqual(one.toGraph());
+  });
+
+  it('stops when an epoch says so, hands every epoch its means, and clips gradients', async () => {
+    const seen: EpochStats[] = [];
+    let largest = 0;
+    await trained(() => new Sgd(), {
+      clip: 0.01,
+      afterStep(parameters: readonly Parameter[]) {
+        const squares = parameters.map(({ gradient }) => gradient.reduce((s, g) => s + g * g, 0));
+        largest = Math.max(largest, Math.sqrt(squares.reduce((s, v) => s + v)));
+      },
+      onEpoch(epochs: number, stats: EpochStats) {
+        seen.push(stats);
+        return epochs === 2 ? 'stop' : undefined;
+      },
+    });
+    expect(seen).toHaveLength(2);
+    expect(seen[1]!.loss).toBeGreaterThan(0);
+    expect(seen[1]!.accuracy).toBeGreaterThan(0);
+    expect(largest).toBeGreaterThan(0.0099);
+    expect(largest).toBeLessThan(0.0101);
+  });
+
+  it('refuses to go on from a loss that is no number', async () => {
+    const broken = trained(() => new Sgd(), { schedule: () => 1e30 });
+    await expect(broken).rejects.toThrow(/diverged in epoch 1, step \d+: the loss is no number/);
+  });
+
+  it('reports group losses and violations', async () => {
+    const groups = {
+      of: set.labels.map((label) => (label < 2 ? 0 : 1)),
+      multipliers: Float64Array.of(0, 0),
+      oneSided: false,
+    };
+    const seen: EpochStats[] = [];
+    const onEpoch = (_: number, stats: EpochStats) => void seen.push(stats);
+    await trained(() => new Sgd(), { epochs: 1, groups, onEpoch });
+    const [small, large] = seen[0]!.groupLosses!;
+    expect(0.4 * small! + 0.6 * large!).toBeCloseTo(seen[0]!.loss, 5);
+    expect(seen[0]!.violations![0]).toBeGreaterThan(0);
   });
 
   it('reports progress', async () => {
@@ -216,6 +348,50 @@ describe('the loop', () => {
     const file = saveCheckpoint(other, new Sgd(), 1);
     expect(() => loadCheckpoint(file.subarray(0, -1), network, new Sgd())).toThrow(/cut short/);
     expect(() => network.load({ tensors: new Map() })).toThrow(/no tensor named/);
+  });
+});
+
+describe('a stage', () => {
+  const set = bars(160);
+  const folder = mkdtempSync(join(tmpdir(), 'sotto-stage-'));
+  const options = { epochs: 4, seed: 3, schedule: cosine(0.02) };
+
+  it('goes on from its checkpoint, also when it had ended early, and gives back what was kept', async () => {
+    const checkpoint = join(folder, 'a');
+    const whole = new Network(everyOperator(2), 16);
+    await train(whole, set, { ...options, optimiser: new Sgd() });
+    const stop = new AbortController();
+    const cut = trainStage(new Network(everyOperator(2), 16), set, {
+      ...options,
+      optimiser: new Sgd(),
+      checkpoint,
+      extra: () => ({ kept: Float32Array.of(1, 2) }),
+      onEpoch: (epochs) => epochs === 2 && stop.abort(),
+      signal: stop.signal,
+    });
+    await expect(cut).rejects.toThrow('cancelled');
+    const network = new Network(everyOperator(9), 16);
+    let kept: unknown;
+    const resume = (extra: object, epochs: number) => (kept = { extra, epochs });
+    await trainStage(network, set, { ...options, optimiser: new Sgd(), checkpoint, resume });
+    expect(kept).toEqual({ extra: { kept: Float32Array.of(1, 2) }, epochs: 2 });
+    expect(network.toGraph().tensors).toEqual(whole.toGraph().tensors);
+
+    const early = join(folder, 'b');
+    const onEpoch = (epochs: number) => (epochs === 1 ? 'stop' : undefined);
+    const first = new Network(everyOperator(2), 16);
+    await trainStage(first, set, { ...options, optimiser: new Sgd(), checkpoint: early, onEpoch });
+    const again = new Network(everyOperator(5), 16);
+    await trainStage(again, set, { ...options, optimiser: new Sgd(), checkpoint: early });
+    expect(again.toGraph().tensors).toEqual(first.toGraph().tensors);
+  });
+
+  it('keeps the last good checkpoint when the next cannot be written', () => {
+    const path = join(folder, 'c');
+    replaceFile(path, Uint8Array.of(1, 2, 3));
+    mkdirSync(`${path}.part`);
+    expect(() => replaceFile(path, Uint8Array.of(4))).toThrow(/c could not be written .*stays/);
+    expect([...readFileSync(path)]).toEqual([1, 2, 3]);
   });
 });
 
@@ -263,6 +439,21 @@ describe('data', () => {
     const moved = smallMotions(fixed, { shift: 1, rotation: 0, scale: 0, shear: 0 });
     moved(pixels, [1, 3, 4], out);
     expect([...out]).toEqual([100, 120, 140, 0, 180, 200, 220, 0, 0, 0, 0, 0]);
+  });
+
+  it('crops and mirrors by whole pixels', () => {
+    const pixels = Uint8Array.from({ length: 12 }, (_, i) => 10 + i);
+    const augment = augmenter({ kind: 'cropFlip', pad: 1 }, new Stream(4));
+    const seen = new Set<string>();
+    for (let i = 0; i < 400; i++) {
+      const out = new Float32Array(12);
+      augment(pixels, [1, 3, 4], out);
+      seen.add(out.join());
+    }
+    expect(seen.size).toBe(18);
+    expect(seen.has(pixels.join())).toBe(true);
+    expect(seen.has('13,12,11,10,17,16,15,14,21,20,19,18')).toBe(true);
+    expect(seen.has('15,16,17,0,19,20,21,0,0,0,0,0')).toBe(true);
   });
 
   it('streams are repeatable, apart, and uniform', () => {

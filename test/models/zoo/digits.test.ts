@@ -107,9 +107,9 @@ describe('the shipped digit network', () => {
 
   const folder = dataFolder('mnist');
   if (folder === undefined) console.log(`accuracy is not checked: ${missing('mnist')}`);
-  it.skipIf(folder === undefined)('has the test accuracy its card says', () => {
+  it.skipIf(folder === undefined)('has the test accuracy its card says', async () => {
     const test = readMnist(folder!, 't10k');
-    const accuracy = score(new Network(graph, 50), test);
+    const accuracy = await score(new Network(graph, 50), test);
     expect(card.floatTestAccuracy).toBeGreaterThan(0.985);
     // Single precision may turn a tie or two.
     expect(Math.abs(accuracy - card.floatTestAccuracy)).toBeLessThan(3e-4);

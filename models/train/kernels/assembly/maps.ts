@@ -144,21 +144,27 @@ export function activateInputGradient(
   }
 }
 
-/** g0[e] = sum over images of dy, g1[e] of dy * x, g2[e] of dy * x^2: the gradient by an element's coefficients */
+/**
+ * g0[e] = sum over images of dy, g1[e] of dy * x, g2[e] of dy * x^2, gm[e] of dy * max(x, 0): the gradient by an element's
+ * coefficients and by its mask
+ */
 export function activateMoments(
   x: usize,
   dy: usize,
   g0: usize,
   g1: usize,
   g2: usize,
+  gm: usize,
   n: usize,
   images: usize,
 ): void {
   const row = n * 4;
+  const zero = f32x4.splat(0);
   for (let e: usize = 0; e < row; e += 16) {
     let s0 = f32x4.splat(0);
     let s1 = f32x4.splat(0);
     let s2 = f32x4.splat(0);
+    let sm = f32x4.splat(0);
     for (let image: usize = 0, o = e; image < images; image++, o += row) {
       const v = v128.load(x + o);
       const d = v128.load(dy + o);
@@ -166,11 +172,38 @@ export function activateMoments(
       s0 = f32x4.add(s0, d);
       s1 = f32x4.add(s1, dv);
       s2 = f32x4.add(s2, f32x4.mul(dv, v));
+      sm = f32x4.add(sm, f32x4.mul(d, f32x4.max(v, zero)));
     }
     v128.store(g0 + e, s0);
     v128.store(g1 + e, s1);
     v128.store(g2 + e, s2);
+    v128.store(gm + e, sm);
   }
+}
+
+/**
+ * The gradient of factor * sum of max(0, |x| - limit)^2, added to dx: dx += 2 * factor * (x - clamp(x, -limit, limit)).
+ * Returns the sum, without the factor.
+ */
+export function rangePenalty(x: usize, dx: usize, limit: f32, factor: f32, length: usize): f32 {
+  const end = x + length * 4;
+  const high = f32x4.splat(limit);
+  const low = f32x4.splat(-limit);
+  const twice = f32x4.splat(2 * factor);
+  let sum = f32x4.splat(0);
+  for (; x < end; x += 16, dx += 16) {
+    const v = v128.load(x);
+    const outside = f32x4.sub(v, f32x4.min(f32x4.max(v, low), high));
+    const excess = v128.and(outside, lanes(<i32>((end - x) >> 2)));
+    sum = f32x4.add(sum, f32x4.mul(excess, excess));
+    v128.store(dx, f32x4.add(v128.load(dx), f32x4.mul(twice, excess)));
+  }
+  return (
+    f32x4.extract_lane(sum, 0) +
+    f32x4.extract_lane(sum, 1) +
+    f32x4.extract_lane(sum, 2) +
+    f32x4.extract_lane(sum, 3)
+  );
 }
 
 /** All ones in the lanes below `left`: for sums into rows whose overhang must not be touched. */

@@ -1,0 +1,137 @@
+/** How the dense networks of the zoo are built and trained, as data: what their cards say. */
+
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { compactResNet } from '../graph/builders/index.ts';
+import type { Graph } from '../graph/index.ts';
+import {
+  type Augmentation,
+  CIFAR10_LABELS,
+  dataFolder,
+  type LabelledImages,
+  readCifar10,
+  readMnist,
+  slice,
+} from '../train/index.ts';
+
+/** Training images held out: choices are made on these, never on test images. */
+const VALIDATION = 5000;
+
+/** Images in three parts. */
+export interface Sets {
+  readonly training: LabelledImages;
+  readonly validation: LabelledImages;
+  readonly test: LabelledImages;
+}
+
+/** A dense network of the zoo. */
+export interface Recipe {
+  readonly name: string;
+  readonly about: string;
+  readonly labels: readonly string[];
+  /** Folder of its data, see `dataFolder`. */
+  readonly data: string;
+  readonly seed: number;
+  readonly epochs: number;
+  /** Images of a shard; a step has two shards. */
+  readonly batch: number;
+  readonly rate: number;
+  readonly augmentation: Augmentation;
+  /** A published network whose scores are learnt from beside the labels. */
+  readonly teacher?: {
+    readonly depth: number;
+    readonly share: number;
+    readonly temperature: number;
+  };
+  readonly build: (seed: number) => Graph;
+  readonly read: (folder: string) => { training: LabelledImages; test: LabelledImages };
+}
+
+export const RECIPES: Readonly<Record<string, Recipe>> = {
+  fashion: {
+    name: 'fashion',
+    about: 'Articles of clothing, 28x28 gray, light on black',
+    labels: [
+      'T-shirt',
+      'trouser',
+      'pullover',
+      'dress',
+      'coat',
+      'sandal',
+      'shirt',
+      'sneaker',
+      'bag',
+      'ankle boot',
+    ],
+    data: 'fashion-mnist',
+    seed: 20261124,
+    epochs: 24,
+    batch: 64,
+    rate: 0.1,
+    augmentation: { kind: 'cropFlip', pad: 2 },
+    build: (seed) =>
+      compactResNet(
+        [16, 32, 64],
+        { kernel: 5, stride: 2 },
+        {
+          seed,
+          channels: 1,
+          size: 28,
+          mean: [0.2861],
+          std: [0.353],
+        },
+      ),
+    read: (folder) => ({ training: readMnist(folder, 'train'), test: readMnist(folder, 't10k') }),
+  },
+  cifar10: {
+    name: 'cifar10',
+    about: 'Photographs of animals and vehicles, 32x32 colour',
+    labels: CIFAR10_LABELS,
+    data: 'cifar10',
+    seed: 20261124,
+    epochs: 24,
+    batch: 64,
+    rate: 0.1,
+    augmentation: { kind: 'cropFlip', pad: 4 },
+    teacher: { depth: 32, share: 0.5, temperature: 4 },
+    build: (seed) =>
+      compactResNet(
+        [16, 32, 64, 128],
+        { kernel: 3, stride: 1 },
+        {
+          seed,
+          mean: [0.4914, 0.4822, 0.4465],
+          std: [0.247, 0.2435, 0.2616],
+        },
+      ),
+    read: (folder) => ({
+      training: readCifar10(folder, 'train'),
+      test: readCifar10(folder, 'test'),
+    }),
+  },
+};
+
+/**
+ * The images of a recipe.
+ * @returns undefined when there is no such data here
+ */
+export function readSets(recipe: Recipe): Sets | undefined {
+  const folder = dataFolder(recipe.data);
+  if (folder === undefined) return undefined;
+  const { training, test } = recipe.read(folder);
+  const count = training.labels.length - VALIDATION;
+  return {
+    training: slice(training, 0, count),
+    validation: slice(training, count, training.labels.length),
+    test,
+  };
+}
+
+/** The file of a published CIFAR ResNet (`resnet32-....safetensors`); undefined when there is none here. */
+export function publishedWeights(depth: number): string | undefined {
+  const weights = dataFolder('weights');
+  if (weights === undefined) return undefined;
+  const folder = join(weights, 'resnet-cifar10');
+  const name = readdirSync(folder).find((file) => file.startsWith(`resnet${depth}-`));
+  return name && join(folder, name);
+}
