@@ -50,7 +50,7 @@ async function cachedTeacher(
     return undefined;
   }
   console.error(`${name}: scoring ${set.labels.length} images with ResNet-${depth}`);
-  const network = new Network(loadResNetCifar(readFileSync(weights), depth), 64);
+  const network = new Network(loadResNetCifar(readFileSync(weights), depth), 16);
   const logits = await scoresOf(network, set, { pool });
   console.error(`${name}: the teacher has ${(100 * accuracyOf(logits, set.labels)).toFixed(2)} %`);
   replaceFile(path, new Uint8Array(logits.buffer));
