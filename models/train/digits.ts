@@ -3,7 +3,7 @@
  *
  *   npm run build && node dist/models/train/digits.js [--epochs N] [--tune N] [--out FOLDER]
  *
- * First a network of ReLUs alone, then the map (activation-map.ts), then fine-tuning of weights and polynomials with the
+ * First a network of ReLUs alone, then the map (reduce/harm.ts), then fine-tuning of weights and polynomials with the
  * first network as the teacher. Of the 60,000 training images the last 5,000 are only ever used to validate; the test
  * images are looked at once, at the end.
  */
@@ -25,7 +25,8 @@ import {
   saveGraph,
   type Tensor,
 } from '../graph/index.ts';
-import { clampCurvature, replaceRelus } from './activation-map.ts';
+import { replaceRelus } from '../reduce/harm.ts';
+import { clampCurvature } from '../reduce/parabola.ts';
 import { loadCheckpoint, saveCheckpoint } from './checkpoint.ts';
 import {
   dataFolder,

@@ -9,7 +9,6 @@
  *   and a new Network from it.
  */
 
-export { CURVATURE, clampCurvature, parabolaOfRelu, replaceRelus } from './activation-map.ts';
 export { loadCheckpoint, saveCheckpoint } from './checkpoint.ts';
 export type { Augmentation, Motions } from './data/augment.ts';
 export { CIFAR10_LABELS, readCifar } from './data/cifar.ts';

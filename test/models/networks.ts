@@ -1,4 +1,5 @@
 import { type Graph, type Node, RELU, SQUARE, type Tensor } from '../../models/graph/index.ts';
+import { type LabelledImages, Stream } from '../../models/train/index.ts';
 
 /** A small deterministic stream of numbers in [-1, 1), for weights and images of tests. */
 export function numbers(seed: number): () => number {
@@ -121,4 +122,19 @@ export function everyOperator(seed = 1): Graph {
 /** A random preprocessed image for a graph. */
 export function randomImage(graph: Graph, seed: number): Float32Array {
   return tensor(numbers(seed), graph.input.shape).data;
+}
+
+/** Images of {@link everyOperator}'s shape whose class is the place of a bright bar. */
+export function bars(count: number): LabelledImages {
+  const shape = [2, 9, 7] as const;
+  const stream = new Stream(5);
+  const labels = Uint8Array.from({ length: count }, (_, i) => i % 5);
+  const pixels = new Uint8Array(count * 126);
+  for (let i = 0; i < pixels.length; i++) {
+    const image = Math.floor(i / 126);
+    const row = Math.floor((i % 63) / 7);
+    const bright = row - 2 === labels[image] || row - 3 === labels[image];
+    pixels[i] = 40 + 80 * stream.uniform() + (bright ? 100 : 0);
+  }
+  return { shape, pixels, labels };
 }

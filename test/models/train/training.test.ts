@@ -4,30 +4,11 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
-import {
-  countGraph,
-  type Graph,
-  IDENTITY,
-  inferShapes,
-  RELU,
-  runFloat,
-  SQUARE,
-} from '../../../models/graph/index.ts';
-import {
-  CURVATURE,
-  clampCurvature,
-  parabolaOfRelu,
-  replaceRelus,
-} from '../../../models/train/activation-map.ts';
+import { clampCurvature } from '../../../models/reduce/parabola.ts';
 import { loadCheckpoint, saveCheckpoint } from '../../../models/train/checkpoint.ts';
 import { augmenter, smallMotions } from '../../../models/train/data/augment.ts';
 import { readIdx } from '../../../models/train/data/idx.ts';
-import {
-  concatenate,
-  type LabelledImages,
-  makeBatch,
-  slice,
-} from '../../../models/train/data/images.ts';
+import { concatenate, makeBatch, slice } from '../../../models/train/data/images.ts';
 import {
   type EpochStats,
   progressLine,
@@ -44,22 +25,7 @@ import { Stream } from '../../../models/train/random.ts';
 import { groupWeights, type trainTasks } from '../../../models/train/shard.ts';
 import { replaceFile, trainStage } from '../../../models/train/stage.ts';
 import { createThreadPool } from '../../../protocol/pool/node.ts';
-import { everyOperator, numbers } from '../networks.ts';
-
-/** Images of the test network's shape whose class is the place of a bright bar. */
-function bars(count: number): LabelledImages {
-  const shape = [2, 9, 7] as const;
-  const stream = new Stream(5);
-  const labels = Uint8Array.from({ length: count }, (_, i) => i % 5);
-  const pixels = new Uint8Array(count * 126);
-  for (let i = 0; i < pixels.length; i++) {
-    const image = Math.floor(i / 126);
-    const row = Math.floor((i % 63) / 7);
-    const bright = row - 2 === labels[image] || row - 3 === labels[image];
-    pixels[i] = 40 + 80 * stream.uniform() + (bright ? 100 : 0);
-  }
-  return { shape, pixels, labels };
-}
+import { bars, everyOperator, numbers } from '../networks.ts';
 
 function parameter(kind: Parameter['kind'], value: number[], gradient: number[]): Parameter {
   return {
@@ -476,74 +442,5 @@ describe('data', () => {
       }),
       { seed: 1, numRuns: 50 },
     );
-  });
-});
-
-describe('replacing ReLUs', () => {
-  it('starts from the least-squares parabola of the normal distribution', () => {
-    const [c0, c1, c2] = parabolaOfRelu(0, 1);
-    expect([c0, c1, c2].map((c) => c.toFixed(4))).toEqual(['0.1995', '0.5000', '0.1995']);
-    fc.assert(
-      fc.property(
-        fc.double({ min: -2, max: 2, noNaN: true }),
-        fc.double({ min: 0.2, max: 3, noNaN: true }),
-        (mean, std) => {
-          const c = parabolaOfRelu(mean, std);
-          // Least squares: the residual has no part along 1, x and x^2 (quadrature over 8 deviations).
-          const parts = [0, 0, 0];
-          for (let z = -8; z <= 8; z += 0.01) {
-            const x = mean + std * z;
-            const density = (0.01 * Math.exp((-z * z) / 2)) / Math.sqrt(2 * Math.PI);
-            const residual = c[0] + x * (c[1] + x * c[2]) - Math.max(x, 0);
-            for (let k = 0; k < 3; k++) parts[k]! += density * residual * x ** k;
-          }
-          for (const part of parts) expect(Math.abs(part)).toBeLessThan(1e-3);
-        },
-      ),
-      { seed: 2, numRuns: 40 },
-    );
-  });
-
-  it('keeps curvatures inside their bounds', () => {
-    const p = parameter('polynomial', [5, -5, -1, 0, 0, 0.3, 0, 0, 9], []);
-    const vector = parameter('vector', [0, 0, -1], []);
-    clampCurvature([p, vector]);
-    expect(Array.from(p.value)).toEqual(
-      Array.from(Float32Array.of(5, -5, CURVATURE.least, 0, 0, 0.3, 0, 0, CURVATURE.most)),
-    );
-    expect(vector.value[2]).toBe(-1);
-  });
-
-  it('meets its shares and spares what it would harm most', () => {
-    const set = bars(64);
-    const graph = everyOperator(2);
-    const nodes = graph.nodes.map((node) =>
-      node.op === 'activation' ? { ...node, kinds: node.kinds.map(() => RELU) } : node,
-    );
-    // Two channels of the first layer that are never, and always, below zero: the first hardly matters.
-    const shift = graph.tensors.get('norm1.shift')!.data.slice();
-    shift[0] = 30;
-    shift[1] = -30;
-    const tensors = new Map(graph.tensors).set('norm1.shift', { shape: [6], data: shift });
-    const dense: Graph = { ...graph, nodes, tensors };
-    const options = { relus: 0.4, identities: 0.25, images: 64, batch: 16, seed: 1 };
-    const mapped = replaceRelus(dense, set, options);
-    const { relus, identities, squares } = countGraph(mapped);
-    const total = relus + identities + squares;
-    expect(total).toBe(276);
-    expect(relus).toBe(Math.round(0.4 * total));
-    expect(identities).toBe(Math.round(0.25 * total));
-    const map = mapped.nodes.find(({ id }) => id === 'act1');
-    if (map?.op !== 'activation') throw new Error('act1 is an activation');
-    expect([...map.kinds.subarray(0, 20)]).toEqual(new Array(20).fill(IDENTITY));
-    // Without any slope behind it an element may go; with one, minus thirty is no zero.
-    const second = map.kinds.subarray(20, 40);
-    expect(second.filter((kind) => kind === IDENTITY).length).toBeLessThan(8);
-    expect(inferShapes(mapped).get('head')).toEqual([5]);
-    expect(runFloat(mapped, new Float32Array(126)).every(Number.isFinite)).toBe(true);
-    const everything = { ...options, relus: 0, identities: 0 };
-    const squared = replaceRelus(dense, set, everything);
-    expect(countGraph(squared).squares).toBe(276);
-    expect(SQUARE).toBe(2);
   });
 });

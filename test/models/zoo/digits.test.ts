@@ -13,7 +13,7 @@ import {
   runFloat,
   SQUARE,
 } from '../../../models/graph/index.ts';
-import { CURVATURE } from '../../../models/train/activation-map.ts';
+import { CURVATURE } from '../../../models/reduce/parabola.ts';
 import { dataFolder, missing, readMnist } from '../../../models/train/data/images.ts';
 import { score } from '../../../models/train/loop.ts';
 import { Network } from '../../../models/train/network.ts';

@@ -1,0 +1,180 @@
+/**
+ * AutoReP (Peng et al., ICCV 2023): ReLUs go element by element and may come back; squares take their place.
+ *
+ *   every element   m in {0, 1} from 1, and an auxiliary number a from U(0, 1);  y = m*ReLU(x) + (1 - m)*(c0 + c1 x + c2 x^2)
+ *   hysteresis      m stays 1 while a > -h, and becomes 1 again when a > h
+ *   gradient        dL/da = dL/dm * softplus(a)
+ *   budget          loss + pressure * max(0, density - wanted): no push once the budget is met
+ *   polynomials     by channel, from the closed form for the measured inputs (parabola.ts), then trained
+ *
+ * The search ends with exactly `budget` ReLUs, those with the highest a. Squares are not free: see the cost of a plan.
+ */
+
+import { type Graph, tensorOf } from '../graph/index.ts';
+import { Adam, cosine, Network, type Optimiser, type Parameter, Stream } from '../train/index.ts';
+import {
+  checkBudget,
+  keepLargest,
+  removeRelus,
+  type Scores,
+  withoutSoftTensors,
+} from './elements.ts';
+import { clampCurvature, startingPolynomials } from './parabola.ts';
+import { measureRanges, rangeLimits } from './ranges.ts';
+import { countAbove, fixedRelus, masksOf, softLayers } from './soft.ts';
+import { fineTune, runStage, type Training, type Tuning } from './training.ts';
+
+/** The next state of an element: 1 stays 1 above -h, 0 becomes 1 above h. */
+export function hysteresis(state: number, auxiliary: number, h: number): 0 | 1 {
+  return auxiliary > (state === 1 ? -h : h) ? 1 : 0;
+}
+
+/** log(1 + e^a): the slope of an element's state by its auxiliary number, as the straight-through gradient takes it. */
+export function softplus(a: number): number {
+  return Math.max(a, 0) + Math.log1p(Math.exp(-Math.abs(a)));
+}
+
+/** The gradient by each mask of pressure * max(0, density - wanted), over `total` elements. */
+export function budgetGradient(
+  relus: number,
+  budget: number,
+  total: number,
+  pressure: number,
+): number {
+  return relus > budget ? pressure / total : 0;
+}
+
+interface MaskOptions {
+  readonly seed: number;
+  /** h */
+  readonly threshold: number;
+  /** ReLUs of soft layers wanted. */
+  readonly budget: number;
+  readonly pressure: number;
+}
+
+/**
+ * Adam over everything, with masks in the place of their auxiliary numbers: it moves those, and sets the masks by
+ * hysteresis. The auxiliary numbers are part of its memory.
+ */
+export class MaskOptimiser implements Optimiser {
+  readonly memory: Map<string, Float32Array>;
+  readonly #inner: Adam;
+  readonly #options: MaskOptions;
+
+  constructor(inner: Adam, options: MaskOptions) {
+    this.#inner = inner;
+    this.memory = inner.memory;
+    this.#options = options;
+  }
+
+  /** The auxiliary numbers of a mask; drawn when they are first asked for. */
+  auxiliary({ name, value }: Parameter): Float32Array {
+    const key = `auxiliary ${name}`;
+    let known = this.memory.get(key);
+    if (known === undefined) {
+      const stream = new Stream(this.#options.seed, ...new TextEncoder().encode(name));
+      known = Float32Array.from(value, () => stream.uniform());
+      this.memory.set(key, known);
+    }
+    return known;
+  }
+
+  step(parameters: readonly Parameter[], rate: number): void {
+    const { threshold, budget, pressure } = this.#options;
+    const masks = masksOf(parameters);
+    const total = masks.reduce((sum, { value }) => sum + value.length, 0);
+    const push = budgetGradient(countAbove(masks, 0.5), budget, total, pressure);
+    const moved = parameters.map((parameter) => {
+      if (parameter.kind !== 'mask') return parameter;
+      const value = this.auxiliary(parameter);
+      const gradient = parameter.gradient.map((g, i) => (g + push) * softplus(value[i]!));
+      return { ...parameter, value, gradient };
+    });
+    this.#inner.step(moved, rate);
+    for (const { value, ...mask } of masks) {
+      const auxiliary = this.auxiliary({ ...mask, value });
+      for (let i = 0; i < value.length; i++)
+        value[i] = hysteresis(value[i]!, auxiliary[i]!, threshold);
+    }
+  }
+}
+
+export interface AutoRepOptions {
+  /** Epochs of the search; 40 unless given. */
+  readonly searchEpochs?: number;
+  /** Of Adam; 1e-3 unless given. It falls to a hundredth by half a cosine. */
+  readonly searchRate?: number;
+  /** Learning rate of auxiliary numbers as a factor; 1 unless given. One from 1 to 0 takes about 1 / (rate * factor) steps. */
+  readonly maskRate?: number;
+  /** Of the budget's term; 100 unless given. */
+  readonly pressure?: number;
+  /** h; 0.003 unless given. */
+  readonly threshold?: number;
+  /** Images that inputs of activations are measured on; 1,024 unless given. */
+  readonly measured?: number;
+  /** Of the penalty on inputs beyond six deviations, see NetworkOptions.ranges; 1e-3 unless given, 0 for none. */
+  readonly rangeWeight?: number;
+  readonly tune?: Tuning;
+}
+
+/**
+ * Brings a trained network to a budget of ReLUs; the others become squares. Layers that have lost elements before stay as
+ * they are.
+ * @throws RangeError when the budget is out of range
+ */
+export async function autoRep(
+  graph: Graph,
+  budget: number,
+  training: Training,
+  options: AutoRepOptions = {},
+): Promise<Graph> {
+  checkBudget(graph, budget);
+  const { searchEpochs = 40, searchRate = 1e-3, maskRate = 1, tune = {} } = options;
+  const { pressure = 100, threshold = 0.003, measured = 1024, rangeWeight = 1e-3 } = options;
+  const found = measureRanges(graph, training.training, { ...training, images: measured });
+  const ranges =
+    rangeWeight > 0
+      ? { ranges: { weight: rangeWeight, limits: rangeLimits(found, LIMIT_STDS) } }
+      : {};
+  const network = new Network(graph, training.batch, { soft: true, ...ranges });
+  const layers = softLayers(network);
+  for (const { id, channels } of found) {
+    layers.get(id)?.polynomial.value.set(startingPolynomials(channels));
+  }
+  const fixed = fixedRelus(graph);
+  const optimiser = new MaskOptimiser(new Adam({ rates: { mask: maskRate } }), {
+    seed: training.seed,
+    threshold,
+    budget: budget - fixed,
+    pressure,
+  });
+  await runStage(network, training, {
+    optimiser,
+    name: `autorep-${budget}-search`,
+    epochs: searchEpochs,
+    schedule: cosine(searchRate, searchRate / 100),
+    settings: { budget, searchRate, maskRate, pressure, threshold, measured },
+    afterStep: clampCurvature,
+    note: () => `${fixed + countAbove(network.parameters, 0.5)} ReLUs`,
+  });
+  const scores: Scores = new Map(
+    [...layers].map(([id, { mask }]) => [id, optimiser.auxiliary(mask)]),
+  );
+  const kept = keepLargest(graph, scores, budget);
+  const mixed = squaresFor(network.toGraph(), kept, [...layers.keys()]);
+  return fineTune(mixed, training, { ...ranges, ...tune, name: `autorep-${budget}-tune` });
+}
+
+/** Deviations of the inputs of an activation beyond which training pulls them back. LOCAL */
+const LIMIT_STDS = 6;
+
+/** The network with squares of the trained polynomials for all elements that are not kept. */
+function squaresFor(
+  graph: Graph,
+  kept: ReadonlyMap<string, Uint8Array>,
+  ids: readonly string[],
+): Graph {
+  const polynomials = ids.map((id) => [id, tensorOf(graph, `${id}.polynomial`).data] as const);
+  return removeRelus(withoutSoftTensors(graph), kept, new Map(polynomials));
+}

@@ -1,0 +1,132 @@
+/** How large the inputs of activation layers get over images, channel by channel and as a whole. */
+
+import type { Graph } from '../graph/index.ts';
+import { elements } from '../graph/index.ts';
+import { type LabelledImages, makeBatch, Network, Stream } from '../train/index.ts';
+import { activationsOf } from './elements.ts';
+import type { ChannelMoments } from './parabola.ts';
+
+/** What reached one activation layer. */
+export interface LayerRange {
+  readonly id: string;
+  readonly min: number;
+  readonly max: number;
+  /** Of all values. */
+  readonly mean: number;
+  readonly std: number;
+  /** By channel. */
+  readonly channels: ChannelMoments;
+  /** Values below which a share of {@link QUANTILES} lies, from a sample of at least 4,096. */
+  readonly quantiles: readonly number[];
+  /** Values that were no finite number; nothing else here counts them. */
+  readonly lost: number;
+}
+
+export const QUANTILES = [0.001, 0.01, 0.5, 0.99, 0.999] as const;
+
+/** Values a layer's quantiles are of, at least, if there are as many. LOCAL */
+const SAMPLE = 4096;
+
+/** Running sums over one layer. */
+class Track {
+  readonly id: string;
+  readonly from: string;
+  readonly #channels: number;
+  readonly #sums: Float64Array;
+  readonly #squares: Float64Array;
+  readonly #counts: Float64Array;
+  readonly #every: number;
+  readonly #sample: number[] = [];
+  #seen = 0;
+  #min = Number.POSITIVE_INFINITY;
+  #max = Number.NEGATIVE_INFINITY;
+  #lost = 0;
+
+  constructor(id: string, from: string, channels: number, values: number) {
+    this.id = id;
+    this.from = from;
+    this.#channels = channels;
+    const zeros = () => new Float64Array(channels);
+    [this.#sums, this.#squares, this.#counts] = [zeros(), zeros(), zeros()];
+    // Odd, so that it does not fall into step with the channels.
+    this.#every = Math.floor(values / (2 * SAMPLE)) | 1;
+  }
+
+  /** @param x channels last */
+  add(x: Float32Array): void {
+    for (let i = 0; i < x.length; i++) {
+      const v = x[i]!;
+      if (!Number.isFinite(v)) {
+        this.#lost++;
+        continue;
+      }
+      const c = i % this.#channels;
+      this.#sums[c]! += v;
+      this.#squares[c]! += v * v;
+      this.#counts[c]!++;
+      if (v < this.#min) this.#min = v;
+      if (v > this.#max) this.#max = v;
+      if (this.#seen++ % this.#every === 0) this.#sample.push(v);
+    }
+  }
+
+  result(): LayerRange {
+    const sum = (of: Float64Array) => of.reduce((a, b) => a + b, 0);
+    const moments = (s: number, q: number, n: number) => {
+      const mean = s / n;
+      return { mean, std: Math.sqrt(Math.max(0, q / n - mean * mean)) };
+    };
+    const own = Array.from(this.#sums, (s, c) => moments(s, this.#squares[c]!, this.#counts[c]!));
+    const sorted = Float64Array.from(this.#sample).sort();
+    return {
+      id: this.id,
+      min: this.#min,
+      max: this.#max,
+      ...moments(sum(this.#sums), sum(this.#squares), sum(this.#counts)),
+      channels: { mean: own.map(({ mean }) => mean), std: own.map(({ std }) => std) },
+      quantiles: QUANTILES.map((q) => sorted[Math.floor(q * sorted.length)] ?? Number.NaN),
+      lost: this.#lost,
+    };
+  }
+}
+
+export interface MeasureOptions {
+  /** Images to look at, chosen by the seed; all unless given. */
+  readonly images?: number;
+  readonly batch: number;
+  readonly seed: number;
+}
+
+/** Measures the inputs of all activation layers, in evaluation mode, in running order. */
+export function measureRanges(
+  graph: Graph,
+  set: LabelledImages,
+  { images = set.labels.length, batch, seed }: MeasureOptions,
+): LayerRange[] {
+  const network = new Network(graph, batch);
+  const chosen = new Stream(seed).permutation(set.labels.length).subarray(0, images);
+  const tracks = activationsOf(graph).map(({ id, kinds, inputs }) => {
+    const { channels } = network.value(id);
+    return new Track(id, inputs[0], channels, kinds.length * chosen.length);
+  });
+  for (let from = 0; from < chosen.length; from += batch) {
+    const { images } = makeBatch(set, network.input, chosen.subarray(from, from + batch));
+    network.forward(images, 'evaluate');
+    const count = images.length / elements(network.input.shape);
+    for (const track of tracks) {
+      const { data } = network.value(track.from).value;
+      track.add(data.subarray(0, (data.length / batch) * count));
+    }
+  }
+  return tracks.map((track) => track.result());
+}
+
+/** Largest |x| that training should let reach each layer: so many deviations from zero, the mean's distance included. */
+export function rangeLimits(
+  ranges: readonly LayerRange[],
+  deviations: number,
+): Record<string, number> {
+  return Object.fromEntries(
+    ranges.map(({ id, mean, std }) => [id, Math.abs(mean) + deviations * std]),
+  );
+}

@@ -1,0 +1,106 @@
+/**
+ * SNL (Cho et al., "Selective Network Linearization", ICML 2022): ReLUs go element by element, under an L1 penalty.
+ *
+ *   every element   y = m*ReLU(x) + (1 - m)*x, m from 1
+ *   search          loss + lambda * sum |m|, weights and masks together, until at most `budget` masks are above a threshold;
+ *                   lambda grows after epochs that removed nothing
+ *   binarise        the largest masks stay ReLUs, all others become the identity
+ *   fine-tune       weights alone
+ */
+
+import type { Graph } from '../graph/index.ts';
+import { Adam, Network, type Parameter } from '../train/index.ts';
+import { checkBudget, keepLargest, removeRelus, withoutSoftTensors } from './elements.ts';
+import { countAbove, fixedRelus, maskScores, masksOf } from './soft.ts';
+import { fineTune, runStage, type Training, type Tuning } from './training.ts';
+
+/** A mask above it counts as a ReLU. */
+export const MASK_THRESHOLD = 1e-2;
+
+/** The penalty's weight as it changes from epoch to epoch. */
+export interface Pressure {
+  readonly lambda: number;
+  /** Fewest ReLUs so far. */
+  readonly least: number;
+}
+
+/**
+ * The pressure of the next epoch: lambda grows when the epoch brought no fewer ReLUs than there had been, from epoch
+ * `patience` on.
+ * @param epochsDone counted from 1
+ */
+export function nextPressure(
+  { lambda, least }: Pressure,
+  relus: number,
+  epochsDone: number,
+  { growth, patience }: { readonly growth: number; readonly patience: number },
+): Pressure {
+  const stuck = relus >= least && epochsDone >= patience;
+  return { lambda: stuck ? lambda * growth : lambda, least: Math.min(least, relus) };
+}
+
+/** Adds the gradient of lambda * sum |m| over all masks. */
+export function addSparsity(parameters: readonly Parameter[], lambda: number): void {
+  for (const { value, gradient } of masksOf(parameters)) {
+    for (let i = 0; i < value.length; i++) gradient[i]! += lambda * Math.sign(value[i]!);
+  }
+}
+
+export interface SnlOptions {
+  /** Most epochs of the search; 100 unless given. */
+  readonly searchEpochs?: number;
+  /** Of Adam, constant; 1e-3 unless given. */
+  readonly searchRate?: number;
+  /** Learning rate of masks as a factor; 1 unless given. A mask takes about 1 / (rate * factor) steps from 1 to 0. */
+  readonly maskRate?: number;
+  /** First lambda; 5e-6 unless given (1e-5 beside a loss of twice the weight, as published). */
+  readonly lambda?: number;
+  /** 1.1 and 5 unless given, see {@link nextPressure}. */
+  readonly growth?: number;
+  readonly patience?: number;
+  readonly tune?: Tuning;
+}
+
+/**
+ * Brings a trained network to a budget of ReLUs; the others become the identity. Layers that have lost elements before
+ * stay as they are.
+ * @throws RangeError when the budget is out of range
+ */
+export async function snl(
+  graph: Graph,
+  budget: number,
+  training: Training,
+  options: SnlOptions = {},
+): Promise<Graph> {
+  checkBudget(graph, budget);
+  const { searchEpochs = 100, searchRate = 1e-3, maskRate = 1, tune = {} } = options;
+  const { lambda = 5e-6, growth = 1.1, patience = 5 } = options;
+  const network = new Network(graph, training.batch, { soft: true });
+  const fixed = fixedRelus(graph);
+  const count = () => fixed + countAbove(network.parameters, MASK_THRESHOLD);
+  // In single precision throughout, as checkpoints keep it.
+  const pressure = Float32Array.of(lambda, Number.POSITIVE_INFINITY);
+  // Polynomials stay the identity: SNL has no other.
+  const optimiser = new Adam({ rates: { mask: maskRate, polynomial: 0 } });
+  await runStage(network, training, {
+    optimiser,
+    name: `snl-${budget}-search`,
+    epochs: searchEpochs,
+    schedule: () => searchRate,
+    settings: { budget, searchRate, maskRate, lambda, growth, patience },
+    memory: { pressure },
+    beforeStep: (parameters) => addSparsity(parameters, pressure[0]!),
+    onEpoch(epochsDone) {
+      const relus = count();
+      if (relus <= budget) return 'stop';
+      const now = { lambda: pressure[0]!, least: pressure[1]! };
+      const next = nextPressure(now, relus, epochsDone, { growth, patience });
+      pressure.set([next.lambda, next.least]);
+      return undefined;
+    },
+    note: () => `${count()} ReLUs, lambda ${pressure[0]!.toExponential(1)}`,
+  });
+  const kept = keepLargest(graph, maskScores(network), budget);
+  const linear = removeRelus(withoutSoftTensors(network.toGraph()), kept);
+  return fineTune(linear, training, { ...tune, name: `snl-${budget}-tune` });
+}
