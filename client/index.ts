@@ -10,7 +10,7 @@
  */
 
 import { WebSocket } from 'ws';
-import { SOCKET_OPTIONS, socketChannel } from '../protocol/channel/websocket.ts';
+import { CLIENT_SOCKET_OPTIONS, socketChannel } from '../protocol/channel/websocket.ts';
 import { ProtocolError } from '../protocol/errors.ts';
 import type { ProtocolPool } from '../protocol/inference/session.ts';
 import type { tasks } from '../protocol/inference/tasks.ts';
@@ -64,7 +64,7 @@ export async function connect(url: string, options: ConnectOptions = {}): Promis
         )
       : undefined;
   const socket = new WebSocket(url, {
-    ...SOCKET_OPTIONS,
+    ...CLIENT_SOCKET_OPTIONS,
     handshakeTimeout: HANDSHAKE_MS,
     ...(options.ca === undefined ? {} : { ca: options.ca }),
   });

@@ -50,14 +50,13 @@ class Delay extends Decorator {
 
   override async send(kind: number, payload: Uint8Array): Promise<void> {
     if (this.#closing) throw new ProtocolError('closed', 'the channel was closed on this side');
-    const copy = payload.slice();
     const msPerByte = 8000 / this.#link.bitsPerSecond;
     const start = Math.max(performance.now(), this.#free);
-    this.#free = start + (FRAME_HEADER_BYTES + copy.length) * msPerByte;
+    this.#free = start + (FRAME_HEADER_BYTES + payload.length) * msPerByte;
     const arrival = this.#free + this.#link.latencyMs;
     this.#arrival = this.#arrival
       .then(() => sleepUntil(arrival))
-      .then(() => this.inner.send(kind, copy))
+      .then(() => this.inner.send(kind, payload))
       // The send() this belongs to has returned long ago: a frame that cannot go out ends the channel.
       .catch((error: Error) => this.inner.close(error));
     await sleepUntil(this.#free - SEND_BUFFER_BYTES * msPerByte);

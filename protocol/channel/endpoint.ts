@@ -9,7 +9,8 @@ import {
   decodeFrame,
   ERROR_KIND,
   encodeError,
-  encodeFrame,
+  encodeHeader,
+  FRAME_HEADER_BYTES,
   type Frame,
   MAX_FRAME_BYTES,
   MAX_PAYLOAD_BYTES,
@@ -18,8 +19,11 @@ import type { Channel } from './index.ts';
 
 /** What an endpoint asks of the thing that moves its frames. */
 export interface Transport {
-  /** Takes one frame, to be moved in order; false when it is full, and then calls `drained()` once it is not. */
-  write(frame: Uint8Array): boolean;
+  /**
+   * Takes one frame, to be moved in order; false when it is full, and then calls `drained()` once it is not. Both parts
+   * are its own from here on: nobody changes them.
+   */
+  write(header: Uint8Array, payload: Uint8Array): boolean;
   /** Stops delivering, as far as it can; false when it cannot. */
   pause(): boolean;
   /** Delivers again. */
@@ -117,10 +121,15 @@ export class Endpoint implements Channel {
 
   /** One frame arrived: `bytes` is alone in its buffer, from offset 0, and now belongs to this endpoint. */
   deliver(bytes: Uint8Array): void {
+    this.deliverParts(bytes.subarray(0, FRAME_HEADER_BYTES), bytes.subarray(FRAME_HEADER_BYTES));
+  }
+
+  /** One frame arrived in two parts: `payload` is aligned in a buffer of its own, which now belongs to this endpoint. */
+  deliverParts(header: Uint8Array, payload: Uint8Array): void {
     if (this.#death || this.#peerEnd) return;
     let frame: Frame;
     try {
-      frame = decodeFrame(bytes, this.#delivered);
+      frame = decodeFrame(header, payload, this.#delivered);
     } catch (error) {
       this.#die(error as Error, 'failed');
       return;
@@ -200,9 +209,9 @@ export class Endpoint implements Channel {
   }
 
   #write(kind: number, payload: Uint8Array): boolean {
-    const frame = encodeFrame(kind, this.#sent, payload);
+    const header = encodeHeader(kind, this.#sent, payload.length);
     this.#sent = (this.#sent + 1) >>> 0;
-    return this.#transport.write(frame);
+    return this.#transport.write(header, payload);
   }
 
   #requireOpen(): void {

@@ -54,30 +54,39 @@ export interface Frame {
 }
 
 /**
- * A frame as bytes. The payload is copied, so the caller may reuse it at once.
+ * The header of a frame.
  * @param sequence - frames sent before this one, modulo 2^32
+ * @param length - bytes of the payload that follows it
  */
-export function encodeFrame(kind: number, sequence: number, payload: Uint8Array): Uint8Array {
-  const frame = new Uint8Array(FRAME_HEADER_BYTES + payload.length);
-  const header = new DataView(frame.buffer);
-  frame[0] = MAGIC;
-  frame[1] = kind;
-  header.setUint32(4, sequence, true);
-  header.setUint32(8, payload.length, true);
-  frame.set(payload, FRAME_HEADER_BYTES);
+export function encodeHeader(kind: number, sequence: number, length: number): Uint8Array {
+  const header = new Uint8Array(FRAME_HEADER_BYTES);
+  const view = new DataView(header.buffer);
+  header[0] = MAGIC;
+  header[1] = kind;
+  view.setUint32(4, sequence, true);
+  view.setUint32(8, length, true);
+  return header;
+}
+
+/** A header and its payload in one piece. */
+export function joinFrame(header: Uint8Array, payload: Uint8Array): Uint8Array<ArrayBuffer> {
+  const frame = new Uint8Array(header.length + payload.length);
+  frame.set(header);
+  frame.set(payload, header.length);
   return frame;
 }
 
 /**
- * Checks a frame's header and takes its payload out.
- * @param bytes - one whole frame, alone in its buffer from offset 0 (the payload becomes a view of it)
+ * Checks the header of a frame against its payload and its place.
+ * @param bytes - the frame's first 16 bytes, or all it has if fewer
+ * @param payload - what follows them, 16-byte aligned in a buffer that nothing else refers to
  * @param sequence - the sequence number it must carry
  * @throws ProtocolError `bad-message` when anything but a well-formed next frame arrived
  */
-export function decodeFrame(bytes: Uint8Array, sequence: number): Frame {
-  if (bytes.length < FRAME_HEADER_BYTES || bytes.length > MAX_FRAME_BYTES) {
+export function decodeFrame(bytes: Uint8Array, payload: Uint8Array, sequence: number): Frame {
+  if (bytes.length !== FRAME_HEADER_BYTES || payload.length > MAX_PAYLOAD_BYTES) {
     throw malformed(
-      `expected between ${FRAME_HEADER_BYTES} and ${MAX_FRAME_BYTES} bytes, got ${bytes.length}`,
+      `expected between ${FRAME_HEADER_BYTES} and ${MAX_FRAME_BYTES} bytes, got ${bytes.length + payload.length}`,
     );
   }
   const header = new DataView(bytes.buffer, bytes.byteOffset, FRAME_HEADER_BYTES);
@@ -92,10 +101,10 @@ export function decodeFrame(bytes: Uint8Array, sequence: number): Frame {
     throw malformed(`expected number ${sequence} of its direction, got number ${gotSequence}`);
   }
   const length = header.getUint32(8, true);
-  if (length !== bytes.length - FRAME_HEADER_BYTES) {
-    throw malformed(`it announces ${length} payload bytes, it has ${bytes.length - 16}`);
+  if (length !== payload.length) {
+    throw malformed(`it announces ${length} payload bytes, it has ${payload.length}`);
   }
-  return { kind: bytes[1]!, payload: bytes.subarray(FRAME_HEADER_BYTES) };
+  return { kind: bytes[1]!, payload };
 }
 
 /**

@@ -28,7 +28,7 @@ export {
 /** One end of a two-party connection. */
 export interface Channel {
   /**
-   * Sends one frame. The payload is copied before this returns, so the caller may reuse it.
+   * Sends one frame. The payload is the channel's from here on: it may leave later, and nobody may change it any more.
    * @param kind - 0..254
    * @param payload - at most `MAX_PAYLOAD_BYTES`
    * @returns when the transport accepts more

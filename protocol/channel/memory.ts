@@ -2,6 +2,7 @@
 
 import { ProtocolError } from '../errors.ts';
 import { Endpoint, type EndpointOptions, type Transport } from './endpoint.ts';
+import { joinFrame } from './frames.ts';
 import type { Channel } from './index.ts';
 
 /**
@@ -30,8 +31,8 @@ class Wire implements Transport {
     this.#peer = peer;
   }
 
-  write(frame: Uint8Array): boolean {
-    this.#peer.deliver(frame);
+  write(header: Uint8Array, payload: Uint8Array): boolean {
+    this.#peer.deliver(joinFrame(header, payload));
     return !this.#peerWire.#paused;
   }
 

@@ -1,19 +1,24 @@
-/** A channel over a WebSocket, the browser's own or the one of the `ws` package: one frame is one binary message. */
+/**
+ * A channel over a WebSocket, the browser's own or the one of the `ws` package: one frame is one binary message.
+ *
+ * Between two sockets of `ws` a large payload is not copied: it leaves as a fragment of its own behind the header's, and
+ * the receiver takes it as it arrived. A browser joins fragments by itself.
+ */
 
 import { ProtocolError } from '../errors.ts';
 import { Endpoint, type EndpointOptions, type Transport } from './endpoint.ts';
-import { MAX_FRAME_BYTES } from './frames.ts';
+import { FRAME_HEADER_BYTES, joinFrame, MAX_FRAME_BYTES } from './frames.ts';
 import type { Channel } from './index.ts';
 
 /**
- * The part of a WebSocket that is used; both kinds have it. The last three are the `ws` package's own: without pause()
- * an impatient peer is disconnected instead of slowed down.
+ * The part of a WebSocket that is used; both kinds have it. The last three, and fragments, are the `ws` package's own:
+ * without pause() an impatient peer is disconnected instead of slowed down.
  */
 export interface Socket {
   binaryType: string;
   readonly readyState: number;
   readonly bufferedAmount: number;
-  send(data: Uint8Array<ArrayBuffer>): void;
+  send(data: Uint8Array<ArrayBuffer>, options: { fin: boolean }): void;
   close(code?: number): void;
   addEventListener(type: 'open' | 'error' | 'close', listener: () => void): void;
   addEventListener(type: 'message', listener: (event: { data: unknown }) => void): void;
@@ -32,6 +37,21 @@ export const SOCKET_OPTIONS = {
   maxFragments: 1024,
   perMessageDeflate: false,
 } as const;
+
+/**
+ * What a `ws` client is made with: besides {@link SOCKET_OPTIONS}, a mask of zeros. Masks keep a hostile page's bytes from
+ * looking like HTTP to a proxy (RFC 6455, section 10.3); this program is no page, its bytes are ciphertexts, and XOR
+ * with a number that travels beside them hides nothing. A mask of zeros costs nothing, others some ms a megabyte.
+ */
+export const CLIENT_SOCKET_OPTIONS = {
+  ...SOCKET_OPTIONS,
+  generateMask: (mask: Uint8Array): void => {
+    mask.fill(0);
+  },
+} as const;
+
+/** Payloads below this are joined with their header: a copy is cheaper than a fragment then. LOCAL. */
+const FRAGMENT_BYTES = 16 * 1024;
 
 /** Bytes waiting in the socket above which send() waits. LOCAL. */
 const HIGH_WATER_BYTES = 4 * 1024 * 1024;
@@ -62,15 +82,18 @@ const CLOSED = 3;
 class SocketTransport implements Transport {
   readonly #socket: Socket;
   #endpoint!: Endpoint;
+  /** Whether this is a socket of `ws`. */
+  readonly #fragments: boolean;
   /** Frames written before the socket was open. */
-  #backlog: Uint8Array[] = [];
+  #backlog: (readonly [header: Uint8Array, payload: Uint8Array])[] = [];
   #paused = false;
   #polling: ReturnType<typeof setTimeout> | undefined;
   #linger: ReturnType<typeof setTimeout> | undefined;
 
   constructor(socket: Socket) {
     this.#socket = socket;
-    socket.binaryType = 'arraybuffer';
+    this.#fragments = socket.terminate !== undefined;
+    socket.binaryType = this.#fragments ? 'fragments' : 'arraybuffer';
   }
 
   attach(endpoint: Endpoint): void {
@@ -83,12 +106,13 @@ class SocketTransport implements Transport {
     };
     socket.addEventListener('open', () => {
       opened = true;
-      for (const frame of this.#backlog.splice(0)) this.#push(frame);
+      for (const frame of this.#backlog.splice(0)) this.#push(...frame);
       this.#whenDrained();
     });
     socket.addEventListener('message', ({ data }) => {
       // An ArrayBuffer is this message alone: the payload behind the 16-byte header is aligned and ours.
       if (data instanceof ArrayBuffer) endpoint.deliver(new Uint8Array(data));
+      else if (Array.isArray(data)) deliverFragments(endpoint, data);
       else endpoint.close(new ProtocolError('bad-message', 'expected a binary message, got text'));
     });
     socket.addEventListener('error', lost);
@@ -100,12 +124,12 @@ class SocketTransport implements Transport {
     if (socket.readyState > OPEN) lost();
   }
 
-  write(frame: Uint8Array): boolean {
+  write(header: Uint8Array, payload: Uint8Array): boolean {
     if (this.#socket.readyState === CONNECTING) {
-      this.#backlog.push(frame);
+      this.#backlog.push([header, payload]);
       return false;
     }
-    this.#push(frame);
+    this.#push(header, payload);
     if (this.#socket.bufferedAmount <= HIGH_WATER_BYTES) return true;
     this.#whenDrained();
     return false;
@@ -135,8 +159,14 @@ class SocketTransport implements Transport {
     }
   }
 
-  #push(frame: Uint8Array): void {
-    if (this.#socket.readyState === OPEN) this.#socket.send(frame as Uint8Array<ArrayBuffer>);
+  #push(header: Uint8Array, payload: Uint8Array): void {
+    if (this.#socket.readyState !== OPEN) return;
+    if (this.#fragments && payload.length >= FRAGMENT_BYTES) {
+      this.#socket.send(header as Uint8Array<ArrayBuffer>, { fin: false });
+      this.#socket.send(payload as Uint8Array<ArrayBuffer>, { fin: true });
+    } else {
+      this.#socket.send(joinFrame(header, payload), { fin: true });
+    }
   }
 
   #whenDrained(): void {
@@ -144,4 +174,23 @@ class SocketTransport implements Transport {
     if (this.#socket.bufferedAmount <= HIGH_WATER_BYTES) this.#endpoint.drained();
     else this.#polling = setTimeout(() => this.#whenDrained(), DRAIN_POLL_MS);
   }
+}
+
+/** Hands on a message in the fragments it came in: at best header and payload, in general any. */
+function deliverFragments(endpoint: Endpoint, fragments: readonly Uint8Array[]): void {
+  const [header, payload] = fragments;
+  if (
+    fragments.length === 2 &&
+    header!.length === FRAME_HEADER_BYTES &&
+    payload!.length === payload!.buffer.byteLength
+  ) {
+    endpoint.deliverParts(header!, new Uint8Array(payload!.buffer));
+    return;
+  }
+  const bytes = new Uint8Array(fragments.reduce((sum, { length }) => sum + length, 0));
+  fragments.reduce((at, fragment) => {
+    bytes.set(fragment, at);
+    return at + fragment.length;
+  }, 0);
+  endpoint.deliver(bytes);
 }

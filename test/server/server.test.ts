@@ -8,7 +8,6 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
 import { connect } from '../../client/index.ts';
-import { encodeFrame } from '../../protocol/channel/frames.ts';
 import type { ProtocolPool } from '../../protocol/inference/session.ts';
 import { encodeModel } from '../../protocol/program/model.ts';
 import {
@@ -19,6 +18,7 @@ import {
   serve,
 } from '../../server/index.ts';
 import { isLoopback } from '../../server/listen.ts';
+import { encodeFrame } from '../support/frames.ts';
 import { residualModel } from '../support/model.ts';
 import {
   distance,

@@ -39,11 +39,10 @@ export function describeChannel(name: string, makePair: () => Promise<[Channel, 
       a.close();
     });
 
-    it('hands out aligned payloads that the receiver owns and the sender may overwrite', async () => {
+    it('hands out aligned payloads that the receiver owns', async () => {
       const [a, b] = await makePair();
       const payload = bytes(1, 2, 3, 4, 5, 6, 7, 8);
       const sent = [a.send(1, payload), a.send(2, payload)];
-      payload.fill(99);
       await Promise.all(sent);
       const first = await b.receive(1, 8);
       expect(first.byteOffset % 16).toBe(0);

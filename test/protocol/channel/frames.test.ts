@@ -2,13 +2,12 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   decodeError,
-  decodeFrame,
   encodeError,
-  encodeFrame,
   FRAME_HEADER_BYTES,
   MAX_FRAME_BYTES,
 } from '../../../protocol/channel/frames.ts';
 import { abortError, ProtocolError, type ProtocolErrorCode } from '../../../protocol/errors.ts';
+import { encodeFrame, readFrame } from '../../support/frames.ts';
 
 describe('frames', () => {
   it('have the documented bytes', () => {
@@ -24,7 +23,7 @@ describe('frames', () => {
         fc.nat(0xffffffff),
         fc.uint8Array({ maxLength: 100 }),
         (kind, sequence, payload) => {
-          const frame = decodeFrame(encodeFrame(kind, sequence, payload), sequence);
+          const frame = readFrame(encodeFrame(kind, sequence, payload), sequence);
           expect(frame.kind).toBe(kind);
           expect(frame.payload).toEqual(payload);
         },
@@ -38,9 +37,9 @@ describe('frames', () => {
       const bad = good.slice();
       bad[bit >> 3]! ^= 1 << (bit & 7);
       if (bit >> 3 === 1) {
-        expect(decodeFrame(bad, 5).kind).not.toBe(7);
+        expect(readFrame(bad, 5).kind).not.toBe(7);
       } else {
-        expect(() => decodeFrame(bad, 5)).toThrow(ProtocolError);
+        expect(() => readFrame(bad, 5)).toThrow(ProtocolError);
       }
     }
   });
@@ -48,11 +47,11 @@ describe('frames', () => {
   it('are refused when truncated, extended or too long', () => {
     const good = encodeFrame(7, 0, new Uint8Array(20));
     for (let length = 0; length < good.length; length++) {
-      expect(() => decodeFrame(good.slice(0, length), 0)).toThrow(ProtocolError);
+      expect(() => readFrame(good.slice(0, length), 0)).toThrow(ProtocolError);
     }
-    expect(() => decodeFrame(Uint8Array.of(...good, 0), 0)).toThrow(ProtocolError);
+    expect(() => readFrame(Uint8Array.of(...good, 0), 0)).toThrow(ProtocolError);
     const huge = encodeFrame(7, 0, new Uint8Array(MAX_FRAME_BYTES - FRAME_HEADER_BYTES + 1));
-    expect(() => decodeFrame(huge, 0)).toThrow(/at most|between/);
+    expect(() => readFrame(huge, 0)).toThrow(/at most|between/);
   });
 });
 

@@ -1,7 +1,8 @@
 import { expect, it } from 'vitest';
 import { Endpoint, type Transport } from '../../../protocol/channel/endpoint.ts';
-import { encodeFrame, MAX_FRAME_BYTES } from '../../../protocol/channel/frames.ts';
+import { joinFrame, MAX_FRAME_BYTES } from '../../../protocol/channel/frames.ts';
 import { memoryPair } from '../../../protocol/channel/memory.ts';
+import { encodeFrame } from '../../support/frames.ts';
 import { describeChannel, failure } from './conformance.ts';
 
 describeChannel('memoryPair', async () => memoryPair());
@@ -16,8 +17,8 @@ class Ledger implements Transport {
   constructor(canPause: boolean) {
     this.canPause = canPause;
   }
-  write(frame: Uint8Array): boolean {
-    this.written.push(frame);
+  write(header: Uint8Array, payload: Uint8Array): boolean {
+    this.written.push(joinFrame(header, payload));
     return true;
   }
   pause(): boolean {

@@ -2,9 +2,14 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
-import { encodeFrame, MAX_FRAME_BYTES } from '../../../protocol/channel/frames.ts';
+import { MAX_FRAME_BYTES } from '../../../protocol/channel/frames.ts';
 import type { Channel } from '../../../protocol/channel/index.ts';
-import { SOCKET_OPTIONS, socketChannel } from '../../../protocol/channel/websocket.ts';
+import {
+  CLIENT_SOCKET_OPTIONS,
+  SOCKET_OPTIONS,
+  socketChannel,
+} from '../../../protocol/channel/websocket.ts';
+import { encodeFrame } from '../../support/frames.ts';
 import { describeChannel, failure } from './conformance.ts';
 
 let server: WebSocketServer;
@@ -31,7 +36,7 @@ async function rawClient(): Promise<[WebSocket, Channel, WebSocket]> {
 }
 
 describeChannel('socketChannel', async () => {
-  const socket = new WebSocket(url, SOCKET_OPTIONS);
+  const socket = new WebSocket(url, CLIENT_SOCKET_OPTIONS);
   const client = socketChannel(socket);
   const [accepted] = await once(server, 'connection');
   const channel = socketChannel(accepted as WebSocket);
@@ -48,6 +53,26 @@ it('frames sent while the socket is still connecting arrive in order', async () 
   expect(await channel.receive(2, 1)).toEqual(Uint8Array.of(2));
   await Promise.all(sent);
   client.close();
+});
+
+it.each<[string, (client: WebSocket, frame: Uint8Array) => void]>([
+  ['in one piece', (client, frame) => client.send(frame)],
+  [
+    'cut where no frame of ours is cut',
+    (client, frame) => {
+      client.send(frame.slice(0, 7), { fin: false });
+      client.send(frame.slice(7, 40_000), { fin: false });
+      client.send(frame.slice(40_000));
+    },
+  ],
+])('a masked frame that arrives %s', async (_, send) => {
+  const [client, channel] = await rawClient();
+  const payload = Uint8Array.from({ length: 100_000 }, (_, i) => i % 251);
+  send(client, encodeFrame(1, 0, payload));
+  const received = await channel.receive(1, payload.length);
+  expect(received.byteOffset % 16).toBe(0);
+  expect(Buffer.compare(received, payload)).toBe(0);
+  client.terminate();
 });
 
 it('a server that is not there is an error of every call', async () => {
