@@ -92,17 +92,17 @@ function tile4(
       const wa = v128.load(w);
       const wb = v128.load(w, 16);
       let v = v128.load32_splat(x0 + o);
-      a0 = f32x4.add(a0, f32x4.mul(v, wa));
-      b0 = f32x4.add(b0, f32x4.mul(v, wb));
+      a0 = madd(v, wa, a0);
+      b0 = madd(v, wb, b0);
       v = v128.load32_splat(x1 + o);
-      a1 = f32x4.add(a1, f32x4.mul(v, wa));
-      b1 = f32x4.add(b1, f32x4.mul(v, wb));
+      a1 = madd(v, wa, a1);
+      b1 = madd(v, wb, b1);
       v = v128.load32_splat(x2 + o);
-      a2 = f32x4.add(a2, f32x4.mul(v, wa));
-      b2 = f32x4.add(b2, f32x4.mul(v, wb));
+      a2 = madd(v, wa, a2);
+      b2 = madd(v, wb, b2);
       v = v128.load32_splat(x3 + o);
-      a3 = f32x4.add(a3, f32x4.mul(v, wa));
-      b3 = f32x4.add(b3, f32x4.mul(v, wb));
+      a3 = madd(v, wa, a3);
+      b3 = madd(v, wb, b3);
     }
   }
   // In the order of the pixels: a tail lane of one holds the old value of the next.
@@ -131,13 +131,16 @@ function tile1(
     const end = first + segmentLength * 4;
     for (let o = first; o < end; o += 4, w += 32) {
       const v = v128.load32_splat(x + o);
-      a = f32x4.add(a, f32x4.mul(v, v128.load(w)));
-      b = f32x4.add(b, f32x4.mul(v, v128.load(w, 16)));
+      a = madd(v, v128.load(w), a);
+      b = madd(v, v128.load(w, 16), b);
     }
   }
   v128.store(y, a);
   v128.store(y, b, 16);
 }
+
+/** Pixels whose gradients go through all weights together: few enough to stay in the first cache. LOCAL */
+const BLOCK: usize = 64;
 
 /**
  * The gradient of the same sum by w: dw[s][j][c] += sum over p of x[xTable[p] + segments[s] + j] * dy[yTable[p] + c],
@@ -159,16 +162,21 @@ export function weightGradient(
   yImage: usize,
 ): void {
   for (let image: usize = 0; image < images; image++, x += xImage, dy += yImage) {
-    let out = dw;
-    for (let c: usize = 0; c < channels; c += 8) {
-      for (let s: usize = 0; s < segmentCount; s++) {
-        const xs = x + load<u32>(segments + s * 4);
-        let j: usize = 0;
-        for (; j + 4 <= segmentLength; j += 4, out += 128) {
-          gradient4(xs + j * 4, xTable, dy + c * 4, yTable, pixels, out);
-        }
-        for (; j < segmentLength; j++, out += 32) {
-          gradient1(xs + j * 4, xTable, dy + c * 4, yTable, pixels, out);
+    for (let from: usize = 0; from < pixels; from += BLOCK) {
+      const count = min(pixels - from, BLOCK);
+      const xt = xTable + from * 4;
+      const yt = yTable + from * 4;
+      let out = dw;
+      for (let c: usize = 0; c < channels; c += 8) {
+        for (let s: usize = 0; s < segmentCount; s++) {
+          const xs = x + load<u32>(segments + s * 4);
+          let j: usize = 0;
+          for (; j + 4 <= segmentLength; j += 4, out += 128) {
+            gradient4(xs + j * 4, xt, dy + c * 4, yt, count, out);
+          }
+          for (; j < segmentLength; j++, out += 32) {
+            gradient1(xs + j * 4, xt, dy + c * 4, yt, count, out);
+          }
         }
       }
     }
@@ -192,23 +200,24 @@ function gradient4(
   let b2 = v128.load(dw, 80);
   let a3 = v128.load(dw, 96);
   let b3 = v128.load(dw, 112);
-  for (let p: usize = 0; p < pixels; p++) {
-    const xp = x + load<u32>(xTable + p * 4);
-    const yp = dy + load<u32>(yTable + p * 4);
+  const end = xTable + pixels * 4;
+  for (; xTable < end; xTable += 4, yTable += 4) {
+    const xp = x + load<u32>(xTable);
+    const yp = dy + load<u32>(yTable);
     const da = v128.load(yp);
     const db = v128.load(yp, 16);
     let v = v128.load32_splat(xp);
-    a0 = f32x4.add(a0, f32x4.mul(v, da));
-    b0 = f32x4.add(b0, f32x4.mul(v, db));
+    a0 = madd(v, da, a0);
+    b0 = madd(v, db, b0);
     v = v128.load32_splat(xp, 4);
-    a1 = f32x4.add(a1, f32x4.mul(v, da));
-    b1 = f32x4.add(b1, f32x4.mul(v, db));
+    a1 = madd(v, da, a1);
+    b1 = madd(v, db, b1);
     v = v128.load32_splat(xp, 8);
-    a2 = f32x4.add(a2, f32x4.mul(v, da));
-    b2 = f32x4.add(b2, f32x4.mul(v, db));
+    a2 = madd(v, da, a2);
+    b2 = madd(v, db, b2);
     v = v128.load32_splat(xp, 12);
-    a3 = f32x4.add(a3, f32x4.mul(v, da));
-    b3 = f32x4.add(b3, f32x4.mul(v, db));
+    a3 = madd(v, da, a3);
+    b3 = madd(v, db, b3);
   }
   v128.store(dw, a0);
   v128.store(dw, b0, 16);
@@ -230,12 +239,21 @@ function gradient1(
 ): void {
   let a = v128.load(dw);
   let b = v128.load(dw, 16);
-  for (let p: usize = 0; p < pixels; p++) {
-    const v = v128.load32_splat(x + load<u32>(xTable + p * 4));
-    const yp = dy + load<u32>(yTable + p * 4);
-    a = f32x4.add(a, f32x4.mul(v, v128.load(yp)));
-    b = f32x4.add(b, f32x4.mul(v, v128.load(yp, 16)));
+  const end = xTable + pixels * 4;
+  for (; xTable < end; xTable += 4, yTable += 4) {
+    const v = v128.load32_splat(x + load<u32>(xTable));
+    const yp = dy + load<u32>(yTable);
+    a = madd(v, v128.load(yp), a);
+    b = madd(v, v128.load(yp, 16), b);
   }
   v128.store(dw, a);
   v128.store(dw, b, 16);
+}
+
+/**
+ * a * b + sum. Fused, with one rounding, where the build leaves that to the engine; results then differ between machines.
+ */
+function madd(a: v128, b: v128, sum: v128): v128 {
+  if (ASC_FEATURE_RELAXED_SIMD) return f32x4.relaxed_madd(a, b, sum);
+  return f32x4.add(sum, f32x4.mul(a, b));
 }
