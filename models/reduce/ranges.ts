@@ -20,7 +20,12 @@ export interface LayerRange {
   readonly quantiles: readonly number[];
   /** Values that were no finite number; nothing else here counts them. */
   readonly lost: number;
+  /** Share of the values beyond {@link FITTED_DEVIATIONS} of what was measured before, see MeasureOptions.fitted. */
+  readonly outside: number;
 }
+
+/** Deviations from a channel's mean within which its parabola fits a ReLU. */
+export const FITTED_DEVIATIONS = 3;
 
 export const QUANTILES = [0.001, 0.01, 0.5, 0.99, 0.999] as const;
 
@@ -37,13 +42,22 @@ class Track {
   readonly #counts: Float64Array;
   readonly #every: number;
   readonly #sample: number[] = [];
+  readonly #fitted: ChannelMoments | undefined;
   #seen = 0;
+  #outside = 0;
   #min = Number.POSITIVE_INFINITY;
   #max = Number.NEGATIVE_INFINITY;
   #lost = 0;
 
-  constructor(id: string, from: string, channels: number, values: number) {
+  constructor(
+    id: string,
+    from: string,
+    channels: number,
+    values: number,
+    fitted: ChannelMoments | undefined,
+  ) {
     this.id = id;
+    this.#fitted = fitted;
     this.from = from;
     this.#channels = channels;
     const zeros = () => new Float64Array(channels);
@@ -67,6 +81,9 @@ class Track {
       if (v < this.#min) this.#min = v;
       if (v > this.#max) this.#max = v;
       if (this.#seen++ % this.#every === 0) this.#sample.push(v);
+      if (this.#fitted === undefined) continue;
+      const { mean, std } = this.#fitted;
+      if (Math.abs(v - mean[c]!) > FITTED_DEVIATIONS * std[c]!) this.#outside++;
     }
   }
 
@@ -86,6 +103,7 @@ class Track {
       channels: { mean: own.map(({ mean }) => mean), std: own.map(({ std }) => std) },
       quantiles: QUANTILES.map((q) => sorted[Math.floor(q * sorted.length)] ?? Number.NaN),
       lost: this.#lost,
+      outside: this.#seen === 0 ? 0 : this.#outside / this.#seen,
     };
   }
 }
@@ -95,19 +113,22 @@ export interface MeasureOptions {
   readonly images?: number;
   readonly batch: number;
   readonly seed: number;
+  /** What was measured on the images that polynomials were fitted to. */
+  readonly fitted?: readonly LayerRange[];
 }
 
 /** Measures the inputs of all activation layers, in evaluation mode, in running order. */
 export function measureRanges(
   graph: Graph,
   set: LabelledImages,
-  { images = set.labels.length, batch, seed }: MeasureOptions,
+  { images = set.labels.length, batch, seed, fitted }: MeasureOptions,
 ): LayerRange[] {
   const network = new Network(graph, batch);
   const chosen = new Stream(seed).permutation(set.labels.length).subarray(0, images);
   const tracks = activationsOf(graph).map(({ id, kinds, inputs }) => {
     const { channels } = network.value(id);
-    return new Track(id, inputs[0], channels, kinds.length * chosen.length);
+    const known = fitted?.find((range) => range.id === id)?.channels;
+    return new Track(id, inputs[0], channels, kinds.length * chosen.length, known);
   });
   for (let from = 0; from < chosen.length; from += batch) {
     const { images } = makeBatch(set, network.input, chosen.subarray(from, from + batch));

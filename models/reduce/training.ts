@@ -200,11 +200,15 @@ export interface Tuning {
   readonly ranges?: NetworkOptions['ranges'];
 }
 
-/** Trains a network whose kinds are decided: weights, norms and polynomials. */
+/**
+ * Trains a network whose kinds are decided: weights, norms and polynomials.
+ * @param more what a method adds to the stage
+ */
 export async function fineTune(
   graph: Graph,
   training: Training,
   { name, epochs = 20, rate = 1e-3, decay = 0.02, ranges }: Tuning & { readonly name: string },
+  more: Partial<Stage> = {},
 ): Promise<Graph> {
   const network = new Network(graph, training.batch, ranges ? { ranges } : {});
   await runStage(network, training, {
@@ -212,8 +216,9 @@ export async function fineTune(
     epochs,
     optimiser: new Adam({ decay }),
     schedule: cosine(rate, 0, 0.05),
-    settings: { rate, decay },
     afterStep: clampCurvature,
+    ...more,
+    settings: { rate, decay, ...more.settings },
   });
   return network.toGraph();
 }
