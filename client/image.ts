@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { PNG } from 'pngjs';
 import type { Shape } from '../protocol/ring/shape.ts';
+import { checkSize, pixelsOfRgba } from './pixels.ts';
 
 /** A PNG file that has been read, not yet decoded. */
 export interface Image {
@@ -45,36 +46,14 @@ export async function readImage(path: string): Promise<Image> {
  * three red, green and blue; transparency is ignored.
  * @throws RangeError with one sentence when the image is damaged or is not of the size that the program takes
  */
-export function pixelsOf(image: Image, [channels, height, width]: Shape): Float32Array {
-  const { name } = image;
-  if (channels !== 1 && channels !== 3) {
-    throw new RangeError(`the model takes ${channels} channels, an image has 1 or 3`);
-  }
-  if (image.width !== width || image.height !== height) {
-    throw new RangeError(
-      `${name} is ${image.width}x${image.height}, the model takes ${width}x${height}`,
-    );
-  }
-  let rgba: Uint8Array;
+export function pixelsOf(image: Image, shape: Shape): Float32Array {
+  const { name, width, height } = image;
+  checkSize(image, shape, name);
+  let data: Uint8Array;
   try {
-    rgba = PNG.sync.read(Buffer.from(image.bytes)).data;
+    data = PNG.sync.read(Buffer.from(image.bytes)).data;
   } catch (cause) {
     throw new RangeError(`${name} is a damaged PNG file`, { cause });
   }
-  const plane = width * height;
-  const pixels = new Float32Array(channels * plane);
-  for (let i = 0; i < plane; i++) {
-    const red = rgba[4 * i]!;
-    const green = rgba[4 * i + 1]!;
-    const blue = rgba[4 * i + 2]!;
-    if (channels === 1) {
-      // In whole numbers, so that a gray pixel stays exactly what it is.
-      pixels[i] = (299 * red + 587 * green + 114 * blue) / 255_000;
-    } else {
-      pixels[i] = red / 255;
-      pixels[plane + i] = green / 255;
-      pixels[2 * plane + i] = blue / 255;
-    }
-  }
-  return pixels;
+  return pixelsOfRgba({ width, height, data }, shape, name);
 }

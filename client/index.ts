@@ -10,15 +10,16 @@
  */
 
 import { WebSocket } from 'ws';
-import { CLIENT_SOCKET_OPTIONS, socketChannel } from '../protocol/channel/websocket.ts';
-import { ProtocolError } from '../protocol/errors.ts';
-import type { ProtocolPool } from '../protocol/inference/session.ts';
+import { CLIENT_SOCKET_OPTIONS } from '../protocol/channel/websocket.ts';
 import type { tasks } from '../protocol/inference/tasks.ts';
 import { createThreadPool } from '../protocol/pool/node.ts';
-import { openSession, type Session, type SessionOptions } from './session.ts';
+import { type CommonConnectOptions, connectOn, type Platform } from './connect.ts';
+import type { Session } from './session.ts';
 
+export { ProtocolError, type ProtocolErrorCode } from '../protocol/errors.ts';
 export type { ClientLimits, Expectation } from './accept.ts';
 export { type Image, pixelsOf, readImage } from './image.ts';
+export { type PixelTensor, pixelsOfRgba, pixelsOfTensor, type RgbaImage } from './pixels.ts';
 export type {
   CallOptions,
   Inference,
@@ -26,23 +27,36 @@ export type {
   PrepareOptions,
   Session,
   SessionOptions,
+  SessionParts,
   SessionPhase,
   SessionProgress,
 } from './session.ts';
 export { openSession } from './session.ts';
 
 /** Options of {@link connect}. */
-export interface ConnectOptions extends SessionOptions {
-  /** Threads of the session's own pool; as many as the machine runs at a time unless given. LOCAL. */
-  readonly workers?: number | undefined;
-  /** A pool to share between sessions, instead of one of its own; the caller closes it. */
-  readonly pool?: ProtocolPool | undefined;
+export interface ConnectOptions extends CommonConnectOptions {
   /** Certificate authorities (PEM) to trust instead of the well-known ones, for wss:// URLs. */
   readonly ca?: string | undefined;
 }
 
-/** How long the connection itself may take, in ms. LOCAL. */
-const HANDSHAKE_MS = 15_000;
+const node: Platform<ConnectOptions> = {
+  createPool: ({ workers }) =>
+    createThreadPool<typeof tasks>(
+      new URL('../protocol/inference/worker.js', import.meta.url),
+      workers === undefined ? {} : { workers },
+    ),
+  openSocket(url, { ca }) {
+    const socket = new WebSocket(url, {
+      ...CLIENT_SOCKET_OPTIONS,
+      ...(ca === undefined ? {} : { ca }),
+    });
+    let cause: (Error & { code?: string }) | undefined;
+    socket.on('error', (error) => {
+      cause ??= error;
+    });
+    return { socket, failure: () => ({ reason: explain(cause), cause }) };
+  },
+};
 
 /**
  * Connects to a server and opens a session.
@@ -52,47 +66,11 @@ const HANDSHAKE_MS = 15_000;
  *   `version-mismatch`, `program-mismatch` (see `expect`), or another code when it breaks the protocol
  * @throws AbortError when `signal` fires first
  */
-export async function connect(url: string, options: ConnectOptions = {}): Promise<Session> {
-  if (!/^wss?:\/\/[^/#][^#]*$/.test(url) || !URL.canParse(url)) {
-    throw new TypeError(`url: expected ws://HOST:PORT or wss://HOST:PORT, got "${url}"`);
-  }
-  const own =
-    options.pool === undefined
-      ? createThreadPool<typeof tasks>(
-          new URL('../protocol/inference/worker.js', import.meta.url),
-          options.workers === undefined ? {} : { workers: options.workers },
-        )
-      : undefined;
-  const socket = new WebSocket(url, {
-    ...CLIENT_SOCKET_OPTIONS,
-    handshakeTimeout: HANDSHAKE_MS,
-    ...(options.ca === undefined ? {} : { ca: options.ca }),
-  });
-  let opened = false;
-  let failure: (Error & { code?: string }) | undefined;
-  socket.once('open', () => {
-    opened = true;
-  });
-  socket.on('error', (error) => {
-    failure ??= error;
-  });
-  const parts = {
-    channel: socketChannel(socket),
-    pool: options.pool ?? (own as ProtocolPool),
-    release: own && (() => own.close()),
-  };
-  try {
-    return await openSession(parts, options);
-  } catch (error) {
-    const lost = error instanceof ProtocolError && error.code === 'closed';
-    if (opened || failure === undefined || !lost) throw error;
-    throw new ProtocolError('closed', `cannot connect to ${url}: ${explain(failure)}`, {
-      cause: failure,
-    });
-  }
+export function connect(url: string, options: ConnectOptions = {}): Promise<Session> {
+  return connectOn(node, url, options);
 }
 
-function explain({ code, message }: Error & { code?: string }): string {
+function explain({ code, message }: Partial<Error & { code: string }> = {}): string {
   switch (code) {
     case 'ECONNREFUSED':
       return 'no server listens there';

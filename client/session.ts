@@ -11,13 +11,12 @@
  * - `onProgress` is called between steps of the protocol; what it throws ends the session.
  */
 
-import type { CountedChannel } from '../protocol/channel/counted.ts';
-import { counted, trafficBetween } from '../protocol/channel/counted.ts';
+import { type CountedChannel, counted, trafficBetween } from '../protocol/channel/counted.ts';
 import type { Channel } from '../protocol/channel/index.ts';
 import { withSignal, withTimeout } from '../protocol/channel/lifetime.ts';
 import { abortError, ProtocolError } from '../protocol/errors.ts';
 import { BundleStore, type ClientBundle } from '../protocol/inference/bundle.ts';
-import { type Cost, costOf } from '../protocol/inference/cost.ts';
+import { type Cost, costOf, type PhaseCost } from '../protocol/inference/cost.ts';
 import { Command, encodeCommand, Kind } from '../protocol/inference/messages.ts';
 import { prepareClient } from '../protocol/inference/offline.ts';
 import { inferClient } from '../protocol/inference/online.ts';
@@ -37,25 +36,14 @@ import {
   type Expectation,
   hexOf,
 } from './accept.ts';
+import { type OnProgress, Reporter } from './reporter.ts';
 
-/** What a session is doing. `connect`: reaching the server; `setup`: making keys; `done`: a call has ended well. */
-export type SessionPhase = 'connect' | 'setup' | 'prepare' | 'infer' | 'done';
-
-/** How far it is. */
-export interface SessionProgress {
-  readonly phase: SessionPhase;
-  /** Steps of the phase that are over, of `total`. */
-  readonly done: number;
-  readonly total: number;
-  /** Bytes sent and received since the session began. */
-  readonly bytesUp: number;
-  readonly bytesDown: number;
-}
+export type { SessionPhase, SessionProgress } from './reporter.ts';
 
 /** Options of every call. */
 export interface CallOptions {
   readonly signal?: AbortSignal | undefined;
-  readonly onProgress?: ((progress: SessionProgress) => void) | undefined;
+  readonly onProgress?: OnProgress;
 }
 
 /** Options of a session. Its `onProgress` serves every call that has none of its own; its `signal` the opening alone. */
@@ -101,6 +89,8 @@ export interface SessionParts {
   readonly random?: Random | undefined;
   /** Called once when the session has ended, however it did. */
   readonly release?: (() => Promise<void>) | undefined;
+  /** Opens another session with the same server: what {@link Session.reconnect} does. */
+  readonly again?: ((options: SessionOptions) => Promise<Session>) | undefined;
 }
 
 interface ReadyBundle {
@@ -123,15 +113,17 @@ export async function openSession(
   const traffic = counted(parts.channel);
   const channel = withTimeout(traffic, limits.stallMs);
   const party = { channel, pool: parts.pool, random: parts.random ?? systemRandom };
-  const report = reporter(traffic, onProgress);
+  const reporter = new Reporter(traffic, onProgress);
   try {
-    report('connect', 0, 1);
+    reporter.begin('connect');
+    reporter.report(0, 1);
     const session = await withSignal(channel, signal, 'connecting', () =>
       openClient(party, {
         model,
         accept(program, digest) {
           checkOffer(program, digest, expect, limits);
-          report('setup', 0, 1);
+          reporter.begin('setup');
+          reporter.report(0, 1);
         },
       }),
     );
@@ -142,8 +134,8 @@ export async function openSession(
         `the server offers "${session.model}", expected "${wanted}"`,
       );
     }
-    report('done', 1, 1);
-    return new Session(session, traffic, options, parts.release);
+    reporter.finish();
+    return new Session(session, traffic, options, parts);
   } catch (error) {
     channel.close(error as Error);
     await parts.release?.();
@@ -151,21 +143,12 @@ export async function openSession(
   }
 }
 
-type Report = (phase: SessionPhase, done: number, total: number) => void;
-
-function reporter(traffic: CountedChannel, onProgress: CallOptions['onProgress']): Report {
-  return (phase, done, total) => {
-    if (onProgress === undefined) return;
-    const { bytesSent, bytesReceived } = traffic.snapshot();
-    onProgress({ phase, done, total, bytesUp: bytesSent, bytesDown: bytesReceived });
-  };
-}
+const bytesOf = ({ up, down }: PhaseCost): number => up + down;
 
 /** An open session; see the contract above. Made by {@link openSession}. */
 export class Session implements AsyncDisposable {
   readonly #session: ClientSession;
   readonly #traffic: CountedChannel;
-  readonly #onProgress: CallOptions['onProgress'];
   readonly #cost: Cost;
   #bundles = new BundleStore<ReadyBundle>();
   /** Why the session is over. */
@@ -175,17 +158,20 @@ export class Session implements AsyncDisposable {
   #calls = 0;
   #closing: Promise<void> | undefined;
   readonly #released: Promise<void>;
+  readonly #options: SessionOptions;
+  readonly #again: SessionParts['again'];
 
   /** @internal */
   constructor(
     session: ClientSession,
     traffic: CountedChannel,
     options: SessionOptions,
-    release: SessionParts['release'],
+    { release, again }: Pick<SessionParts, 'release' | 'again'>,
   ) {
     this.#session = session;
     this.#traffic = traffic;
-    this.#onProgress = options.onProgress;
+    this.#options = options;
+    this.#again = again;
     this.#cost = costOf(session.layout);
     this.#released = traffic.closed.then(async (reason) => {
       this.#end ??= reason ?? closedHere();
@@ -224,8 +210,9 @@ export class Session implements AsyncDisposable {
     if (!(Number.isInteger(inferences) && inferences >= 1)) {
       throw new RangeError(`inferences: expected a positive integer, got ${inferences}`);
     }
-    await this.#inTurn('the preparation', options, async (report) => {
-      for (let i = 0; i < inferences; i++) await this.#prepareOne(report, i, inferences);
+    await this.#inTurn('the preparation', options, async (reporter) => {
+      reporter.begin('prepare', inferences * bytesOf(this.#cost.offline));
+      for (let i = 0; i < inferences; i++) await this.#prepareOne(reporter, i, inferences);
     });
   }
 
@@ -237,11 +224,15 @@ export class Session implements AsyncDisposable {
    */
   async infer(pixels: Float32Array | Uint8Array, options: CallOptions = {}): Promise<Inference> {
     const input = encodeInput(this.program, unitPixels(pixels));
-    return this.#inTurn('the inference', options, async (report) => {
-      if (this.available === 0) await this.#prepareOne(report, 0, 1);
+    return this.#inTurn('the inference', options, async (reporter) => {
+      if (this.available === 0) {
+        reporter.begin('prepare', bytesOf(this.#cost.offline));
+        await this.#prepareOne(reporter, 0, 1);
+      }
       const { bundle, stats: offline } = this.#bundles.take();
+      reporter.begin('infer', bytesOf(this.#cost.online));
       const { result, stats: online } = await this.#measured(this.#cost.online.rounds, () =>
-        inferClient(this.#session, bundle, input, (done, total) => report('infer', done, total)),
+        inferClient(this.#session, bundle, input, (...progress) => reporter.report(...progress)),
       );
       const { labels, steps } = this.program;
       const output = steps.at(-1);
@@ -253,6 +244,26 @@ export class Session implements AsyncDisposable {
         logits: alone ? undefined : decodeLogits(this.program, result),
         stats: { offline, online },
       };
+    });
+  }
+
+  /**
+   * Ends this session, and opens another with the same server, model, program and options: after an error, say. It begins
+   * without prepared inferences, for those of this one are spent and never used again.
+   * @throws TypeError when the session was opened over a channel of the caller's
+   * @throws ProtocolError, AbortError as `connect` does; `program-mismatch` when the server now runs another program
+   */
+  async reconnect(options: CallOptions = {}): Promise<Session> {
+    if (this.#again === undefined) {
+      throw new TypeError('this session was opened over a channel: open another over a new one');
+    }
+    await this.close();
+    return this.#again({
+      ...this.#options,
+      signal: options.signal,
+      onProgress: options.onProgress ?? this.#options.onProgress,
+      model: this.model,
+      expect: { model: this.model, digest: this.digest },
     });
   }
 
@@ -282,10 +293,10 @@ export class Session implements AsyncDisposable {
     await this.#released;
   }
 
-  async #prepareOne(report: Report, index: number, of: number): Promise<void> {
+  async #prepareOne(reporter: Reporter, index: number, of: number): Promise<void> {
     const { result, stats } = await this.#measured(this.#cost.offline.rounds, () =>
-      prepareClient(this.#session, (done, total) =>
-        report('prepare', index * total + done, of * total),
+      prepareClient(this.#session, (done, total, layer) =>
+        reporter.report(index * total + done, of * total, layer),
       ),
     );
     this.#bundles.add({ number: result.number, bundle: result, stats });
@@ -306,11 +317,11 @@ export class Session implements AsyncDisposable {
   /** Runs a call when those before it are over. */
   #inTurn<T>(
     what: string,
-    { signal, onProgress = this.#onProgress }: CallOptions,
-    work: (report: Report) => Promise<T>,
+    { signal, onProgress = this.#options.onProgress }: CallOptions,
+    work: (reporter: Reporter) => Promise<T>,
   ): Promise<T> {
     const { channel } = this.#session;
-    const report = reporter(this.#traffic, onProgress);
+    const reporter = new Reporter(this.#traffic, onProgress);
     this.#calls++;
     return new Promise<T>((resolve, reject) => {
       const cancel = (): void => reject(abortError(what, signal?.reason));
@@ -320,8 +331,8 @@ export class Session implements AsyncDisposable {
         if (this.#end !== undefined) throw this.#end;
         if (signal?.aborted) throw abortError(what, signal.reason);
         try {
-          const result = await withSignal(channel, signal, what, () => work(report));
-          report('done', 1, 1);
+          const result = await withSignal(channel, signal, what, () => work(reporter));
+          reporter.finish();
           return result;
         } catch (error) {
           channel.close(error as Error);

@@ -51,7 +51,7 @@ export async function prepareClient(
   const number = session.nextBundle++;
   const total = linears.length + activations.length;
   let done = 0;
-  const advance = () => progress?.(++done, total);
+  const advance = (step: string) => progress?.(++done, total, step);
   const seed = freshSeed(random);
   const inputMask = randomRing(
     new Prg(deriveSeed(seed, 'input mask')),
@@ -87,9 +87,9 @@ export async function prepareClient(
   let outputShare: Int32Array | undefined;
   const responses = walkAsync<Int32Array>(program, {
     input: () => inputMask,
-    async linear(_, __, index) {
+    async linear({ name }, _, index) {
       const c = await receiveResponse(session, linearAt.get(index) as LinearLayout);
-      advance();
+      advance(name);
       return c;
     },
     local: (step, inputs) => localOf(layout, step, inputs),
@@ -121,7 +121,7 @@ export async function prepareClient(
   const receive = async () => {
     const layers: { mask: Int32Array; lanes: LaneState[] }[] = [];
     let i = 0;
-    for (const { index, lanes } of activations) {
+    for (const { index, step, lanes } of activations) {
       const stored: LaneState[] = [];
       for (const { kind, params, elements } of lanes) {
         const { state, labels, tweaks } = await opened[i++]!.promise;
@@ -131,7 +131,7 @@ export async function prepareClient(
         stored.push(gadget.store(params, state, labels, tweaks, tables));
       }
       layers.push({ mask: maskOf(index), lanes: stored });
-      advance();
+      advance(step.name);
     }
     if (output.argmax === undefined) return { layers, output: outputShare! };
     const own = await openedOutput.promise;
@@ -257,7 +257,7 @@ export async function prepareServer(
   const { activations, linears, output } = layout;
   const total = linears.length + 2 * activations.length;
   let done = 0;
-  const advance = () => progress?.(++done, total);
+  const advance = (step: string) => progress?.(++done, total, step);
   const seed = freshSeed(random);
 
   // Flights 1 and 2, in the order of steps; a layer is worked on while the answers to the last are still under way.
@@ -289,14 +289,14 @@ export async function prepareServer(
         );
       }
     }
-    advance();
+    advance(layer.step.name);
   }
   await answers.drain();
 
   // Flights 3 and 4.
   const states = await garbleLanes(session, drawn, seed);
   const prepared = activations.map(({ lanes }) => states.splice(0, lanes.length));
-  for (const _ of activations) advance();
+  for (const { step } of activations) advance(step.name);
   if (output.argmax === undefined) {
     return { number, linears: shares, layers: prepared, output: undefined };
   }

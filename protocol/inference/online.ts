@@ -71,10 +71,10 @@ export async function inferClient(
       );
     }
     await results.drain();
-    progress?.(i + 1, activations.length + 1);
+    progress?.(i + 1, activations.length + 1, layer.step.name);
   }
   const result = await receiveOutput(session, bundle.output);
-  progress?.(activations.length + 1, activations.length + 1);
+  progress?.(activations.length + 1, activations.length + 1, layout.output.step.name);
   return result;
 }
 
@@ -114,18 +114,18 @@ export async function inferServer(
       return a;
     },
     local: (step, inputs) => localOf(layout, step, inputs),
-    async activation(_, a, index) {
+    async activation({ name }, a, index) {
       const at = activations.findIndex((layer) => layer.index === index);
       const constants = model.weights[index] as SquareConstants | undefined;
       const y = await runActivation(session, activations[at]!, bundle.layers[at]!, a, constants);
-      progress?.(++done, activations.length + 1);
+      progress?.(++done, activations.length + 1, name);
       return y;
     },
-    async output(_, a) {
+    async output({ name }, a) {
       const message =
         bundle.output === undefined ? bytesOf(a) : argmax.reveal(output.argmax!, bundle.output, a);
       await sendMessage(channel, Kind.output, message);
-      progress?.(++done, activations.length + 1);
+      progress?.(++done, activations.length + 1, name);
       return a;
     },
   });

@@ -88,7 +88,7 @@ export class TweakSource {
 }
 
 /** Called as a phase advances: layers done, of how many. */
-export type Progress = (done: number, total: number) => void;
+export type Progress = (done: number, total: number, step: string) => void;
 
 /** What both parties hold. */
 interface SessionBase {

@@ -4,8 +4,11 @@ import type { SessionProgress } from '../../client/session.ts';
 
 const event = (phase: SessionProgress['phase'], done: number): SessionProgress => ({
   phase,
+  layer: undefined,
   done,
   total: 4,
+  bytes: 0,
+  bytesTotal: undefined,
   bytesUp: 1500,
   bytesDown: 2_500_000,
 });

@@ -1,0 +1,75 @@
+/** Connecting: what the clients of Node and of browsers share. The platform gives sockets and workers. */
+
+import { type Socket, socketChannel } from '../protocol/channel/websocket.ts';
+import { ProtocolError } from '../protocol/errors.ts';
+import type { ProtocolPool } from '../protocol/inference/session.ts';
+import { openSession, type Session, type SessionOptions } from './session.ts';
+
+/** Options of connecting, on every platform. */
+export interface CommonConnectOptions extends SessionOptions {
+  /** Workers of the session's own pool; as many as the machine runs at a time unless given. LOCAL. */
+  readonly workers?: number | undefined;
+  /** A pool to share between sessions, instead of one of its own; the caller closes it. */
+  readonly pool?: ProtocolPool | undefined;
+}
+
+/** What a platform provides. */
+export interface Platform<Options extends CommonConnectOptions> {
+  /** A pool for one session. */
+  createPool(options: Options): ProtocolPool;
+  /** A socket that begins to connect, and in words why it did not, as far as that is known. */
+  openSocket(url: string, options: Options): { socket: Socket; failure(): Failure };
+}
+
+/** Why there is no connection: in words, and the error itself. */
+export interface Failure {
+  readonly reason: string;
+  readonly cause?: Error | undefined;
+}
+
+/** How long the connection itself may take, in ms. LOCAL. */
+const CONNECTING_MS = 15_000;
+
+/** Connects on a platform; the contract is that of its `connect`. */
+export async function connectOn<Options extends CommonConnectOptions>(
+  platform: Platform<Options>,
+  url: string,
+  options: Options,
+): Promise<Session> {
+  if (!/^wss?:\/\/[^/#][^#]*$/.test(url) || !URL.canParse(url)) {
+    throw new TypeError(`url: expected ws://HOST:PORT or wss://HOST:PORT, got "${url}"`);
+  }
+  const own = options.pool === undefined ? platform.createPool(options) : undefined;
+  let connection: ReturnType<typeof platform.openSocket>;
+  try {
+    connection = platform.openSocket(url, options);
+  } catch (error) {
+    await own?.close();
+    throw error;
+  }
+  const { socket, failure } = connection;
+  const channel = socketChannel(socket);
+  const unreached = ({ reason, cause }: Failure) =>
+    new ProtocolError('closed', `cannot connect to ${url}: ${reason}`, { cause });
+  const late = unreached({ reason: `no answer within ${CONNECTING_MS / 1000} s` });
+  const slow = setTimeout(() => channel.close(late), CONNECTING_MS);
+  let opened = false;
+  socket.addEventListener('open', () => {
+    opened = true;
+    clearTimeout(slow);
+  });
+  const parts = {
+    channel,
+    pool: options.pool ?? (own as ProtocolPool),
+    release: own && (() => own.close()),
+    again: (changed: SessionOptions) => connectOn(platform, url, { ...options, ...changed }),
+  };
+  try {
+    return await openSession(parts, options);
+  } catch (error) {
+    const lost = error instanceof ProtocolError && error.code === 'closed';
+    throw !opened && lost && error !== late ? unreached(failure()) : error;
+  } finally {
+    clearTimeout(slow);
+  }
+}

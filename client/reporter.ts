@@ -1,0 +1,67 @@
+/** What a session tells of its progress. */
+
+import type { CountedChannel } from '../protocol/channel/counted.ts';
+
+/** What a session is doing. `connect`: reaching the server; `setup`: making keys; `done`: a call has ended well. */
+export type SessionPhase = 'connect' | 'setup' | 'prepare' | 'infer' | 'done';
+
+/** How far it is. */
+export interface SessionProgress {
+  readonly phase: SessionPhase;
+  /** Name of the program's step that is over; undefined where that is not what is counted. */
+  readonly layer: string | undefined;
+  /** Steps of the phase that are over, of `total`. */
+  readonly done: number;
+  readonly total: number;
+  /** Bytes of the phase that have moved, both ways, of `bytesTotal`; that is undefined before the program is known. */
+  readonly bytes: number;
+  readonly bytesTotal: number | undefined;
+  /** Bytes sent and received since the session began. */
+  readonly bytesUp: number;
+  readonly bytesDown: number;
+}
+
+/** Who is told. */
+export type OnProgress = ((progress: SessionProgress) => void) | undefined;
+
+/** Tells the progress of one call, phase after phase. */
+export class Reporter {
+  readonly #traffic: CountedChannel;
+  readonly #onProgress: OnProgress;
+  #phase: SessionPhase = 'connect';
+  /** What had moved when the phase began, and what it will move. */
+  #before = 0;
+  #bytesTotal: number | undefined;
+
+  constructor(traffic: CountedChannel, onProgress: OnProgress) {
+    this.#traffic = traffic;
+    this.#onProgress = onProgress;
+  }
+
+  begin(phase: SessionPhase, bytesTotal?: number): void {
+    const { bytesSent, bytesReceived } = this.#traffic.snapshot();
+    this.#phase = phase;
+    this.#before = bytesSent + bytesReceived;
+    this.#bytesTotal = bytesTotal;
+  }
+
+  report(done: number, total: number, layer?: string): void {
+    if (this.#onProgress === undefined) return;
+    const { bytesSent: bytesUp, bytesReceived: bytesDown } = this.#traffic.snapshot();
+    this.#onProgress({
+      phase: this.#phase,
+      layer,
+      done,
+      total,
+      bytes: bytesUp + bytesDown - this.#before,
+      bytesTotal: this.#bytesTotal,
+      bytesUp,
+      bytesDown,
+    });
+  }
+
+  finish(): void {
+    this.begin('done', 0);
+    this.report(1, 1);
+  }
+}
