@@ -14,16 +14,17 @@ import { activationsOf } from './elements.ts';
 import { clampCurvature } from './parabola.ts';
 import type { Training } from './training.ts';
 
-/** Names of the tensors that a node trains. */
+/** Names of the tensors that training changes in a node. */
 function tensorsOf(node: Node): string[] {
+  const names = (...all: (string | undefined)[]) => all.filter((name) => name !== undefined);
   switch (node.op) {
     case 'conv':
     case 'dense':
-      return [node.weight, node.bias ?? ''];
+      return names(node.weight, node.bias);
     case 'batchNorm':
-      return [node.scale, node.shift, node.mean, node.variance];
+      return names(node.scale, node.shift, node.mean, node.variance);
     case 'activation':
-      return [node.coefficients ?? ''];
+      return names(node.coefficients);
     default:
       return [];
   }

@@ -3,14 +3,20 @@
  *
  *   every element   y = m*ReLU(x) + (1 - m)*x, m from 1
  *   search          loss + lambda * sum |m|, weights and masks together, until at most `budget` masks are above a threshold;
- *                   lambda grows after epochs that removed nothing
+ *                   lambda grows while they are too slow
  *   binarise        the largest masks stay ReLUs, all others become the identity
  *   fine-tune       weights alone
  */
 
 import type { Graph } from '../graph/index.ts';
 import { Adam, Network, type Parameter } from '../train/index.ts';
-import { checkBudget, keepLargest, removeRelus, withoutSoftTensors } from './elements.ts';
+import {
+  checkBudget,
+  keepLargest,
+  reluCount,
+  removeRelus,
+  withoutSoftTensors,
+} from './elements.ts';
 import { countAbove, fixedRelus, maskScores, masksOf } from './soft.ts';
 import { fineTune, runStage, type Training, type Tuning } from './training.ts';
 
@@ -24,19 +30,33 @@ export interface Pressure {
   readonly least: number;
 }
 
+/** How {@link nextPressure} works. */
+export interface PressureRule {
+  /** What lambda grows by. */
+  readonly growth: number;
+  /** Epochs without growth at the start. */
+  readonly patience: number;
+  /** From how many ReLUs to how many, in how many epochs: by the same factor in each. */
+  readonly plan?: { readonly from: number; readonly to: number; readonly epochs: number };
+}
+
 /**
- * The pressure of the next epoch: lambda grows when the epoch brought no fewer ReLUs than there had been, from epoch
- * `patience` on.
+ * The pressure of the next epoch: lambda grows when the epoch brought no fewer ReLUs than there had been, and, with a
+ * plan, when there are more than planned. The published rule has no plan, and takes hundreds of epochs for low budgets.
  * @param epochsDone counted from 1
  */
 export function nextPressure(
   { lambda, least }: Pressure,
   relus: number,
   epochsDone: number,
-  { growth, patience }: { readonly growth: number; readonly patience: number },
+  { growth, patience, plan }: PressureRule,
 ): Pressure {
-  const stuck = relus >= least && epochsDone >= patience;
-  return { lambda: stuck ? lambda * growth : lambda, least: Math.min(least, relus) };
+  const planned =
+    plan === undefined
+      ? Number.POSITIVE_INFINITY
+      : plan.from * (plan.to / plan.from) ** (epochsDone / plan.epochs);
+  const behind = epochsDone >= patience && (relus >= least || relus > planned);
+  return { lambda: behind ? lambda * growth : lambda, least: Math.min(least, relus) };
 }
 
 /** Adds the gradient of lambda * sum |m| over all masks. */
@@ -47,17 +67,19 @@ export function addSparsity(parameters: readonly Parameter[], lambda: number): v
 }
 
 export interface SnlOptions {
-  /** Most epochs of the search; 100 unless given. */
+  /** Epochs of the search, which ends as soon as the budget is met; 30 unless given. */
   readonly searchEpochs?: number;
   /** Of Adam, constant; 1e-3 unless given. */
   readonly searchRate?: number;
-  /** Learning rate of masks as a factor; 1 unless given. A mask takes about 1 / (rate * factor) steps from 1 to 0. */
+  /** Learning rate of masks as a factor; 5 unless given. A mask takes about 1 / (rate * factor) steps from 1 to 0. */
   readonly maskRate?: number;
-  /** First lambda; 5e-6 unless given (1e-5 beside a loss of twice the weight, as published). */
+  /** First lambda; 1e-4 unless given. Published: 1e-5 for half a million ReLUs, beside a loss of twice the weight. */
   readonly lambda?: number;
-  /** 1.1 and 5 unless given, see {@link nextPressure}. */
+  /** 1.5 and 1 unless given (published: 1.1 and 5), see {@link PressureRule}. */
   readonly growth?: number;
   readonly patience?: number;
+  /** Whether lambda follows a plan that meets the budget in the last epoch; unless given, it does. */
+  readonly planned?: boolean;
   readonly tune?: Tuning;
 }
 
@@ -73,8 +95,10 @@ export async function snl(
   options: SnlOptions = {},
 ): Promise<Graph> {
   checkBudget(graph, budget);
-  const { searchEpochs = 100, searchRate = 1e-3, maskRate = 1, tune = {} } = options;
-  const { lambda = 5e-6, growth = 1.1, patience = 5 } = options;
+  const { searchEpochs = 30, searchRate = 1e-3, maskRate = 5, tune = {} } = options;
+  const { lambda = 1e-4, growth = 1.5, patience = 1, planned = true } = options;
+  const plan = { from: reluCount(graph), to: Math.max(1, budget), epochs: searchEpochs };
+  const rule = { growth, patience, ...(planned && { plan }) };
   const network = new Network(graph, training.batch, { soft: true });
   const fixed = fixedRelus(graph);
   const count = () => fixed + countAbove(network.parameters, MASK_THRESHOLD);
@@ -87,14 +111,14 @@ export async function snl(
     name: `snl-${budget}-search`,
     epochs: searchEpochs,
     schedule: () => searchRate,
-    settings: { budget, searchRate, maskRate, lambda, growth, patience },
+    settings: { budget, searchRate, maskRate, lambda, rule },
     memory: { pressure },
     beforeStep: (parameters) => addSparsity(parameters, pressure[0]!),
     onEpoch(epochsDone) {
       const relus = count();
       if (relus <= budget) return 'stop';
       const now = { lambda: pressure[0]!, least: pressure[1]! };
-      const next = nextPressure(now, relus, epochsDone, { growth, patience });
+      const next = nextPressure(now, relus, epochsDone, rule);
       pressure.set([next.lambda, next.least]);
       return undefined;
     },

@@ -19,6 +19,11 @@ describe('SNL', () => {
     expect(nextPressure(start, 100, 4, rule)).toEqual({ lambda: 1, least: 100 });
     expect(nextPressure(start, 100, 5, rule)).toEqual({ lambda: 1.1, least: 100 });
     expect(nextPressure(start, 120, 7, rule)).toEqual({ lambda: 1.1, least: 100 });
+    // Half way from 400 to 4 there are to be 40.
+    const planned = { ...rule, plan: { from: 400, to: 4, epochs: 20 } };
+    expect(nextPressure(start, 41, 10, planned)).toEqual({ lambda: 1.1, least: 41 });
+    expect(nextPressure(start, 40, 10, planned)).toEqual({ lambda: 1, least: 40 });
+    expect(nextPressure(start, 41, 4, planned)).toEqual({ lambda: 1, least: 41 });
   });
 
   it('pushes masks towards zero, and nothing else', () => {
