@@ -5,7 +5,6 @@
  */
 
 import type { GadgetParams } from '../protocol/gadgets/gadget.ts';
-import { LANE_ELEMENTS } from '../protocol/gadgets/index.ts';
 import { relu, reluCircuit } from '../protocol/gadgets/relu.ts';
 import { evaluate, garble, LABEL_BYTES } from '../protocol/garble/halfgates.ts';
 import { responseJobs, uploadJobs } from '../protocol/inference/split.ts';
@@ -250,7 +249,7 @@ function ringConvolution(): Part[] {
 }
 
 function reluLane(): Part[] {
-  const n = LANE_ELEMENTS;
+  const n = relu.laneElements;
   const params = RELU_PARAMS;
   const { client, server } = setUpCots();
   const c = randomRing(systemRandom, n);

@@ -4,8 +4,8 @@
  * same results.
  */
 
-/** Bytes from which sharing is worth its overhead. LOCAL. */
-const BULK_BYTES = 1 << 15;
+/** Bytes from which sharing, or moving, is worth its overhead. LOCAL. */
+export const BULK_BYTES = 1 << 15;
 
 /** Zeroed memory for `length` bytes. */
 export function bulkBytes(length: number): Uint8Array {

@@ -70,6 +70,11 @@ export interface Gadget<
   readonly name: 'identity' | 'relu' | 'square';
   /** Whether a lane's online steps are worth a worker's while: some nanoseconds an element are not. LOCAL. */
   readonly heavy: boolean;
+  /**
+   * Most elements of one lane: what one worker task and one message of each sort carry. Enough for some ms of work
+   * offline; few enough that both parties, and all cores of each, have lanes of one layer at the same time. AGREEMENT.
+   */
+  readonly laneElements: number;
   /** OTs per element in which the client chooses by bits of c: it receives garbled labels. */
   labelCots(params: GadgetParams): number;
   /** OTs per element in which the server chooses at random: products with a value of the client. */

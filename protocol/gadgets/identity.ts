@@ -43,6 +43,7 @@ export const identity: Gadget<Stored, Stored, Prepared, Pending> = {
   kind: IDENTITY,
   name: 'identity',
   heavy: false,
+  laneElements: 8192,
   labelCots: () => 0,
   productCots: () => 1,
   labelTweaks: () => 0,

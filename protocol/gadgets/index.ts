@@ -15,8 +15,8 @@ export function gadgetOf(kind: ActivationKind): Gadget {
   return gadgets.find((gadget) => gadget.kind === kind)!;
 }
 
-/** Most elements of one lane: what one worker task and one frame of each message carry. AGREEMENT. */
-export const LANE_ELEMENTS = 8192;
+/** Most elements of a lane of each gadget, in their order. AGREEMENT. */
+export const LANE_ELEMENTS: readonly number[] = gadgets.map(({ laneElements }) => laneElements);
 
 /** Elements of one kind in one activation layer that travel together. */
 export interface Lane {
@@ -35,14 +35,14 @@ export function lanesOf({
   squareShift,
 }: ActivationStep): Lane[] {
   const counts = countKinds(kinds);
-  return gadgets.flatMap(({ kind, name }) => {
+  return gadgets.flatMap(({ kind, name, laneElements }) => {
     const params = { rangeBits, dropBits, shift: kind === SQUARE ? squareShift : shift };
     const elements = new Uint32Array(counts[name]);
     for (let i = 0, at = 0; i < kinds.length; i++) if (kinds[i] === kind) elements[at++] = i;
-    return Array.from({ length: Math.ceil(elements.length / LANE_ELEMENTS) }, (_, i) => ({
+    return Array.from({ length: Math.ceil(elements.length / laneElements) }, (_, i) => ({
       kind,
       params,
-      elements: elements.slice(i * LANE_ELEMENTS, (i + 1) * LANE_ELEMENTS),
+      elements: elements.slice(i * laneElements, (i + 1) * laneElements),
     }));
   });
 }

@@ -154,6 +154,7 @@ export const relu: Gadget<Opened, Stored, Prepared, Pending> = {
   kind: RELU,
   name: 'relu',
   heavy: true,
+  laneElements: 2048,
   labelCots: (params) => wirePositions(params).length,
   productCots: () => 1,
   labelTweaks: (params, n) => Math.ceil(n / INSTANCES_PER_KEY) * chunkTweaks(circuitOf(params)),

@@ -80,6 +80,7 @@ export const square: Gadget<Stored, Stored, Prepared, Pending> = {
   kind: SQUARE,
   name: 'square',
   heavy: false,
+  laneElements: 8192,
   labelCots: () => 0,
   productCots: () => 33,
   labelTweaks: () => 0,

@@ -176,7 +176,7 @@ async function openLanes(
     const { kind, params } = lane;
     const gadget = gadgetOf(kind);
     const tweaks = labelTweaks.take(gadget.labelTweaks(params, c.length));
-    const work = pool.run('openLane', {
+    const input = {
       kind,
       params,
       c,
@@ -185,7 +185,8 @@ async function openLanes(
       products: cots.sender.ticket(productCount(lane)),
       tweaks: productTweaks.take(gadget.productTweaks(params, c.length)),
       seed: deriveSeed(seed, 'lane', i),
-    });
+    };
+    const work = pool.run('openLane', input, { give: { c, drawn } });
     await parts.add(
       work.then(({ choices, labels, corrections, state }) => async () => {
         opened(i, { state, labels, tweaks });
@@ -237,7 +238,8 @@ async function receiveResponse(
   );
   for (const range of responseJobs(plan)) {
     const response = await receiveMessage(channel, Kind.response, responseBytes(plan, ...range));
-    const work = pool.run('decryptResponse', { plan, secretKey, response, range });
+    const input = { plan, secretKey, response, range };
+    const work = pool.run('decryptResponse', input, { give: response });
     await parts.add(work.then((shares) => ({ range, shares })));
   }
   await parts.drain();
@@ -380,27 +382,21 @@ async function garbleLanes(
     const gadget = gadgetOf(kind);
     const n = elements.length;
     const labels = cots.sender.ticket(labelCount(lane));
-    await parts.add(
-      pool.run('prepareLane', {
-        kind,
-        params,
-        n,
-        labels,
-        labelTweaks: labelTweaks.take(gadget.labelTweaks(params, n)),
-        choices: await receiveMessage(channel, Kind.labelChoices, cotBytes(labels.count)),
-        products: {
-          blocks,
-          choices,
-          tweaks: productTweaks.take(gadget.productTweaks(params, n)),
-        },
-        corrections: await receiveMessage(
-          channel,
-          Kind.corrections,
-          gadget.bytes(params, n).corrections,
-        ),
-        seed: deriveSeed(seed, 'lane', i),
-      }),
-    );
+    const bought = await receiveMessage(channel, Kind.labelChoices, cotBytes(labels.count));
+    const { corrections: bytes } = gadget.bytes(params, n);
+    const corrections = await receiveMessage(channel, Kind.corrections, bytes);
+    const input = {
+      kind,
+      params,
+      n,
+      labels,
+      labelTweaks: labelTweaks.take(gadget.labelTweaks(params, n)),
+      choices: bought,
+      products: { blocks, choices, tweaks: productTweaks.take(gadget.productTweaks(params, n)) },
+      corrections,
+      seed: deriveSeed(seed, 'lane', i),
+    };
+    await parts.add(pool.run('prepareLane', input, { give: { bought, blocks, corrections } }));
   }
   await parts.drain();
   return states;

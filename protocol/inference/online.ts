@@ -13,6 +13,7 @@
  * Round trips: activation layers + 1. The client computes nothing but its halves of the gadgets.
  */
 
+import { bulkCopy, isBulk } from '../bulk.ts';
 import { argmax } from '../gadgets/argmax.ts';
 import type { LaneState } from '../gadgets/gadget.ts';
 import { gadgetOf } from '../gadgets/index.ts';
@@ -64,9 +65,11 @@ export async function inferClient(
       const material = await receiveMessage(channel, Kind.material, bytes);
       const state = lanes[j]!;
       const own = gather(mask, elements);
+      // The bundle is spent: nothing of the lane is needed again.
+      const give = { state, material, own };
       await results.add(
         gadget.heavy
-          ? pool.run('evaluate', { kind, params, state, material, mask: own })
+          ? pool.run('evaluate', { kind, params, state, material, mask: own }, { give })
           : Promise.resolve(gadget.evaluate(params, state, material, own)),
       );
     }
@@ -150,13 +153,14 @@ async function runLinear(
 ): Promise<Int32Array> {
   const macs = macsOf(shape);
   if (macs < TASK_MACS / 4) return linear(shape, x, kernel, bias);
+  const input = isBulk(x) ? bulkCopy(x, Int32Array) : x;
   const [channels, height, width] = linearOutput(shape);
   const step = Math.max(1, Math.floor((channels * TASK_MACS) / macs));
   const out = new Int32Array(channels * height * width);
   const parts: Promise<void>[] = [];
   for (let from = 0; from < channels; from += step) {
     const range = { from, to: Math.min(from + step, channels) };
-    const work = pool.run('linear', { shape, x, kernel, bias, range });
+    const work = pool.run('linear', { shape, x: input, kernel, bias, range });
     parts.push(work.then((part) => out.set(part, from * height * width)));
   }
   await Promise.all(parts);
@@ -194,7 +198,7 @@ async function runActivation(
       const gadget = gadgetOf(kind);
       const state = states[lane]!;
       const work = gadget.heavy
-        ? pool.run('reveal', { kind, params, state, a: own })
+        ? pool.run('reveal', { kind, params, state, a: own }, { give: { state, own } })
         : Promise.resolve(gadget.reveal(params, state, own));
       await parts.add(work.then((result) => ({ ...result, lane })));
     }

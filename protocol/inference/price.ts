@@ -7,7 +7,7 @@
  */
 
 import type { GadgetParams, LaneState } from '../gadgets/gadget.ts';
-import { gadgetOf, LANE_ELEMENTS } from '../gadgets/index.ts';
+import { gadgetOf } from '../gadgets/index.ts';
 import { COTS_PER_CHUNK, extendReceiver, extendSender } from '../ot/softspoken.ts';
 import type { ActivationKind } from '../program/program.ts';
 import { deriveSeed, Prg, randomBytes, randomRing } from '../random/index.ts';
@@ -51,6 +51,8 @@ export interface StepPrice extends StepCost {
 export interface MeasuredProgram {
   readonly cost: Cost;
   readonly steps: readonly StepPrice[];
+  /** Lanes of the layer that has most: what cores can share online. */
+  readonly parallel: number;
 }
 
 /** What lies between the parties, and what they have. */
@@ -296,6 +298,7 @@ export function measureProgram(layout: Layout): MeasuredProgram {
   const rest = { time: noTime, clientStored: 4 * layout.output.size, serverStored: 0 };
   return {
     cost,
+    parallel: Math.max(1, ...layout.activations.map(({ lanes }) => lanes.length)),
     steps: cost.steps.map((step) => {
       const price = layers.get(step.name) ?? rest;
       const [offline, online] = [handling(step.offline), handling(step.online)];
@@ -311,7 +314,7 @@ export function measureProgram(layout: Layout): MeasuredProgram {
 }
 
 /** The price of one bundle and one inference under a profile. */
-export function priceOf({ cost, steps }: MeasuredProgram, profile: Profile): Price {
+export function priceOf({ cost, steps, parallel }: MeasuredProgram, profile: Profile): Price {
   const { clientCores, serverCores, shared, bitsPerSecond, roundTripMs } = profile;
   const total = steps.reduce((times, step) => sum(times, step.time), noTime);
   const transfer = (bytes: number) => (8000 * bytes) / bitsPerSecond;
@@ -322,8 +325,7 @@ export function priceOf({ cost, steps }: MeasuredProgram, profile: Profile): Pri
         total.serverOffline / effective(serverCores),
       );
   // A layer of one lane cannot use more than one core.
-  const lanes = Math.max(1, ...steps.map((step) => step.online.up / (4 * LANE_ELEMENTS)));
-  const online = (ms: number, cores: number) => ms / effective(Math.min(cores, Math.ceil(lanes)));
+  const online = (ms: number, cores: number) => ms / effective(Math.min(cores, parallel));
   const onlineCompute =
     online(total.clientOnline, clientCores) +
     online(total.serverOnline, shared ? clientCores : serverCores);

@@ -60,7 +60,7 @@ export const AGREEMENT_DIGEST: Uint8Array = sha256(
   new TextEncoder().encode(
     JSON.stringify({
       version: PROTOCOL_VERSION,
-      lane: LANE_ELEMENTS,
+      lanes: LANE_ELEMENTS,
       piece: PIECE_BYTES,
       perKey: INSTANCES_PER_KEY,
       otChunk: COTS_PER_CHUNK,

@@ -22,6 +22,11 @@ export type { Input, Output, TaskTable } from './task.ts';
 /** Options of one run. */
 export interface RunOptions {
   readonly signal?: AbortSignal | undefined;
+  /**
+   * Parts of the input, such as a received message, that the caller does not need any more: their large arrays are moved
+   * to the worker instead of copied, and are empty afterwards. Each array must fill its buffer to be moved.
+   */
+  readonly give?: unknown;
 }
 
 /** Runs the tasks of the table `T`. */

@@ -2,6 +2,7 @@
 
 import { availableParallelism } from 'node:os';
 import { move, Piscina, transferableSymbol, valueSymbol } from 'piscina';
+import { BULK_BYTES } from '../bulk.ts';
 import type { Pool } from './index.ts';
 import { TaskQueue } from './queue.ts';
 import {
@@ -40,10 +41,11 @@ export function createThreadPool<T extends TaskTable>(
   });
   const queue = new TaskQueue<T>({
     workers,
-    async execute(task, input) {
+    async execute(task, input, give) {
       let outcome: Outcome;
       try {
-        outcome = await threads.run({ task, input });
+        const transferList = transferables(give, BULK_BYTES);
+        outcome = await threads.run({ task, input }, { transferList });
       } catch (cause) {
         throw new Error(`pool: the worker broke at task "${task}"`, { cause });
       }

@@ -8,8 +8,8 @@ import type { Input, Output, TaskTable } from './task.ts';
 export interface Workers {
   /** How many tasks it runs at a time. */
   readonly workers: number;
-  /** Runs one; rejects with the task's error or because the worker broke. */
-  execute(task: string, input: unknown): Promise<unknown>;
+  /** Runs one; rejects with the task's error or because the worker broke. `give`: see {@link RunOptions}. */
+  execute(task: string, input: unknown, give: unknown): Promise<unknown>;
   /** Ends the workers; what they are running may never settle. */
   shutdown(): Promise<void>;
 }
@@ -17,6 +17,7 @@ export interface Workers {
 interface Job {
   readonly task: string;
   readonly input: unknown;
+  readonly give: unknown;
   resolve(output: unknown): void;
   reject(error: Error): void;
 }
@@ -41,7 +42,7 @@ export class TaskQueue<T extends TaskTable> implements Pool<T> {
     input: Input<T, K>,
     options: RunOptions = {},
   ): Promise<Output<T, K>> {
-    const { signal } = options;
+    const { signal, give } = options;
     return new Promise<unknown>((resolve, reject) => {
       const cancelled = (): Error => abortError(`task "${task}"`, signal?.reason);
       if (this.#end) throw this.#end;
@@ -54,6 +55,7 @@ export class TaskQueue<T extends TaskTable> implements Pool<T> {
       const job: Job = {
         task,
         input,
+        give,
         resolve(output) {
           signal?.removeEventListener('abort', abort);
           resolve(output);
@@ -93,7 +95,7 @@ export class TaskQueue<T extends TaskTable> implements Pool<T> {
 
   async #finish(job: Job): Promise<void> {
     try {
-      job.resolve(await this.#backend.execute(job.task, job.input));
+      job.resolve(await this.#backend.execute(job.task, job.input, job.give));
     } catch (error) {
       job.reject(error as Error);
     }

@@ -69,14 +69,16 @@ export function unwrap(outcome: Outcome): unknown {
 /**
  * The buffers of `output` that may be moved instead of copied: those that a typed array in it fills completely.
  * A view of a part of a buffer says that someone else may own the rest, such as a kernel's memory.
+ * @param least - bytes of the smallest to move
  */
-export function transferables(output: unknown): ArrayBuffer[] {
+export function transferables(output: unknown, least = 0): ArrayBuffer[] {
   const found = new Set<ArrayBuffer>();
   const visit = (value: unknown): void => {
     if (typeof value !== 'object' || value === null) return;
     if (ArrayBuffer.isView(value)) {
       const { buffer, byteLength } = value;
-      if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) found.add(buffer);
+      const whole = buffer.byteLength === byteLength && byteLength >= least;
+      if (whole && buffer instanceof ArrayBuffer) found.add(buffer);
       return;
     }
     for (const part of Object.values(value)) visit(part);

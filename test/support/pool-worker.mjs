@@ -19,6 +19,7 @@ export const tasks = {
     part: new Uint8Array(length).subarray(1),
     nested: [{ deep: new Float64Array(length) }],
   }),
+  lengths: (arrays) => arrays.map(({ length }) => length),
   /** A part of an array that the worker goes on using. */
   lend: () => kept.subarray(1, 3),
   kept: () => kept.length,

@@ -13,6 +13,7 @@ type Tasks = {
     part: Uint8Array;
     nested: [{ deep: Float64Array }];
   };
+  lengths(arrays: Uint8Array[]): number[];
   lend(): Int32Array;
   kept(): number;
   spin(ms: number): number;
@@ -206,6 +207,19 @@ describe.runIf(isBuilt)('createThreadPool', () => {
       expect(await Promise.all(jobs)).toEqual([0, 1, 4, 9, 16, 25]);
     },
   );
+
+  it('moves the large whole arrays it is given, and copies all else', async () => {
+    const pool = make();
+    const large = 1 << 20;
+    const [given, kept, small] = [new Uint8Array(large), new Uint8Array(large), new Uint8Array(9)];
+    const part = new Uint8Array(large).subarray(1);
+    const shared = new Uint8Array(new SharedArrayBuffer(large));
+    const arrays = [given, kept, small, part, shared];
+    const lengths = [large, large, 9, large - 1, large];
+    const give = { given, nested: [small, part, shared] };
+    expect(await pool.run('lengths', arrays, { give })).toEqual(lengths);
+    expect(arrays.map(({ length }) => length)).toEqual([0, ...lengths.slice(1)]);
+  });
 
   it('rejects an input that cannot be sent, and goes on', async () => {
     const pool = make();
