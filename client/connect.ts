@@ -1,5 +1,6 @@
 /** Connecting: what the clients of Node and of browsers share. The platform gives sockets and workers. */
 
+import type { Channel } from '../protocol/channel/index.ts';
 import { type Socket, socketChannel } from '../protocol/channel/websocket.ts';
 import { ProtocolError } from '../protocol/errors.ts';
 import type { ProtocolPool } from '../protocol/inference/session.ts';
@@ -11,6 +12,8 @@ export interface CommonConnectOptions extends SessionOptions {
   readonly workers?: number | undefined;
   /** A pool to share between sessions, instead of one of its own; the caller closes it. */
   readonly pool?: ProtocolPool | undefined;
+  /** Puts a decorator around the session's channel: to see what leaves, or to slow it down. */
+  readonly decorate?: ((channel: Channel) => Channel) | undefined;
 }
 
 /** What a platform provides. */
@@ -48,7 +51,7 @@ export async function connectOn<Options extends CommonConnectOptions>(
     throw error;
   }
   const { socket, failure } = connection;
-  const channel = socketChannel(socket);
+  const channel = (options.decorate ?? ((own) => own))(socketChannel(socket));
   const unreached = ({ reason, cause }: Failure) =>
     new ProtocolError('closed', `cannot connect to ${url}: ${reason}`, { cause });
   const late = unreached({ reason: `no answer within ${CONNECTING_MS / 1000} s` });

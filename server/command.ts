@@ -1,12 +1,13 @@
 /** `sotto serve`: offers models until it is told to stop. */
 
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
 import { printable } from '../protocol/channel/frames.ts';
-import { loadModelFile, type ServerEvent, serve } from './index.ts';
+import { loadModelFile, type ModelCard, type ServerEvent, serve } from './index.ts';
 
 interface ServeCommandOptions {
-  readonly model: readonly string[];
+  readonly model?: readonly string[];
   readonly port: number;
   readonly host?: string;
   readonly workers?: number;
@@ -15,13 +16,14 @@ interface ServeCommandOptions {
   readonly tlsCert?: string;
   readonly tlsKey?: string;
   readonly insecure?: boolean;
+  readonly demo?: boolean;
   readonly json?: boolean;
 }
 
 export function serveCommand(): Command {
   return new Command('serve')
     .description('offer models for private inference, until interrupted')
-    .requiredOption('--model <FILE>', 'a .sotto file; repeat it for more models', collect)
+    .option('--model <FILE>', 'a .sotto file; repeat it for more models', collect)
     .requiredOption('--port <N>', 'TCP port; 0 for any that is free')
     .option('--host <HOST>', 'address to listen on; 127.0.0.1 unless given')
     .option('--workers <N>', 'threads; as many as the machine runs at a time unless given')
@@ -30,13 +32,14 @@ export function serveCommand(): Command {
     .option('--tls-cert <FILE>', 'certificate chain (PEM)')
     .option('--tls-key <FILE>', "the certificate's key (PEM)")
     .option('--insecure', 'listen beyond this machine without TLS, such as behind a proxy')
+    .option('--demo', 'serve the demo page as well; without --model, the models that ship')
     .option('--json', 'log events as JSON, one a line')
     .action(run);
 }
 
 const collect = (value: string, previous: readonly string[] = []): string[] => [...previous, value];
 
-async function run(options: ServeCommandOptions): Promise<void> {
+async function run(options: ServeCommandOptions, command: Command): Promise<void> {
   const { tlsCert, tlsKey, maxSessions, maxBundles } = options;
   if ((tlsCert === undefined) !== (tlsKey === undefined)) {
     throw new TypeError('--tls-cert and --tls-key are needed together');
@@ -45,7 +48,14 @@ async function run(options: ServeCommandOptions): Promise<void> {
     tlsCert !== undefined && tlsKey !== undefined
       ? { cert: await readPem(tlsCert), key: await readPem(tlsKey) }
       : undefined;
-  const models = await Promise.all(options.model.map(loadModelFile));
+  const paths = options.model ?? (options.demo ? await shippedModels() : []);
+  if (paths.length === 0) command.error("error: required option '--model <FILE>' not specified");
+  const models = await Promise.all(paths.map(loadModelFile));
+  const cards = new Map(
+    await Promise.all(
+      models.map(async ({ name }, i) => [name, await readCard(paths[i]!)] as const),
+    ),
+  );
   const format = options.json ? JSON.stringify : sentence;
   const server = await serve(models, {
     port: options.port,
@@ -53,6 +63,7 @@ async function run(options: ServeCommandOptions): Promise<void> {
     workers: options.workers,
     tls,
     insecure: options.insecure,
+    demo: options.demo ? cards : undefined,
     limits: {
       ...(maxSessions === undefined ? {} : { sessions: maxSessions }),
       ...(maxBundles === undefined ? {} : { bundlesPerSession: maxBundles }),
@@ -64,6 +75,34 @@ async function run(options: ServeCommandOptions): Promise<void> {
     process.once('SIGTERM', resolve);
   });
   await server.close();
+}
+
+/** The models of the package, those with the fewest bytes first. */
+async function shippedModels(): Promise<string[]> {
+  const folder = fileURLToPath(new URL('../../models/zoo/', import.meta.url));
+  const names = (await readdir(folder)).filter((name) => name.endsWith('.sotto'));
+  const files = await Promise.all(
+    names.map(async (name) => ({
+      path: `${folder}${name}`,
+      bytes: (await readFile(`${folder}${name}`)).length,
+    })),
+  );
+  return files.sort((a, b) => a.bytes - b.bytes).map(({ path }) => path);
+}
+
+/** What the card beside a model file, NAME.json for NAME.sotto, says; nothing when there is none. */
+async function readCard(path: string): Promise<ModelCard> {
+  let card: Record<string, unknown>;
+  try {
+    card = JSON.parse(await readFile(path.replace(/\.sotto$/, '.json'), 'utf8'));
+  } catch {
+    return {};
+  }
+  const { about, fixedPointTestAccuracy: accuracy } = card;
+  return {
+    about: typeof about === 'string' ? about : undefined,
+    accuracy: typeof accuracy === 'number' ? accuracy : undefined,
+  };
 }
 
 async function readPem(path: string): Promise<string> {
@@ -81,7 +120,7 @@ function sentence(event: ServerEvent): string {
     `${(bytesUp / 1e6).toFixed(2)} MB up, ${(bytesDown / 1e6).toFixed(2)} MB down`;
   switch (event.type) {
     case 'listening':
-      return `listening on ${event.url} (${event.models.join(', ')})`;
+      return `listening on ${event.url} (${event.models.join(', ')})${event.page ? `, demo page at ${event.page}` : ''}`;
     case 'session':
       return `session ${event.session}: ${event.address} runs ${event.model}, ${seconds(event.ms)}`;
     case 'bundle':

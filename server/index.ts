@@ -19,11 +19,13 @@ import { ProtocolError } from '../protocol/errors.ts';
 import type { ProtocolPool } from '../protocol/inference/session.ts';
 import type { tasks } from '../protocol/inference/tasks.ts';
 import { createThreadPool } from '../protocol/pool/node.ts';
+import { loadDemo, type ModelCard } from './demo.ts';
 import { checkLimits, DEFAULT_LIMITS, type ServerEvent, type ServerLimits } from './limits.ts';
 import { isLoopback, listen, type Tls } from './listen.ts';
 import { type NamedModel, offerModels } from './models.ts';
 import { serveSession } from './session.ts';
 
+export type { ModelCard, ModelSummary } from './demo.ts';
 export type { ServerEvent, ServerLimits } from './limits.ts';
 export type { Tls } from './listen.ts';
 export { loadModelFile, type NamedModel } from './models.ts';
@@ -42,6 +44,8 @@ export interface ServeOptions {
   /** Listen beyond this machine without TLS. */
   readonly insecure?: boolean | undefined;
   readonly limits?: Partial<ServerLimits> | undefined;
+  /** Serve the demo page as well, at the same address by HTTP; with what it may say of the models, by name. */
+  readonly demo?: boolean | ReadonlyMap<string, ModelCard> | undefined;
   readonly onEvent?: ((event: ServerEvent) => void) | undefined;
 }
 
@@ -78,6 +82,8 @@ export async function serve(
     );
   }
   const offers = offerModels(models);
+  const demo = options.demo === true ? new Map<string, ModelCard>() : options.demo || undefined;
+  const onRequest = demo && (await loadDemo(offers, demo));
   const own =
     options.pool === undefined
       ? createThreadPool<typeof tasks>(
@@ -93,6 +99,7 @@ export async function serve(
     host,
     port,
     tls,
+    onRequest,
     onSocket(socket, address) {
       const channel = socketChannel(socket, { maxQueuedBytes: limits.queuedBytes });
       const connection = { session: ++connections, address };
@@ -124,7 +131,8 @@ export async function serve(
     stopping ??= stop();
     return stopping;
   };
-  onEvent({ type: 'listening', url: listener.url, models: [...offers.keys()] });
+  const page = demo && { page: `${listener.url.replace('ws', 'http')}/` };
+  onEvent({ type: 'listening', url: listener.url, models: [...offers.keys()], ...page });
   return {
     url: listener.url,
     address: { host: listener.host, port: listener.port },

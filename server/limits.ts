@@ -36,7 +36,13 @@ export function checkLimits(limits: ServerLimits): void {
 
 /** What happened, for logs and counters. Nothing in it is secret; times are in ms, `session` counts connections. */
 export type ServerEvent =
-  | { readonly type: 'listening'; readonly url: string; readonly models: readonly string[] }
+  | {
+      readonly type: 'listening';
+      readonly url: string;
+      readonly models: readonly string[];
+      /** Where the demo page is, when it is served. */
+      readonly page?: string;
+    }
   /** A client is through handshake and setup. */
   | {
       readonly type: 'session';

@@ -1,6 +1,6 @@
 /** A listening WebSocket server, with or without TLS. */
 
-import { createServer as createHttp, type Server } from 'node:http';
+import { createServer as createHttp, type RequestListener, type Server } from 'node:http';
 import { createServer as createHttps } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { type WebSocket, WebSocketServer } from 'ws';
@@ -16,6 +16,8 @@ export interface ListenOptions {
   readonly host: string;
   readonly port: number;
   readonly tls: Tls | undefined;
+  /** Answers requests that are no WebSocket's; unless given, each is told that there is no page. */
+  readonly onRequest?: RequestListener | undefined;
   /** A client has connected. The socket must be taken over in the same turn. */
   readonly onSocket: (socket: WebSocket, address: string) => void;
 }
@@ -38,12 +40,15 @@ export function isLoopback(host: string): boolean {
 }
 
 /** @throws Error with one sentence when it cannot listen there, or the certificate is not usable */
-export async function listen({ host, port, tls, onSocket }: ListenOptions): Promise<Listener> {
+export async function listen({
+  host,
+  port,
+  tls,
+  onRequest = refusePages,
+  onSocket,
+}: ListenOptions): Promise<Listener> {
   const server = tls === undefined ? createHttp() : createTls(tls);
-  server.on('request', (_, response) => {
-    response.writeHead(426, { connection: 'close', upgrade: 'websocket' });
-    response.end('This server speaks WebSocket.\n');
-  });
+  server.on('request', onRequest);
   const sockets = new WebSocketServer({ ...SOCKET_OPTIONS, server });
   sockets.on('connection', (socket, request) => {
     onSocket(socket, request.socket.remoteAddress ?? 'unknown');
@@ -75,6 +80,11 @@ export async function listen({ host, port, tls, onSocket }: ListenOptions): Prom
     },
   };
 }
+
+const refusePages: RequestListener = (_, response) => {
+  response.writeHead(426, { connection: 'close', upgrade: 'websocket' });
+  response.end('This server speaks WebSocket.\n');
+};
 
 function createTls({ cert, key }: Tls): Server {
   try {

@@ -34,6 +34,7 @@ import {
 } from '../ot/setup.ts';
 import { COTS_PER_CHUNK, SOFTSPOKEN_K } from '../ot/softspoken.ts';
 import type { Pool } from '../pool/index.ts';
+import { nextTurn } from '../pool/inline.ts';
 import { decodeProgram, digestOf, MAX_PROGRAM_BYTES } from '../program/encode.ts';
 import type { Program } from '../program/program.ts';
 import { INSTANCES_PER_KEY, type Tweaks } from '../random/hash.ts';
@@ -87,7 +88,7 @@ export class TweakSource {
   }
 }
 
-/** Called as a phase advances: layers done, of how many. */
+/** Called as a phase advances: layers done, of how many, and the name of the last. */
 export type Progress = (done: number, total: number, step: string) => void;
 
 /** What both parties hold. */
@@ -212,15 +213,19 @@ export async function openClient(party: Party, options: ClientOptions): Promise<
   const encoded = await receiveMessage(channel, Kind.program, peer.programBytes);
   const digest = digestOf(encoded);
   const layout = acceptProgram(encoded, digest, options);
+  // Each of these takes some ms, in a page on the thread that answers its user: a turn of its own for each.
+  await nextTurn();
   const sessionId = sessionIdOf(nonce, peer.nonce, digest);
 
   const secretKeys = new Map<Degree, SecretKey>();
   const offer = offerSetup(random);
   await channel.send(Kind.setupOffer, offer.message);
+  await nextTurn();
   for (const degree of degreesOf(layout)) {
     const { secretKey, publicKey } = generateKeys(degree, random);
     secretKeys.set(degree, secretKey);
     await sendMessage(channel, Kind.publicKey, publicKey);
+    await nextTurn();
   }
   const choice = await channel.receive(Kind.setupChoice, SETUP_MESSAGE_BYTES[1]);
   const own = { sessionId, state: offer.state, message: choice, seed: freshSeed(random) };

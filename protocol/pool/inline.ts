@@ -20,7 +20,7 @@ export function createInlinePool<T extends TaskTable>(tasks: T): Pool<T> {
 }
 
 /** Waits for the event loop to come round. Browsers throttle timers, so theirs is a message to oneself. */
-function nextTurn(): Promise<void> {
+export function nextTurn(): Promise<void> {
   return new Promise((resolve) => {
     if (typeof setImmediate === 'function') {
       setImmediate(resolve);

@@ -1,5 +1,6 @@
 /** The pool of a browser's web workers: module workers, with shared memory where the page is cross-origin isolated. */
 
+import { BULK_BYTES } from '../bulk.ts';
 import type { Pool } from './index.ts';
 import { TaskQueue, type Workers } from './queue.ts';
 import {
@@ -14,7 +15,7 @@ import {
 
 /** The part of a browser's `Worker` that is used. */
 export interface WebWorker {
-  postMessage(message: unknown): void;
+  postMessage(message: unknown, transfer: ArrayBuffer[]): void;
   terminate(): void;
   addEventListener(type: 'message', listener: (event: { data: unknown }) => void): void;
   addEventListener(
@@ -108,14 +109,17 @@ class Crew implements Workers {
     for (let i = 0; i < this.workers; i++) this.#hire();
   }
 
-  async execute(task: string, input: unknown): Promise<unknown> {
+  async execute(task: string, input: unknown, give: unknown): Promise<unknown> {
     // The queue runs at most as many tasks as there are members.
     const member = [...this.#members].find(({ call }) => call === undefined)!;
     const outcome = await new Promise<Outcome>((resolve, reject) => {
       member.call = { task, resolve, reject };
       try {
         // A worker that has not loaded its module yet keeps the message until it has.
-        member.worker.postMessage({ task, input } satisfies Request);
+        member.worker.postMessage(
+          { task, input } satisfies Request,
+          transferables(give, BULK_BYTES),
+        );
       } catch (error) {
         member.call = undefined;
         reject(error as Error);

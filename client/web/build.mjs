@@ -1,0 +1,64 @@
+// Bundles what browsers load, from the compiled modules in dist/, into dist/web/:
+//
+//   client.js   the client, for pages and bundlers: `sotto/client` in a browser
+//   worker.js   its web worker, found beside client.js
+//   page.js     the demo page, with index.html, style.css and example images
+//
+// Modules that several of them need go to chunks of their own, so that nothing is loaded twice. Prints the sizes.
+
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
+import { rolldown } from 'rolldown';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
+const out = join(root, 'dist/web');
+rmSync(out, { recursive: true, force: true });
+mkdirSync(join(out, 'examples'), { recursive: true });
+
+const bundle = await rolldown({
+  input: {
+    client: join(root, 'dist/client/browser.js'),
+    worker: join(root, 'dist/client/worker.js'),
+    page: join(root, 'dist/client/web/page.js'),
+  },
+  platform: 'browser',
+  preserveEntrySignatures: 'strict',
+  // A module that reaches for Node, or that cannot be found, must not get into a page unseen.
+  onwarn(warning) {
+    throw new Error(warning.message);
+  },
+});
+const { output } = await bundle.write({
+  dir: out,
+  format: 'esm',
+  minify: true,
+  entryFileNames: '[name].js',
+  chunkFileNames: '[name]-[hash].js',
+});
+await bundle.close();
+
+for (const name of ['index.html', 'style.css']) {
+  copyFileSync(join(root, 'client/web', name), join(out, name));
+}
+const examples = join(root, 'models/zoo/digits-images');
+for (const name of readdirSync(examples)) {
+  copyFileSync(join(examples, name), join(out, 'examples', name));
+}
+
+// What a page loads for the client: the two entries and all they import.
+const chunks = new Map(output.map((chunk) => [chunk.fileName, chunk]));
+const needed = new Set();
+const visit = (name) => {
+  if (needed.has(name)) return;
+  needed.add(name);
+  for (const next of chunks.get(name).imports) visit(next);
+};
+for (const name of ['client.js', 'worker.js']) visit(name);
+const sizes = [...needed].map((name) => [name, gzipSync(readFileSync(join(out, name))).length]);
+const kB = (bytes) => `${(bytes / 1000).toFixed(1)} kB`;
+const total = sizes.reduce((sum, [, bytes]) => sum + bytes, 0);
+console.log(
+  `dist/web, the client gzipped: ${kB(total)} (${sizes.map(([name, bytes]) => `${name} ${kB(bytes)}`).join(', ')})`,
+);

@@ -1,0 +1,130 @@
+/**
+ * The demo page: the built files of client/web from memory, and what the offered models are. Nothing else is served, and
+ * nothing a visitor sends is kept.
+ */
+
+import { readdir, readFile } from 'node:fs/promises';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { extname } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type Cost, costOf } from '../protocol/inference/cost.ts';
+import { IDENTITY, RELU, SQUARE } from '../protocol/program/program.ts';
+import type { OfferedModel } from './models.ts';
+
+/** What people want to know of a model that its program does not say. */
+export interface ModelCard {
+  /** One line: what it classifies. */
+  readonly about?: string | undefined;
+  /** Share of test images it classifies rightly, 0..1. */
+  readonly accuracy?: number | undefined;
+}
+
+/** A model as the page's list of models, /models.json, describes it. */
+export interface ModelSummary extends ModelCard {
+  readonly name: string;
+  readonly labels: readonly string[];
+  /** [channels, height, width]. */
+  readonly shape: readonly [number, number, number];
+  /** Elements of its activation layers, by kind. */
+  readonly relus: number;
+  readonly squares: number;
+  readonly identities: number;
+  readonly offline: Cost['offline'];
+  readonly online: Cost['online'];
+}
+
+/** Answers requests for the page. */
+export type RequestHandler = (request: IncomingMessage, response: ServerResponse) => void;
+
+const types: Readonly<Record<string, string>> = {
+  '.html': 'text/html; charset=utf-8',
+  '.css': 'text/css; charset=utf-8',
+  '.js': 'text/javascript; charset=utf-8',
+  '.json': 'application/json',
+  '.png': 'image/png',
+};
+
+/**
+ * What every answer says besides its bytes: the page is isolated from other origins, so that its workers may share memory, and
+ * loads nothing from elsewhere. It connects where its visitor asks it to.
+ */
+const headers: Readonly<Record<string, string>> = {
+  'cross-origin-opener-policy': 'same-origin',
+  'cross-origin-embedder-policy': 'require-corp',
+  'cross-origin-resource-policy': 'same-origin',
+  'content-security-policy':
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; " +
+    "img-src 'self' blob: data:; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  'referrer-policy': 'no-referrer',
+  'x-content-type-options': 'nosniff',
+  'cache-control': 'no-cache',
+};
+
+/** Where the built page lies, beside the built server. */
+const BUILT = fileURLToPath(new URL('../web/', import.meta.url));
+
+/**
+ * Loads the page.
+ * @param cards - by name of the model
+ * @throws Error with one sentence when the page has not been built
+ */
+export async function loadDemo(
+  offers: ReadonlyMap<string, OfferedModel>,
+  cards: ReadonlyMap<string, ModelCard> = new Map(),
+  folder = BUILT,
+): Promise<RequestHandler> {
+  const files = new Map<string, { bytes: Uint8Array; type: string }>();
+  let names: string[];
+  try {
+    names = await readdir(folder, { recursive: true });
+  } catch (cause) {
+    throw new Error(`the demo page is not in ${folder}: build it first`, { cause });
+  }
+  for (const name of names) {
+    const type = types[extname(name)];
+    if (type === undefined) continue;
+    files.set(`/${name.replaceAll('\\', '/')}`, {
+      bytes: await readFile(`${folder}/${name}`),
+      type,
+    });
+  }
+  const models = [...offers.values()].map((offer) => summaryOf(offer, cards.get(offer.name)));
+  const list = new TextEncoder().encode(JSON.stringify(models));
+  files.set('/models.json', { bytes: list, type: types['.json']! });
+  files.set('/', files.get('/index.html')!);
+
+  return (request, response) => {
+    const path = request.url?.split('?', 1)[0] ?? '';
+    const reads = request.method === 'GET' || request.method === 'HEAD';
+    const file = reads ? files.get(path) : undefined;
+    if (file === undefined) {
+      response.writeHead(reads ? 404 : 405, { ...headers, 'content-type': 'text/plain' });
+      response.end(reads ? 'There is no such page.\n' : 'Pages are only read.\n');
+      return;
+    }
+    const { bytes, type } = file;
+    response.writeHead(200, { ...headers, 'content-type': type, 'content-length': bytes.length });
+    response.end(request.method === 'HEAD' ? undefined : bytes);
+  };
+}
+
+function summaryOf({ name, layout }: OfferedModel, card: ModelCard = {}): ModelSummary {
+  const { program, activations } = layout;
+  const count = (kind: number) =>
+    activations.reduce(
+      (sum, { step }) => sum + step.kinds.reduce((n, own) => n + (own === kind ? 1 : 0), 0),
+      0,
+    );
+  const { offline, online } = costOf(layout);
+  return {
+    name,
+    ...card,
+    labels: program.labels,
+    shape: program.input.shape,
+    relus: count(RELU),
+    squares: count(SQUARE),
+    identities: count(IDENTITY),
+    offline,
+    online,
+  };
+}
