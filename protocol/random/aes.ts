@@ -26,9 +26,9 @@ const openssl = (
 /** Bytes processed at a time, so that the pieces stay in cache and the arena always has room. LOCAL. */
 const PIECE = 65536;
 
-/** Bytes of the WASM kernel's round keys and of its state. */
+/** Bytes of the WASM kernel's round keys, and of the states it works on. */
 const ROUND_KEY_BYTES = 11 * 128;
-const STATE_BYTES = 128;
+const STATE_BYTES = 8 * 128;
 
 /** AES by node:crypto, where there is one. */
 export const opensslAes: AesEngine | undefined =

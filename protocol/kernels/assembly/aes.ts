@@ -3,11 +3,14 @@
 // State: 8 registers of 16 bytes, one per bit of a byte (plane b at state + 16b). Byte p of plane b holds bit b of byte
 // p of the 8 blocks, block i in bit i. SubBytes is then a boolean circuit on whole planes, ShiftRows and the rotations
 // of MixColumns are byte shuffles, and a round key is 8 planes whose bytes are 0x00 or 0xff.
+// A round is done layer by layer on up to 8 states in a row (64 blocks): one state is a chain of a few dozen dependent
+// operations, and the processor fills its waits with the next one.
 // S-box: Boyar and Peralta, "A new combinational logic minimization technique" (SEA 2010), without its four final NOTs:
 // the constant 0x63 passes ShiftRows and MixColumns unchanged, so it is folded into the round keys.
 
 const ROUNDS: usize = 10;
 const PLANES: usize = 128; // bytes of a state and of one round key
+const BATCH: usize = 8 * PLANES; // bytes of the states, and so of the blocks, that go through the rounds together
 const SBOX_CONSTANT: u32 = 0x63;
 
 function at(state: usize, plane: usize): v128 {
@@ -73,8 +76,13 @@ function transpose(dst: usize, src: usize): void {
   v128.store(dst + 112, v128.xor(r7, v));
 }
 
-/** The S-box on all 128 bytes of the state, short of the constant 0x63. */
-function subBytes(state: usize): void {
+/** The S-box on all bytes of the states from `state` to `end`, short of the constant 0x63. */
+function subBytes(state: usize, end: usize): void {
+  for (; state < end; state += PLANES) substitute(state);
+}
+
+/** The S-box on the 128 bytes of one state. */
+function substitute(state: usize): void {
   // The paper numbers bits from the most significant one.
   const x0 = at(state, 7);
   const x1 = at(state, 6);
@@ -228,8 +236,13 @@ function mixed(twice: v128, up: v128, t: v128, key: v128): v128 {
   return v128.xor(v128.xor(twice, up), v128.xor(columnsHalfTurned(t), key));
 }
 
-/** ShiftRows, MixColumns and AddRoundKey. */
-function diffuse(state: usize, key: usize): void {
+/** ShiftRows, MixColumns and AddRoundKey on the states from `state` to `end`. */
+function diffuse(state: usize, end: usize, key: usize): void {
+  for (; state < end; state += PLANES) mix(state, key);
+}
+
+/** ShiftRows, MixColumns and AddRoundKey on one state. */
+function mix(state: usize, key: usize): void {
   const u0 = rowsShiftedUp(at(state, 0));
   const u1 = rowsShiftedUp(at(state, 1));
   const u2 = rowsShiftedUp(at(state, 2));
@@ -278,7 +291,7 @@ export function expandKey(roundKeys: usize, key: usize, scratch: usize): void {
   for (let r: usize = 1; r <= ROUNDS; r++) {
     const last = roundKeys + PLANES * (r - 1);
     memory.copy(scratch, last, PLANES);
-    subBytes(scratch);
+    substitute(scratch);
     const added = constant ^ SBOX_CONSTANT;
     for (let b: usize = 0; b < 8; b++) {
       // SubWord(RotWord(last word)) in all four words, with the S-box constant everywhere, the round's in byte 0.
@@ -311,7 +324,7 @@ export function expandKey(roundKeys: usize, key: usize, scratch: usize): void {
 /**
  * dst[i] = AES(src[i]) for `blocks` blocks, any number; dst may be src.
  * @param roundKeys - from {@link expandKey}
- * @param state - scratch, 128 bytes
+ * @param state - scratch, 1,024 bytes
  */
 export function encryptBlocks(
   dst: usize,
@@ -320,34 +333,34 @@ export function encryptBlocks(
   roundKeys: usize,
   state: usize,
 ): void {
-  for (let done: usize = 0; done < blocks; done += 8) {
-    const bytes: usize = 16 * min<usize>(8, blocks - done);
-    const from = src + 16 * done;
-    const to = dst + 16 * done;
-    if (bytes === PLANES) {
-      transpose(state, from);
-    } else {
-      memory.copy(state, from, bytes);
-      transpose(state, state);
-    }
-    for (let b: usize = 0; b < PLANES; b += 16) {
-      v128.store(state + b, v128.xor(v128.load(state + b), v128.load(roundKeys + b)));
+  for (let left: usize = 16 * blocks; left > 0; ) {
+    const bytes = min(BATCH, left);
+    // What does not fill a state stands in the last one, and leaves it, beside bytes of no meaning.
+    const whole = bytes & ~(PLANES - 1);
+    const end = state + ((bytes + PLANES - 1) & ~(PLANES - 1));
+    memory.copy(state + whole, src + whole, bytes - whole);
+    for (let s = state, from = src; s < end; s += PLANES, from += PLANES) {
+      transpose(s, s < state + whole ? from : s);
+      for (let b: usize = 0; b < PLANES; b += 16) {
+        v128.store(s + b, v128.xor(v128.load(s + b), v128.load(roundKeys + b)));
+      }
     }
     for (let r: usize = 1; r < ROUNDS; r++) {
-      subBytes(state);
-      diffuse(state, roundKeys + PLANES * r);
+      subBytes(state, end);
+      diffuse(state, end, roundKeys + PLANES * r);
     }
-    subBytes(state);
+    subBytes(state, end);
     const last = roundKeys + PLANES * ROUNDS;
-    for (let b: usize = 0; b < PLANES; b += 16) {
-      v128.store(state + b, v128.xor(rowsShifted(v128.load(state + b)), v128.load(last + b)));
+    for (let s = state, to = dst; s < end; s += PLANES, to += PLANES) {
+      for (let b: usize = 0; b < PLANES; b += 16) {
+        v128.store(s + b, v128.xor(rowsShifted(v128.load(s + b)), v128.load(last + b)));
+      }
+      transpose(s < state + whole ? to : s, s);
     }
-    if (bytes === PLANES) {
-      transpose(to, state);
-    } else {
-      transpose(state, state);
-      memory.copy(to, state, bytes);
-    }
+    memory.copy(dst + whole, state + whole, bytes - whole);
+    src += bytes;
+    dst += bytes;
+    left -= bytes;
   }
 }
 
