@@ -109,8 +109,8 @@ export interface BitsKernels {
   foldLeaves(
     rows: number,
     sums: number,
-    encrypted: number,
     leaves: number,
+    start: number,
     groups: number,
     k: number,
   ): void;

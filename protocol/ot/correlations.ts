@@ -98,8 +98,7 @@ export function redeemSender(
   let from = 0;
   chunksOf(count).forEach((size, i) => {
     const to = from + extensionBytes(size, seeds.k);
-    const part = extendSender(seeds, firstChunk + i, size, message.subarray(from, to));
-    blocks.set(part, 16 * i * COTS_PER_CHUNK);
+    extendSender(seeds, firstChunk + i, size, message.subarray(from, to), chunkOf(blocks, i, 16));
     from = to;
   });
   return blocks;
@@ -115,16 +114,19 @@ export function redeemReceiver(
 ): { message: Uint8Array; blocks: Uint8Array } {
   const message = new Uint8Array(cotBytes(count, seeds.k));
   const blocks = bulkBytes(16 * count);
-  let at = 0;
+  let from = 0;
   chunksOf(count).forEach((size, i) => {
-    const from = (i * COTS_PER_CHUNK) / 8;
-    const part = choices.subarray(from, from + Math.ceil(size / 8));
-    const made = extendReceiver(seeds, firstChunk + i, size, part);
-    message.set(made.message, at);
-    blocks.set(made.blocks, 16 * i * COTS_PER_CHUNK);
-    at += made.message.length;
+    const to = from + extensionBytes(size, seeds.k);
+    const room = { message: message.subarray(from, to), blocks: chunkOf(blocks, i, 16) };
+    extendReceiver(seeds, firstChunk + i, size, chunkOf(choices, i, 1 / 8), room);
+    from = to;
   });
   return { message, blocks };
+}
+
+/** The part of chunk `i` in bytes of which each correlation has `each`. */
+function chunkOf(bytes: Uint8Array, i: number, each: number): Uint8Array {
+  return bytes.subarray(i * COTS_PER_CHUNK * each, (i + 1) * COTS_PER_CHUNK * each);
 }
 
 /** The sender over SoftSpokenOT. */

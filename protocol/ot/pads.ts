@@ -26,34 +26,66 @@ export function senderPads(
 }
 
 /**
+ * The first 32 bits of each of the sender's pads: of `senderPads(q, offset, tweaks)`.
+ * @returns n words each; secret
+ */
+export function senderPadWords(
+  q: Uint8Array,
+  offset: Uint8Array,
+  tweaks: Tweaks,
+): { zero: Int32Array; one: Int32Array } {
+  const [zero, one] = hashWords(q, tweaks, [NO_OFFSET, offset]) as [Int32Array, Int32Array];
+  return { zero, one };
+}
+
+/**
  * The first 32 bits of each pad: of `hashInstances(blocks ^ offset, tweaks)`, made without writing out the blocks.
  * @param offset - 16 bytes XORed onto each block: none for H(q) and H(t), Delta for H(q ^ Delta)
  */
 export function padWords(
   blocks: Uint8Array,
-  { start, first }: Tweaks,
+  tweaks: Tweaks,
   offset: Uint8Array = NO_OFFSET,
 ): Int32Array {
+  return hashWords(blocks, tweaks, [offset])[0]!;
+}
+
+const NO_OFFSET = new Uint8Array(16);
+
+/** For each offset the first words of the hashes of `blocks ^ offset`. A key encrypts for all offsets in one call. */
+function hashWords(
+  blocks: Uint8Array,
+  { start, first }: Tweaks,
+  offsets: readonly Uint8Array[],
+): Int32Array[] {
   const { arena, bits } = kernels();
-  const out = new Int32Array(blocks.length / 16);
+  const total = blocks.length / 16;
+  const out = offsets.map(() => new Int32Array(total));
   arena.scope(() => {
-    const delta = arena.put(offset);
-    const x = arena.alloc(16 * INSTANCES_PER_KEY);
-    const encrypted = arena.alloc(16 * INSTANCES_PER_KEY);
-    const words = arena.alloc(4 * INSTANCES_PER_KEY);
-    for (let from = 0, tweak = first; from < out.length; from += INSTANCES_PER_KEY, tweak++) {
-      const piece = blocks.subarray(16 * from, 16 * (from + INSTANCES_PER_KEY));
+    const most = Math.min(total, INSTANCES_PER_KEY);
+    const plain = arena.alloc(16 * most);
+    const inputs = arena.alloc(16 * most * offsets.length);
+    const encrypted = arena.alloc(16 * most * offsets.length);
+    const words = arena.alloc(4 * most * offsets.length);
+    const shifts = offsets.map((offset) => arena.put(offset));
+    // The orthomorphism is linear: it is applied once, and to each offset.
+    for (const shift of shifts) bits.sigma(shift, shift, 1);
+    for (let from = 0, tweak = first; from < total; from += most, tweak++) {
+      const piece = blocks.subarray(16 * from, 16 * (from + most));
       const n = piece.length / 16;
-      arena.u8(x, piece.length).set(piece);
-      bits.xorBlock(x, x, delta, n);
-      bits.sigma(x, x, n);
-      const cipher = aesEncryptBlocks(tweakKey(start, tweak), arena.u8(x, piece.length));
-      arena.u8(encrypted, piece.length).set(cipher);
-      bits.xorFirstWords(words, encrypted, x, n);
-      out.set(arena.i32(words, n), from);
+      arena.u8(plain, piece.length).set(piece);
+      bits.sigma(plain, plain, n);
+      shifts.forEach((shift, i) => {
+        bits.xorBlock(inputs + 16 * n * i, plain, shift, n);
+      });
+      const bytes = piece.length * offsets.length;
+      const cipher = aesEncryptBlocks(tweakKey(start, tweak), arena.u8(inputs, bytes));
+      arena.u8(encrypted, bytes).set(cipher);
+      bits.xorFirstWords(words, encrypted, inputs, bytes / 16);
+      out.forEach((array, i) => {
+        array.set(arena.i32(words + 4 * n * i, n), from);
+      });
     }
   });
   return out;
 }
-
-const NO_OFFSET = new Uint8Array(16);

@@ -20,7 +20,7 @@
 import { ProtocolError } from '../errors.ts';
 import { type Tweaks, tweaksForInstances } from '../random/hash.ts';
 import { lowBits, pack, packedBytes, unpack } from '../ring/packing.ts';
-import { padWords } from './pads.ts';
+import { padWords, senderPadWords } from './pads.ts';
 
 /** Correlations and choice bits of one {@link ringProductSend}. */
 export const RING_BITS = 32;
@@ -59,8 +59,7 @@ export function bitProductSend(
   tweaks: Tweaks,
 ): { message: Uint8Array; shares: Int32Array } {
   expectBlocks(q, y.length);
-  const zero = padWords(q, tweaks);
-  const one = padWords(q, tweaks, offset);
+  const { zero, one } = senderPadWords(q, offset, tweaks);
   const mask = lowBits(bits);
   const corrections = new Int32Array(y.length);
   const shares = new Int32Array(y.length);
@@ -115,20 +114,25 @@ export function ringProductSend(
 ): { message: Uint8Array; shares: Int32Array } {
   const n = v.length;
   expectBlocks(q, RING_BITS * n);
-  const zero = padWords(q, tweaks);
-  const one = padWords(q, tweaks, offset);
+  const { zero, one } = senderPadWords(q, offset, tweaks);
   const shares = new Int32Array(n);
   const words = new Int32Array(16 * n);
   const halves = new Int16Array(n);
   for (let j = 0; j < RING_BITS; j++) {
+    const pads = zero.subarray(j * n, (j + 1) * n);
+    const others = one.subarray(j * n, (j + 1) * n);
     for (let i = 0; i < n; i++) {
-      const pad = zero[j * n + i]!;
-      const correction = v[i]! + pad - one[j * n + i]!;
-      shares[i]! -= pad << j;
-      if (j < 16) words[j * n + i] = correction & lowBits(32 - j);
-      else if (j === 16) halves[i] = correction;
-      else words[(32 - j) * n + i]! |= correction << j;
+      others[i] = v[i]! + pads[i]! - others[i]!;
+      shares[i]! -= pads[i]! << j;
     }
+    if (j === 16) {
+      halves.set(others);
+      continue;
+    }
+    const plane = words.subarray((j < 16 ? j : 32 - j) * n);
+    const mask = lowBits(32 - j);
+    const shift = j > 16 ? j : 0;
+    for (let i = 0; i < n; i++) plane[i]! |= (others[i]! & mask) << shift;
   }
   const message = new Uint8Array(ringProductBytes(n));
   message.set(new Uint8Array(words.buffer));
@@ -158,14 +162,13 @@ export function ringProductReceive(
   const pads = padWords(t, tweaks);
   const shares = new Int32Array(n);
   for (let j = 0; j < RING_BITS; j++) {
+    const own = pads.subarray(j * n, (j + 1) * n);
+    const corrections = j === 16 ? halves : words.subarray((j < 16 ? j : 32 - j) * n);
+    const shift = j > 16 ? j : 0;
     for (let i = 0; i < n; i++) {
-      // Bits above 32 - j fall off in the shift below.
-      let correction = 0;
-      if (j < 16) correction = words[j * n + i]!;
-      else if (j === 16) correction = halves[i]!;
-      else correction = words[(32 - j) * n + i]! >>> j;
       const mask = -((mu[i]! >>> j) & 1);
-      shares[i]! += (pads[j * n + i]! + (mask & correction)) << j;
+      // Bits above 32 - j fall off in the shift by j.
+      shares[i]! += (own[i]! + (mask & (corrections[i]! >>> shift))) << j;
     }
   }
   return shares;

@@ -143,34 +143,45 @@ function scatter(dst: usize, x: v128): void {
 /**
  * The sums of SoftSpokenOT over `groups` groups of 2^k leaf streams, one 16-byte block each.
  *
- * With L_x the block at encrypted + 16 x, XORed with the one at leaves + 16 x: sums[g] = XOR of all L_x of group g, and
- * rows[g k + b] = XOR of those whose index x has bit b. Overwrites `encrypted`.
+ * With L_x the block at leaves + 16 x of group g: sums[g] = XOR of all L_x, and rows[g k + b] = XOR of those whose index x
+ * has bit b, each XORed with its block of `start`: first one for each row, then one for each sum. Overwrites `leaves`.
  */
 export function foldLeaves(
   rows: usize,
   sums: usize,
-  encrypted: usize,
   leaves: usize,
+  start: usize,
   groups: usize,
   k: usize,
 ): void {
-  const size: usize = (<usize>16) << k;
-  xor(encrypted, encrypted, leaves, groups * size);
-  for (let g: usize = 0; g < groups; g++) {
-    const x = encrypted + g * size;
-    // Halve k times: what is odd has the lowest bit of its index set; even + odd drops that bit.
-    for (let b: usize = 0; b < k; b++) {
-      const end = size >> (b + 1);
-      let odd = i64x2.splat(0);
-      for (let i: usize = 0; i < end; i += 16) {
-        const right = v128.load(x + 2 * i, 16);
-        odd = v128.xor(odd, right);
-        v128.store(x + i, v128.xor(v128.load(x + 2 * i), right));
+  let startSums = start + ((groups * k) << 4);
+  for (; groups > 0; groups--, leaves += (<usize>16) << k, sums += 16, startSums += 16) {
+    // Two bits of the index at a time: each four blocks become one, and so the index loses its lowest two bits.
+    let left = k;
+    for (; left > 1; left -= 2, rows += 32, start += 32) {
+      let bit0 = v128.load(start);
+      let bit1 = v128.load(start, 16);
+      let from = leaves;
+      let to = leaves;
+      for (const end = leaves + ((<usize>16) << left); from < end; from += 64, to += 16) {
+        const x1 = v128.load(from, 16);
+        const x3 = v128.load(from, 48);
+        const upper = v128.xor(v128.load(from, 32), x3);
+        bit0 = v128.xor(bit0, v128.xor(x1, x3));
+        bit1 = v128.xor(bit1, upper);
+        v128.store(to, v128.xor(v128.xor(v128.load(from), x1), upper));
       }
-      v128.store(rows, odd);
-      rows += 16;
+      v128.store(rows, bit0);
+      v128.store(rows, bit1, 16);
     }
-    v128.store(sums + (g << 4), v128.load(x));
+    if (left > 0) {
+      const x1 = v128.load(leaves, 16);
+      v128.store(rows, v128.xor(v128.load(start), x1));
+      v128.store(leaves, v128.xor(v128.load(leaves), x1));
+      rows += 16;
+      start += 16;
+    }
+    v128.store(sums, v128.xor(v128.load(startSums), v128.load(leaves)));
   }
 }
 

@@ -152,7 +152,7 @@ const most: { offline: Counters; online: Counters } = {
     bytesDown: 1_399_287,
     flights: 4,
     aesBlocks: 1_196_336,
-    aesCalls: 2041,
+    aesCalls: 522,
     streamBlocks: 101_315,
     transforms: 204,
     inverseTransforms: 126,

@@ -57,8 +57,8 @@ const worker = new URL('../../../dist/protocol/inference/worker.js', import.meta
 describe('the wire', () => {
   it('carries the same bytes as ever under the same seeds', async () => {
     expect(await digests(createInlinePool(tasks))).toEqual({
-      client: '4b69b974f9c68568b1cae293',
-      server: '9727af9f0063d31ba8b90c5d',
+      client: 'a356d8761625b6226ccd810a',
+      server: 'bf13583cf3b8581ecc10cff2',
       results: 'd394d0cacc5e68a874862f51',
     });
   });

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ProtocolError } from '../../../protocol/errors.ts';
 import { IdealReceiver, IdealSender } from '../../../protocol/ot/ideal.ts';
-import { padWords, senderPads } from '../../../protocol/ot/pads.ts';
+import { padWords, senderPads, senderPadWords } from '../../../protocol/ot/pads.ts';
 import {
   bitProductBytes,
   bitProductReceive,
@@ -115,6 +115,10 @@ describe('bit product', () => {
       new Int32Array(bytes.slice().buffer).filter((_, i) => i % 4 === 0);
     expect(padWords(blocks, tweaks)).toEqual(firstWords(pads.zero));
     expect(padWords(blocks, tweaks, offset)).toEqual(firstWords(pads.one));
+    expect(senderPadWords(blocks, offset, tweaks)).toEqual({
+      zero: firstWords(pads.zero),
+      one: firstWords(pads.one),
+    });
     expect(pads.zero).toEqual(hashInstances(blocks, tweaks));
   });
 

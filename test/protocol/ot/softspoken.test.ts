@@ -51,11 +51,11 @@ describe.each([1, 2, 4, 8])('SoftSpoken extension, k = %i', (k) => {
 
   it('equals the definition, written out leaf by leaf', () => {
     const chunk = 5;
-    const choices = packed(256);
-    const { message, blocks } = extendReceiver(receiver, chunk, 256, choices);
+    const choices = packed(1408);
+    const { message, blocks } = extendReceiver(receiver, chunk, 1408, choices);
     const size = 1 << k;
     const groups = 128 / k;
-    for (const slice of [0, 1]) {
+    for (const slice of [0, 1, 7, 8, 10]) {
       const columns: Uint8Array[] = [];
       for (let g = 0; g < groups; g++) {
         const u = new Uint8Array(16);
@@ -63,10 +63,9 @@ describe.each([1, 2, 4, 8])('SoftSpoken extension, k = %i', (k) => {
         for (let x = 0; x < size; x++) {
           const leaf = g * size + x;
           const seed = receiver.leaves.slice(16 * leaf, 16 * leaf + 16);
-          // A key of its own for each slice and each 1,024 leaves.
-          const parts = Math.ceil((groups * size) / 1024);
-          const number = (chunk * 256 + slice) * parts + Math.floor(leaf / 1024);
-          const key = tweakKey(receiver.start, number);
+          // Eight slices share a key; each encrypts the seed with its place among them in the lowest bits.
+          const key = tweakKey(receiver.start, chunk * 32 + (slice >> 3));
+          seed[0]! ^= slice & 7;
           const cipher = createCipheriv('aes-128-ecb', key, null)
             .setAutoPadding(false)
             .update(seed);
@@ -149,6 +148,27 @@ describe('SoftSpoken extension', () => {
     const next = extendReceiver(receiver, 1, 128, new Uint8Array(16));
     expect(next.blocks).not.toEqual(full.blocks.slice(-2048));
     expect(next.message).not.toEqual(full.message.slice(-512));
+  });
+
+  it('writes where it is told, and nothing beside it', () => {
+    const choices = packed(1100);
+    const made = extendReceiver(receiver, 13, 1100, choices);
+    const q = extendSender(sender, 13, 1100, made.message);
+    const inside = (room: Uint8Array, bytes: Uint8Array) => {
+      expect(room.subarray(7, 7 + bytes.length)).toEqual(bytes);
+      expect([...room.subarray(0, 7), ...room.subarray(7 + bytes.length)]).toEqual(
+        new Array(room.length - bytes.length).fill(9),
+      );
+    };
+    const rooms = [made.message, made.blocks, q].map(({ length }) =>
+      new Uint8Array(length + 20).fill(9),
+    ) as [Uint8Array, Uint8Array, Uint8Array];
+    const [message, blocks, mine] = rooms.map((room) => room.subarray(7, -13)) as typeof rooms;
+    extendReceiver(receiver, 13, 1100, choices, { message, blocks });
+    extendSender(sender, 13, 1100, message, mine);
+    inside(rooms[0], made.message);
+    inside(rooms[1], made.blocks);
+    inside(rooms[2], q);
   });
 
   it('makes the same bits without OpenSSL, as in a browser', async () => {
