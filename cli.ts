@@ -11,6 +11,8 @@ import { benchCommand } from './bench/command.ts';
 import { planCommand } from './bench/plan.ts';
 import { inferCommand } from './client/command.ts';
 import { compileCommand } from './models/command.ts';
+import { auditCommand } from './models/reduce/audit.ts';
+import { reduceCommand } from './models/reduce/command.ts';
 import { serveCommand } from './server/command.ts';
 
 const { version, description } = createRequire(import.meta.url)('../package.json');
@@ -20,6 +22,8 @@ for (const command of [
   serveCommand(),
   inferCommand(),
   compileCommand(),
+  reduceCommand(),
+  auditCommand(),
   planCommand(),
   benchCommand(),
 ]) {

@@ -135,7 +135,10 @@ function numbersOf(option: string, text: string): number[] {
 }
 
 /** Reads a network by what its file's name says it is. */
-function readGraph(path: string, options: CompileCommandOptions): Graph {
+export function readGraph(
+  path: string,
+  options: Pick<CompileCommandOptions, 'network' | 'mean' | 'std'>,
+): Graph {
   const { network } = options;
   const mean = options.mean === undefined ? {} : { mean: numbersOf('--mean', options.mean) };
   const std = options.std === undefined ? {} : { std: numbersOf('--std', options.std) };

@@ -1,0 +1,148 @@
+/** `sotto audit`: what removing ReLUs did to each group of images. */
+
+import { readFileSync, writeFileSync } from 'node:fs';
+import { basename } from 'node:path';
+import { Command } from 'commander';
+import { createThreadPool } from '../../protocol/pool/node.ts';
+import { readGraph } from '../command.ts';
+import { NETWORK_NAMES } from '../graph/builders/index.ts';
+import { Network, type trainTasks } from '../train/index.ts';
+import { drawChart } from './chart.ts';
+import { readLabelled } from './data.ts';
+import { reluCount } from './elements.ts';
+import {
+  auditGroups,
+  disparity,
+  type Grouping,
+  type GroupTable,
+  groupsOfLabels,
+  majorityAndMinority,
+  readGroups,
+} from './groups.ts';
+
+/** One network's audit. */
+export interface Audited {
+  readonly name: string;
+  readonly relus: number;
+  readonly table: GroupTable;
+}
+
+interface AuditCommandOptions {
+  readonly data: readonly string[];
+  readonly groups: string;
+  readonly labels?: string;
+  readonly network?: string;
+  readonly mean?: string;
+  readonly std?: string;
+  readonly json?: string;
+  readonly svg?: string;
+  readonly workers?: number;
+}
+
+/** Images scored together. LOCAL */
+const BATCH = 64;
+
+export function auditCommand(): Command {
+  return new Command('audit')
+    .description('compare what networks of fewer ReLUs do to groups of images')
+    .argument('<models...>', 'the network of all ReLUs first, then reduced ones')
+    .requiredOption('--data <PATH...>', 'labelled images that nothing was trained on')
+    .option(
+      '--groups <WHAT>',
+      'classes, halves (of the classes), or a CSV file of index,group lines',
+      'classes',
+    )
+    .option('--labels <FILE>', 'names of the classes, one a line')
+    .option('--network <NAME>', `what safetensors are the weights of: ${NETWORK_NAMES.join(', ')}`)
+    .option('--mean <NUMBERS>', 'per channel, of pixels in 0..1, with commas')
+    .option('--std <NUMBERS>', 'per channel, with commas')
+    .option('--json <FILE>', 'writes the tables')
+    .option('--svg <FILE>', "draws each group's disparity against the ReLUs")
+    .option('--workers <N>', 'threads; those of the machine unless given')
+    .action(run);
+}
+
+async function run(paths: readonly string[], options: AuditCommandOptions): Promise<void> {
+  const graphs = paths.map((path) => ({ name: basename(path), graph: readGraph(path, options) }));
+  const [first] = graphs;
+  const set = await readLabelled(options.data, first!.graph.input.shape);
+  const classes = new Network(first!.graph, 1).results;
+  const grouping = groupingOf(options, set, classes);
+  const pool = createThreadPool<typeof trainTasks>(
+    new URL('../train/worker.js', import.meta.url),
+    options.workers === undefined ? {} : { workers: options.workers },
+  );
+  const audited: Audited[] = [];
+  try {
+    for (const { name, graph } of graphs) {
+      const table = await auditGroups(graph, set, grouping, { batch: BATCH, pool });
+      audited.push({ name, relus: reluCount(graph), table });
+    }
+  } finally {
+    await pool.close();
+  }
+  process.stdout.write(`${formatAudit(audited, grouping.names)}\n`);
+  if (options.json !== undefined) {
+    const text = JSON.stringify({ groups: grouping.names, networks: audited }, null, 2);
+    writeFileSync(options.json, `${text}\n`);
+  }
+  if (options.svg !== undefined) writeFileSync(options.svg, drawAudit(audited, grouping.names));
+}
+
+function groupingOf(
+  { groups, labels }: AuditCommandOptions,
+  set: Parameters<typeof groupsOfLabels>[0],
+  classes: number,
+): Grouping {
+  if (groups === 'halves') return majorityAndMinority(set, classes);
+  if (groups !== 'classes') {
+    return readGroups(readFileSync(groups, 'utf8'), set.labels.length, groups);
+  }
+  const names =
+    labels === undefined
+      ? Array.from({ length: classes }, (_, k) => `class ${k}`)
+      : readFileSync(labels, 'utf8')
+          .split(/\r?\n/)
+          .filter((line) => line !== '');
+  if (names.length !== classes) {
+    throw new RangeError(`${labels} names ${names.length} classes, the network has ${classes}`);
+  }
+  return groupsOfLabels(set, names);
+}
+
+/**
+ * One line a group: accuracy and loss in each network, and, behind the first, its drop beyond the overall one in points
+ * of a percent.
+ */
+export function formatAudit(audited: readonly Audited[], names: readonly string[]): string {
+  const [dense] = audited;
+  const width = Math.max(...names.map(({ length }) => length), 'disparity at most'.length);
+  const percent = (share: number) => (100 * share).toFixed(2);
+  const lines: string[] = [];
+  for (const { name, relus, table } of audited) {
+    const gaps = disparity(dense!.table, table);
+    const lost = table.overall.lost === 0 ? '' : `, ${table.overall.lost} images without scores`;
+    lines.push(`${name}: ${relus} ReLUs${lost}`);
+    const row = (title: string, accuracy: number, loss: number, gap: string, images: number) =>
+      `  ${title.padEnd(width)}  ${percent(accuracy).padStart(6)} %  loss ${loss.toFixed(4)}  ${gap.padStart(6)}  ${images} images`;
+    const { overall } = table;
+    lines.push(row('overall', overall.accuracy, overall.loss, '', overall.images));
+    table.groups.forEach(({ accuracy, loss, images }, g) => {
+      const gap = gaps[g]!;
+      lines.push(row(names[g]!, accuracy, loss, `${gap > 0 ? '+' : ''}${percent(gap)}`, images));
+    });
+  }
+  return lines.join('\n');
+}
+
+/** Each group's disparity against the ReLUs. */
+export function drawAudit(audited: readonly Audited[], names: readonly string[]): string {
+  const [dense] = audited;
+  const sorted = [...audited].sort((a, b) => a.relus - b.relus);
+  const lines = names.map((name, g) => ({
+    name,
+    points: sorted.map(({ relus, table }) => [relus, disparity(dense!.table, table)[g]!] as const),
+  }));
+  const axis = 'drop of accuracy beyond the overall drop (above 0: worse off)';
+  return drawChart({ title: 'Disparity of groups against the ReLU budget', axis, lines });
+}

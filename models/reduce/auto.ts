@@ -1,0 +1,125 @@
+/**
+ * From a trained network to a budget, by one method or by all that promise something, with what they come to.
+ *
+ *   auto    coarse, then fine: whole stages go first (deepreduce.ts) while well more ReLUs than the budget stay, then single
+ *           elements (snl.ts, autorep.ts), each from the dense and from the coarse network; the most accurate wins
+ */
+
+import { join } from 'node:path';
+import type { Graph } from '../graph/index.ts';
+import { Network } from '../train/index.ts';
+import { type AutoRepOptions, autoRep } from './autorep.ts';
+import {
+  applyRecipe,
+  type DeepReduceOptions,
+  deepReduce,
+  measureOrder,
+  recipeName,
+  recipeRelus,
+  recipesOf,
+  type TrainedPoint,
+} from './deepreduce.ts';
+import { checkBudget, keepLargest, randomScores, reluCount, removeRelus } from './elements.ts';
+import { type SnlOptions, snl } from './snl.ts';
+import { accuracy, fineTune, type Training, type Tuning } from './training.ts';
+
+/** Ways to a budget. */
+export const METHODS = ['autorep', 'snl', 'deepreduce', 'random', 'auto'] as const;
+export type Method = (typeof METHODS)[number];
+
+export interface ReduceOptions {
+  readonly snl?: SnlOptions;
+  readonly autorep?: AutoRepOptions;
+  readonly deepreduce?: DeepReduceOptions;
+  /** Of random removal, and of coarse networks. */
+  readonly tune?: Tuning;
+}
+
+/** ReLUs that a coarse network keeps at least, as a multiple of the budget: what fine removal chooses from. LOCAL */
+const COARSE_ROOM = 4;
+
+/** A point with the accuracy on the validation images. */
+async function measured(name: string, graph: Graph, training: Training): Promise<TrainedPoint> {
+  const right = await accuracy(new Network(graph, training.batch), training);
+  return { name, relus: reluCount(graph), accuracy: right, graph };
+}
+
+/** Checkpoints of a way of its own: the same stage may stand on several. */
+function apart(training: Training, name: string): Training {
+  const { checkpoints } = training;
+  return checkpoints === undefined
+    ? training
+    : { ...training, checkpoints: join(checkpoints, name) };
+}
+
+/**
+ * Brings a trained network to a budget of ReLUs.
+ * @returns every network that was trained on the way, none above the budget but coarse ones; {@link best} chooses
+ * @throws RangeError when the budget is out of range, or the method cannot meet it
+ */
+export async function reduce(
+  graph: Graph,
+  budget: number,
+  method: Method,
+  training: Training,
+  options: ReduceOptions = {},
+): Promise<TrainedPoint[]> {
+  checkBudget(graph, budget);
+  const point = async (name: string, made: Promise<Graph>) => measured(name, await made, training);
+  switch (method) {
+    case 'autorep':
+      return [await point('autorep', autoRep(graph, budget, training, options.autorep))];
+    case 'snl':
+      return [await point('snl', snl(graph, budget, training, options.snl))];
+    case 'deepreduce':
+      return deepReduce(graph, budget, training, options.deepreduce);
+    case 'random': {
+      const kept = keepLargest(graph, randomScores(graph, training.seed), budget);
+      const name = `random-${budget}-tune`;
+      const tuned = fineTune(removeRelus(graph, kept), training, { ...options.tune, name });
+      return [await point('random', tuned)];
+    }
+    case 'auto':
+      return auto(graph, budget, training, options);
+  }
+}
+
+async function auto(
+  graph: Graph,
+  budget: number,
+  training: Training,
+  options: ReduceOptions,
+): Promise<TrainedPoint[]> {
+  const order =
+    options.deepreduce?.order ?? (await measureOrder(graph, training, options.deepreduce));
+  const coarse = recipesOf(order, [1])
+    .map((recipe) => ({ recipe, relus: recipeRelus(graph, recipe) }))
+    .filter(({ relus }) => relus >= COARSE_ROOM * budget && relus < reluCount(graph))
+    .sort((a, b) => a.relus - b.relus)[0];
+  const points: TrainedPoint[] = [];
+  const fine = async (start: Graph, prefix: string, surroundings: Training) => {
+    for (const method of ['snl', 'autorep'] as const) {
+      const [point] = await reduce(start, budget, method, surroundings, options);
+      points.push({ ...point!, name: `${prefix}${method}` });
+    }
+  };
+  await fine(graph, '', training);
+  if (coarse !== undefined) {
+    const name = recipeName(coarse.recipe);
+    const surroundings = apart(training, 'coarse');
+    const start = applyRecipe(graph, coarse.recipe, training.seed);
+    const tuned = await fineTune(start, surroundings, { ...options.tune, name: 'tune' });
+    points.push(await measured(name, tuned, training));
+    await fine(tuned, `${name}, `, surroundings);
+  }
+  return points;
+}
+
+/** The most accurate of the points within a budget, of equals the one with the fewest ReLUs. */
+export function best(points: readonly TrainedPoint[], budget: number): TrainedPoint {
+  const within = points.filter(({ relus }) => relus <= budget);
+  if (within.length === 0) throw new RangeError(`no network has at most ${budget} ReLUs`);
+  return within.reduce((a, b) =>
+    b.accuracy > a.accuracy || (b.accuracy === a.accuracy && b.relus < a.relus) ? b : a,
+  );
+}

@@ -1,0 +1,61 @@
+/** What is written beside a reduced network: how it was made and what it is worth, as JSON. */
+
+import { countGraph, type Graph, IDENTITY, inferShapes, RELU, SQUARE } from '../graph/index.ts';
+import { activationsOf } from './elements.ts';
+import type { Point } from './frontier.ts';
+import type { GroupTable } from './groups.ts';
+import type { Stability } from './stability.ts';
+
+export interface Card {
+  readonly name: string;
+  readonly method: string;
+  readonly budget: number;
+  readonly seed: number;
+  /** Where training and validation images came from. */
+  readonly data: readonly string[];
+  readonly command: string;
+  /** Accuracies on the validation images, 0..1. */
+  readonly accuracy: {
+    readonly dense: number;
+    readonly reduced: number;
+    /** Of the compiled program, on as many images as say. */
+    readonly fixedPoint: number;
+    readonly fixedPointImages: number;
+  };
+  /** All networks that were trained on the way. */
+  readonly points: readonly Point[];
+  readonly groups: Readonly<
+    Record<string, { readonly dense: GroupTable; readonly reduced: GroupTable }>
+  >;
+  readonly stability: Stability;
+}
+
+/** Elements by kind, layer by layer. */
+export function mapOf(graph: Graph) {
+  const shapes = inferShapes(graph);
+  const count = (kinds: Uint8Array, wanted: number) =>
+    kinds.reduce((sum, kind) => sum + (kind === wanted ? 1 : 0), 0);
+  return activationsOf(graph).map(({ id, kinds }) => ({
+    id,
+    shape: shapes.get(id)!,
+    relus: count(kinds, RELU),
+    squares: count(kinds, SQUARE),
+    identities: count(kinds, IDENTITY),
+  }));
+}
+
+/** The text of a card, with the counts of the network. */
+export function formatCard({ stability, points, ...card }: Card, graph: Graph): string {
+  const layers = stability.layers.map(({ id, min, max, growth, outside, headroom }) => ({
+    ...{ id, min, max, growth, outside, headroom },
+  }));
+  const plain = points.map(({ name, relus, accuracy }) => ({ name, relus, accuracy }));
+  const all = {
+    ...card,
+    ...countGraph(graph),
+    points: plain,
+    layers: mapOf(graph),
+    ranges: layers,
+  };
+  return `${JSON.stringify(all, null, 2)}\n`;
+}

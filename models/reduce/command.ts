@@ -1,0 +1,251 @@
+/** `sotto reduce`: brings a trained network to a budget of ReLUs, and makes the file that a server offers from it. */
+
+import { writeFileSync } from 'node:fs';
+import { basename } from 'node:path';
+import { Command } from 'commander';
+import { createThreadPool } from '../../protocol/pool/node.ts';
+import { encodeModel } from '../../protocol/program/model.ts';
+import { readGraph } from '../command.ts';
+import { compile, formatReport } from '../compile/index.ts';
+import { formatScore, scoreAll, type scoreTasks } from '../compile/score.ts';
+import { NETWORK_NAMES } from '../graph/builders/index.ts';
+import { countGraph, elements, type Graph, preprocess, saveGraph } from '../graph/index.ts';
+import {
+  type Augmentation,
+  type LabelledImages,
+  Network,
+  progressLine,
+  slice,
+  type trainTasks,
+} from '../train/index.ts';
+import { best, METHODS, type Method, reduce } from './auto.ts';
+import { formatCard } from './card.ts';
+import { holdOut, readLabelled } from './data.ts';
+import { checkBudget, reluCount } from './elements.ts';
+import { frontier } from './frontier.ts';
+import { auditGroups, groupsOfLabels } from './groups.ts';
+import { measureRanges } from './ranges.ts';
+import { assess, formatStability, refuseUnstable, warningsOf } from './stability.ts';
+import { accuracy, type Training } from './training.ts';
+
+interface ReduceCommandOptions {
+  readonly data: readonly string[];
+  readonly validation?: readonly string[];
+  readonly budget: number;
+  readonly method: string;
+  readonly output: string;
+  readonly network?: string;
+  readonly mean?: string;
+  readonly std?: string;
+  readonly augment: string;
+  readonly searchEpochs?: number;
+  readonly tuneEpochs?: number;
+  readonly batch: number;
+  readonly shards: number;
+  readonly seed: number;
+  readonly workers?: number;
+  readonly checkpoints?: string;
+}
+
+/** Images that ranges are measured on, that compilation calibrates with, and that fixed point is scored on. LOCAL */
+const MEASURED = 1024;
+const CALIBRATION = 200;
+const SCORED = 500;
+
+/** How the dense network teaches: as SNL and AutoReP are published, its share that of the labels. */
+const TEACHING = { share: 0.5, temperature: 4 } as const;
+
+export function reduceCommand(): Command {
+  return new Command('reduce')
+    .description('bring a trained network to a budget of ReLUs, and compile it')
+    .argument('<model>', 'a .sottonet file, an ONNX model, or a safetensors file with --network')
+    .requiredOption(
+      '--data <PATH...>',
+      'labelled training images: IDX or CIFAR-10 files, or the folder of MNIST or CIFAR-10',
+    )
+    .requiredOption('--budget <N>', 'ReLUs to keep')
+    .requiredOption('-o, --output <NAME>', 'writes NAME.sottonet, NAME.sotto and NAME.json')
+    .option(
+      '--validation <PATH...>',
+      'labelled images to validate on; unless given, a tenth of the data',
+    )
+    .option('--method <METHOD>', METHODS.join(', '), 'autorep')
+    .option('--network <NAME>', `what safetensors are the weights of: ${NETWORK_NAMES.join(', ')}`)
+    .option('--mean <NUMBERS>', 'per channel, of pixels in 0..1, with commas')
+    .option('--std <NUMBERS>', 'per channel, with commas')
+    .option(
+      '--augment <KIND>',
+      'variants of training images: crop (shifted and mirrored) or none',
+      'crop',
+    )
+    .option('--search-epochs <N>', 'epochs of a search; those of its method unless given')
+    .option('--tune-epochs <N>', 'epochs of fine-tuning; 20 unless given')
+    .option('--batch <N>', 'images of a shard', '64')
+    .option('--shards <N>', 'shards of a step, which run at the same time', '2')
+    .option('--seed <N>', 'the same seed gives the same network', '1')
+    .option('--workers <N>', 'threads; those of the machine unless given')
+    .option(
+      '--checkpoints <FOLDER>',
+      'where to go on from after a stop; NAME.checkpoints unless given',
+    )
+    .action(run);
+}
+
+/** Bad options are told before anything is read or trained. */
+function checked(options: ReduceCommandOptions): { method: Method; augmentation?: Augmentation } {
+  const method = METHODS.find((name) => name === options.method);
+  if (method === undefined) {
+    throw new TypeError(`--method should be one of ${METHODS.join(', ')}, not ${options.method}`);
+  }
+  for (const name of ['batch', 'shards'] as const) {
+    if (!(Number(options[name]) >= 1)) throw new RangeError(`--${name} should be at least 1`);
+  }
+  if (options.augment === 'none') return { method };
+  if (options.augment !== 'crop') {
+    throw new TypeError(`--augment should be crop or none, not ${options.augment}`);
+  }
+  return { method, augmentation: { kind: 'cropFlip', pad: 2 } };
+}
+
+async function run(path: string, options: ReduceCommandOptions): Promise<void> {
+  const { method, augmentation } = checked(options);
+  const { output, budget, data, validation: apart } = options;
+  const dense = readGraph(path, options);
+  checkBudget(dense, budget);
+  const { shape } = dense.input;
+  const all = await readLabelled(data, shape);
+  const sets =
+    apart === undefined
+      ? holdOut(all)
+      : { training: all, validation: await readLabelled(apart, shape) };
+  const checkpoints = options.checkpoints ?? `${output}.checkpoints`;
+  const pool = createThreadPool<typeof trainTasks>(
+    new URL('../train/worker.js', import.meta.url),
+    options.workers === undefined ? {} : { workers: options.workers },
+  );
+  const stop = new AbortController();
+  process.once('SIGINT', () => stop.abort(`its checkpoints are in ${checkpoints}`));
+  const training: Training = {
+    ...sets,
+    batch: Number(options.batch),
+    shards: Number(options.shards),
+    seed: Number(options.seed),
+    augmentation,
+    teacher: { graph: dense, ...TEACHING },
+    pool,
+    signal: stop.signal,
+    checkpoints,
+    onProgress(stage, progress) {
+      if (process.stderr.isTTY) process.stderr.write(`\r${stage}: ${progressLine(progress)}\x1b[K`);
+    },
+    onEpoch(stage, { epoch, epochs, loss, validation, note }) {
+      const right = `${(100 * validation).toFixed(2)} % of the validation images right`;
+      const line = `${stage}: epoch ${epoch}/${epochs}, loss ${loss.toFixed(4)}, ${right}`;
+      process.stderr.write(
+        `${process.stderr.isTTY ? '\r\x1b[K' : ''}${line}${note ? `, ${note}` : ''}\n`,
+      );
+    },
+  };
+  try {
+    const search = options.searchEpochs === undefined ? {} : { searchEpochs: options.searchEpochs };
+    const tune = options.tuneEpochs === undefined ? {} : { epochs: options.tuneEpochs };
+    const points = await reduce(dense, budget, method, training, {
+      snl: { ...search, tune },
+      autorep: { ...search, tune },
+      deepreduce: tune,
+      tune,
+    });
+    const first = { name: 'all ReLUs', relus: reluCount(dense) };
+    const known = [
+      { ...first, accuracy: await accuracy(new Network(dense, training.batch), training) },
+      ...points,
+    ];
+    const chosen = best(points, budget);
+    for (const { name, relus, accuracy: right } of frontier(known)) {
+      process.stdout.write(
+        `${`${relus}`.padStart(9)} ReLUs  ${(100 * right).toFixed(2)} %  ${name}\n`,
+      );
+    }
+    await finish(chosen.graph, dense, training, options, { known, method });
+  } catch (error) {
+    if ((error as Error).name !== 'AbortError') throw error;
+    const help = `the same command goes on from ${checkpoints}`;
+    throw new Error(`stopped: ${help}`, { cause: error });
+  } finally {
+    await pool.close();
+  }
+}
+
+/** Looks at the reduced network, compiles it, scores it, and writes its files. */
+async function finish(
+  graph: Graph,
+  dense: Graph,
+  training: Training,
+  options: ReduceCommandOptions,
+  {
+    known,
+    method,
+  }: {
+    readonly known: readonly { name: string; relus: number; accuracy: number }[];
+    readonly method: Method;
+  },
+): Promise<void> {
+  const { output, budget, seed } = options;
+  const { validation } = training;
+  writeFileSync(`${output}.sottonet`, saveGraph(graph));
+  const fitted = measureRanges(graph, training.training, { ...training, images: MEASURED });
+  const stability = await assess(graph, validation, { ...training, fitted });
+  process.stdout.write(`${formatStability(stability)}\n`);
+  for (const warning of warningsOf(stability)) process.stdout.write(`${warning}\n`);
+  refuseUnstable(stability);
+  const name = basename(output);
+  const { model, report } = compile(graph, preprocessed(graph, training.training), { name });
+  process.stdout.write(`${formatReport(report)}\n`);
+  const scoring = createThreadPool<typeof scoreTasks>(
+    new URL('../compile/worker.js', import.meta.url),
+  );
+  const { pixels, labels } = slice(validation, 0, Math.min(SCORED, validation.labels.length));
+  const score = await scoreAll(scoring, { model, graph, pixels, labels });
+  await scoring.close();
+  process.stdout.write(`${formatScore(score)}\n`);
+  const classes = new Network(graph, 1).results;
+  const names = Array.from({ length: classes }, (_, k) => `class ${k}`);
+  const grouping = groupsOfLabels(validation, names);
+  // A small set may lack a class: then there is nothing to compare.
+  const complete = names.every((_, k) => validation.labels.includes(k));
+  const card = {
+    ...{ name, method, budget, seed: Number(seed), data: options.data },
+    command: `sotto ${process.argv.slice(2).join(' ')}`,
+    accuracy: {
+      dense: known[0]!.accuracy,
+      reduced: await accuracy(new Network(graph, training.batch), training),
+      fixedPoint: score.fixedRight / score.images,
+      fixedPointImages: score.images,
+    },
+    points: known,
+    groups: complete
+      ? {
+          classes: {
+            dense: await auditGroups(dense, validation, grouping, training),
+            reduced: await auditGroups(graph, validation, grouping, training),
+          },
+        }
+      : {},
+    stability,
+  };
+  writeFileSync(`${output}.json`, formatCard(card, graph));
+  const file = encodeModel(model);
+  writeFileSync(`${output}.sotto`, file);
+  const { relus, squares, identities } = countGraph(graph);
+  process.stdout.write(
+    `${output}.sotto: ${file.length} bytes, ${relus} ReLUs, ${squares} squares, ${identities} identities\n`,
+  );
+}
+
+function preprocessed(graph: Graph, set: LabelledImages): Float32Array[] {
+  const size = elements(set.shape);
+  const length = Math.min(CALIBRATION, set.labels.length);
+  return Array.from({ length }, (_, i) =>
+    preprocess(graph.input, set.pixels.subarray(i * size, (i + 1) * size)),
+  );
+}

@@ -1,0 +1,47 @@
+/** Labelled images from files, as people have them: IDX, CIFAR-10, or the folder of a whole data set. Node only. */
+
+import { existsSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { readImages } from '../compile/images.ts';
+import { concatenate, type LabelledImages, readCifar10, readMnist, slice } from '../train/index.ts';
+
+type Shape = readonly [number, number, number];
+
+/**
+ * Reads labelled images: an IDX file of images with its labels' file beside it, a file of CIFAR-10 records, or a folder
+ * that holds the training part of CIFAR-10 or of a set like MNIST, under the names they are published with.
+ * @throws Error with one sentence when there are none, they have no labels, or another shape than the network takes
+ */
+export async function readLabelled(
+  paths: readonly string[],
+  shape: Shape,
+): Promise<LabelledImages> {
+  const sets = await Promise.all(paths.map((path) => readOne(path, shape)));
+  return concatenate(sets);
+}
+
+async function readOne(path: string, shape: Shape): Promise<LabelledImages> {
+  if (existsSync(path) && statSync(path).isDirectory()) {
+    const set = existsSync(join(path, 'train-images-idx3-ubyte.gz'))
+      ? readMnist(path, 'train')
+      : readCifar10(path, 'train');
+    if (`${set.shape}` === `${shape}`) return set;
+    const is = set.shape.join('x');
+    throw new RangeError(`${path} has images of ${is}, the network takes ${shape.join('x')}`);
+  }
+  const { pixels, labels } = await readImages(path, shape, Number.POSITIVE_INFINITY);
+  if (labels === undefined) throw new RangeError(`${path} has no labels to learn from`);
+  return { shape, pixels, labels };
+}
+
+/** Share of the images that are held out, where there are no others to validate on. LOCAL */
+const HELD_OUT = 0.1;
+
+/** Splits off the last tenth of a set. */
+export function holdOut(set: LabelledImages): {
+  training: LabelledImages;
+  validation: LabelledImages;
+} {
+  const count = set.labels.length - Math.max(1, Math.round(HELD_OUT * set.labels.length));
+  return { training: slice(set, 0, count), validation: slice(set, count, set.labels.length) };
+}
