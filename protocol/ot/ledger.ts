@@ -40,6 +40,12 @@ export class Ledger {
       throw new RangeError(`correlations: ${count} needed, ${this.#available} available`);
     }
     this.#available -= count;
+    // What was made for just this asks for no copy.
+    const next = this.#ready[0];
+    if (next?.length === 16 * count && next.buffer.byteLength === next.length) {
+      this.#ready.shift();
+      return next;
+    }
     const out = bulkBytes(16 * count);
     for (let at = 0; at < out.length; ) {
       const part = this.#ready[0]!;
