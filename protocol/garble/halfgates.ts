@@ -166,9 +166,8 @@ export function evaluate(
         const tweak = tweaks.first + 2 * gate;
         const from = gate++ * rowsView.length;
         rowsView.set(tables.subarray(from, from + rowsView.length));
-        kernel.sigmaSums(left, a0, a1, n);
+        kernel.sigmaSums(left, a0, a1, b0, b1, n);
         engine.encryptInPlace(tweakKey(tweaks.start, tweak), left, n);
-        kernel.sigmaSums(right, b0, b1, n);
         engine.encryptInPlace(tweakKey(tweaks.start, tweak + 1), right, n);
         kernel.combineEvaluate(out, rows, left, a0, a1, b0, b1, c, n);
       },

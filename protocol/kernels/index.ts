@@ -128,7 +128,7 @@ export interface AesKernels {
 /** Signatures of assembly/garble.ts. */
 export interface GarbleKernels {
   sigmaPairs(dst: number, x: number, y: number, delta: number, n: number): void;
-  sigmaSums(dst: number, x: number, y: number, n: number): void;
+  sigmaSums(dst: number, a0: number, a1: number, b0: number, b1: number, n: number): void;
   combineGarble(
     out: number,
     rows: number,

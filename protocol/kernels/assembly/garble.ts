@@ -13,10 +13,15 @@ export function sigmaPairs(dst: usize, x: usize, y: usize, delta: usize, n: usiz
   }
 }
 
-/** dst[i] = sigma(x[i] ^ y[i]) on n blocks. */
-export function sigmaSums(dst: usize, x: usize, y: usize, n: usize): void {
-  for (const end = x + 16 * n; x < end; x += 16, y += 16, dst += 16) {
-    v128.store(dst, sigmaOf(v128.xor(v128.load(x), v128.load(y))));
+/**
+ * What the evaluator encrypts for an AND gate on X = a0 ^ a1 and Y = b0 ^ b1.
+ * @param dst - 2n blocks out: sigma(X), then sigma(Y)
+ */
+export function sigmaSums(dst: usize, a0: usize, a1: usize, b0: usize, b1: usize, n: usize): void {
+  const section: usize = 16 * n;
+  for (let i: usize = 0; i < section; i += 16, dst += 16) {
+    v128.store(dst, sigmaOf(v128.xor(v128.load(a0 + i), v128.load(a1 + i))));
+    v128.store(dst + section, sigmaOf(v128.xor(v128.load(b0 + i), v128.load(b1 + i))));
   }
 }
 
