@@ -43,7 +43,7 @@ export const identity: Gadget<Stored, Stored, Prepared, Pending> = {
   kind: IDENTITY,
   name: 'identity',
   heavy: false,
-  laneElements: 8192,
+  laneElements: 32768,
   labelCots: () => 0,
   productCots: () => 1,
   labelTweaks: () => 0,
@@ -75,9 +75,14 @@ export const identity: Gadget<Stored, Stored, Prepared, Pending> = {
   },
 
   evaluate({ shift }, { c, carry }, material, mask) {
-    const own = applyCarry(shift, c, carry, material);
-    return new Uint8Array(own.map((value, i) => value - mask[i]!).buffer);
+    const result = applyCarry(shift, c, carry, material);
+    for (let i = 0; i < result.length; i++) result[i]! -= mask[i]!;
+    return new Uint8Array(result.buffer);
   },
 
-  finish: (_, { own }, result) => wordsView(result).map((value, i) => value + own[i]!),
+  finish(_, { own }, result) {
+    const shares = wordsView(result).slice();
+    for (let i = 0; i < shares.length; i++) shares[i]! += own[i]!;
+    return shares;
+  },
 };

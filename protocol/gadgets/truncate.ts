@@ -72,12 +72,14 @@ export function revealCarry(
 ): Int32Array {
   const constant = roundingUnit(shift) - (OFFSET >> shift);
   const weight = wrapWeight(shift);
-  return a.map((value, i) => {
-    const positive = (value + OFFSET) | 0;
+  const shares = new Int32Array(a.length);
+  for (let i = 0; i < shares.length; i++) {
+    const positive = (a[i]! + OFFSET) | 0;
     const d = (positive >>> 31) ^ getBit(u, i);
     setBit(bits, i, d);
-    return (positive >> shift) + constant + Math.imul(weight, Math.imul(1 - 2 * d, carry[i]!));
-  });
+    shares[i] = (positive >> shift) + constant + Math.imul(weight, Math.imul(1 - 2 * d, carry[i]!));
+  }
+  return shares;
 }
 
 /** Client, online: its shares of X. */
@@ -88,9 +90,11 @@ export function applyCarry(
   bits: Uint8Array,
 ): Int32Array {
   const weight = wrapWeight(shift);
-  return c.map((value, i) => {
+  const shares = new Int32Array(c.length);
+  for (let i = 0; i < shares.length; i++) {
     const d = getBit(bits, i);
-    const share = Math.imul(d, value >>> 31) + Math.imul(1 - 2 * d, carry[i]!);
-    return (value >> shift) + Math.imul(weight, share);
-  });
+    const share = Math.imul(d, c[i]! >>> 31) + Math.imul(1 - 2 * d, carry[i]!);
+    shares[i] = (c[i]! >> shift) + Math.imul(weight, share);
+  }
+  return shares;
 }

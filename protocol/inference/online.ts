@@ -23,7 +23,7 @@ import { SQUARE } from '../program/program.ts';
 import { walkAsync } from '../program/walk.ts';
 import { linear } from '../ring/linear.ts';
 import { linearOutput, macsOf, sizeOf } from '../ring/shape.ts';
-import { addInto } from '../ring/tensor.ts';
+import { addInto, subtract } from '../ring/tensor.ts';
 import type { ArgmaxStored, ClientBundle, ServerBundle } from './bundle.ts';
 import { Deferred, Ordered, together } from './flow.ts';
 import { type ActivationLayout, gather, localOf, scatter } from './layout.ts';
@@ -51,7 +51,7 @@ export async function inferClient(
       `input: expected ${bundle.inputMask.length} elements, got ${input.length}`,
     );
   }
-  const masked = input.map((value, i) => value - bundle.inputMask[i]!);
+  const masked = subtract(input, bundle.inputMask);
   await channel.send(Kind.command, encodeCommand(Command.infer, bundle.number));
   await sendMessage(channel, Kind.maskedInput, bytesOf(masked));
   for (const [i, layer] of activations.entries()) {

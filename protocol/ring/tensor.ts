@@ -6,7 +6,9 @@ import { sizeOf } from './shape.ts';
 /** a + b mod 2^32. */
 export function add(a: Int32Array, b: Int32Array): Int32Array {
   sameLength(a, b);
-  return a.map((x, i) => x + b[i]!);
+  const sum = a.slice();
+  addInto(sum, b);
+  return sum;
 }
 
 /** a - b mod 2^32. */
@@ -26,7 +28,10 @@ export function shiftLeft(a: Int32Array, bits: number): Int32Array {
   if (!Number.isInteger(bits) || bits < 0 || bits > 31) {
     throw new RangeError(`shift: expected 0 to 31 bits, got ${bits}`);
   }
-  return a.map((x) => x << bits);
+  // A loop, not map(): that calls a function for each of up to a million elements.
+  const shifted = new Int32Array(a.length);
+  for (let i = 0; i < shifted.length; i++) shifted[i] = a[i]! << bits;
+  return shifted;
 }
 
 /** Shape of {@link sumPool}'s result: windows that lie wholly inside the input. */

@@ -57,9 +57,9 @@ const worker = new URL('../../../dist/protocol/inference/worker.js', import.meta
 describe('the wire', () => {
   it('carries the same bytes as ever under the same seeds', async () => {
     expect(await digests(createInlinePool(tasks))).toEqual({
-      client: 'a356d8761625b6226ccd810a',
-      server: 'bf13583cf3b8581ecc10cff2',
-      results: 'd394d0cacc5e68a874862f51',
+      client: '65cf0d02657ed797ecb7502c',
+      server: 'ef65e5e55288f18290b0937f',
+      results: '72bcacdc132ad6c5f9b7c730',
     });
   });
 
