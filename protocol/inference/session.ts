@@ -24,14 +24,7 @@ import type { Channel } from '../channel/index.ts';
 import { ProtocolError } from '../errors.ts';
 import { LANE_ELEMENTS } from '../gadgets/index.ts';
 import { TweakCounter } from '../garble/tweaks.ts';
-import {
-  type Cots,
-  cotsOf,
-  finishSetup,
-  joinSetup,
-  offerSetup,
-  SETUP_MESSAGE_BYTES,
-} from '../ot/setup.ts';
+import { type Cots, cotsOf, finishSetup, joinSetup, SETUP_MESSAGE_BYTES } from '../ot/setup.ts';
 import { COTS_PER_CHUNK, SOFTSPOKEN_K } from '../ot/softspoken.ts';
 import type { Pool } from '../pool/index.ts';
 import { nextTurn } from '../pool/inline.ts';
@@ -39,13 +32,7 @@ import { decodeProgram, digestOf, MAX_PROGRAM_BYTES } from '../program/encode.ts
 import type { Program } from '../program/program.ts';
 import { INSTANCES_PER_KEY, type Tweaks } from '../random/hash.ts';
 import { deriveSeed, freshSeed, type Random, randomBytes, SEED_BYTES } from '../random/index.ts';
-import {
-  decodePublicKey,
-  generateKeys,
-  type PublicKey,
-  publicKeyBytes,
-  type SecretKey,
-} from '../rlwe/keys.ts';
+import { decodePublicKey, type PublicKey, publicKeyBytes, type SecretKey } from '../rlwe/keys.ts';
 import { type Degree, PARAMETER_SETS } from '../rlwe/parameters.ts';
 import { type Layout, layoutOf } from './layout.ts';
 import { Kind, PIECE_BYTES, receiveMessage, sendMessage } from './messages.ts';
@@ -212,20 +199,20 @@ export async function openClient(party: Party, options: ClientOptions): Promise<
   checkPeer(peer);
   const encoded = await receiveMessage(channel, Kind.program, peer.programBytes);
   const digest = digestOf(encoded);
-  const layout = acceptProgram(encoded, digest, options);
-  // Each of these takes some ms, in a page on the thread that answers its user: a turn of its own for each.
-  await nextTurn();
+  const layout = await acceptProgram(encoded, digest, options);
   const sessionId = sessionIdOf(nonce, peer.nonce, digest);
 
   const secretKeys = new Map<Degree, SecretKey>();
-  const offer = offerSetup(random);
+  const [offer, ...keys] = await Promise.all([
+    party.pool.run('offerSetup', { seed: freshSeed(random) }),
+    ...degreesOf(layout).map((degree) =>
+      party.pool.run('generateKeys', { degree, seed: freshSeed(random) }),
+    ),
+  ]);
   await channel.send(Kind.setupOffer, offer.message);
-  await nextTurn();
-  for (const degree of degreesOf(layout)) {
-    const { secretKey, publicKey } = generateKeys(degree, random);
-    secretKeys.set(degree, secretKey);
+  for (const { secretKey, publicKey } of keys) {
+    secretKeys.set(secretKey.degree, secretKey);
     await sendMessage(channel, Kind.publicKey, publicKey);
-    await nextTurn();
   }
   const choice = await channel.receive(Kind.setupChoice, SETUP_MESSAGE_BYTES[1]);
   const own = { sessionId, state: offer.state, message: choice, seed: freshSeed(random) };
@@ -237,11 +224,20 @@ export async function openClient(party: Party, options: ClientOptions): Promise<
   return { ...base, secretKeys, nextBundle: 0 };
 }
 
-function acceptProgram(encoded: Uint8Array, digest: Uint8Array, options: ClientOptions): Layout {
+/** Each of its steps has a turn of the event loop of its own: in a page this is the thread that answers its user. */
+async function acceptProgram(
+  encoded: Uint8Array,
+  digest: Uint8Array,
+  options: ClientOptions,
+): Promise<Layout> {
   try {
     const program = decodeProgram(encoded);
+    await nextTurn();
     options.accept?.(program, digest);
-    return layoutOf(program);
+    await nextTurn();
+    const layout = layoutOf(program);
+    await nextTurn();
+    return layout;
   } catch (cause) {
     if (cause instanceof ProtocolError) throw cause;
     throw new ProtocolError('program-mismatch', (cause as Error).message, { cause });

@@ -13,7 +13,7 @@ import {
   redeemSender,
   type SenderTicket,
 } from '../ot/correlations.ts';
-import { chooseSetup, extendSetup } from '../ot/setup.ts';
+import { chooseSetup, extendSetup, offerSetup } from '../ot/setup.ts';
 import type { ActivationKind } from '../program/program.ts';
 import type { Tweaks } from '../random/hash.ts';
 import { Prg } from '../random/index.ts';
@@ -31,8 +31,10 @@ import {
   decryptResponse,
   encryptUpload,
   evaluateLayer,
+  generateKeys,
   WeightCaches,
 } from '../rlwe/index.ts';
+import type { Degree } from '../rlwe/parameters.ts';
 
 /** Which gadget, with which numbers. */
 interface LaneInput {
@@ -46,6 +48,11 @@ const WEIGHT_CACHE_BYTES = 128 << 20;
 const weightCaches = new WeightCaches(WEIGHT_CACHE_BYTES);
 
 export const tasks = {
+  offerSetup: (input: { seed: Uint8Array }) => offerSetup(new Prg(input.seed)),
+
+  generateKeys: (input: { degree: Degree; seed: Uint8Array }) =>
+    generateKeys(input.degree, new Prg(input.seed)),
+
   chooseSetup: (input: { sessionId: Uint8Array; message: Uint8Array; seed: Uint8Array }) =>
     chooseSetup(input.sessionId, input.message, new Prg(input.seed)),
 
