@@ -29,9 +29,9 @@ const COLOURS = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9
 const escaped = (text: string) =>
   text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
 
-/** Round numbers that cut a range into about five. */
+/** Round numbers that cut a range into three to seven. */
 export function ticks(low: number, high: number): number[] {
-  const rough = (high - low) / 5 || 1;
+  const rough = (high - low) / 7 || 1;
   const unit = 10 ** Math.floor(Math.log10(rough));
   const step = unit * ([1, 2, 5, 10].find((factor) => unit * factor >= rough) ?? 10);
   const first = Math.ceil(low / step);

@@ -109,7 +109,8 @@ function checked(options: ReduceCommandOptions): { method: Method; augmentation?
 
 async function run(path: string, options: ReduceCommandOptions): Promise<void> {
   const { method, augmentation } = checked(options);
-  const { output, budget, data, validation: apart } = options;
+  const { output, data, validation: apart } = options;
+  const budget = Number(options.budget);
   const dense = readGraph(path, options);
   checkBudget(dense, budget);
   const { shape } = dense.input;

@@ -1,0 +1,212 @@
+/** `sotto reduce` and `sotto audit` as they are run, from the built files. */
+
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { countGraph, loadGraph, saveGraph } from '../../../models/graph/index.ts';
+import { drawAudit, formatAudit } from '../../../models/reduce/audit.ts';
+import { drawChart, ticks } from '../../../models/reduce/chart.ts';
+import { reduceCommand } from '../../../models/reduce/command.ts';
+import { holdOut } from '../../../models/reduce/data.ts';
+import { groupTable } from '../../../models/reduce/groups.ts';
+import type { LabelledImages } from '../../../models/train/index.ts';
+import { decodeModel } from '../../../protocol/program/model.ts';
+import { pairs, smallTraining, trainedResNet } from './support.ts';
+
+const cli = resolve(import.meta.dirname, '../../../dist/cli.js');
+let folder: string;
+const at = (name: string) => join(folder, name);
+
+function sotto(...args: string[]) {
+  const done = spawnSync(process.execPath, [cli, ...args], { cwd: folder, encoding: 'utf8' });
+  return { code: done.status, out: done.stdout, error: done.stderr };
+}
+
+/** Writes a set as a pair of IDX files. */
+function writeIdx(name: string, { pixels, labels }: LabelledImages): void {
+  const header = (kind: number, ...sizes: number[]) => {
+    const view = new DataView(new ArrayBuffer(4 + 4 * sizes.length));
+    view.setUint32(0, 0x800 + kind);
+    sizes.forEach((size, i) => {
+      view.setUint32(4 + 4 * i, size);
+    });
+    return new Uint8Array(view.buffer);
+  };
+  const file = (...parts: Uint8Array[]) => Buffer.concat(parts);
+  const count = labels.length;
+  writeFileSync(at(`${name}-images-idx3-ubyte`), file(header(3, count, 8, 8), pixels));
+  writeFileSync(at(`${name}-labels-idx1-ubyte`), file(header(1, count), labels));
+}
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'sotto-reduce-'));
+  writeFileSync(at('dense.sottonet'), saveGraph(await trainedResNet(smallTraining())));
+  writeIdx('train', pairs(800, 3));
+  writeIdx('test', pairs(100, 4));
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const data = ['--data', 'train-images-idx3-ubyte'];
+const small = ['--batch', '32', '--shards', '1', '--augment', 'none', '--workers', '1'];
+const short = ['--search-epochs', '3', '--tune-epochs', '2', ...small];
+const reduce = ['reduce', 'dense.sottonet', ...data, '--budget', '48', ...short, '-o', 'small'];
+
+describe('sotto reduce', () => {
+  it('makes a reduced, compiled, carded model, and does nothing twice', () => {
+    const first = sotto(...reduce);
+    expect(first.error).toMatch(/^autorep-48-search: epoch 1\/3, loss .*, \d+ ReLUs$/m);
+    expect(first.code, first.error).toBe(0);
+    expect(first.out).toMatch(/^ +48 ReLUs {2}\d+\.\d\d % {2}autorep$/m);
+    expect(first.out).toMatch(/0 without scores/);
+    expect(first.out).toMatch(/small.sotto: \d+ bytes, 48 ReLUs, 432 squares, 0 identities\n$/);
+    const graph = loadGraph(readFileSync(at('small.sottonet')));
+    expect(countGraph(graph)).toMatchObject({ relus: 48, squares: 432 });
+    expect(decodeModel(readFileSync(at('small.sotto'))).program.name).toBe('small');
+    const card = JSON.parse(readFileSync(at('small.json'), 'utf8'));
+    expect(card).toMatchObject({
+      ...{ name: 'small', method: 'autorep', budget: 48, seed: 1, relus: 48, squares: 432 },
+      data: ['train-images-idx3-ubyte'],
+    });
+    expect(card.command).toBe(`sotto ${reduce.join(' ')}`);
+    expect(card.accuracy.reduced).toBeGreaterThan(0.9);
+    expect(card.accuracy.fixedPoint).toBeGreaterThan(0.9);
+    expect(card.layers.reduce((sum: number, { relus }: { relus: number }) => sum + relus, 0)).toBe(
+      48,
+    );
+    expect(card.groups.classes.reduced.groups).toHaveLength(4);
+    expect(existsSync(at('small.checkpoints/autorep-48-tune.checkpoint'))).toBe(true);
+
+    const again = sotto(...reduce);
+    expect(again.error).toBe('');
+    expect(again.out).toBe(first.out);
+  });
+
+  it.each<[string, string[], RegExp]>([
+    ['a budget above the count', ['--budget', '481'], /a budget of 481 ReLUs cannot be met.* 480/],
+    ['an unknown method', ['--method', 'magic'], /--method should be one of autorep, snl/],
+    [
+      'an unknown augmentation',
+      ['--augment', 'blur'],
+      /--augment should be crop or none, not blur/,
+    ],
+    ['no data', ['--data', 'missing-images'], /missing-images: there is no such file/],
+    ['images without labels', ['--data', 'bare-images'], /bare-images has no labels to learn from/],
+    ['data of another format', ['--data', 'dense.sottonet'], /dense.sottonet .*two zero bytes/],
+  ])('refuses %s before it trains', async (_what, changes, sentence) => {
+    writeFileSync(at('bare-images'), readFileSync(at('test-images-idx3-ubyte')));
+    const args = [...reduce.slice(1), ...changes].map((arg) =>
+      /sottonet$|images/.test(arg) ? at(arg) : arg,
+    );
+    const command = reduceCommand().exitOverride();
+    await expect(command.parseAsync(args, { from: 'user' })).rejects.toThrow(sentence);
+  });
+
+  it('refuses a checkpoint of other settings in one sentence, and a negative budget as wrong usage', () => {
+    const { code, error } = sotto(...reduce, '--seed', '7');
+    expect(error).toMatch(
+      /^sotto: the checkpoint 'autorep-48-search' in .* is of a run with another/,
+    );
+    expect(error.trim().split('\n')).toHaveLength(1);
+    expect(code).toBe(1);
+    expect(sotto(...reduce, '--budget', '-3')).toMatchObject({ code: 2 });
+  });
+});
+
+describe('sotto audit', () => {
+  it('tells groups apart, and draws them', () => {
+    writeFileSync(
+      at('groups.csv'),
+      Array.from({ length: 100 }, (_, i) => `${i},${i < 30 ? 'few' : 'many'}`).join('\n'),
+    );
+    const models = ['audit', 'dense.sottonet', 'small.sottonet'];
+    const test = ['--data', 'test-images-idx3-ubyte', '--workers', '1'];
+    const files = ['--json', 'audit.json', '--svg', 'audit.svg'];
+    const { code, out, error } = sotto(...models, ...test, ...files, '--groups', 'groups.csv');
+    expect(error).toBe('');
+    expect(code).toBe(0);
+    expect(out).toMatch(/dense.sottonet: 480 ReLUs\n {2}overall/);
+    expect(out).toMatch(/small.sottonet: 48 ReLUs\n/);
+    expect(out).toMatch(/few +\d+\.\d\d % {2}loss \d\.\d{4} +[+-]?\d+\.\d\d {2}30 images/);
+    const { groups, networks } = JSON.parse(readFileSync(at('audit.json'), 'utf8'));
+    expect(groups).toEqual(['few', 'many']);
+    expect(networks[1].table.groups[1].images).toBe(70);
+    expect(readFileSync(at('audit.svg'), 'utf8')).toMatch(/^<svg .*[\s\S]*few[\s\S]*<\/svg>\n$/);
+    expect(sotto(...models, ...test, '--groups', 'halves').out).toMatch(/minority +/);
+    writeFileSync(at('groups.csv'), '0,a');
+    expect(sotto(...models, ...test, '--groups', 'groups.csv')).toMatchObject({
+      code: 1,
+      error: 'sotto: groups.csv: image 1 has no group\n',
+    });
+  });
+});
+
+describe('pictures and tables', () => {
+  it('have round ticks', () => {
+    expect(ticks(81.3, 92.1)).toEqual([82, 84, 86, 88, 90, 92]);
+    expect(ticks(-0.4, 0.9).map((tick) => tick.toFixed(1))).toEqual([
+      '-0.4',
+      '-0.2',
+      '0.0',
+      '0.2',
+      '0.4',
+      '0.6',
+      '0.8',
+    ]);
+    expect(ticks(5, 5)).toEqual([5]);
+  });
+
+  it('draw every point once, with names that are safe', () => {
+    const points = [
+      [100, 0.8],
+      [1000, 0.9],
+    ] as const;
+    const chart = drawChart({
+      title: 'A & B',
+      axis: 'accuracy',
+      lines: [
+        { name: '<ours>', points },
+        { name: 'theirs', points: [[10_000, 0.85]], published: true },
+      ],
+    });
+    expect(chart.match(/<circle/g)).toHaveLength(3);
+    expect(chart).toContain('A &amp; B');
+    expect(chart).toContain('&lt;ours&gt;');
+    expect(chart).toContain('stroke-dasharray');
+    expect(chart).toContain('>10K<');
+    expect(chart).not.toMatch(/NaN|Infinity/);
+    expect(
+      drawChart({ title: '', axis: '', lines: [{ name: 'x', points: [[0, 1]] }] }),
+    ).not.toMatch(/NaN|Infinity/);
+    expect(() => drawChart({ title: '', axis: '', lines: [] })).toThrow(/at least one point/);
+  });
+
+  it('say what a group lost beyond the rest', () => {
+    const labels = Uint8Array.of(0, 1, 0, 1);
+    const grouping = { of: Uint8Array.of(0, 0, 1, 1), names: ['a', 'b'] };
+    const scores = (right: readonly number[]) =>
+      Float32Array.from({ length: 8 }, (_, i) =>
+        (i % 2 === labels[i >> 1]) === Boolean(right[i >> 1]) ? 2 : 0,
+      );
+    const dense = groupTable(scores([1, 1, 1, 1]), labels, grouping);
+    const reduced = groupTable(scores([1, 1, 1, 0]), labels, grouping);
+    const audited = [
+      { name: 'dense', relus: 10, table: dense },
+      { name: 'reduced', relus: 5, table: reduced },
+    ];
+    const text = formatAudit(audited, grouping.names);
+    expect(text).toMatch(/reduced: 5 ReLUs\n {2}overall +75.00 %/);
+    expect(text).toMatch(/ a +100.00 % .* -25.00 {2}2 images/);
+    expect(text).toMatch(/ b +50.00 % .* \+25.00 {2}2 images/);
+    expect(drawAudit(audited, grouping.names).match(/<polyline/g)).toHaveLength(2);
+  });
+
+  it('hold out the last tenth', () => {
+    const set = pairs(25, 1);
+    const { training, validation } = holdOut(set);
+    expect([training.labels.length, validation.labels.length]).toEqual([22, 3]);
+    expect(validation.pixels).toEqual(set.pixels.subarray(22 * 64));
+    expect(holdOut(pairs(2, 1)).validation.labels).toHaveLength(1);
+  });
+});
