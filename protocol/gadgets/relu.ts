@@ -29,7 +29,7 @@ import { CircuitBuilder } from '../garble/builder.ts';
 import type { Circuit } from '../garble/circuit.ts';
 import { evaluate, garble, LABEL_BYTES, tweaksOf } from '../garble/halfgates.ts';
 import { activateWords, colours } from '../garble/labels.ts';
-import { padWords } from '../ot/pads.ts';
+import { padWords, senderPadWords } from '../ot/pads.ts';
 import {
   bitProductBytes,
   bitProductReceive,
@@ -208,15 +208,14 @@ export const relu: Gadget<Opened, Stored, Prepared, Pending> = {
       for (let wire = 0; wire < outputs; wire++) {
         const zero = wireOf(outputZeroLabels, size, wire);
         const tweak = outputTweak(circuit, tweaks, wire);
-        const zeroHash = padWords(zero, tweak);
-        const oneHash = padWords(zero, tweak, labels.offset);
+        const pads = senderPadWords(zero, labels.offset, tweak);
         const colour = colours(zero);
         for (let i = 0, at = wire * n + from; i < size; i++, at++) {
           // The label of colour 0 is the zero label when its colour is 0, the other one otherwise.
-          const swap = (zeroHash[i]! ^ oneHash[i]!) & -colour[i]!;
+          const swap = (pads.zero[i]! ^ pads.one[i]!) & -colour[i]!;
           zeroColours[at] = colour[i]!;
-          hash0[at] = zeroHash[i]! ^ swap;
-          hash1[at] = oneHash[i]! ^ swap;
+          hash0[at] = pads.zero[i]! ^ swap;
+          hash1[at] = pads.one[i]! ^ swap;
         }
       }
     }

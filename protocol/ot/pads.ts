@@ -39,15 +39,11 @@ export function senderPadWords(
 }
 
 /**
- * The first 32 bits of each pad: of `hashInstances(blocks ^ offset, tweaks)`, made without writing out the blocks.
- * @param offset - 16 bytes XORed onto each block: none for H(q) and H(t), Delta for H(q ^ Delta)
+ * The first 32 bits of each pad: of `hashInstances(blocks, tweaks)`.
+ * @returns n words; secret
  */
-export function padWords(
-  blocks: Uint8Array,
-  tweaks: Tweaks,
-  offset: Uint8Array = NO_OFFSET,
-): Int32Array {
-  return hashWords(blocks, tweaks, [offset])[0]!;
+export function padWords(blocks: Uint8Array, tweaks: Tweaks): Int32Array {
+  return hashWords(blocks, tweaks, [NO_OFFSET])[0]!;
 }
 
 const NO_OFFSET = new Uint8Array(16);

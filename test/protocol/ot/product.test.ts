@@ -114,7 +114,6 @@ describe('bit product', () => {
     const firstWords = (bytes: Uint8Array) =>
       new Int32Array(bytes.slice().buffer).filter((_, i) => i % 4 === 0);
     expect(padWords(blocks, tweaks)).toEqual(firstWords(pads.zero));
-    expect(padWords(blocks, tweaks, offset)).toEqual(firstWords(pads.one));
     expect(senderPadWords(blocks, offset, tweaks)).toEqual({
       zero: firstWords(pads.zero),
       one: firstWords(pads.one),
