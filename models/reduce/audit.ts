@@ -1,6 +1,6 @@
 /** `sotto audit`: what removing ReLUs did to each group of images. */
 
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { Command } from 'commander';
 import { createThreadPool } from '../../protocol/pool/node.ts';
@@ -8,17 +8,9 @@ import { readGraph } from '../command.ts';
 import { NETWORK_NAMES } from '../graph/builders/index.ts';
 import { Network, type trainTasks } from '../train/index.ts';
 import { drawChart } from './chart.ts';
-import { readLabelled } from './data.ts';
+import { GROUPINGS, linesOf, readGrouping, readLabelled } from './data.ts';
 import { reluCount } from './elements.ts';
-import {
-  auditGroups,
-  disparity,
-  type Grouping,
-  type GroupTable,
-  groupsOfLabels,
-  majorityAndMinority,
-  readGroups,
-} from './groups.ts';
+import { auditGroups, disparity, type GroupTable } from './groups.ts';
 
 /** One network's audit. */
 export interface Audited {
@@ -47,11 +39,7 @@ export function auditCommand(): Command {
     .description('compare what networks of fewer ReLUs do to groups of images')
     .argument('<models...>', 'the network of all ReLUs first, then reduced ones')
     .requiredOption('--data <PATH...>', 'labelled images that nothing was trained on')
-    .option(
-      '--groups <WHAT>',
-      'classes, halves (of the classes), or a CSV file of index,group lines',
-      'classes',
-    )
+    .option('--groups <WHAT>', GROUPINGS, 'classes')
     .option('--labels <FILE>', 'names of the classes, one a line')
     .option('--network <NAME>', `what safetensors are the weights of: ${NETWORK_NAMES.join(', ')}`)
     .option('--mean <NUMBERS>', 'per channel, of pixels in 0..1, with commas')
@@ -67,7 +55,8 @@ async function run(paths: readonly string[], options: AuditCommandOptions): Prom
   const [first] = graphs;
   const set = await readLabelled(options.data, first!.graph.input.shape);
   const classes = new Network(first!.graph, 1).results;
-  const grouping = groupingOf(options, set, classes);
+  const names = options.labels === undefined ? undefined : linesOf(options.labels);
+  const grouping = readGrouping(options.groups, set, classes, names);
   const pool = createThreadPool<typeof trainTasks>(
     new URL('../train/worker.js', import.meta.url),
     options.workers === undefined ? {} : { workers: options.workers },
@@ -87,27 +76,6 @@ async function run(paths: readonly string[], options: AuditCommandOptions): Prom
     writeFileSync(options.json, `${text}\n`);
   }
   if (options.svg !== undefined) writeFileSync(options.svg, drawAudit(audited, grouping.names));
-}
-
-function groupingOf(
-  { groups, labels }: AuditCommandOptions,
-  set: Parameters<typeof groupsOfLabels>[0],
-  classes: number,
-): Grouping {
-  if (groups === 'halves') return majorityAndMinority(set, classes);
-  if (groups !== 'classes') {
-    return readGroups(readFileSync(groups, 'utf8'), set.labels.length, groups);
-  }
-  const names =
-    labels === undefined
-      ? Array.from({ length: classes }, (_, k) => `class ${k}`)
-      : readFileSync(labels, 'utf8')
-          .split(/\r?\n/)
-          .filter((line) => line !== '');
-  if (names.length !== classes) {
-    throw new RangeError(`${labels} names ${names.length} classes, the network has ${classes}`);
-  }
-  return groupsOfLabels(set, names);
 }
 
 /**

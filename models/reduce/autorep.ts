@@ -4,7 +4,7 @@
  *   every element   m in {0, 1} from 1, and an auxiliary number a from U(0, 1);  y = m*ReLU(x) + (1 - m)*(c0 + c1 x + c2 x^2)
  *   hysteresis      m stays 1 while a > -h, and becomes 1 again when a > h
  *   gradient        dL/da = dL/dm * softplus(a)
- *   budget          loss + pressure * max(0, density - wanted): no push once the budget is met
+ *   budget          loss + pressure * max(0, density - wanted): no push once the budget is met; more while it is far
  *   polynomials     by channel, from the closed form for the measured inputs (parabola.ts), then trained
  *
  * The search ends with exactly `budget` ReLUs, those with the highest a. Squares are not free: see the cost of a plan.
@@ -15,11 +15,13 @@ import { Adam, cosine, Network, type Optimiser, type Parameter, Stream } from '.
 import {
   checkBudget,
   keepLargest,
+  reluCount,
   removeRelus,
   type Scores,
   withoutSoftTensors,
 } from './elements.ts';
 import { clampCurvature, startingPolynomials } from './parabola.ts';
+import { PressureState } from './pressure.ts';
 import { measureRanges, rangeLimits } from './ranges.ts';
 import { countAbove, fixedRelus, masksOf, softLayers } from './soft.ts';
 import { fineTune, runStage, type Training, type Tuning } from './training.ts';
@@ -50,7 +52,8 @@ interface MaskOptions {
   readonly threshold: number;
   /** ReLUs of soft layers wanted. */
   readonly budget: number;
-  readonly pressure: number;
+  /** Read anew at every step. */
+  readonly pressure: { readonly weight: number };
 }
 
 /**
@@ -84,7 +87,7 @@ export class MaskOptimiser implements Optimiser {
     const { threshold, budget, pressure } = this.#options;
     const masks = masksOf(parameters);
     const total = masks.reduce((sum, { value }) => sum + value.length, 0);
-    const push = budgetGradient(countAbove(masks, 0.5), budget, total, pressure);
+    const push = budgetGradient(countAbove(masks, 0.5), budget, total, pressure.weight);
     const moved = parameters.map((parameter) => {
       if (parameter.kind !== 'mask') return parameter;
       const value = this.auxiliary(parameter);
@@ -107,8 +110,10 @@ export interface AutoRepOptions {
   readonly searchRate?: number;
   /** Learning rate of auxiliary numbers as a factor; 1 unless given. One from 1 to 0 takes about 1 / (rate * factor) steps. */
   readonly maskRate?: number;
-  /** Of the budget's term; 100 unless given. */
+  /** First weight of the budget's term; 1 unless given. */
   readonly pressure?: number;
+  /** What it grows by after an epoch that removed too little, see {@link PressureRule}; 1.5 unless given, 1 as published. */
+  readonly growth?: number;
   /** h; 0.003 unless given. */
   readonly threshold?: number;
   /** Images that inputs of activations are measured on; 1,024 unless given. */
@@ -131,7 +136,7 @@ export async function autoRep(
 ): Promise<Graph> {
   checkBudget(graph, budget);
   const { searchEpochs = 40, searchRate = 1e-3, maskRate = 1, tune = {} } = options;
-  const { pressure = 100, threshold = 0.003, measured = 1024, rangeWeight = 1e-3 } = options;
+  const { growth = 1.5, threshold = 0.003, measured = 1024, rangeWeight = 1e-3 } = options;
   const found = measureRanges(graph, training.training, { ...training, images: measured });
   const ranges =
     rangeWeight > 0
@@ -143,6 +148,10 @@ export async function autoRep(
     layers.get(id)?.polynomial.value.set(startingPolynomials(channels));
   }
   const fixed = fixedRelus(graph);
+  const count = () => fixed + countAbove(network.parameters, 0.5);
+  const plan = { from: reluCount(graph), to: Math.max(1, budget), epochs: PLANNED * searchEpochs };
+  const rule = { growth, patience: 1, plan };
+  const pressure = new PressureState(options.pressure ?? 1, rule);
   const optimiser = new MaskOptimiser(new Adam({ rates: { mask: maskRate } }), {
     seed: training.seed,
     threshold,
@@ -154,9 +163,22 @@ export async function autoRep(
     name: `autorep-${budget}-search`,
     epochs: searchEpochs,
     schedule: cosine(searchRate, searchRate / 100),
-    settings: { budget, searchRate, maskRate, pressure, threshold, measured },
+    settings: {
+      budget,
+      searchRate,
+      maskRate,
+      pressure: pressure.weight,
+      rule,
+      threshold,
+      measured,
+    },
+    memory: { pressure: pressure.numbers },
     afterStep: clampCurvature,
-    note: () => `${fixed + countAbove(network.parameters, 0.5)} ReLUs`,
+    onEpoch(epochsDone) {
+      pressure.move(count(), epochsDone);
+      return undefined;
+    },
+    note: () => `${count()} ReLUs, pressure ${pressure.weight.toPrecision(2)}`,
   });
   const scores: Scores = new Map(
     [...layers].map(([id, { mask }]) => [id, optimiser.auxiliary(mask)]),
@@ -165,6 +187,9 @@ export async function autoRep(
   const mixed = squaresFor(network.toGraph(), kept, [...layers.keys()]);
   return fineTune(mixed, training, { ...ranges, ...tune, name: `autorep-${budget}-tune` });
 }
+
+/** Part of a search's epochs after which the budget should be met: the rest settles which elements stay. LOCAL */
+const PLANNED = 0.75;
 
 /** Deviations of the inputs of an activation beyond which training pulls them back. LOCAL */
 const LIMIT_STDS = 6;

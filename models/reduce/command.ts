@@ -20,10 +20,11 @@ import {
 } from '../train/index.ts';
 import { best, METHODS, type Method, reduce } from './auto.ts';
 import { formatCard } from './card.ts';
-import { holdOut, readLabelled } from './data.ts';
+import { GROUPINGS, holdOut, readGrouping, readLabelled } from './data.ts';
 import { checkBudget, reluCount } from './elements.ts';
+import { mitigate } from './fairness.ts';
 import { frontier } from './frontier.ts';
-import { auditGroups, groupsOfLabels } from './groups.ts';
+import { auditGroups } from './groups.ts';
 import { measureRanges } from './ranges.ts';
 import { assess, formatStability, refuseUnstable, warningsOf } from './stability.ts';
 import { accuracy, type Training } from './training.ts';
@@ -45,6 +46,8 @@ interface ReduceCommandOptions {
   readonly seed: number;
   readonly workers?: number;
   readonly checkpoints?: string;
+  readonly fair?: string;
+  readonly oneSided?: boolean;
 }
 
 /** Images that ranges are measured on, that compilation calibrates with, and that fixed point is scored on. LOCAL */
@@ -83,6 +86,11 @@ export function reduceCommand(): Command {
     .option('--batch <N>', 'images of a shard', '64')
     .option('--shards <N>', 'shards of a step, which run at the same time', '2')
     .option('--seed <N>', 'the same seed gives the same network', '1')
+    .option(
+      '--fair <WHAT>',
+      `tune so that groups lose alike; groups of the training images: ${GROUPINGS}`,
+    )
+    .option('--one-sided', 'with --fair: only groups that do worse than the mean count')
     .option('--workers <N>', 'threads; those of the machine unless given')
     .option(
       '--checkpoints <FOLDER>',
@@ -119,6 +127,9 @@ async function run(path: string, options: ReduceCommandOptions): Promise<void> {
     apart === undefined
       ? holdOut(all)
       : { training: all, validation: await readLabelled(apart, shape) };
+  const classes = new Network(dense, 1).results;
+  const grouping =
+    options.fair === undefined ? undefined : readGrouping(options.fair, all, classes);
   const checkpoints = options.checkpoints ?? `${output}.checkpoints`;
   const pool = createThreadPool<typeof trainTasks>(
     new URL('../train/worker.js', import.meta.url),
@@ -161,7 +172,15 @@ async function run(path: string, options: ReduceCommandOptions): Promise<void> {
       { ...first, accuracy: await accuracy(new Network(dense, training.batch), training) },
       ...points,
     ];
-    const chosen = best(points, budget);
+    let chosen = best(points, budget);
+    if (grouping !== undefined) {
+      const own = { ...grouping, of: grouping.of.subarray(0, sets.training.labels.length) };
+      const fair = { ...tune, oneSided: options.oneSided ?? false };
+      const graph = await mitigate(chosen.graph, own, training, fair);
+      const right = await accuracy(new Network(graph, training.batch), training);
+      chosen = { ...chosen, name: `${chosen.name}, groups tuned`, accuracy: right, graph };
+      known.push(chosen);
+    }
     for (const { name, relus, accuracy: right } of frontier(known)) {
       process.stdout.write(
         `${`${relus}`.padStart(9)} ReLUs  ${(100 * right).toFixed(2)} %  ${name}\n`,
@@ -209,11 +228,9 @@ async function finish(
   const score = await scoreAll(scoring, { model, graph, pixels, labels });
   await scoring.close();
   process.stdout.write(`${formatScore(score)}\n`);
-  const classes = new Network(graph, 1).results;
-  const names = Array.from({ length: classes }, (_, k) => `class ${k}`);
-  const grouping = groupsOfLabels(validation, names);
+  const grouping = readGrouping('classes', validation, new Network(graph, 1).results);
   // A small set may lack a class: then there is nothing to compare.
-  const complete = names.every((_, k) => validation.labels.includes(k));
+  const complete = grouping.names.every((_, k) => validation.labels.includes(k));
   const card = {
     ...{ name, method, budget, seed: Number(seed), data: options.data },
     command: `sotto ${process.argv.slice(2).join(' ')}`,

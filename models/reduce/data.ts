@@ -2,8 +2,9 @@
 
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { readImages } from '../compile/images.ts';
+import { readImages, readWhole } from '../compile/images.ts';
 import { concatenate, type LabelledImages, readCifar10, readMnist, slice } from '../train/index.ts';
+import { type Grouping, groupsOfLabels, majorityAndMinority, readGroups } from './groups.ts';
 
 type Shape = readonly [number, number, number];
 
@@ -44,4 +45,32 @@ export function holdOut(set: LabelledImages): {
 } {
   const count = set.labels.length - Math.max(1, Math.round(HELD_OUT * set.labels.length));
   return { training: slice(set, 0, count), validation: slice(set, count, set.labels.length) };
+}
+
+/** What {@link readGrouping} takes, for the help of commands. */
+export const GROUPINGS = 'classes, halves (of the classes), or a CSV file of index,group lines';
+
+/** The lines of a text file that are not empty. */
+export function linesOf(path: string): string[] {
+  const text = new TextDecoder().decode(readWhole(path));
+  return text.split(/\r?\n/).filter((line) => line !== '');
+}
+
+/**
+ * Groups of a set by what a command was told.
+ * @param names of the classes
+ * @throws RangeError in one sentence when there are not as many, or a CSV file is not what it should be
+ */
+export function readGrouping(
+  what: string,
+  set: LabelledImages,
+  classes: number,
+  names: readonly string[] = Array.from({ length: classes }, (_, k) => `class ${k}`),
+): Grouping {
+  if (names.length !== classes) {
+    throw new RangeError(`there are names for ${names.length} classes, the network has ${classes}`);
+  }
+  if (what === 'classes') return groupsOfLabels(set, names);
+  if (what === 'halves') return majorityAndMinority(set, classes);
+  return readGroups(new TextDecoder().decode(readWhole(what)), set.labels.length, what);
 }

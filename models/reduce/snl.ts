@@ -17,47 +17,12 @@ import {
   removeRelus,
   withoutSoftTensors,
 } from './elements.ts';
+import { PressureState } from './pressure.ts';
 import { countAbove, fixedRelus, maskScores, masksOf } from './soft.ts';
 import { fineTune, runStage, type Training, type Tuning } from './training.ts';
 
 /** A mask above it counts as a ReLU. */
 export const MASK_THRESHOLD = 1e-2;
-
-/** The penalty's weight as it changes from epoch to epoch. */
-export interface Pressure {
-  readonly lambda: number;
-  /** Fewest ReLUs so far. */
-  readonly least: number;
-}
-
-/** How {@link nextPressure} works. */
-export interface PressureRule {
-  /** What lambda grows by. */
-  readonly growth: number;
-  /** Epochs without growth at the start. */
-  readonly patience: number;
-  /** From how many ReLUs to how many, in how many epochs: by the same factor in each. */
-  readonly plan?: { readonly from: number; readonly to: number; readonly epochs: number };
-}
-
-/**
- * The pressure of the next epoch: lambda grows when the epoch brought no fewer ReLUs than there had been, and, with a
- * plan, when there are more than planned. The published rule has no plan, and takes hundreds of epochs for low budgets.
- * @param epochsDone counted from 1
- */
-export function nextPressure(
-  { lambda, least }: Pressure,
-  relus: number,
-  epochsDone: number,
-  { growth, patience, plan }: PressureRule,
-): Pressure {
-  const planned =
-    plan === undefined
-      ? Number.POSITIVE_INFINITY
-      : plan.from * (plan.to / plan.from) ** (epochsDone / plan.epochs);
-  const behind = epochsDone >= patience && (relus >= least || relus > planned);
-  return { lambda: behind ? lambda * growth : lambda, least: Math.min(least, relus) };
-}
 
 /** Adds the gradient of lambda * sum |m| over all masks. */
 export function addSparsity(parameters: readonly Parameter[], lambda: number): void {
@@ -102,8 +67,7 @@ export async function snl(
   const network = new Network(graph, training.batch, { soft: true });
   const fixed = fixedRelus(graph);
   const count = () => fixed + countAbove(network.parameters, MASK_THRESHOLD);
-  // In single precision throughout, as checkpoints keep it.
-  const pressure = Float32Array.of(lambda, Number.POSITIVE_INFINITY);
+  const pressure = new PressureState(lambda, rule);
   // Polynomials stay the identity: SNL has no other.
   const optimiser = new Adam({ rates: { mask: maskRate, polynomial: 0 } });
   await runStage(network, training, {
@@ -112,17 +76,15 @@ export async function snl(
     epochs: searchEpochs,
     schedule: () => searchRate,
     settings: { budget, searchRate, maskRate, lambda, rule },
-    memory: { pressure },
-    beforeStep: (parameters) => addSparsity(parameters, pressure[0]!),
+    memory: { pressure: pressure.numbers },
+    beforeStep: (parameters) => addSparsity(parameters, pressure.weight),
     onEpoch(epochsDone) {
       const relus = count();
       if (relus <= budget) return 'stop';
-      const now = { lambda: pressure[0]!, least: pressure[1]! };
-      const next = nextPressure(now, relus, epochsDone, rule);
-      pressure.set([next.lambda, next.least]);
+      pressure.move(relus, epochsDone);
       return undefined;
     },
-    note: () => `${count()} ReLUs, lambda ${pressure[0]!.toExponential(1)}`,
+    note: () => `${count()} ReLUs, lambda ${pressure.weight.toExponential(1)}`,
   });
   const kept = keepLargest(graph, maskScores(network), budget);
   const linear = removeRelus(withoutSoftTensors(network.toGraph()), kept);

@@ -78,6 +78,9 @@ describe('sotto reduce', () => {
     expect(card.groups.classes.reduced.groups).toHaveLength(4);
     expect(existsSync(at('small.checkpoints/autorep-48-tune.checkpoint'))).toBe(true);
 
+    const fair = sotto(...reduce, '--fair', 'halves', '--one-sided');
+    expect(fair.error).toMatch(/^mitigate: epoch 2\/2, .*, multipliers \d\.\d{3} \d\.\d{3}$/m);
+    expect(fair.out).toMatch(/small.sotto: \d+ bytes, 48 ReLUs/);
     const again = sotto(...reduce);
     expect(again.error).toBe('');
     expect(again.out).toBe(first.out);
@@ -95,6 +98,7 @@ describe('sotto reduce', () => {
     ['images without labels', ['--data', 'bare-images'], /bare-images has no labels to learn from/],
     ['data of another format', ['--data', 'dense.sottonet'], /dense.sottonet .*two zero bytes/],
   ])('refuses %s before it trains', async (_what, changes, sentence) => {
+    writeFileSync(at('groups-images'), '0,a');
     writeFileSync(at('bare-images'), readFileSync(at('test-images-idx3-ubyte')));
     const args = [...reduce.slice(1), ...changes].map((arg) =>
       /sottonet$|images/.test(arg) ? at(arg) : arg,

@@ -5,7 +5,8 @@ import {
   MaskOptimiser,
   softplus,
 } from '../../../models/reduce/autorep.ts';
-import { addSparsity, nextPressure } from '../../../models/reduce/snl.ts';
+import { nextPressure, PressureState } from '../../../models/reduce/pressure.ts';
+import { addSparsity } from '../../../models/reduce/snl.ts';
 import { countAbove, fixedRelus, softLayers } from '../../../models/reduce/soft.ts';
 import { Adam, Network } from '../../../models/train/index.ts';
 import { everyOperator } from '../networks.ts';
@@ -14,16 +15,23 @@ import { parameter, smallResNet } from './support.ts';
 describe('SNL', () => {
   it('raises its pressure only after epochs that removed nothing, once it has been patient', () => {
     const rule = { growth: 1.1, patience: 5 };
-    const start = { lambda: 1, least: 100 };
-    expect(nextPressure(start, 90, 9, rule)).toEqual({ lambda: 1, least: 90 });
-    expect(nextPressure(start, 100, 4, rule)).toEqual({ lambda: 1, least: 100 });
-    expect(nextPressure(start, 100, 5, rule)).toEqual({ lambda: 1.1, least: 100 });
-    expect(nextPressure(start, 120, 7, rule)).toEqual({ lambda: 1.1, least: 100 });
+    const start = { weight: 1, least: 100 };
+    expect(nextPressure(start, 90, 9, rule)).toEqual({ weight: 1, least: 90 });
+    expect(nextPressure(start, 100, 4, rule)).toEqual({ weight: 1, least: 100 });
+    expect(nextPressure(start, 100, 5, rule)).toEqual({ weight: 1.1, least: 100 });
+    expect(nextPressure(start, 120, 7, rule)).toEqual({ weight: 1.1, least: 100 });
     // Half way from 400 to 4 there are to be 40.
     const planned = { ...rule, plan: { from: 400, to: 4, epochs: 20 } };
-    expect(nextPressure(start, 41, 10, planned)).toEqual({ lambda: 1.1, least: 41 });
-    expect(nextPressure(start, 40, 10, planned)).toEqual({ lambda: 1, least: 40 });
-    expect(nextPressure(start, 41, 4, planned)).toEqual({ lambda: 1, least: 41 });
+    expect(nextPressure(start, 41, 10, planned)).toEqual({ weight: 1.1, least: 41 });
+    expect(nextPressure(start, 40, 10, planned)).toEqual({ weight: 1, least: 40 });
+    expect(nextPressure(start, 41, 4, planned)).toEqual({ weight: 1, least: 41 });
+    // At its end it stands, and once it is met nothing grows.
+    expect(nextPressure(start, 5, 30, planned)).toEqual({ weight: 1.1, least: 5 });
+    expect(nextPressure({ weight: 1, least: 3 }, 4, 30, planned)).toEqual({ weight: 1, least: 3 });
+    const state = new PressureState(1, planned);
+    state.move(41, 10);
+    expect([...state.numbers]).toEqual([Math.fround(1.1), 41]);
+    expect(state.weight).toBe(Math.fround(1.1));
   });
 
   it('pushes masks towards zero, and nothing else', () => {
@@ -73,7 +81,7 @@ describe('AutoReP', () => {
   });
 
   it('moves auxiliary numbers by Adam on the straight-through gradient, and masks by hysteresis', () => {
-    const options = { seed: 4, threshold: 0.01, budget: 1, pressure: 3 };
+    const options = { seed: 4, threshold: 0.01, budget: 1, pressure: { weight: 3 } };
     const masks = () => parameter('mask', [1, 1, 1], [0.5, -2, 0], 'a.mask');
     const own = new MaskOptimiser(new Adam(), options);
     const mask = masks();
@@ -101,7 +109,7 @@ describe('AutoReP', () => {
   });
 
   it('lets a removed element come back when the loss asks for it', () => {
-    const options = { seed: 1, threshold: 0.01, budget: 1, pressure: 0 };
+    const options = { seed: 1, threshold: 0.01, budget: 1, pressure: { weight: 0 } };
     const mask = parameter('mask', [1], [1], 'm');
     const own = new MaskOptimiser(new Adam(), options);
     own.auxiliary(mask)[0] = 0.05;
