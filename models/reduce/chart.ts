@@ -109,3 +109,28 @@ export function drawChart({ title, axis, lines }: Chart): string {
     '</svg>\n',
   ].join('\n');
 }
+
+/** A network of one budget, as cards have it. */
+export interface Made {
+  readonly method: string;
+  readonly relus: number;
+  /** 0..1 */
+  readonly accuracy: number;
+}
+
+/** Accuracy against the ReLU budget: a line for each method, and published ones beside them. */
+export function drawBudgets(
+  title: string,
+  made: readonly Made[],
+  published: readonly Line[] = [],
+): string {
+  const methods = [...new Set(made.map(({ method }) => method))];
+  const own = methods.map((name) => ({
+    name,
+    points: made
+      .filter(({ method }) => method === name)
+      .sort((a, b) => a.relus - b.relus)
+      .map(({ relus, accuracy }) => [relus, accuracy] as const),
+  }));
+  return drawChart({ title, axis: 'accuracy', lines: [...own, ...published] });
+}

@@ -12,7 +12,7 @@
 
 export { best, METHODS, type Method, type ReduceOptions, reduce } from './auto.ts';
 export { type AutoRepOptions, autoRep } from './autorep.ts';
-export { type Chart, drawChart, type Line } from './chart.ts';
+export { type Chart, drawBudgets, drawChart, type Line, type Made } from './chart.ts';
 export {
   applyRecipe,
   cull,
@@ -58,6 +58,7 @@ export {
   parabolaOfRelu,
   startingPolynomials,
 } from './parabola.ts';
+export { PUBLISHED_CIFAR10 } from './published.ts';
 export { type LayerRange, measureRanges, rangeLimits } from './ranges.ts';
 export { type Reshape, reshape } from './reshape.ts';
 export { type SnlOptions, snl } from './snl.ts';

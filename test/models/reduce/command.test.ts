@@ -7,10 +7,11 @@ import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { countGraph, loadGraph, saveGraph } from '../../../models/graph/index.ts';
 import { drawAudit, formatAudit } from '../../../models/reduce/audit.ts';
-import { drawChart, ticks } from '../../../models/reduce/chart.ts';
+import { drawBudgets, drawChart, ticks } from '../../../models/reduce/chart.ts';
 import { reduceCommand } from '../../../models/reduce/command.ts';
 import { holdOut } from '../../../models/reduce/data.ts';
 import { groupTable } from '../../../models/reduce/groups.ts';
+import { PUBLISHED_CIFAR10 } from '../../../models/reduce/published.ts';
 import type { LabelledImages } from '../../../models/train/index.ts';
 import { decodeModel } from '../../../protocol/program/model.ts';
 import { pairs, smallTraining, trainedResNet } from './support.ts';
@@ -184,6 +185,23 @@ describe('pictures and tables', () => {
       drawChart({ title: '', axis: '', lines: [{ name: 'x', points: [[0, 1]] }] }),
     ).not.toMatch(/NaN|Infinity/);
     expect(() => drawChart({ title: '', axis: '', lines: [] })).toThrow(/at least one point/);
+  });
+
+  it('show methods as lines, and what others published as such', () => {
+    const made = [
+      { method: 'autorep', relus: 1000, accuracy: 0.9 },
+      { method: 'autorep', relus: 100, accuracy: 0.8 },
+      { method: 'snl', relus: 100, accuracy: 0.7 },
+    ];
+    const picture = drawBudgets('Budgets', made, PUBLISHED_CIFAR10);
+    expect(picture.match(/<polyline/g)).toHaveLength(2 + PUBLISHED_CIFAR10.length);
+    // By rising ReLUs, whatever the order they came in.
+    const [first, second] = /points="([\d.]+),[\d.]+ ([\d.]+)/.exec(picture)!.slice(1).map(Number);
+    expect(first).toBeLessThan(second!);
+    for (const { name, points } of PUBLISHED_CIFAR10) {
+      expect(picture).toContain(`>${name}<`);
+      for (const [, accuracy] of points) expect(accuracy).toBeLessThan(1);
+    }
   });
 
   it('say what a group lost beyond the rest', () => {

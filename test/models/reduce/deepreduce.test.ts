@@ -76,7 +76,6 @@ describe('DeepReDuce', () => {
     expect(recipeRelus(resnet, recipe)).toBe(relus);
     const made = applyRecipe(resnet, recipe, 1);
     expect(reluCount(made)).toBe(relus);
-    expect(countGraph(made).relus).toBe(relus);
   });
 
   it('thins by the layers after additions', () => {
