@@ -3,12 +3,14 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command } from 'commander';
+import { budget } from './budget/command.ts';
 import { benchInference } from './inference.ts';
 import { benchKernels } from './kernels.ts';
 import { disturbance, machineInfo } from './machine.ts';
 import { benchNetworks } from './networks.ts';
 import { type Profile, profileNetworks } from './profile.ts';
 import { markdown, type Report } from './report.ts';
+import { benchScaling } from './scaling.ts';
 import { page } from './shares.ts';
 import { timeline } from './timeline.ts';
 
@@ -17,6 +19,8 @@ interface BenchOptions {
   readonly quick?: boolean;
   readonly networks?: boolean;
   readonly profile?: string | true;
+  readonly budget?: string | true;
+  readonly only?: string;
   readonly json?: string;
   readonly results?: string;
 }
@@ -31,6 +35,11 @@ export function benchCommand(): Command {
       '--profile [FOLDER]',
       'instead: where the time of an inference goes, a table and timelines (bench/report)',
     )
+    .option(
+      '--budget [FOLDER]',
+      'instead: latency against ReLU budget over several networks, as a page with plots (bench/report)',
+    )
+    .option('--only <TEXT>', 'with --budget: only points whose names contain this')
     .option('--json <FILE>', 'write the results as JSON')
     .option('--results <FILE>', 'write the report to a file instead of printing it')
     .action(bench);
@@ -39,22 +48,29 @@ export function benchCommand(): Command {
 /** How long one sample of a kernel lasts, in ms. */
 const SAMPLE_MS = { full: 100, quick: 20 };
 
+/** Where reports are kept. */
+const REPORT_FOLDER = 'bench/report';
+
 async function bench(options: BenchOptions): Promise<void> {
-  if (options.profile !== undefined) {
-    const folder = options.profile === true ? 'bench/report' : options.profile;
-    return writeProfiles(folder, options.quick ?? false);
+  const { quick = false, only } = options;
+  if (options.budget !== undefined) {
+    return budget(options.budget === true ? REPORT_FOLDER : options.budget, { quick, only });
   }
-  const repetitions = options.quick ? 3 : options.repetitions;
+  if (options.profile !== undefined) {
+    return writeProfiles(options.profile === true ? REPORT_FOLDER : options.profile, quick);
+  }
+  const repetitions = quick ? 3 : options.repetitions;
   if (!(Number.isInteger(repetitions) && repetitions >= 1)) {
     throw new RangeError(`--repetitions: expected a positive integer, got ${options.repetitions}`);
   }
   const before = await disturbance();
   const inference = await benchInference(repetitions);
-  const sampleMs = options.quick ? SAMPLE_MS.quick : SAMPLE_MS.full;
+  const sampleMs = quick ? SAMPLE_MS.quick : SAMPLE_MS.full;
   const kernels = await benchKernels({ repetitions, sampleMs });
   const networks = options.networks
     ? await benchNetworks(Math.min(repetitions, 5), (line) => process.stderr.write(`${line}\n`))
     : [];
+  const scaling = options.networks ? await benchScaling(Math.min(repetitions, 5)) : undefined;
   const report: Report = {
     machine: machineInfo(),
     date: new Date().toISOString(),
@@ -62,6 +78,7 @@ async function bench(options: BenchOptions): Promise<void> {
     inference,
     kernels,
     networks,
+    scaling,
   };
   if (options.json !== undefined) {
     await writeFile(options.json, `${JSON.stringify(report, null, 2)}\n`);

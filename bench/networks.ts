@@ -95,14 +95,15 @@ export async function benchNetworks(
   return results;
 }
 
-/** The network compiled on images of noise, and those images, pixels 0..255 and preprocessed. */
+/** The network compiled on `count` images of noise, and those images, pixels 0..255 and preprocessed. */
 export function compileOnNoise(
   name: string,
   graph: Graph,
+  count = CALIBRATION,
 ): { model: Model; images: Uint8Array[]; calibration: Float32Array[] } {
   const noise = new Prg(new Uint8Array(16));
   const size = elements(graph.input.shape);
-  const images = Array.from({ length: CALIBRATION }, () => randomBytes(noise, size));
+  const images = Array.from({ length: count }, () => randomBytes(noise, size));
   const calibration = images.map((image) => preprocess(graph.input, image));
   // Noise has no ranges worth keeping: a wide margin, so that every image fits.
   const { model } = compile(graph, calibration, { name, margin: 2 });

@@ -1,10 +1,14 @@
 /**
- * Figures of native peers, printed beside ours. Measured once by us with their own benchmark programs; a figure compares
- * with one of ours only when that was taken on the same kind of machine, and even then windows of one host differed by
- * up to 40 %.
+ * Figures of other systems, printed beside ours, each with where it comes from. What was measured on another machine, or
+ * over another network, says how large such a system's costs are and no more: it never shares a series with ours.
  */
 
-/** Where the figures below were measured. */
+// ---------------------------------------------------------------------- measured by us, on the kind of machine named
+
+/**
+ * Where the figures below were measured, with the peers' own benchmark programs. A figure compares with one of ours only
+ * when that was taken on the same kind of machine, and even then windows of one host differed by up to 40 %.
+ */
 export const REFERENCE_MACHINE =
   '2 cores of AMD EPYC (Zen 3), AES-NI, AVX2; one core a party, over loopback; medians';
 
@@ -15,3 +19,136 @@ export const REFERENCES = {
   convolution: 'OpenCheetah: 978 ms, 3.75 MB (1.37 up, 2.38 down)',
   relu: 'OpenCheetah: 98 k ReLU/s at 57 B (not garbled); emp-sh2pc: 94 k ReLU/s at 3,520 B',
 } as const;
+
+// ----------------------------------------------------------------------------------------------------- published
+
+/** `read`: the figure stands in the source; `computed`: a sum or difference of figures that do. */
+export type Tag = 'read' | 'computed';
+
+/** What a source says about one inference; what it does not say is left out. */
+export interface PublishedLatency {
+  readonly system: string;
+  readonly network: string;
+  readonly relus?: number;
+  readonly offlineSeconds?: number;
+  readonly onlineSeconds?: number;
+  /** Of systems that have no offline phase. */
+  readonly totalSeconds?: number;
+  /** Both directions. */
+  readonly offlineMegabytes?: number;
+  readonly onlineMegabytes?: number;
+  readonly totalMegabytes?: number;
+  readonly machine: string;
+  readonly source: string;
+  readonly tag: Tag;
+}
+
+const DELPHI = {
+  system: 'Delphi',
+  machine: 'AMD EPYC 7502, both parties, loopback; means of 5 or 10 runs',
+  source:
+    'run logs in github.com/kvgarimella/cryptonite (artifact of Garimella et al., ASPLOS 2023); offline times and all bytes are sums of logged parts',
+  tag: 'computed',
+} as const;
+
+export const PUBLISHED_LATENCIES: readonly PublishedLatency[] = [
+  {
+    ...DELPHI,
+    network: 'ResNet-32, CIFAR',
+    relus: 303_104,
+    offlineSeconds: 58.4,
+    onlineSeconds: 8.2,
+    offlineMegabytes: 6043,
+    onlineMegabytes: 361.7,
+  },
+  {
+    ...DELPHI,
+    network: 'ResNet-18, CIFAR',
+    relus: 557_056,
+    offlineSeconds: 332,
+    onlineSeconds: 14.1,
+    offlineMegabytes: 11_035,
+    onlineMegabytes: 665,
+  },
+  {
+    ...DELPHI,
+    network: 'VGG-16, CIFAR',
+    relus: 284_672,
+    offlineSeconds: 253,
+    onlineSeconds: 7,
+    offlineMegabytes: 5612,
+    onlineMegabytes: 338.7,
+  },
+  {
+    system: 'Cheetah',
+    network: 'ResNet-50, ImageNet',
+    totalSeconds: 150,
+    totalMegabytes: 2300,
+    machine: 'over a WAN; upper bounds, as the source states them',
+    source: 'Huang et al., USENIX Security 2022, abstract',
+    tag: 'read',
+  },
+  {
+    system: 'SPU with Cheetah',
+    network: 'ResNet-18, CIFAR-100',
+    totalSeconds: 9.81,
+    machine: 'not stated, a user’s report',
+    source: 'github.com/secretflow/spu, issue 701',
+    tag: 'read',
+  },
+];
+
+/** Accuracy on CIFAR-10 at a ReLU budget. */
+export interface PublishedAccuracy {
+  readonly method: string;
+  readonly network: string;
+  readonly source: string;
+  readonly tag: Tag;
+  readonly points: readonly (readonly [relus: number, percent: number])[];
+}
+
+const TRANSCRIPTION =
+  'transcribed from the papers in github.com/ajevnisek/selective_network_linearization';
+
+export const PUBLISHED_ACCURACIES: readonly PublishedAccuracy[] = [
+  {
+    method: 'DeepReDuce',
+    network: 'ResNet-18 and its reductions',
+    source: `Jha et al., ICML 2021, ${TRANSCRIPTION}`,
+    tag: 'read',
+    points: [
+      [36_000, 88.5],
+      [70_000, 90],
+      [80_000, 90.5],
+      [114_000, 92.7],
+      [147_000, 93.16],
+      [221_500, 94.07],
+    ],
+  },
+  {
+    method: 'SNL',
+    network: 'ResNet-18 or WideResNet-22-8',
+    source: `Cho et al., ICML 2022, ${TRANSCRIPTION}`,
+    tag: 'read',
+    points: [
+      [12_900, 88.23],
+      [14_900, 88.43],
+      [25_000, 90.88],
+      [29_800, 90.92],
+      [40_000, 91.68],
+      [49_400, 92.27],
+      [60_000, 92.63],
+      [79_100, 93.16],
+      [99_900, 93.5],
+      [150_000, 94.26],
+      [180_000, 94.78],
+    ],
+  },
+  {
+    method: 'AutoReP',
+    network: 'ResNet-18',
+    source: 'Peng et al., ICCV 2023, abstract',
+    tag: 'read',
+    points: [[12_900, 94.31]],
+  },
+];

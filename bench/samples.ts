@@ -24,7 +24,10 @@ export interface Part {
 export const IDLE = 'idle';
 
 /** Which part a stack belongs to: the first frame from the inside that one of these knows decides. */
-const PARTS: readonly (readonly [part: string, frame: RegExp])[] = [
+export type PartTable = readonly (readonly [part: string, frame: RegExp])[];
+
+/** Parts of the system. */
+export const PARTS: PartTable = [
   [IDLE, /^(\(idle\)|wait) /],
   ['garbage collection', /^\(garbage collector\) /],
   ['AES', /node:internal\/crypto|\/random\/aes\.[jt]s$/],
@@ -46,15 +49,15 @@ const PARTS: readonly (readonly [part: string, frame: RegExp])[] = [
 
 const OTHER = 'other';
 
-function partOf(stack: readonly string[]): string {
+function partOf(stack: readonly string[], table: PartTable): string {
   for (const frame of stack) {
-    for (const [part, pattern] of PARTS) if (pattern.test(frame)) return part;
+    for (const [part, pattern] of table) if (pattern.test(frame)) return part;
   }
   return OTHER;
 }
 
 /** Starts to sample this thread; the function it returns ends it and gives what was seen, in order, equal neighbours joined. */
-export function startSampling(): () => Part[] {
+export function startSampling(table: PartTable = PARTS): () => Part[] {
   const session = new Session();
   session.connect();
   session.post('Profiler.enable');
@@ -65,7 +68,7 @@ export function startSampling(): () => Part[] {
     // On the thread's own inspector the answer comes before post() returns.
     session.post('Profiler.stop', (error, { profile }) => {
       if (error) throw error;
-      parts = partsOf(profile);
+      parts = partsOf(profile, table);
     });
     session.disconnect();
     return parts;
@@ -73,12 +76,10 @@ export function startSampling(): () => Part[] {
 }
 
 /** The samples of a profile as stretches of time. */
-export function partsOf({
-  nodes,
-  samples = [],
-  timeDeltas = [],
-  startTime,
-}: Profiler.Profile): Part[] {
+export function partsOf(
+  { nodes, samples = [], timeDeltas = [], startTime }: Profiler.Profile,
+  table: PartTable = PARTS,
+): Part[] {
   const parents = new Map<number, Profiler.ProfileNode>();
   for (const node of nodes) for (const child of node.children ?? []) parents.set(child, node);
   const partById = new Map<number, string>();
@@ -87,7 +88,7 @@ export function partsOf({
     for (let at: Profiler.ProfileNode | undefined = node; at; at = parents.get(at.id)) {
       stack.push(`${at.callFrame.functionName} ${at.callFrame.url}`);
     }
-    partById.set(node.id, partOf(stack));
+    partById.set(node.id, partOf(stack, table));
   }
   const parts: { part: string; start: number; end: number }[] = [];
   let time = startTime / 1000;

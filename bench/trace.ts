@@ -9,12 +9,15 @@ import type { ProtocolPool } from '../protocol/inference/session.ts';
 import type { tasks } from '../protocol/inference/tasks.ts';
 import type { Pool, RunOptions } from '../protocol/pool/index.ts';
 import type { Input, Output } from '../protocol/pool/task.ts';
+import type { ActivationKind } from '../protocol/program/program.ts';
 import type { TracedTasks } from './profile-worker.ts';
-import { now, type Part, startSampling } from './samples.ts';
+import { now, PARTS, type Part, type PartTable, startSampling } from './samples.ts';
 
 /** A task, times in ms: asked for, begun and ended in its thread, its result back at the main thread. */
 export interface TaskSpan {
   readonly task: string;
+  /** Of which kind of element, for a lane's tasks. */
+  readonly kind?: ActivationKind;
   readonly thread: number;
   readonly called: number;
   readonly start: number;
@@ -52,13 +55,16 @@ export class Tracer {
   /** The party's pool, to be used in place of the one given. */
   readonly pool: ProtocolPool;
   readonly #inner: Pool<TracedTasks>;
+  readonly #parts: PartTable;
   #tasks: TaskSpan[] = [];
   #sent: FrameMark[] = [];
   #received: FrameMark[] = [];
   #stopSampling: (() => Part[]) | undefined;
 
-  constructor(inner: Pool<TracedTasks>) {
+  /** @param parts what the main thread's samples are filed under */
+  constructor(inner: Pool<TracedTasks>, parts: PartTable = PARTS) {
     this.#inner = inner;
+    this.#parts = parts;
     this.pool = {
       workers: inner.workers,
       run: (task, input, options) => this.#run(task, input, options),
@@ -66,26 +72,32 @@ export class Tracer {
     };
   }
 
-  /** Sees the frames of a socket that no channel reads yet. */
+  /** Sees the frames of a socket that no channel reads yet. A frame may travel in fragments, its header first. */
   watch(socket: TracedSocket): void {
-    const mark = (bytes: Uint8Array): FrameMark => ({
-      kind: bytes[KIND_OFFSET]!,
-      bytes: bytes.length,
+    const mark = (fragments: readonly Uint8Array[]): FrameMark => ({
+      kind: fragments[0]![KIND_OFFSET]!,
+      bytes: fragments.reduce((sum, { length }) => sum + length, 0),
       at: now(),
     });
     const send = socket.send.bind(socket);
-    socket.send = (frame) => {
-      this.#sent.push(mark(frame));
-      send(frame);
+    let fragments: Uint8Array[] = [];
+    socket.send = (data, options) => {
+      fragments.push(data);
+      if (options.fin) {
+        this.#sent.push(mark(fragments));
+        fragments = [];
+      }
+      send(data, options);
     };
     socket.addEventListener('message', ({ data }) => {
-      if (data instanceof ArrayBuffer) this.#received.push(mark(new Uint8Array(data)));
+      if (data instanceof ArrayBuffer) this.#received.push(mark([new Uint8Array(data)]));
+      else if (Array.isArray(data)) this.#received.push(mark(data));
     });
   }
 
   async start(): Promise<void> {
     await this.#everywhere((input) => this.#inner.run('startSampling', input));
-    this.#stopSampling = startSampling();
+    this.#stopSampling = startSampling(this.#parts);
     this.#tasks = [];
     this.#sent = [];
     this.#received = [];
@@ -114,13 +126,14 @@ export class Tracer {
     const called = now();
     const traced = await this.#inner.run(task, input as Input<TracedTasks, K>, options);
     const { output, ...span } = traced as ReturnType<TracedTasks['evaluate']>;
-    this.#tasks.push({ task, called, ...span, done: now() });
+    const kind = typeof input === 'object' && 'kind' in input ? { kind: input.kind } : {};
+    this.#tasks.push({ task, ...kind, called, ...span, done: now() });
     return output as Output<Protocol, K>;
   }
 }
 
 /** The part of a socket of `ws` that is watched. */
 interface TracedSocket {
-  send(data: Uint8Array<ArrayBuffer>): void;
+  send(data: Uint8Array<ArrayBuffer>, options: { readonly fin: boolean }): void;
   addEventListener(type: 'message', listener: (event: { data: unknown }) => void): void;
 }

@@ -13,6 +13,20 @@ export interface Link {
   readonly bitsPerSecond: number;
 }
 
+/** Tells the time, in ms, and waits: the machine's clock unless given, or one that moves only when everybody waits. */
+export interface Clock {
+  now(): number;
+  sleepUntil(time: number): Promise<void>;
+}
+
+const systemClock: Clock = {
+  now: () => performance.now(),
+  async sleepUntil(time) {
+    const left = time - performance.now();
+    if (left > 0) await new Promise((resolve) => setTimeout(resolve, left));
+  },
+};
+
 /** Bytes that the sending side's buffers take before send() waits. LOCAL, part of the emulation. */
 const SEND_BUFFER_BYTES = 4 * 1024 * 1024;
 
@@ -21,45 +35,42 @@ const SEND_BUFFER_BYTES = 4 * 1024 * 1024;
  * bits' time, in order, and arrives `latencyMs` after its last bit has left. Times are absolute, so that rounding of
  * timers (about 1 ms) does not add up. An orderly close() travels behind the frames; a close for a reason overtakes.
  */
-export function delayed(channel: Channel, link: Link): Channel {
+export function delayed(channel: Channel, link: Link, clock: Clock = systemClock): Channel {
   if (!(link.latencyMs >= 0 && link.bitsPerSecond > 0)) {
     throw new RangeError(
       `link: expected latencyMs >= 0 and bitsPerSecond > 0, got ${link.latencyMs} and ${link.bitsPerSecond}`,
     );
   }
-  return new Delay(channel, link);
-}
-
-async function sleepUntil(time: number): Promise<void> {
-  const left = time - performance.now();
-  if (left > 0) await new Promise((resolve) => setTimeout(resolve, left));
+  return new Delay(channel, link, clock);
 }
 
 class Delay extends Decorator {
   readonly #link: Link;
+  readonly #clock: Clock;
   /** When the link has moved everything so far. */
   #free = 0;
   /** Settles when the last frame so far has arrived. */
   #arrival: Promise<unknown> = Promise.resolve();
   #closing = false;
 
-  constructor(inner: Channel, link: Link) {
+  constructor(inner: Channel, link: Link, clock: Clock) {
     super(inner);
     this.#link = link;
+    this.#clock = clock;
   }
 
   override async send(kind: number, payload: Uint8Array): Promise<void> {
     if (this.#closing) throw new ProtocolError('closed', 'the channel was closed on this side');
     const msPerByte = 8000 / this.#link.bitsPerSecond;
-    const start = Math.max(performance.now(), this.#free);
+    const start = Math.max(this.#clock.now(), this.#free);
     this.#free = start + (FRAME_HEADER_BYTES + payload.length) * msPerByte;
     const arrival = this.#free + this.#link.latencyMs;
     this.#arrival = this.#arrival
-      .then(() => sleepUntil(arrival))
+      .then(() => this.#clock.sleepUntil(arrival))
       .then(() => this.inner.send(kind, payload))
       // The send() this belongs to has returned long ago: a frame that cannot go out ends the channel.
       .catch((error: Error) => this.inner.close(error));
-    await sleepUntil(this.#free - SEND_BUFFER_BYTES * msPerByte);
+    await this.#clock.sleepUntil(this.#free - SEND_BUFFER_BYTES * msPerByte);
   }
 
   override close(reason?: Error): void {

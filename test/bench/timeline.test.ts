@@ -174,7 +174,7 @@ describe('the timeline', () => {
   });
 
   it('has a colour of its own for every task and message behind the setup', () => {
-    const setup = ['chooseSetup', 'extendSetup'];
+    const setup = ['generateKeys', 'offerSetup', 'chooseSetup', 'extendSetup'];
     const named = COLOURS.flatMap((colour) => colour.tasks);
     expect(named.sort()).toEqual(
       Object.keys(tasks)

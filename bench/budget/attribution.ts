@@ -1,0 +1,105 @@
+/**
+ * Where the time of a phase goes, by class of operator.
+ *
+ * Both parties are traced on one clock: workers tell when a task ran and of which kind, main threads are sampled. Each
+ * instant of the phase is shared equally among all that either party does at that instant; an instant at which nobody
+ * computes is the network's (on loopback: the hand-over between threads and processes). So the shares of a phase add up
+ * to its length, and computation that hides behind other computation or behind the network is not counted twice.
+ */
+
+import type { ActivationKind } from '../../protocol/program/program.ts';
+import { IDENTITY, RELU, SQUARE } from '../../protocol/program/program.ts';
+import type { Span } from '../profile.ts';
+import { IDLE } from '../samples.ts';
+import type { PartyTrace } from '../trace.ts';
+
+/** Classes of operators, in the order in which they are shown. `other`: frames, copies, collection, steps. */
+export const CLASSES = ['linear', 'ReLU', 'square', 'identity', 'output', 'other', 'wait'] as const;
+export type OperatorClass = (typeof CLASSES)[number];
+
+/** Milliseconds of a phase by class. */
+export type Attribution = Readonly<Record<OperatorClass, number>>;
+
+/** Which class a main thread works for, by the innermost frame that one of these knows: see samples.ts. */
+export const CLASS_OF_FRAME: readonly (readonly [OperatorClass | typeof IDLE, RegExp])[] = [
+  [IDLE, /^(\(idle\)|wait) /],
+  ['ReLU', /\/gadgets\/relu\.[jt]s$/],
+  ['square', /\/gadgets\/square\.[jt]s$/],
+  ['identity', /\/gadgets\/identity\.[jt]s$/],
+  ['output', /\/gadgets\/argmax\.[jt]s$/],
+  ['linear', /\/protocol\/(rlwe|ring\/linear)/],
+];
+
+const KIND_CLASS: Readonly<Record<ActivationKind, OperatorClass>> = {
+  [RELU]: 'ReLU',
+  [SQUARE]: 'square',
+  [IDENTITY]: 'identity',
+};
+
+/** The class of a task of the pool. */
+export function classOfTask(task: string, kind: ActivationKind | undefined): OperatorClass {
+  if (kind !== undefined) return KIND_CLASS[kind];
+  if (/argmax/i.test(task)) return 'output';
+  return /^(linear|encryptUpload|decodeUpload|evaluateLayer|decryptResponse)$/.test(task)
+    ? 'linear'
+    : 'other';
+}
+
+interface Activity extends Span {
+  readonly of: OperatorClass;
+}
+
+function activitiesOf({ tasks, main }: PartyTrace): Activity[] {
+  return [
+    ...tasks.map(({ task, kind, start, end }) => ({ of: classOfTask(task, kind), start, end })),
+    ...main
+      .filter(({ part }) => part !== IDLE)
+      .map(({ part, start, end }) => ({
+        of: CLASSES.find((name) => name === part) ?? ('other' as const),
+        start,
+        end,
+      })),
+  ];
+}
+
+/** The shares of a phase. */
+export function attribute(parties: readonly PartyTrace[], phase: Span): Attribution {
+  const events = parties
+    .flatMap(activitiesOf)
+    .map(({ of, start, end }) => ({
+      of,
+      start: Math.max(start, phase.start),
+      end: Math.min(end, phase.end),
+    }))
+    .filter(({ start, end }) => start < end)
+    .flatMap(({ of, start, end }) => [
+      { of, at: start, change: 1 },
+      { of, at: end, change: -1 },
+    ])
+    .sort((a, b) => a.at - b.at);
+  const shares: Record<OperatorClass, number> = {
+    linear: 0,
+    ReLU: 0,
+    square: 0,
+    identity: 0,
+    output: 0,
+    other: 0,
+    wait: 0,
+  };
+  const active = { ...shares };
+  let busy = 0;
+  let since = phase.start;
+  const share = (until: number): void => {
+    const ms = until - since;
+    if (busy === 0) shares.wait += ms;
+    else for (const name of CLASSES) shares[name] += (ms * active[name]) / busy;
+    since = until;
+  };
+  for (const { of, at, change } of events) {
+    share(at);
+    active[of] += change;
+    busy += change;
+  }
+  share(phase.end);
+  return shares;
+}

@@ -1,0 +1,68 @@
+/** What all plots of the report share. */
+
+import { COLOURS } from '../../models/plot.ts';
+import { summarise } from '../measure.ts';
+import { LOOPBACK } from './links.ts';
+import type { NetworkRun, Phase } from './results.ts';
+
+/** A picture and what it shows. */
+export interface Figure {
+  readonly title: string;
+  readonly note: string;
+  readonly svg: string;
+}
+
+export const [BLUE, RED, GREEN, PINK, ORANGE, SKY, GREY] = COLOURS as [
+  string,
+  string,
+  string,
+  string,
+  string,
+  string,
+  string,
+];
+
+/** Names and their colours, in order. */
+export const coloursOf = (names: Iterable<string>): Map<string, string> =>
+  new Map([...new Set(names)].map((name, i) => [name, COLOURS[i % COLOURS.length]!]));
+
+export const NETWORK_COLOURS = new Map([
+  [LOOPBACK.name, BLUE],
+  ['LAN', GREEN],
+  ['WAN', ORANGE],
+  ['mobile', RED],
+]);
+
+export const CLASS_COLOURS = new Map<string, string>([
+  ['linear', BLUE],
+  ['ReLU', RED],
+  ['square', GREEN],
+  ['identity', PINK],
+  ['output', ORANGE],
+  ['other', SKY],
+  ['wait', GREY],
+]);
+
+export const PHASE_COLOURS = new Map<string, string>([
+  ['offline', BLUE],
+  ['online', ORANGE],
+]);
+
+export const medianOf = (run: NetworkRun, phase: Phase): number => summarise(run.ms[phase]).median;
+
+/** Ticks of a logarithmic axis without exponents. */
+export const LOG = { type: 'log', grid: true, tickFormat: '~s' } as const;
+
+/** An axis below the picture, whose label stands between its ticks and the legend. */
+export const BELOW = { labelOffset: 36 } as const;
+
+/** An axis of ReLUs from none to the most there are. */
+export const budgetAxis = (rows: readonly { readonly relus: number }[]) => ({
+  ...BELOW,
+  label: 'ReLUs →',
+  tickFormat: '~s',
+  grid: true,
+  domain: [0, Math.max(1, ...rows.map(({ relus }) => relus))],
+});
+
+export const isDefined = <T>(value: T | undefined): value is T => value !== undefined;

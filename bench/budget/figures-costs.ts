@@ -1,0 +1,237 @@
+/** The plots of what an inference costs. */
+
+import { figure, Plot } from '../../models/plot.ts';
+import { summarise } from '../measure.ts';
+import { CLASSES } from './attribution.ts';
+import {
+  BELOW,
+  budgetAxis,
+  CLASS_COLOURS,
+  coloursOf,
+  type Figure,
+  LOG,
+  medianOf,
+  NETWORK_COLOURS,
+} from './drawing.ts';
+import { LOOPBACK } from './links.ts';
+import { PHASES, type Phase, type PointResult, runOver } from './results.ts';
+
+/** Networks with points of several budgets. */
+export function sweptNetworks(points: readonly PointResult[]): string[] {
+  const names = points.map(({ network }) => network);
+  return [...new Set(names)].filter((name) => names.indexOf(name) < names.lastIndexOf(name));
+}
+
+/** Online latency against the ReLU budget, a line for each network between the parties. */
+export function latencyFigure(network: string, points: readonly PointResult[]): Figure {
+  const rows = points
+    .filter((point) => point.network === network)
+    .flatMap((point) =>
+      point.runs.map((run) => {
+        const { lower, median, upper } = summarise(run.ms.online);
+        const line = `${run.network} ${point.series}`;
+        return { relus: point.relus, median, lower, upper, run, line, series: point.series };
+      }),
+    )
+    .sort((a, b) => a.relus - b.relus);
+  const squares = rows.filter(({ series }) => series === 'square');
+  const others = rows.filter(({ series }) => series !== 'square');
+  const colour = ({ run }: (typeof rows)[number]) => NETWORK_COLOURS.get(run.network)!;
+  const line = (of: typeof rows, dashes: string) =>
+    Plot.lineY(of, { x: 'relus', y: 'median', z: 'line', stroke: colour, strokeDasharray: dashes });
+  const trained = others.some(({ series }) => series === 'trained');
+  return {
+    title: `Online latency against ReLU budget: ${network}`,
+    note:
+      `${trained ? 'Trained weights.' : 'Random weights; what is no ReLU is the identity, dashed: a square.'} Filled: run, ` +
+      'with quartiles; hollow: computed from the run over loopback.',
+    svg: figure(
+      {
+        x: budgetAxis(rows),
+        y: { ...LOG, label: '↑ online, ms' },
+        marks: [
+          line(others, 'none'),
+          line(squares, '6 4'),
+          Plot.ruleX(rows, {
+            x: 'relus',
+            y1: 'lower',
+            y2: 'upper',
+            stroke: colour,
+            strokeWidth: 2,
+          }),
+          Plot.dot(rows, {
+            x: 'relus',
+            y: 'median',
+            r: 4,
+            stroke: colour,
+            strokeWidth: 1.5,
+            fill: (row: (typeof rows)[number]) =>
+              row.run.origin === 'computed' ? 'none' : colour(row),
+          }),
+        ],
+      },
+      NETWORK_COLOURS,
+    ),
+  };
+}
+
+export function bytesFigure(points: readonly PointResult[]): Figure {
+  const colours = coloursOf(points.map(({ network }) => network));
+  const rows = points
+    .filter(({ series }) => series !== 'square')
+    .flatMap(({ network, relus, cost }) =>
+      PHASES.map((phase) => ({
+        network,
+        relus,
+        line: `${network} ${phase}`,
+        phase,
+        megabytes: (cost[phase].up + cost[phase].down) / 1e6,
+      })),
+    )
+    .sort((a, b) => a.relus - b.relus);
+  const colour = ({ network }: (typeof rows)[number]) => colours.get(network)!;
+  const line = (phase: Phase, dashes: string) =>
+    Plot.lineY(
+      rows.filter((row) => row.phase === phase),
+      { x: 'relus', y: 'megabytes', z: 'line', stroke: colour, strokeDasharray: dashes },
+    );
+  return {
+    title: 'Bytes of one inference against ReLU budget',
+    note: 'Both directions, exact. Solid: online; dashed: offline.',
+    svg: figure(
+      {
+        x: budgetAxis(rows),
+        y: { ...LOG, label: '↑ MB' },
+        marks: [
+          line('online', 'none'),
+          line('offline', '6 4'),
+          Plot.dot(rows, { x: 'relus', y: 'megabytes', r: 3, fill: colour }),
+        ],
+      },
+      colours,
+    ),
+  };
+}
+
+/** Stacked shares of a phase, networks beside each other, budgets as shares of the elements. */
+export function attributionFigure(
+  phase: Phase,
+  over: string,
+  points: readonly PointResult[],
+): Figure | undefined {
+  const swept = points.filter(({ series }) => series === 'identity');
+  const rows = swept.flatMap((point) => {
+    const run = runOver(point, over);
+    if (run === undefined) return [];
+    const percent = (100 * point.relus) / (point.relus + point.identities);
+    const budget = `${percent < 10 ? Number(percent.toFixed(1)) : Math.round(percent)}`;
+    return CLASSES.map((name) => ({
+      network: point.network,
+      budget,
+      name,
+      seconds: run.attribution[phase][name] / 1000,
+    }));
+  });
+  if (rows.length === 0) return undefined;
+  const budgets = [...new Set(rows.map(({ budget }) => budget))].sort(
+    (a, b) => Number(b) - Number(a),
+  );
+  return {
+    title: `Where the ${phase} time goes over ${over}`,
+    note:
+      'One traced inference each; each instant shared equally among what either party does at it. x: ReLUs in per cent of ' +
+      'the network’s activations, the rest identity. wait: nobody computes.' +
+      (over === LOOPBACK.name
+        ? ''
+        : ' Where a point was computed, the loopback’s shares and the waiting that is left.'),
+    svg: figure(
+      {
+        x: { ...BELOW, label: 'ReLUs, % →', domain: budgets },
+        y: { label: '↑ s', grid: true },
+        fx: { label: null, domain: [...new Set(swept.map(({ network }) => network))] },
+        marks: [
+          Plot.barY(rows, {
+            fx: 'network',
+            x: 'budget',
+            y: 'seconds',
+            fill: ({ name }: (typeof rows)[number]) => CLASS_COLOURS.get(name)!,
+            order: [...CLASSES].map((name) => CLASS_COLOURS.get(name)!),
+          }),
+          Plot.ruleY([0]),
+        ],
+      },
+      CLASS_COLOURS,
+    ),
+  };
+}
+
+/** The same for the models of the zoo. */
+export function zooAttributionFigure(
+  phase: Phase,
+  points: readonly PointResult[],
+): Figure | undefined {
+  const trained = points.filter(({ series }) => series === 'trained');
+  if (trained.length === 0) return undefined;
+  const rows = trained.flatMap((point) =>
+    CLASSES.map((name) => ({
+      point: `${point.network}\n${point.relus.toLocaleString('en')}`,
+      name,
+      ms: runOver(point, LOOPBACK.name)!.attribution[phase][name],
+    })),
+  );
+  return {
+    title: `Where the ${phase} time goes over loopback: the zoo`,
+    note: 'Trained networks by their ReLUs; otherwise as above.',
+    svg: figure(
+      {
+        x: { label: null, domain: [...new Set(rows.map(({ point }) => point))] },
+        y: { label: '↑ ms', grid: true },
+        marks: [
+          Plot.barY(rows, {
+            x: 'point',
+            y: 'ms',
+            fill: ({ name }: (typeof rows)[number]) => CLASS_COLOURS.get(name)!,
+            order: [...CLASSES].map((name) => CLASS_COLOURS.get(name)!),
+          }),
+          Plot.ruleY([0]),
+        ],
+      },
+      CLASS_COLOURS,
+    ),
+  };
+}
+
+export function phasesFigure(points: readonly PointResult[]): Figure {
+  const colours = coloursOf(points.map(({ network }) => network));
+  const rows = points
+    .map((point) => {
+      const run = runOver(point, LOOPBACK.name)!;
+      const { network, series, relus } = point;
+      const [offline, online] = PHASES.map((phase) => medianOf(run, phase));
+      return { network, line: `${network} ${series}`, relus, offline, online, series };
+    })
+    .sort((a, b) => a.relus - b.relus);
+  const colour = ({ network }: (typeof rows)[number]) => colours.get(network)!;
+  const line = (square: boolean, dashes: string) =>
+    Plot.line(
+      rows.filter(({ series }) => (series === 'square') === square),
+      { x: 'offline', y: 'online', z: 'line', stroke: colour, strokeDasharray: dashes },
+    );
+  return {
+    title: 'Offline against online over loopback',
+    note: 'Medians. A line joins the budgets of a network, the dot grows with its ReLUs; dashed: rest square.',
+    svg: figure(
+      {
+        x: { ...LOG, ...BELOW, label: 'offline, ms →' },
+        y: { ...LOG, label: '↑ online, ms' },
+        r: { domain: [0, Math.max(1, ...rows.map(({ relus }) => relus))], range: [2, 9] },
+        marks: [
+          line(false, 'none'),
+          line(true, '6 4'),
+          Plot.dot(rows, { x: 'offline', y: 'online', r: 'relus', fill: colour, fillOpacity: 0.8 }),
+        ],
+      },
+      colours,
+    ),
+  };
+}

@@ -1,0 +1,166 @@
+/**
+ * What is measured: networks, each at several ReLU budgets.
+ *
+ * - Every model of the zoo, with the weights it ships with and the accuracy its card states.
+ * - The networks the field argues with, as graphs with random weights: times and bytes do not depend on weights, and
+ *   accuracy is not claimed. Their ReLUs are chosen at random all over the network; what is no ReLU is the identity, or in
+ *   a series of its own the square. A method that removes whole layers would save the rounds of those as well.
+ */
+
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { BuilderOptions } from '../../models/graph/builders/index.ts';
+import { hybReNet, randomMap, resNet18, resNetCifar } from '../../models/graph/builders/index.ts';
+import type { Graph } from '../../models/graph/index.ts';
+import { drawDigit } from '../../models/zoo/draw.ts';
+import { decodeModel, type Model } from '../../protocol/program/model.ts';
+import { sizeOf } from '../../protocol/ring/shape.ts';
+import { compileOnNoise } from '../networks.ts';
+import { zooFolder } from '../zoo.ts';
+
+/** Seed of weights and maps. */
+export const SEED = 1;
+
+/** What of its activations a network keeps, and what the others are. */
+export type Series = 'trained' | 'identity' | 'square';
+
+/** One network at one budget, before it is made. */
+export interface Point {
+  /** Names it among all. */
+  readonly id: string;
+  readonly network: string;
+  readonly series: Series;
+  make(): Subject;
+}
+
+/** What is run. */
+export interface Subject {
+  readonly model: Model;
+  /** Pixels 0..255. */
+  readonly image: Uint8Array;
+  /** Share of test images that the fixed-point network names right, where it is trained, and on which data. */
+  readonly accuracy: { readonly share: number; readonly data: string } | undefined;
+}
+
+interface Family {
+  readonly name: string;
+  /** Activation elements. */
+  readonly elements: number;
+  /** Shares of them that are kept as ReLUs, by what the rest is. */
+  readonly shares: Readonly<Record<'identity' | 'square', readonly number[]>>;
+  build(options: BuilderOptions): Graph;
+}
+
+const SWEEP = [1, 1 / 2, 1 / 5, 1 / 20, 0];
+
+const FAMILIES: readonly Family[] = [
+  {
+    name: 'ResNet-20',
+    elements: 188_416,
+    shares: { identity: SWEEP, square: [1 / 2, 1 / 5, 0] },
+    build: (options) => resNetCifar(20, options),
+  },
+  {
+    name: 'ResNet-32',
+    elements: 303_104,
+    shares: { identity: SWEEP, square: [1 / 2, 0] },
+    build: (options) => resNetCifar(32, options),
+  },
+  {
+    name: 'ResNet-18',
+    elements: 557_056,
+    shares: { identity: SWEEP, square: [] },
+    build: (options) => resNet18(options),
+  },
+  {
+    name: 'HybReNet-5x5x3x',
+    elements: 343_040,
+    shares: { identity: [1, 1 / 20, 0], square: [] },
+    build: (options) => hybReNet([5, 5, 3], 16, options),
+  },
+];
+
+/** What is done of the first family when it has to be quick. */
+const QUICK_SHARES: Family['shares'] = { identity: [1, 1 / 20, 0], square: [0] };
+
+/** A parabola so flat that random networks keep their values in range at any depth; its cost is that of any other. */
+const FLAT = [0, 0.5, 0.01] as const;
+
+function graphPoint(family: Family, series: 'identity' | 'square', share: number): Point {
+  const budget = Math.round(family.elements * share);
+  const name = `${family.name}, ${budget.toLocaleString('en')} ReLUs, rest ${series}`;
+  return {
+    id: `${family.name}/${series}/${budget}`,
+    network: family.name,
+    series,
+    make() {
+      const map = randomMap(budget, SEED, series);
+      const graph = family.build({ map, seed: SEED, quadratic: FLAT });
+      const { model, images } = compileOnNoise(name, graph, 1);
+      return { model, image: images[0]!, accuracy: undefined };
+    },
+  };
+}
+
+/** The parts of a card that are read; cards may have more, and models may lack one. */
+interface Card {
+  readonly data?: string;
+  readonly fixedPointTestAccuracy?: number;
+}
+
+function readCard(path: string): Card {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8')) as Card;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return {};
+    throw new Error(`${path}: it is not a card: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+function zooPoint(folder: string, file: string): Point {
+  const stem = file.slice(0, -'.sotto'.length);
+  return {
+    id: `zoo/${stem}`,
+    // A family's budgets are told apart behind the first dash.
+    network: stem.split('-')[0]!,
+    series: 'trained',
+    make() {
+      const model = decodeModel(readFileSync(join(folder, file)));
+      const { data = 'its test images', fixedPointTestAccuracy: share } = readCard(
+        join(folder, `${stem}.json`),
+      );
+      return {
+        model,
+        image: pictureFor(model),
+        accuracy: share === undefined ? undefined : { share, data: data.split(':')[0]! },
+      };
+    },
+  };
+}
+
+/** A digit for the digits' model; for others a soft gradient, which stays within the ranges of photographs. */
+function pictureFor({ program: { name, input } }: Model): Uint8Array {
+  if (name === 'digits') return drawDigit(3);
+  const [, height, width] = input.shape;
+  return Uint8Array.from({ length: sizeOf(input.shape) }, (_, i) => {
+    const [row, column] = [Math.floor(i / width) % height, i % width];
+    return Math.round((200 * (row + column)) / (height + width));
+  });
+}
+
+/** All points; when it has to be quick, the first of each family of the zoo and one small graph. */
+export function pointsOf(quick: boolean): Point[] {
+  const folder = zooFolder();
+  const models = readdirSync(folder)
+    .filter((file) => file.endsWith('.sotto'))
+    .sort()
+    .map((file) => zooPoint(folder, file));
+  const families = quick ? [{ ...FAMILIES[0]!, shares: QUICK_SHARES }] : FAMILIES;
+  const graphs = families.flatMap((family) =>
+    (['identity', 'square'] as const).flatMap((series) =>
+      family.shares[series].map((share) => graphPoint(family, series, share)),
+    ),
+  );
+  const first = new Map([...models].reverse().map((point) => [point.network, point]));
+  return [...(quick ? [...first.values()].reverse() : models), ...graphs];
+}
