@@ -82,7 +82,7 @@ export async function benchKernels(effort: Effort): Promise<KernelResult[]> {
 }
 
 /** 3x3, 64 -> 64 channels on 32x32: the usual convolution of a ResNet on CIFAR. */
-const CONVOLUTION: ConvShape = {
+export const CONVOLUTION: ConvShape = {
   kind: 'conv',
   channels: 64,
   height: 32,

@@ -6,6 +6,8 @@ import type { Disturbance, Machine } from './machine.ts';
 import type { Summary } from './measure.ts';
 import type { NetworkResult } from './networks.ts';
 import { REFERENCE_MACHINE } from './references.ts';
+import type { ScalingResult } from './scaling.ts';
+import { targetsOf } from './targets.ts';
 
 export interface Report {
   readonly machine: Machine;
@@ -16,6 +18,8 @@ export interface Report {
   readonly kernels: readonly KernelResult[];
   /** Empty when they were not asked for. */
   readonly networks: readonly NetworkResult[];
+  /** Absent when networks were not asked for. */
+  readonly scaling?: ScalingResult | undefined;
 }
 
 /** A number with three digits that mean something, four above a thousand. */
@@ -103,7 +107,28 @@ ${plainText}
 Median and quartiles. Peers: ${REFERENCE_MACHINE}.
 
 ${table(['part', 'median', 'quartiles', 'bytes', 'native peers'], kernelRows)}
-${networks.length > 0 ? `\n${networkSection(networks)}` : ''}`;
+${networks.length > 0 ? `\n${networkSection(networks)}` : ''}
+${targetSection(report)}`;
+}
+
+/** What was aimed at, and what keeps it back where it was missed. */
+function targetSection(report: Report): string {
+  const targets = targetsOf(report);
+  const rows = targets.map(({ what, wanted, got, met }) => [what, wanted, got, met ? 'yes' : 'no']);
+  const missed = targets.filter(({ met }) => !met);
+  const { scaling } = report;
+  const workers =
+    scaling === undefined
+      ? ''
+      : `
+Two workers against one: the offline phase of ResNet-20, both parties in one process with one pool between them, takes
+${figure(scaling.one.median)} ms with one worker (${spread(scaling.one)}) and ${figure(scaling.two.median)} ms with two (${spread(scaling.two)}): ${figure(scaling.gain.median)} times
+(${spread(scaling.gain)}). Tasks that only compute gain ${figure(scaling.ceiling.median)} times here (${spread(scaling.ceiling)}): the ceiling.
+`;
+  return `## Targets
+
+${table(['', 'wanted', 'measured', 'met'], rows)}
+${missed.length > 0 ? `\nWhat keeps the others back:\n\n${missed.map(({ what, bound }) => `- **${what}**: ${bound}`).join('\n')}\n` : ''}${workers}`;
 }
 
 /** Full-size networks, against what they are to take and what the plan said. */

@@ -65,6 +65,27 @@ describe('the report', () => {
     expect(page).toContain('| commit | unknown |');
   });
 
+  it('holds what was measured to the targets, and says what keeps the missed ones back', () => {
+    const rate = (name: string, median: number) => ({
+      name,
+      unit: 'M',
+      value: { ...once, median },
+    });
+    const kernels = [
+      rate('garble, 18 AND x 1024, AES by openssl', 27),
+      rate('evaluate, 18 AND x 1024, AES by openssl', 49.9),
+      rate('RLWE convolution: upload to shares', 121),
+    ];
+    const scaling = { one: once, two: once, gain: { ...once, median: 1.7 }, ceiling: once };
+    const page = markdown({ ...reportOf({}, kernels), scaling }).replace(/ +/g, ' ');
+    expect(page).toContain('| garbling, OpenSSL | >= 27 M AND/s | 27.0 M AND/s | yes |');
+    expect(page).toContain('| evaluation, OpenSSL | >= 50 M AND/s | 49.9 M AND/s | no |');
+    expect(page).toMatch(/\| convolution.*\| <= 120 ms \| 121 ms \| no \|/);
+    expect(page).toMatch(/\| two workers.*\| 1.70 times \| yes \|/);
+    expect(page.match(/^- \*\*.*\*\*: ./gm)).toHaveLength(2);
+    expect(page).not.toContain('ReLU/s |');
+  });
+
   it('says why there is no baseline', () => {
     const page = markdown(reportOf({ plain: 'not installed' }));
     expect(page).toContain('The plaintext baseline was not run: not installed.');
