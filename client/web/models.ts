@@ -53,6 +53,25 @@ export function showModels(
   }
 }
 
+/** What its activations are, as one bar. */
+function mixBar({ relus, squares, identities }: ModelSummary): HTMLElement {
+  const bar = document.createElement('span');
+  bar.className = 'mix';
+  bar.role = 'img';
+  const counts = { ReLUs: relus, squares, identities };
+  bar.ariaLabel = `Activations: ${Object.entries(counts)
+    .map(([kind, count]) => `${count.toLocaleString('en')} ${kind}`)
+    .join(', ')}`;
+  bar.title = bar.ariaLabel;
+  for (const [kind, count] of Object.entries(counts)) {
+    const part = document.createElement('i');
+    part.className = kind.toLowerCase();
+    part.style.flexGrow = String(count);
+    bar.append(part);
+  }
+  return bar;
+}
+
 function choiceOf(
   model: ModelSummary,
   checked: boolean,
@@ -81,6 +100,7 @@ function choiceOf(
     part('name', name),
     part('relus', `${relus.toLocaleString('en')} ReLUs`),
     part('detail', `${right}${ahead} ahead, ${then} with the image`),
+    mixBar(model),
   );
   return label;
 }

@@ -136,7 +136,8 @@ function explain(error: Error): string {
 
 async function prepare(): Promise<void> {
   await run(async (session, signal) => {
-    await session.prepare({ inferences: 1, signal });
+    const inferences = Number(element<HTMLSelectElement>('count').value);
+    await session.prepare({ inferences, signal });
     const { available } = session;
     tell(
       `${available} ${available === 1 ? 'inference is' : 'inferences are'} ready: only the image is missing.`,
@@ -169,7 +170,8 @@ function showSeen({ shape }: ModelSummary, pixels: Float32Array): void {
   const sent = masked!;
   paint(element('input'), shape, (i) => 255 * pixels[i]!);
   paint(element('masked'), shape, (i) => sent[i]! >>> 24);
-  const common = correlation(pixels, sent).toFixed(2).replace('-', '−');
+  // Rounded first, so that nothing is called minus zero.
+  const common = String(Math.round(100 * correlation(pixels, sent)) / 100).replace('-', '−');
   element('seen-text').textContent =
     `${sent.length.toLocaleString('en')} numbers of 32 bits, each one uniformly random to the server; the picture shows ` +
     `their upper 8 bits. Their correlation with your image is ${common}. Classify the same image again: other numbers, same answer.`;

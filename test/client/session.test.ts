@@ -95,7 +95,18 @@ describe('a session', () => {
       const of = events.filter((event) => event.phase === phase);
       expect(of.map(({ done }) => done)).toEqual(of.map((_, i) => i + 1));
       expect(of.at(-1)!.done).toBe(of[0]!.total);
+      // Every event names the step that is over, and the last has all the bytes of the cost formula.
+      const names = session.program.steps.map(({ name }) => name);
+      expect(of.every(({ layer }) => names.includes(layer!))).toBe(true);
+      expect(of.at(-1)!.bytes).toBe(of[0]!.bytesTotal);
+      expect(of[0]!.bytes).toBeGreaterThan(0);
+      expect(of.map(({ bytes }) => bytes)).toEqual(
+        of.map(({ bytes }) => bytes).sort((x, y) => x - y),
+      );
     }
+    const cost = costOf(layoutOf(model.program));
+    const prepared = events.find(({ phase }) => phase === 'prepare')!;
+    expect(prepared.bytesTotal).toBe(2 * (cost.offline.up + cost.offline.down));
     for (let i = 1; i < events.length; i++) {
       expect(events[i]!.bytesUp).toBeGreaterThanOrEqual(events[i - 1]!.bytesUp);
       expect(events[i]!.bytesDown).toBeGreaterThanOrEqual(events[i - 1]!.bytesDown);

@@ -1,0 +1,60 @@
+/** What the browser's client stands on: no module of Node, nothing of models or server, few bytes. */
+
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { describe, expect, it } from 'vitest';
+
+const root = resolve(import.meta.dirname, '../..');
+
+/** All modules that `entries` load, ours by path and packages by name; `import type` loads nothing. */
+function graph(entries: readonly string[]): Set<string> {
+  const seen = new Set<string>();
+  const visit = (file: string): void => {
+    if (seen.has(file)) return;
+    seen.add(file);
+    const text = readFileSync(join(root, file), 'utf8');
+    const pattern =
+      /^(?:import|export)\s(?!type\s)[^'"]*?from\s+'([^']+)'|^import\s+'([^']+)'|(?<!typeof )import\('([^']+)'\)/gm;
+    for (const [, from, bare, dynamic] of text.matchAll(pattern)) {
+      const target = (from ?? bare ?? dynamic)!;
+      if (target.startsWith('.')) {
+        visit(relative(root, resolve(root, dirname(file), target)));
+      } else seen.add(target);
+    }
+  };
+  for (const entry of entries) visit(entry);
+  return seen;
+}
+
+const forbidden = /^node:|^(ws|piscina|pngjs|commander)$|^(models|server|bench)\/|\/node\.ts$/;
+
+describe('the client of browsers', () => {
+  it.each(['client/browser.ts', 'client/worker.ts', 'client/web/page.ts'])(
+    '%s loads nothing of Node, server or models',
+    (entry) => {
+      const modules = graph([entry]);
+      expect(modules.size).toBeGreaterThan(20);
+      expect([...modules].filter((module) => forbidden.test(module))).toEqual([]);
+    },
+  );
+
+  it('the walk sees what the client of Node loads', () => {
+    const modules = [...graph(['client/index.ts'])].filter((module) => forbidden.test(module));
+    expect(modules).toEqual(expect.arrayContaining(['ws', 'piscina', 'node:os', 'pngjs']));
+  });
+
+  const built = join(root, 'dist/web');
+  it.skipIf(!existsSync(built))('is under 150 kB, gzipped, kernels and worker included', () => {
+    const scripts = readdirSync(built).filter((name) => /\.js$/.test(name) && name !== 'page.js');
+    expect(scripts).toEqual(expect.arrayContaining(['client.js', 'worker.js']));
+    let bytes = 0;
+    for (const name of scripts) {
+      const text = readFileSync(join(built, name));
+      expect(text.includes('node:fs') || text.includes('worker_threads')).toBe(false);
+      bytes += gzipSync(text).length;
+    }
+    console.log(`the client for browsers: ${(bytes / 1000).toFixed(1)} kB gzipped`);
+    expect(bytes).toBeLessThan(150_000);
+  });
+});
