@@ -7,6 +7,8 @@
  * to its length, and computation that hides behind other computation or behind the network is not counted twice.
  */
 
+import { costOf, type StepCost } from '../../protocol/inference/cost.ts';
+import type { Layout } from '../../protocol/inference/layout.ts';
 import type { ActivationKind } from '../../protocol/program/program.ts';
 import { IDENTITY, RELU, SQUARE } from '../../protocol/program/program.ts';
 import type { Span } from '../profile.ts';
@@ -16,6 +18,10 @@ import type { PartyTrace } from '../trace.ts';
 /** Classes of operators, in the order in which they are shown. `other`: frames, copies, collection, steps. */
 export const CLASSES = ['linear', 'ReLU', 'square', 'identity', 'output', 'other', 'wait'] as const;
 export type OperatorClass = (typeof CLASSES)[number];
+
+/** Classes that send anything. */
+export const BYTE_CLASSES = ['linear', 'ReLU', 'square', 'identity', 'output'] as const;
+export type ByteClass = (typeof BYTE_CLASSES)[number];
 
 /** Milliseconds of a phase by class. */
 export type Attribution = Readonly<Record<OperatorClass, number>>;
@@ -102,4 +108,31 @@ export function attribute(parties: readonly PartyTrace[], phase: Span): Attribut
   }
   share(phase.end);
   return shares;
+}
+
+/** The bytes of both phases by class, both ways, by the cost formulas. */
+export function bytesOf(layout: Layout): Record<ByteClass, { offline: number; online: number }> {
+  const total = (steps: readonly StepCost[], op: StepCost['op'], phase: 'offline' | 'online') =>
+    steps
+      .filter((step) => step.op === op)
+      .reduce((sum, step) => sum + step[phase].up + step[phase].down, 0);
+  const of = (part: Layout, op: StepCost['op']) => {
+    const { steps } = costOf(part);
+    return { offline: total(steps, op, 'offline'), online: total(steps, op, 'online') };
+  };
+  // The formulas add up over lanes: a layout of one kind's lanes alone costs what that kind does.
+  const kind = (kept: ActivationKind) => {
+    const activations = layout.activations.map((layer) => ({
+      ...layer,
+      lanes: layer.lanes.filter((lane) => lane.kind === kept),
+    }));
+    return of({ ...layout, activations }, 'activation');
+  };
+  return {
+    linear: of(layout, 'linear'),
+    ReLU: kind(RELU),
+    square: kind(SQUARE),
+    identity: kind(IDENTITY),
+    output: of(layout, 'output'),
+  };
 }

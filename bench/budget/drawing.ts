@@ -65,4 +65,17 @@ export const budgetAxis = (rows: readonly { readonly relus: number }[]) => ({
   domain: [0, Math.max(1, ...rows.map(({ relus }) => relus))],
 });
 
+/** An axis of per cent right, some wide even where all points are equal. */
+export const accuracyAxis = (rows: readonly { readonly percent: number }[]) => {
+  const values = rows.map(({ percent }) => percent);
+  return {
+    label: '↑ test images named right, %',
+    grid: true,
+    domain: [
+      Math.floor(Math.min(...values)) - 1,
+      Math.min(100, Math.ceil(Math.max(...values)) + 1),
+    ],
+  };
+};
+
 export const isDefined = <T>(value: T | undefined): value is T => value !== undefined;

@@ -3,6 +3,7 @@
 import { figure, Plot } from '../../models/plot.ts';
 import { PUBLISHED_ACCURACIES, PUBLISHED_LATENCIES } from '../references.ts';
 import {
+  accuracyAxis,
   BELOW,
   coloursOf,
   type Figure,
@@ -40,7 +41,7 @@ export function paretoFigure(points: readonly PointResult[]): Figure | undefined
     svg: figure(
       {
         x: { ...LOG, ...BELOW, label: 'online, ms →' },
-        y: { label: '↑ test images named right, %', grid: true, nice: true },
+        y: accuracyAxis(rows),
         marks: [
           Plot.line(rows, { x: 'ms', y: 'percent', z: 'line', stroke: colour }),
           Plot.dot(rows, {
@@ -162,7 +163,7 @@ export function publishedFigure(points: readonly PointResult[]): Figure | undefi
             y: (name: string) => name,
             text: (name: string) => name,
             textAnchor: 'start',
-            dy: -12,
+            dy: -14,
             fontSize: 12,
           }),
           dots(ours, false),
@@ -192,7 +193,7 @@ export function accuracyFigure(points: readonly PointResult[]): Figure | undefin
     svg: figure(
       {
         x: { ...LOG, ...BELOW, label: 'ReLUs →' },
-        y: { label: '↑ test images named right, %', grid: true, nice: true },
+        y: accuracyAxis(rows),
         marks: [
           Plot.line(rows, { x: 'relus', y: 'percent', z: 'method', stroke: colour }),
           Plot.dot(rows, {

@@ -119,14 +119,17 @@ export function attributionFigure(
   over: string,
   points: readonly PointResult[],
 ): Figure | undefined {
-  const swept = points.filter(({ series }) => series === 'identity');
+  const swept = points.filter(({ series }) => series !== 'trained');
+  const facetOf = ({ network, series }: PointResult) =>
+    series === 'square' ? `${network}, squares` : network;
   const rows = swept.flatMap((point) => {
     const run = runOver(point, over);
     if (run === undefined) return [];
-    const percent = (100 * point.relus) / (point.relus + point.identities);
+    const { relus, squares, identities } = point;
+    const percent = (100 * relus) / (relus + squares + identities);
     const budget = `${percent < 10 ? Number(percent.toFixed(1)) : Math.round(percent)}`;
     return CLASSES.map((name) => ({
-      network: point.network,
+      facet: facetOf(point),
       budget,
       name,
       seconds: run.attribution[phase][name] / 1000,
@@ -140,7 +143,7 @@ export function attributionFigure(
     title: `Where the ${phase} time goes over ${over}`,
     note:
       'One traced inference each; each instant shared equally among what either party does at it. x: ReLUs in per cent of ' +
-      'the network’s activations, the rest identity. wait: nobody computes.' +
+      'the network’s activations; the rest is the identity, or squares where it says so. wait: nobody computes.' +
       (over === LOOPBACK.name
         ? ''
         : ' Where a point was computed, the loopback’s shares and the waiting that is left.'),
@@ -148,10 +151,10 @@ export function attributionFigure(
       {
         x: { ...BELOW, label: 'ReLUs, % →', domain: budgets },
         y: { label: '↑ s', grid: true },
-        fx: { label: null, domain: [...new Set(swept.map(({ network }) => network))] },
+        fx: { label: null, domain: [...new Set(swept.map(facetOf))] },
         marks: [
           Plot.barY(rows, {
-            fx: 'network',
+            fx: 'facet',
             x: 'budget',
             y: 'seconds',
             fill: ({ name }: (typeof rows)[number]) => CLASS_COLOURS.get(name)!,

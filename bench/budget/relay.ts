@@ -62,7 +62,8 @@ export async function withNetem<T>(
   } catch (error) {
     dismantle();
     const { stderr, message } = error as Error & { stderr?: Buffer };
-    return { reason: (stderr?.toString().trim() || message).split('\n')[0]! };
+    const [reason] = (stderr?.toString().trim() || message).split('\n');
+    return { reason: reason!.replace(/^Error: |\.$/g, '') };
   }
   try {
     const prefix = ['ip', 'netns', 'exec', NAMESPACE];

@@ -2,7 +2,7 @@
 
 import type { PhaseCost } from '../../protocol/inference/cost.ts';
 import type { Disturbance, Machine } from '../machine.ts';
-import type { Attribution } from './attribution.ts';
+import type { Attribution, ByteClass } from './attribution.ts';
 import type { Series } from './points.ts';
 
 export const PHASES = ['offline', 'online'] as const;
@@ -56,6 +56,8 @@ export interface PointResult {
   readonly macs: number;
   /** By the formulas, to which every run is held. */
   readonly cost: Readonly<Record<Phase, PhaseCost>>;
+  /** The same bytes, both ways, by class; what is left is commands and the masked input. */
+  readonly bytes: Readonly<Record<ByteClass, Readonly<Record<Phase, number>>>>;
   /** What a bundle keeps, bytes. */
   readonly stored: { readonly client: number; readonly server: number };
   /** Most memory of each process over loopback, bytes, Node and its threads included. */

@@ -10,7 +10,7 @@ import { countKinds } from '../../protocol/program/program.ts';
 import { macsOf } from '../../protocol/ring/shape.ts';
 import { disturbance, machineInfo } from '../machine.ts';
 import { summarise } from '../measure.ts';
-import { type Attribution, CLASSES } from './attribution.ts';
+import { type Attribution, bytesOf, CLASSES } from './attribution.ts';
 import { checkLinks } from './check-links.ts';
 import { computedMs, LOOPBACK, linkOf, NETWORKS, type Network, occupationMs } from './links.ts';
 import { type Effort, jobOf, measureJob, millisecondsOf, overLoopback } from './measurement.ts';
@@ -150,7 +150,8 @@ async function measurePoint(
   const subject = point.make();
   const job = await jobOf(subject, path);
   const counts = countsOf(subject.model);
-  const program = measureProgram(layoutOf(subject.model.program));
+  const layout = layoutOf(subject.model.program);
+  const program = measureProgram(layout);
   tell(LOOPBACK.name);
   const near = await measureJob(job, overLoopback(undefined), scale.loopback, signal);
   const loopback: NetworkRun = {
@@ -196,6 +197,7 @@ async function measurePoint(
     accuracy: subject.accuracy,
     ...counts,
     cost: { offline: job.cost.offline, online: job.cost.online },
+    bytes: bytesOf(layout),
     stored: {
       client: sum(program.steps, ({ clientStored }) => clientStored),
       server: sum(program.steps, ({ serverStored }) => serverStored),

@@ -3,7 +3,7 @@
 import { summarise } from '../measure.ts';
 import { PUBLISHED_ACCURACIES, PUBLISHED_LATENCIES } from '../references.ts';
 import { figure } from '../report.ts';
-import { CLASSES } from './attribution.ts';
+import { BYTE_CLASSES, CLASSES } from './attribution.ts';
 import { LOOPBACK, NETWORKS } from './links.ts';
 import {
   type BudgetReport,
@@ -128,6 +128,23 @@ function attributionTable(points: readonly PointResult[]): Table {
   };
 }
 
+function bytesTable(points: readonly PointResult[]): Table {
+  const rows = points.flatMap((point) =>
+    PHASES.map((phase) => {
+      const { up, down } = point.cost[phase];
+      const bytes = BYTE_CLASSES.map((name) => point.bytes[name][phase]);
+      const rest = up + down - bytes.reduce((sum, value) => sum + value, 0);
+      return [`${nameOf(point)}: ${phase}`, ...[...bytes, rest].map(megabytes)];
+    }),
+  );
+  return {
+    title: 'Where the bytes go',
+    note: 'MB, both ways, exact and the same on every machine and network. rest: commands and the masked input.',
+    head: ['point and phase', ...BYTE_CLASSES, 'rest'],
+    rows,
+  };
+}
+
 /** Ratios of one time to another, over points and networks, as a sentence about their spread. */
 function ratios(values: readonly number[]): string {
   const { lower, median: middle, upper } = summarise(values);
@@ -208,9 +225,9 @@ function linkTable({ links }: BudgetReport): Table {
 }
 
 function loadTable({ throughput }: BudgetReport): Table {
-  const rows = (throughput?.loads ?? []).map((load) => [
+  const measured = (throughput?.loads ?? []).filter(({ origin }) => origin === 'measured');
+  const rows = measured.map((load) => [
     `${load.network.replace('zoo/', '')}, store of ${load.store}`,
-    load.origin,
     figure(load.arrivalsPerMinute),
     figure(load.answeredPerMinute),
     figure(load.medianMs),
@@ -221,11 +238,10 @@ function loadTable({ throughput }: BudgetReport): Table {
   return {
     title: 'Inferences that arrive by themselves',
     note:
-      'Poisson arrivals at three clients of one server, all on this machine. Measured with the digit network; simulated from ' +
-      'the medians of the phases over loopback, as if running jobs shared the machine equally.',
+      'Poisson arrivals at three clients of one server, all on this machine, each with a store of so many bundles. Run, some ' +
+      'seconds a rate; what the plots add by simulation is in budget.json.',
     head: [
       'network',
-      'origin',
       'arrivals / min',
       'answers / min',
       'median ms',
@@ -324,6 +340,7 @@ export function tablesOf(report: BudgetReport): Table[] {
     pointTable(points),
     networkTable(points),
     attributionTable(points),
+    bytesTable(points),
     plannerTable(points),
     linkTable(report),
     loadTable(report),

@@ -2,14 +2,21 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   attribute,
+  BYTE_CLASSES,
+  bytesOf,
   CLASS_OF_FRAME,
   CLASSES,
   classOfTask,
 } from '../../../bench/budget/attribution.ts';
 import { IDLE } from '../../../bench/samples.ts';
 import type { PartyTrace, TaskSpan } from '../../../bench/trace.ts';
+import { costOf } from '../../../protocol/inference/cost.ts';
+import { layoutOf } from '../../../protocol/inference/layout.ts';
+import { COMMAND_BYTES, wireBytes } from '../../../protocol/inference/messages.ts';
 import { tasks } from '../../../protocol/inference/tasks.ts';
 import { IDENTITY, RELU, SQUARE } from '../../../protocol/program/program.ts';
+import { sizeOf } from '../../../protocol/ring/shape.ts';
+import { residualModel } from '../../support/model.ts';
 
 const task = (start: number, end: number, name = 'evaluateLayer', kind?: 0 | 1 | 2): TaskSpan => ({
   task: name,
@@ -111,5 +118,25 @@ describe('attribution', () => {
     expect(classOf('linear file:///x/dist/protocol/ring/linear.js')).toBe('linear');
     expect(classOf('(idle) ')).toBe(IDLE);
     expect(classOf('send file:///x/dist/protocol/channel/endpoint.js')).toBeUndefined();
+  });
+});
+
+describe('bytes by class', () => {
+  it.each(['logits', 'label'] as const)('add up to the formulas, %s', (reveal) => {
+    const layout = layoutOf(residualModel(reveal).program);
+    const bytes = bytesOf(layout);
+    const { offline, online, steps } = costOf(layout);
+    const sum = (phase: 'offline' | 'online') =>
+      BYTE_CLASSES.reduce((total, name) => total + bytes[name][phase], 0);
+    const all = steps.flatMap((step) => [step.offline, step.online]);
+    const sent = all.reduce((total, { up, down }) => total + up + down, 0);
+    expect(sum('offline') + sum('online')).toBe(sent);
+    // The rest is a command in each phase, and online the masked input.
+    const rest = offline.up + offline.down + online.up + online.down - sent;
+    const input = 4 * sizeOf(layout.program.input.shape);
+    expect(rest).toBe(2 * wireBytes(COMMAND_BYTES) + wireBytes(input));
+    for (const name of ['linear', 'ReLU', 'square', 'identity'] as const) {
+      expect(bytes[name].offline + bytes[name].online, name).toBeGreaterThan(0);
+    }
   });
 });

@@ -62,6 +62,13 @@ function pointOf(id: string, relus: number, change: Partial<PointResult> = {}): 
     identities: 1000 - relus,
     macs: 1e6,
     cost,
+    bytes: {
+      linear: { offline: 1e6, online: 0 },
+      ReLU: { offline: 5e5, online: 4e5 },
+      square: { offline: 1e5, online: 5e4 },
+      identity: { offline: 1e5, online: 1e4 },
+      output: { offline: 0, online: 1e3 },
+    },
     stored: { client: 1.5e6, server: 5e5 },
     memory: { client: 2e8, server: 3e8 },
     runs: [loopback, ...others],
@@ -133,6 +140,11 @@ describe('the table', () => {
     );
     expect(page).toContain('| ResNet-20, 0, squares | 0 / 1,000 / 0 |');
     expect(page).toContain('random weights |');
+  });
+
+  it('says where the bytes go, and what is left', () => {
+    expect(page).toContain('| digits: offline | 1.00 | 0.500 | 0.100 | 0.100 | 0 | 0.100 |');
+    expect(page).toContain('| digits: online | 0 | 0.400 | 0.0500 | 0.0100 | 0.00100 | 0.0180 |');
   });
 
   it('says of every time how it was found', () => {
