@@ -23,7 +23,7 @@ import {
 import { clampCurvature, startingPolynomials } from './parabola.ts';
 import { PressureState } from './pressure.ts';
 import { measureRanges, rangeLimits } from './ranges.ts';
-import { countAbove, fixedRelus, masksOf, softLayers } from './soft.ts';
+import { countAbove, fixedRelus, maskRateFor, masksOf, softLayers } from './soft.ts';
 import { fineTune, runStage, type Training, type Tuning } from './training.ts';
 
 /** The next state of an element: 1 stays 1 above -h, 0 becomes 1 above h. */
@@ -108,7 +108,7 @@ export interface AutoRepOptions {
   readonly searchEpochs?: number;
   /** Of Adam; 1e-3 unless given. It falls to a hundredth by half a cosine. */
   readonly searchRate?: number;
-  /** Learning rate of auxiliary numbers as a factor; 1 unless given. One from 1 to 0 takes about 1 / (rate * factor) steps. */
+  /** Learning rate of auxiliary numbers as a factor; see {@link maskRateFor} unless given. */
   readonly maskRate?: number;
   /** First weight of the budget's term; 1 unless given. */
   readonly pressure?: number;
@@ -135,7 +135,8 @@ export async function autoRep(
   options: AutoRepOptions = {},
 ): Promise<Graph> {
   checkBudget(graph, budget);
-  const { searchEpochs = 40, searchRate = 1e-3, maskRate = 1, tune = {} } = options;
+  const { searchEpochs = 40, searchRate = 1e-3, tune = {} } = options;
+  const { maskRate = maskRateFor(training, searchEpochs, searchRate) } = options;
   const { growth = 1.5, threshold = 0.003, measured = 1024, rangeWeight = 1e-3 } = options;
   const found = measureRanges(graph, training.training, { ...training, images: measured });
   const ranges =

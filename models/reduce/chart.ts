@@ -5,7 +5,7 @@ export interface Line {
   readonly name: string;
   /** [ReLUs, value], the value in parts of one; by rising ReLUs. */
   readonly points: readonly (readonly [number, number])[];
-  /** Drawn thin and grey: figures of others, for other networks. */
+  /** Drawn dashed: figures of others, for other networks. */
   readonly published?: boolean;
 }
 
@@ -16,10 +16,10 @@ export interface Chart {
   readonly lines: readonly Line[];
 }
 
-const WIDTH = 720;
+const WIDTH = 760;
 const HEIGHT = 420;
 const LEFT = 70;
-const RIGHT = 180;
+const RIGHT = 210;
 const TOP = 40;
 const BOTTOM = 50;
 
@@ -81,7 +81,7 @@ export function drawChart({ title, axis, lines }: Chart): string {
     text([x(mark), HEIGHT - BOTTOM + 20], relusText(mark), 'text-anchor="middle"'),
   );
   const drawn = lines.map(({ name, points, published = false }, i) => {
-    const colour = published ? '#999' : COLOURS[i % COLOURS.length]!;
+    const colour = COLOURS[i % COLOURS.length]!;
     const at = points.map(([n, value]) => [x(n), y(100 * value)] as const);
     const path = at.map(([px, py]) => `${px.toFixed(1)},${py.toFixed(1)}`).join(' ');
     const dash = published ? ' stroke-dasharray="4 3"' : '';

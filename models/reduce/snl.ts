@@ -18,7 +18,7 @@ import {
   withoutSoftTensors,
 } from './elements.ts';
 import { PressureState } from './pressure.ts';
-import { countAbove, fixedRelus, maskScores, masksOf } from './soft.ts';
+import { countAbove, fixedRelus, maskRateFor, maskScores, masksOf } from './soft.ts';
 import { fineTune, runStage, type Training, type Tuning } from './training.ts';
 
 /** A mask above it counts as a ReLU. */
@@ -36,7 +36,7 @@ export interface SnlOptions {
   readonly searchEpochs?: number;
   /** Of Adam, constant; 1e-3 unless given. */
   readonly searchRate?: number;
-  /** Learning rate of masks as a factor; 5 unless given. A mask takes about 1 / (rate * factor) steps from 1 to 0. */
+  /** Learning rate of masks as a factor; see {@link maskRateFor} unless given. */
   readonly maskRate?: number;
   /** First lambda; 1e-4 unless given. Published: 1e-5 for half a million ReLUs, beside a loss of twice the weight. */
   readonly lambda?: number;
@@ -60,7 +60,8 @@ export async function snl(
   options: SnlOptions = {},
 ): Promise<Graph> {
   checkBudget(graph, budget);
-  const { searchEpochs = 30, searchRate = 1e-3, maskRate = 5, tune = {} } = options;
+  const { searchEpochs = 30, searchRate = 1e-3, tune = {} } = options;
+  const { maskRate = maskRateFor(training, searchEpochs, searchRate) } = options;
   const { lambda = 1e-4, growth = 1.5, patience = 1, planned = true } = options;
   const plan = { from: reluCount(graph), to: Math.max(1, budget), epochs: searchEpochs };
   const rule = { growth, patience, ...(planned && { plan }) };

@@ -3,6 +3,7 @@
 import type { Graph } from '../graph/index.ts';
 import { isSoft, type Network, type Parameter, softTensors } from '../train/index.ts';
 import { activationsOf, relusIn, type Scores } from './elements.ts';
+import type { Training } from './training.ts';
 
 /** The parameter of a name. */
 function named(parameters: readonly Parameter[], name: string): Parameter {
@@ -46,4 +47,17 @@ export function fixedRelus(graph: Graph): number {
 /** The masks of all soft layers as scores of their elements. */
 export function maskScores(network: Network): Scores {
   return new Map([...softLayers(network)].map(([id, { mask }]) => [id, mask.value]));
+}
+
+/**
+ * Learning rate of masks, as a factor, with which one can go from 1 to 0 in a fifth of a search; 1 where it can anyway. Adam
+ * moves a number by about the rate in each step.
+ */
+export function maskRateFor(
+  { training, batch, shards = 1 }: Pick<Training, 'training' | 'batch' | 'shards'>,
+  epochs: number,
+  rate: number,
+): number {
+  const steps = epochs * Math.floor(training.labels.length / (batch * shards));
+  return Math.max(1, 5 / (rate * Math.max(1, steps)));
 }

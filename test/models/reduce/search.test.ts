@@ -7,10 +7,10 @@ import {
 } from '../../../models/reduce/autorep.ts';
 import { nextPressure, PressureState } from '../../../models/reduce/pressure.ts';
 import { addSparsity } from '../../../models/reduce/snl.ts';
-import { countAbove, fixedRelus, softLayers } from '../../../models/reduce/soft.ts';
+import { countAbove, fixedRelus, maskRateFor, softLayers } from '../../../models/reduce/soft.ts';
 import { Adam, Network } from '../../../models/train/index.ts';
 import { everyOperator } from '../networks.ts';
-import { parameter, smallResNet } from './support.ts';
+import { parameter, smallResNet, smallTraining } from './support.ts';
 
 describe('SNL', () => {
   it('raises its pressure only after epochs that removed nothing, once it has been patient', () => {
@@ -126,6 +126,14 @@ describe('AutoReP', () => {
 });
 
 describe('soft networks', () => {
+  it('learn masks fast enough for the steps there are', () => {
+    const training = smallTraining();
+    // 10 epochs of 32 steps: a fifth of them are 64.
+    expect(maskRateFor(training, 10, 1e-3)).toBeCloseTo(1 / (64 * 1e-3));
+    expect(maskRateFor({ ...training, shards: 2 }, 10, 1e-3)).toBeCloseTo(1 / (32 * 1e-3));
+    expect(maskRateFor(training, 1000, 1e-3)).toBe(1);
+  });
+
   it('have masks for layers of ReLUs alone', () => {
     const network = new Network(smallResNet(), 4, { soft: true });
     const layers = softLayers(network);
