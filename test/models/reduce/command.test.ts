@@ -57,7 +57,9 @@ const reduce = ['reduce', 'dense.sottonet', ...data, '--budget', '48', ...short,
 describe('sotto reduce', () => {
   it('makes a reduced, compiled, carded model, and does nothing twice', () => {
     const first = sotto(...reduce);
-    expect(first.error).toMatch(/^autorep-48-search: epoch 1\/3, loss .*, \d+ ReLUs, pressure [\d.]+$/m);
+    expect(first.error).toMatch(
+      /^autorep-48-search: epoch 1\/3, loss .*, \d+ ReLUs, pressure [\d.]+$/m,
+    );
     expect(first.code, first.error).toBe(0);
     expect(first.out).toMatch(/^ +48 ReLUs {2}\d+\.\d\d % {2}autorep$/m);
     expect(first.out).toMatch(/0 without scores/);
