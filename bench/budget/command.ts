@@ -26,7 +26,7 @@ export async function budget(folder: string, options: BudgetCommandOptions): Pro
       report: progressLines(),
     });
     const files = {
-      'budget.json': `${JSON.stringify(report, null, 1)}\n`,
+      'budget.json': `${JSON.stringify(report, rounded, 1)}\n`,
       'budget.md': markdownPage(report),
       'index.html': htmlPage(report),
     };
@@ -47,3 +47,7 @@ function progressLines(): (line: string) => void {
     process.stderr.write(process.stderr.isTTY ? `\r${time} ${line}\x1b[K` : `${time} ${line}\n`);
   };
 }
+
+/** Numbers to the fourth decimal: no clock here is finer. */
+const rounded = (_key: string, value: unknown): unknown =>
+  typeof value === 'number' ? Number(value.toFixed(4)) : value;

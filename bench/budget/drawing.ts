@@ -69,7 +69,7 @@ export const budgetAxis = (rows: readonly { readonly relus: number }[]) => ({
 export const accuracyAxis = (rows: readonly { readonly percent: number }[]) => {
   const values = rows.map(({ percent }) => percent);
   return {
-    label: '↑ test images named right, %',
+    label: '↑ images named right, %',
     grid: true,
     domain: [
       Math.floor(Math.min(...values)) - 1,

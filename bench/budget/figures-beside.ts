@@ -37,7 +37,7 @@ export function paretoFigure(points: readonly PointResult[]): Figure | undefined
   const colour = ({ run }: (typeof rows)[number]) => NETWORK_COLOURS.get(run.network)!;
   return {
     title: 'Accuracy against online latency',
-    note: 'The zoo: test accuracy of the fixed-point network, as its card states it. Hollow: computed. Labels: data and ReLUs.',
+    note: 'The zoo: accuracy of the fixed-point network, as its card states it; which images, the table says. Hollow: computed. Labels: data and ReLUs.',
     svg: figure(
       {
         x: { ...LOG, ...BELOW, label: 'online, ms →' },
@@ -176,7 +176,7 @@ export function publishedFigure(points: readonly PointResult[]): Figure | undefi
 }
 
 export function accuracyFigure(points: readonly PointResult[]): Figure | undefined {
-  const ours = points.filter(({ accuracy }) => accuracy?.data.startsWith('CIFAR-10'));
+  const ours = points.filter(({ accuracy }) => /^cifar-?10\b/i.test(accuracy?.data ?? ''));
   if (ours.length === 0) return undefined;
   const name = 'Sotto, this zoo';
   const rows = [

@@ -38,7 +38,7 @@ export interface Subject {
   readonly model: Model;
   /** Pixels 0..255. */
   readonly image: Uint8Array;
-  /** Share of test images that the fixed-point network names right, where it is trained, and on which data. */
+  /** Share of images that the fixed-point network names right, where it is trained, and which images. */
   readonly accuracy: { readonly share: number; readonly data: string } | undefined;
 }
 
@@ -63,7 +63,7 @@ const FAMILIES: readonly Family[] = [
   {
     name: 'ResNet-32',
     elements: 303_104,
-    shares: { identity: SWEEP, square: [1 / 2, 0] },
+    shares: { identity: [1, 1 / 5, 1 / 20, 0], square: [1 / 5, 0] },
     build: (options) => resNetCifar(32, options),
   },
   {
@@ -103,9 +103,21 @@ function graphPoint(family: Family, series: 'identity' | 'square', share: number
 }
 
 /** The parts of a card that are read; cards may have more, and models may lack one. */
-interface Card {
-  readonly data?: string;
+export interface Card {
+  readonly data?: string | readonly string[];
+  /** On the test images. */
   readonly fixedPointTestAccuracy?: number;
+  /** Of a network that `sotto reduce` made: on images that were kept from training. */
+  readonly accuracy?: { readonly fixedPoint?: number };
+}
+
+/** What a card says about the network in fixed point. */
+export function accuracyOf(card: Card, network: string): Subject['accuracy'] {
+  const { data, fixedPointTestAccuracy, accuracy } = card;
+  const [name] = (typeof data === 'string' ? data : network).split(':') as [string];
+  if (fixedPointTestAccuracy !== undefined) return { share: fixedPointTestAccuracy, data: name };
+  if (accuracy?.fixedPoint === undefined) return undefined;
+  return { share: accuracy.fixedPoint, data: `${name}, validation images` };
 }
 
 function readCard(path: string): Card {
@@ -119,21 +131,16 @@ function readCard(path: string): Card {
 
 function zooPoint(folder: string, file: string): Point {
   const stem = file.slice(0, -'.sotto'.length);
+  // A family's budgets are told apart behind the first dash.
+  const network = stem.split('-')[0]!;
   return {
     id: `zoo/${stem}`,
-    // A family's budgets are told apart behind the first dash.
-    network: stem.split('-')[0]!,
+    network,
     series: 'trained',
     make() {
       const model = decodeModel(readFileSync(join(folder, file)));
-      const { data = 'its test images', fixedPointTestAccuracy: share } = readCard(
-        join(folder, `${stem}.json`),
-      );
-      return {
-        model,
-        image: pictureFor(model),
-        accuracy: share === undefined ? undefined : { share, data: data.split(':')[0]! },
-      };
+      const accuracy = accuracyOf(readCard(join(folder, `${stem}.json`)), network);
+      return { model, image: pictureFor(model), accuracy };
     },
   };
 }

@@ -50,7 +50,7 @@ const SCALES: Readonly<Record<BudgetReport['mode'], Scale>> = {
   full: {
     loopback: { least: 3, most: 9, ms: 2500 },
     emulated: { least: 2, most: 5, ms: 1500 },
-    occupationMs: 1500,
+    occupationMs: 1400,
   },
   quick: {
     loopback: { least: 2, most: 3, ms: 1000 },

@@ -198,6 +198,24 @@ function plannerTable(points: readonly PointResult[]): Table {
   };
 }
 
+/** The planner beside the run, point by point. */
+function plannedTable(points: readonly PointResult[]): Table {
+  const rows = realRuns(points).map(({ point, run }) => [
+    `${nameOf(point)} over ${run.network}`,
+    ...PHASES.flatMap((phase) => {
+      const middle = summarise(run.ms[phase]).median;
+      const planned = run.planned[phase];
+      return [figure(planned), figure(middle), figure(planned / middle)];
+    }),
+  ]);
+  return {
+    title: 'Predicted against run, point by point',
+    note: 'ms by sotto plan, median ms of the run, and their ratio.',
+    head: ['point and network', ...PHASES.flatMap((phase) => [`${phase} planned`, 'run', 'ratio'])],
+    rows,
+  };
+}
+
 function linkTable({ links }: BudgetReport): Table {
   const { checks = [], against = 'relay', reason } = links ?? {};
   const other = against === 'netem' ? 'netem' : 'TCP relay';
@@ -342,6 +360,7 @@ export function tablesOf(report: BudgetReport): Table[] {
     attributionTable(points),
     bytesTable(points),
     plannerTable(points),
+    plannedTable(points),
     linkTable(report),
     loadTable(report),
     publishedTable(),

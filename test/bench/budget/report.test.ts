@@ -158,6 +158,7 @@ describe('the table', () => {
     expect(page).toContain('| loopback | 6 | 0.750 (0.750 to 0.750, from 0.750 to 0.750) |');
     expect(page).toContain('| LAN | 6 |');
     expect(page).not.toContain('| WAN | 6 |');
+    expect(page).toContain('| digits over loopback | 150 | 200 | 0.750 | 30.0 | 40.0 | 0.750 |');
     expect(page).toContain('| digits over LAN: offline | 100 | 200 | 0.500 |');
     expect(page).toContain('not to be had: no <netem>');
   });

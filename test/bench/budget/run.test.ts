@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CLASSES } from '../../../bench/budget/attribution.ts';
-import { pointsOf } from '../../../bench/budget/points.ts';
+import { accuracyOf, pointsOf } from '../../../bench/budget/points.ts';
 import { machineInfo } from '../../../bench/machine.ts';
 
 describe('the points', () => {
@@ -43,6 +43,17 @@ describe('the points', () => {
   });
 });
 
+it('cards of either kind say how accurate a model is, and on which images', () => {
+  const tested = { data: 'MNIST: 55,000 images', fixedPointTestAccuracy: 0.99 };
+  expect(accuracyOf(tested, 'digits')).toEqual({ share: 0.99, data: 'MNIST' });
+  const reduced = { data: ['a/train.bin'], accuracy: { dense: 0.9, fixedPoint: 0.87 } };
+  expect(accuracyOf(reduced, 'cifar10')).toEqual({
+    share: 0.87,
+    data: 'cifar10, validation images',
+  });
+  expect(accuracyOf({}, 'digits')).toBeUndefined();
+});
+
 // Only the built files can start processes and threads.
 const built = new URL('../../../dist/bench/budget/', import.meta.url);
 const missing = !existsSync(new URL('run.js', built));
@@ -57,6 +68,7 @@ describe.skipIf(missing)('a run', () => {
   let measurement: Measurement;
   const { signal } = new AbortController();
   const effort = { least: 2, most: 2, ms: 0 };
+  const once = { least: 1, most: 1, ms: 0 };
 
   beforeAll(async () => {
     folder = mkdtempSync(join(tmpdir(), 'sotto-budget-test-'));
@@ -79,7 +91,7 @@ describe.skipIf(missing)('a run', () => {
       signal,
     );
     const link = linkOf(NETWORKS[2]!);
-    const far = await measurement.measureJob(job, measurement.overLoopback(link), effort, signal);
+    const far = await measurement.measureJob(job, measurement.overLoopback(link), once, signal);
     const runs = [...near.repetitions, ...far.repetitions];
     const bytes = runs.map(({ offline, online }) =>
       [offline, online].map(({ bytesUp, bytesDown, rounds }) => [bytesUp, bytesDown, rounds]),
