@@ -3,6 +3,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command } from 'commander';
+import { benchBrowser } from './browser.ts';
 import { budget } from './budget/command.ts';
 import { benchInference } from './inference.ts';
 import { benchKernels } from './kernels.ts';
@@ -18,6 +19,7 @@ interface BenchOptions {
   readonly repetitions: number;
   readonly quick?: boolean;
   readonly networks?: boolean;
+  readonly browser?: boolean;
   readonly profile?: string | true;
   readonly budget?: string | true;
   readonly only?: string;
@@ -31,6 +33,7 @@ export function benchCommand(): Command {
     .option('--repetitions <N>', 'samples of each figure', Number, 10)
     .option('--quick', 'three short samples')
     .option('--networks', 'full-size ResNets as well: some minutes, about 3 GB of memory')
+    .option('--browser', 'the client in Chromium as well, beside the client in Node')
     .option(
       '--profile [FOLDER]',
       'instead: where the time of an inference goes, a table and timelines (bench/report)',
@@ -71,6 +74,7 @@ async function bench(options: BenchOptions): Promise<void> {
     ? await benchNetworks(Math.min(repetitions, 5), (line) => process.stderr.write(`${line}\n`))
     : [];
   const scaling = options.networks ? await benchScaling(Math.min(repetitions, 5)) : undefined;
+  const browser = options.browser ? await benchBrowser(Math.min(repetitions, 5)) : undefined;
   const report: Report = {
     machine: machineInfo(),
     date: new Date().toISOString(),
@@ -79,6 +83,7 @@ async function bench(options: BenchOptions): Promise<void> {
     kernels,
     networks,
     scaling,
+    browser,
   };
   if (options.json !== undefined) {
     await writeFile(options.json, `${JSON.stringify(report, null, 2)}\n`);

@@ -1,5 +1,6 @@
 /** The results as data (JSON) and as a page (Markdown). */
 
+import type { BrowserResult } from './browser.ts';
 import type { InferenceResult } from './inference.ts';
 import type { KernelResult } from './kernels.ts';
 import type { Disturbance, Machine } from './machine.ts';
@@ -20,6 +21,8 @@ export interface Report {
   readonly networks: readonly NetworkResult[];
   /** Absent when networks were not asked for. */
   readonly scaling?: ScalingResult | undefined;
+  /** Absent when the browser was not asked for. */
+  readonly browser?: readonly BrowserResult[] | undefined;
 }
 
 /** A number with three digits that mean something, four above a thousand. */
@@ -108,7 +111,31 @@ Median and quartiles. Peers: ${REFERENCE_MACHINE}.
 
 ${table(['part', 'median', 'quartiles', 'bytes', 'native peers'], kernelRows)}
 ${networks.length > 0 ? `\n${networkSection(networks)}` : ''}
-${targetSection(report)}`;
+${report.browser ? browserSection(report.browser) : ''}${targetSection(report)}`;
+}
+
+/** The client in a browser, as ratios to the client in Node. */
+export function browserSection(results: readonly BrowserResult[]): string {
+  const rows = results.flatMap(({ model, relus, phases }) =>
+    phases.map(({ name, node, browser, ratio }, i) => [
+      i === 0 ? `${model}, ${relus.toLocaleString('en')} ReLUs` : '',
+      name,
+      figure(node.median),
+      figure(browser.median),
+      `**${figure(ratio.median)}** (${spread(ratio)})`,
+    ]),
+  );
+  const tasks = results.map(({ model, longestTask }) =>
+    longestTask === 0 ? `${model}: none of 50 ms or more` : `${model}: ${figure(longestTask)} ms`,
+  );
+  return `## In a browser
+
+Chromium without a window, the page cross-origin isolated; Node and browser in turn against the same server process, ms,
+ratio pair by pair. The longest task of the page's main thread in the quietest repetition: ${tasks.join('; ')}.
+
+${table(['network', 'phase', 'Node', 'browser', 'browser / Node'], rows)}
+
+`;
 }
 
 /** What was aimed at, and what keeps it back where it was missed. */

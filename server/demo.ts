@@ -8,7 +8,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Cost, costOf } from '../protocol/inference/cost.ts';
-import { IDENTITY, RELU, SQUARE } from '../protocol/program/program.ts';
+import { countKinds } from '../protocol/program/program.ts';
 import type { OfferedModel } from './models.ts';
 
 /** What people want to know of a model that its program does not say. */
@@ -110,20 +110,18 @@ export async function loadDemo(
 
 function summaryOf({ name, layout }: OfferedModel, card: ModelCard = {}): ModelSummary {
   const { program, activations } = layout;
-  const count = (kind: number) =>
-    activations.reduce(
-      (sum, { step }) => sum + step.kinds.reduce((n, own) => n + (own === kind ? 1 : 0), 0),
-      0,
-    );
+  const kinds = activations.map(({ step }) => countKinds(step.kinds));
+  const count = (kind: 'relu' | 'square' | 'identity') =>
+    kinds.reduce((sum, counts) => sum + counts[kind], 0);
   const { offline, online } = costOf(layout);
   return {
     name,
     ...card,
     labels: program.labels,
     shape: program.input.shape,
-    relus: count(RELU),
-    squares: count(SQUARE),
-    identities: count(IDENTITY),
+    relus: count('relu'),
+    squares: count('square'),
+    identities: count('identity'),
     offline,
     online,
   };
