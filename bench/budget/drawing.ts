@@ -56,6 +56,9 @@ export const LOG = { type: 'log', grid: true, tickFormat: '~s' } as const;
 /** An axis below the picture, whose label stands between its ticks and the legend. */
 export const BELOW = { labelOffset: 36 } as const;
 
+/** Room between the outermost dots of a scatter plot and its edge, pixels. */
+export const INSET = 12;
+
 /** An axis of ReLUs from none to the most there are. */
 export const budgetAxis = (rows: readonly { readonly relus: number }[]) => ({
   ...BELOW,

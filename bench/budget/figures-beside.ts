@@ -7,6 +7,7 @@ import {
   BELOW,
   coloursOf,
   type Figure,
+  INSET,
   isDefined,
   LOG,
   medianOf,
@@ -18,18 +19,26 @@ import { LOOPBACK } from './links.ts';
 import { type Load, PHASES, type PointResult, runOver } from './results.ts';
 import { nameOf, realRuns } from './tables.ts';
 
+/** The network whose points carry the labels: they lie in the middle. */
+const LABELLED = 'WAN';
+
 export function paretoFigure(points: readonly PointResult[]): Figure | undefined {
+  const most = new Map<string, number>();
+  for (const { network, relus } of points) {
+    most.set(network, Math.max(relus, most.get(network) ?? 0));
+  }
+  const short = (relus: number) => (relus < 1000 ? `${relus}` : `${(relus / 1000).toFixed(1)}k`);
   const rows = points.flatMap((point) =>
     point.accuracy === undefined
       ? []
       : point.runs.map((run) => ({
           percent: 100 * point.accuracy!.share,
-          family: point.network,
           line: `${run.network} ${point.network}`,
           ms: medianOf(run, 'online'),
           relus: point.relus,
           run,
-          label: `${point.network} ${point.relus.toLocaleString('en')}`,
+          // The family's name at its largest budget alone: the others stand close to each other.
+          label: `${point.relus === most.get(point.network) ? `${point.network} ` : ''}${short(point.relus)}`,
         })),
   );
   if (rows.length === 0) return undefined;
@@ -40,6 +49,7 @@ export function paretoFigure(points: readonly PointResult[]): Figure | undefined
     note: 'The zoo: accuracy of the fixed-point network, as its card states it; which images, the table says. Hollow: computed. Labels: data and ReLUs.',
     svg: figure(
       {
+        inset: INSET,
         x: { ...LOG, ...BELOW, label: 'online, ms →' },
         y: accuracyAxis(rows),
         marks: [
@@ -54,7 +64,7 @@ export function paretoFigure(points: readonly PointResult[]): Figure | undefined
               row.run.origin === 'computed' ? 'none' : colour(row),
           }),
           Plot.text(
-            rows.filter(({ run }) => run.network === LOOPBACK.name),
+            rows.filter(({ run }) => run.network === LABELLED),
             { x: 'ms', y: 'percent', text: 'label', dy: -10, fontSize: 11 },
           ),
         ],
@@ -84,6 +94,7 @@ export function plannerFigure(points: readonly PointResult[]): Figure {
     note: 'Every point that was run, over every network. Solid: equal; dashed: a factor of two either way.',
     svg: figure(
       {
+        inset: INSET,
         x: { ...LOG, ...BELOW, label: 'run, ms →' },
         y: { ...LOG, label: '↑ planned, ms' },
         marks: [

@@ -9,6 +9,7 @@ import {
   CLASS_COLOURS,
   coloursOf,
   type Figure,
+  INSET,
   LOG,
   medianOf,
   NETWORK_COLOURS,
@@ -149,10 +150,12 @@ export function attributionFigure(
         : ' Where a point was computed, the loopback’s shares and the waiting that is left.'),
     svg: figure(
       {
-        x: { ...BELOW, label: 'ReLUs, % →', domain: budgets },
+        x: { axis: null, domain: budgets },
         y: { label: '↑ s', grid: true },
-        fx: { label: null, domain: [...new Set(swept.map(facetOf))] },
+        fx: { label: null, axis: 'top', domain: [...new Set(swept.map(facetOf))] },
         marks: [
+          // Six networks beside each other leave little room for numbers.
+          Plot.axisX({ ...BELOW, label: 'ReLUs, % →', fontSize: 10 }),
           Plot.barY(rows, {
             fx: 'facet',
             x: 'budget',
@@ -227,6 +230,7 @@ export function phasesFigure(points: readonly PointResult[]): Figure {
       {
         x: { ...LOG, ...BELOW, label: 'offline, ms →' },
         y: { ...LOG, label: '↑ online, ms' },
+        inset: INSET,
         r: { domain: [0, Math.max(1, ...rows.map(({ relus }) => relus))], range: [2, 9] },
         marks: [
           line(false, 'none'),
