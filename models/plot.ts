@@ -25,46 +25,59 @@ const LEFT = 64;
 const STYLE = `svg { color: #1b1b1b; background: #ffffff; font: 13px system-ui, sans-serif; }
 @media (prefers-color-scheme: dark) { svg { color: #ececec; background: #16181c; } }`;
 
+/** Height of a row of the legend, pixels. */
+const ROW = 22;
+
 /**
  * A figure as the text of an SVG file.
  * @param options as Plot.plot takes them
  * @param legend names and their colours, drawn below the figure
  */
 export function figure(
-  options: Omit<Plot.PlotOptions, 'width' | 'height' | 'marginLeft'>,
+  options: Omit<Plot.PlotOptions, 'width' | 'height' | 'marginLeft' | 'marginBottom'>,
   legend: ReadonlyMap<string, string> = new Map(),
-) {
+): string {
   const { document } = parseHTML('<html><body></body></html>');
+  const keys = placeKeys(legend);
+  const rows = keys.at(-1)?.row ?? 0;
+  const height = HEIGHT + ROW * Math.max(0, rows - 1);
   const made = Plot.plot({
-    width: WIDTH,
-    height: HEIGHT,
     marginTop: 36,
-    marginLeft: LEFT,
     marginRight: 24,
-    marginBottom: legend.size > 0 ? 74 : 48,
     style: { fontSize: '13px', overflow: 'visible', background: 'none' },
     ...options,
+    width: WIDTH,
+    height,
+    marginLeft: LEFT,
+    marginBottom: 50 + ROW * rows,
     document: document as unknown as Document,
   });
   // With a title or caption a figure comes as HTML around the picture: only the picture is wanted.
   const svg = made.tagName.toLowerCase() === 'svg' ? made : made.querySelector('svg')!;
   svg.setAttribute('xmlns', 'http://www.w3.org/2000/svg');
+  const drawn = keys.map(({ name, colour, x, row }) => {
+    const y = height - 14 - ROW * (rows - row);
+    return `<circle cx="${x}" cy="${y}" r="5" fill="${colour}"/><text x="${x + 10}" y="${y + 4.5}" style="font-size:13px" text-anchor="start">${escapeText(name)}</text>`;
+  });
   const text = svg.outerHTML;
   const inside = text.indexOf('>') + 1;
-  return `${text.slice(0, inside)}<style>${STYLE}</style>${keys(legend)}${text.slice(inside)}\n`;
+  return `${text.slice(0, inside)}<style>${STYLE}</style>${drawn.join('')}${text.slice(inside)}\n`;
 }
 
-/** The legend: names beside dots of their colours, in a row. */
-function keys(legend: ReadonlyMap<string, string>): string {
+/** Where the names of a legend go: in rows from the left, counted from 1. Below the first stands the name of the axis. */
+function placeKeys(legend: ReadonlyMap<string, string>) {
   let x = LEFT;
-  const y = HEIGHT - 14;
-  return [...legend]
-    .map(([name, colour]) => {
-      const at = x;
-      x += 30 + 7.4 * name.length;
-      return `<circle cx="${at}" cy="${y}" r="5" fill="${colour}"/><text x="${at + 10}" y="${y + 4.5}" style="font-size:13px" text-anchor="start">${escapeText(name)}</text>`;
-    })
-    .join('');
+  let row = 1;
+  return [...legend].map(([name, colour]) => {
+    const width = 30 + 7.4 * name.length;
+    if (x + width > WIDTH && x > LEFT) {
+      x = LEFT;
+      row++;
+    }
+    const at = { name, colour, x, row };
+    x += width;
+    return at;
+  });
 }
 
 /** Text as XML takes it. */
