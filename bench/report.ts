@@ -143,6 +143,7 @@ function targetSection(report: Report): string {
   const targets = targetsOf(report);
   const rows = targets.map(({ what, wanted, got, met }) => [what, wanted, got, met ? 'yes' : 'no']);
   const missed = targets.filter(({ met }) => !met);
+  const percent = (share: number) => `${(100 * share).toFixed(0)} %`;
   const { scaling } = report;
   const workers =
     scaling === undefined
@@ -150,7 +151,8 @@ function targetSection(report: Report): string {
       : `
 Two workers against one: the offline phase of ResNet-20, both parties in one process with one pool between them, takes
 ${figure(scaling.one.median)} ms with one worker (${spread(scaling.one)}) and ${figure(scaling.two.median)} ms with two (${spread(scaling.two)}): ${figure(scaling.gain.median)} times
-(${spread(scaling.gain)}). Tasks that only compute gain ${figure(scaling.ceiling.median)} times here (${spread(scaling.ceiling)}): the ceiling.
+(${spread(scaling.gain)}). Tasks that only compute gain ${figure(scaling.ceiling.median)} times here (${spread(scaling.ceiling)}): the ceiling. With two workers the
+event loop of both parties is busy ${percent(scaling.loop.median)} of the time, on the same cores.
 `;
   return `## Targets
 

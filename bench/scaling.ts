@@ -4,6 +4,7 @@
  * once, against one after the other. Two threads of one physical core are not two cores.
  */
 
+import { performance } from 'node:perf_hooks';
 import { resNetCifar } from '../models/graph/builders/index.ts';
 import { memoryPair } from '../protocol/channel/memory.ts';
 import { layoutOf } from '../protocol/inference/layout.ts';
@@ -27,6 +28,8 @@ export interface ScalingResult {
   readonly gain: Summary;
   /** The same of independent tasks that do nothing but compute. */
   readonly ceiling: Summary;
+  /** Share of the time that the event loop of both parties is busy beside two workers, 0..1. */
+  readonly loop: Summary;
 }
 
 /** Tasks of a comparison of the threads alone. LOCAL */
@@ -43,20 +46,26 @@ export async function benchScaling(repetitions: number): Promise<ScalingResult> 
     const one: number[] = [];
     const two: number[] = [];
     const ceiling: number[] = [];
+    const loop: number[] = [];
     // The first round warms up and does not count.
     for (let i = 0; i <= repetitions; i++) {
-      const [alone, together] = [await timed(prepare[0]!), await timed(prepare[1]!)];
+      const alone = await timed(prepare[0]!);
+      const before = performance.eventLoopUtilization();
+      const together = await timed(prepare[1]!);
+      const { utilization } = performance.eventLoopUtilization(before);
       const limit = await machineGain(pools[1]!);
       if (i === 0) continue;
       one.push(alone.ms);
       two.push(together.ms);
       ceiling.push(limit);
+      loop.push(utilization);
     }
     return {
       one: summarise(one),
       two: summarise(two),
       gain: summarise(one.map((ms, i) => ms / two[i]!)),
       ceiling: summarise(ceiling),
+      loop: summarise(loop),
     };
   } finally {
     await Promise.all(pools.map((pool) => pool.close()));

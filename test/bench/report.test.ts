@@ -76,13 +76,21 @@ describe('the report', () => {
       rate('evaluate, 18 AND x 1024, AES by openssl', 49.9),
       rate('RLWE convolution: upload to shares', 121),
     ];
-    const scaling = { one: once, two: once, gain: { ...once, median: 1.7 }, ceiling: once };
+    const loop = { ...once, median: 0.4 };
+    const scaling = {
+      one: once,
+      two: once,
+      gain: { ...once, median: 1.7 },
+      ceiling: once,
+      loop,
+    };
     const page = markdown({ ...reportOf({}, kernels), scaling }).replace(/ +/g, ' ');
     expect(page).toContain('| garbling, OpenSSL | >= 27 M AND/s | 27.0 M AND/s | yes |');
     expect(page).toContain('| evaluation, OpenSSL | >= 50 M AND/s | 49.9 M AND/s | no |');
     expect(page).toMatch(/\| convolution.*\| <= 120 ms \| 121 ms \| no \|/);
     expect(page).toMatch(/\| two workers.*\| 1.70 times \| yes \|/);
     expect(page.match(/^- \*\*.*\*\*: ./gm)).toHaveLength(2);
+    expect(page).toContain('busy 40 % of the time');
     expect(page).not.toContain('ReLU/s |');
   });
 
