@@ -2,7 +2,7 @@
 //
 //   client.js   the client, for pages and bundlers: `sotto/client` in a browser
 //   worker.js   its web worker, found beside client.js
-//   page.js     the demo page, with index.html, style.css and example images
+//   page.js     the demo page, with index.html, style.css and example images; how.html, which explains it
 //
 // Modules that several of them need go to chunks of their own, so that nothing is loaded twice. Prints the sizes.
 
@@ -39,7 +39,7 @@ const { output } = await bundle.write({
 });
 await bundle.close();
 
-for (const name of ['index.html', 'style.css']) {
+for (const name of ['index.html', 'style.css', 'how.html', 'how.css', 'how.svg']) {
   copyFileSync(join(root, 'client/web', name), join(out, name));
 }
 const examples = join(root, 'models/zoo/digits-images');

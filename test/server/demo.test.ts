@@ -24,6 +24,7 @@ beforeAll(async () => {
   writeFileSync(join(folder, 'page.js'), 'export {};');
   writeFileSync(join(folder, 'secret.key'), 'not a type that is served');
   writeFileSync(join(folder, 'examples/1.png'), 'png');
+  writeFileSync(join(folder, 'how.svg'), '<svg/>');
   const cards = new Map([['tiny', { about: 'Insects', accuracy: 0.5 }]]);
   server = createServer(await loadDemo(offers, cards, folder));
   server.listen(0, '127.0.0.1');
@@ -60,6 +61,7 @@ describe('the demo page', () => {
     const head = await ask('/page.js', 'HEAD');
     expect([head.status, head.body, head.headers['content-length']]).toEqual([200, '', '10']);
     expect((await ask('/examples/1.png')).headers['content-type']).toBe('image/png');
+    expect((await ask('/how.svg')).headers['content-type']).toBe('image/svg+xml');
   });
 
   it('tells of the models', async () => {
