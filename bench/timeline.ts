@@ -201,9 +201,6 @@ export function tickStep(length: number): number {
   return [1, 2, 5, 10].map((factor) => factor * power).find((step) => length / step <= 12)!;
 }
 
-const escapeText = (text: string): string =>
-  text.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
-
 /** The picture, an SVG file. */
 export function timeline({ name, commit, offline, online, client, server }: Profile): string {
   const whole = { start: offline.start, end: online.end };

@@ -1,5 +1,5 @@
 /**
- * Quadratics as squares of a scaled channel (PROTOCOL section 6.2).
+ * Quadratics as squares of a scaled channel (protocol/README, "Activation layers").
  *
  *   c2 x^2 + c1 x + c0 = c2 (x + h)^2 + constant,   h = c1 / 2 c2,   constant = c0 - c1^2 / 4 c2
  *

@@ -1,6 +1,6 @@
 /**
  * Max pooling as steps: max(x, y) = y + ReLU(x - y), first along the columns of each window, then along the rows, in
- * rounds that halve what is left (PROTOCOL section 6.4). Everything but the ReLUs is local.
+ * rounds that halve what is left. Everything but the ReLUs is local.
  *
  *   part i of a window of w   slice      part 0  part 1 | part 2      w slices of the planes
  *   a round                   concat     [0]     [1]    |  [2]        left halves, right halves, one may be left over

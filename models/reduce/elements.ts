@@ -20,9 +20,6 @@ import { limitCurvature } from './parabola.ts';
 /** A number for every element of some activation layers, in the graph's order, by the layer's id. */
 export type Scores = ReadonlyMap<string, ArrayLike<number>>;
 
-/** What becomes of a removed ReLU: the identity, or a square with its channel's polynomial. */
-export type Rest = 'identity' | 'square';
-
 /** The activation layers of a graph, in running order. */
 export function activationsOf(graph: Graph): ActivationNode[] {
   return graph.nodes.filter((node) => node.op === 'activation');

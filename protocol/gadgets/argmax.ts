@@ -1,5 +1,5 @@
 /**
- * Argmax: the client learns the index of the largest output and nothing else. PROTOCOL section 8.
+ * Argmax: the client learns the index of the largest output and nothing else. protocol/README, "Output".
  *
  *   client holds c (m values)                            server holds a (m values, online)
  *

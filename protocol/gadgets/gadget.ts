@@ -16,7 +16,7 @@
  *     done        ---- result ------------------------->   finish: holds y - r'
  *
  * All functions are pure: state is plain data (it crosses to worker threads), randomness comes from seeds. Lengths of all
- * messages follow from the public parameters and n alone. PROTOCOL section 6.
+ * messages follow from the public parameters and n alone. protocol/README, "Activation layers".
  */
 
 import type { ActivationKind } from '../program/program.ts';

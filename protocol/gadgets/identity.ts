@@ -1,5 +1,5 @@
 /**
- * Identity: a linearised element. Truncation and a fresh mask, nothing else. PROTOCOL section 6.3.
+ * Identity: a linearised element. Truncation and a fresh mask, nothing else. protocol/README, "Activation layers".
  *
  *   client holds c                                       server holds a (online)
  *   offline   corrections of the carry  ------------->   its share of the carry

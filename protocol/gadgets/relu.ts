@@ -1,7 +1,7 @@
 /**
  * ReLU with truncation: a garbled comparison and an arithmetic output, in one round.
- * PROTOCOL section 6.1; half gates (Zahur, Rosulek, Evans, Eurocrypt 2015), free XOR; low bits dropped as in Circa
- * (NeurIPS 2021), here without a fault beyond one unit in the last place.
+ * Half gates (Zahur, Rosulek, Evans, Eurocrypt 2015), free XOR; low bits dropped as in Circa (NeurIPS 2021), here without
+ * a fault beyond one unit in the last place. protocol/README, "Activation layers".
  *
  *   client holds c, B = c >> f, q = sign(c)            server holds a, A = (a >> f) + 1, p = sign(a)   (online)
  *

@@ -1,6 +1,6 @@
 /**
- * Square: the polynomial that replaces a ReLU, y = X^2 with X = x / 2^f truncated. PROTOCOL section 6.2: any convex
- * quadratic becomes this by completing the square; its constants are the server's and are added outside.
+ * Square: the polynomial that replaces a ReLU, y = X^2 with X = x / 2^f truncated. Any convex quadratic
+ * becomes this by completing the square; its constants are the server's and are added outside (protocol/README).
  *
  *   client holds c; draws v                              server holds a (online); its choices make u, mu
  *

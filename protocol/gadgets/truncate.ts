@@ -1,6 +1,6 @@
 /**
  * Truncation of a shared value by f bits with one OT and one bit online; the part that identity and square elements share.
- * PROTOCOL sections 6.2 and 6.3.
+ * protocol/README, "Activation layers".
  *
  *   client holds c, B = c >> f, q = sign(c)            server holds a  (online); A = ((a + 2^30) >> f) + 1 - 2^(30-f)
  *

@@ -1,5 +1,5 @@
 /**
- * Bundles: everything for one inference, prepared before its input exists. PROTOCOL section 9.
+ * Bundles: everything for one inference, prepared before its input exists. protocol/README, "A session".
  *
  * Contract: a bundle is used at most once, ever. It lives in this process alone (nothing of it is written to disk, so a
  * crash destroys it), belongs to one session, and is taken out of its store before the first byte that depends on it

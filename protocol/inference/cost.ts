@@ -1,6 +1,6 @@
 /**
  * What a program costs: exact bytes on the wire (frame headers included) and round trips, by phase and by step, from the
- * public program alone. A test holds real runs to it exactly; the planner and the benchmarks use it. PROTOCOL section 10.
+ * public program alone. A test holds real runs to it exactly; the planner and the benchmarks use it. protocol/README, "Costs".
  */
 
 import { argmax } from '../gadgets/argmax.ts';

@@ -2,7 +2,7 @@
  * The messages of a session: their kinds, and how long ones travel.
  *
  * A kind belongs to one flight: messages of a flight depend only on those of flights before it. Two flights make a round
- * trip, so the number of rounds of a phase is half its flights. PROTOCOL sections 3 to 6.
+ * trip, so the number of rounds of a phase is half its flights.
  *
  *   handshake   client hello | server welcome, program
  *   setup       client setupOffer, publicKey | server setupChoice | client setupExtend | server setupFinish

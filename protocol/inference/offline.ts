@@ -1,5 +1,5 @@
 /**
- * The offline phase: both parties prepare one bundle, before the input exists. PROTOCOL sections 4, 5, 6 and 9.
+ * The offline phase: both parties prepare one bundle, before the input exists. protocol/README has the algebra.
  *
  *     client                                                     server
  *  1    |  ---- prepare; per linear layer: Enc(mask) ------------->  |

@@ -1,5 +1,5 @@
 /**
- * The online phase: one private inference with one bundle. PROTOCOL sections 3, 6 and 8.
+ * The online phase: one private inference with one bundle. protocol/README has the algebra.
  *
  *     client (input x, masks r)                                  server (weights, s)
  *       |  ---- infer, x - r ------------------------------------>  |

@@ -43,7 +43,10 @@ export const PROTOCOL_VERSION = 1;
 
 const NONCE_BYTES = 32;
 
-/** Every AGREEMENT and SECURITY constant, hashed: parties that differ in any part before they exchange anything. */
+/**
+ * The constants that releases tune, hashed: parties that differ in one part before they exchange anything. What else both
+ * must do alike (encodings, how layers are planned and split) stands for the version.
+ */
 export const AGREEMENT_DIGEST: Uint8Array = sha256(
   new TextEncoder().encode(
     JSON.stringify({

@@ -12,7 +12,8 @@
  *   was running, and another takes its place; close() rejects whatever is not done; an aborted signal rejects at once
  *   (a task that is already running is left to end, and its result is dropped: tasks are short, threads are not).
  *
- * Implementations: `createInlinePool` (inline.ts), without threads; `createThreadPool` (node.ts), the threads of Node.
+ * Implementations: `createInlinePool` (inline.ts), without threads; `createThreadPool` (node.ts), the threads of Node;
+ * `createWebPool` (web.ts), the web workers of a browser.
  */
 
 import type { Input, Output, TaskTable } from './task.ts';

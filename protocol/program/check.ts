@@ -1,7 +1,7 @@
 /**
  * Is this a program both parties can run? Shapes fit, every value is made before it is read and read at least once,
- * ranges fit the ring, and each linear layer's input is one the client can mask before anything is known (PROTOCOL
- * section 3): the network input or activation outputs, through public local operations only.
+ * ranges fit the ring, and each linear layer's input is one the client can mask before anything is known (protocol/README,
+ * "Sharing"): the network input or activation outputs, through public local operations only.
  */
 
 import type { Shape } from '../ring/shape.ts';

@@ -21,7 +21,7 @@ export interface LinearWeights {
 
 /**
  * Secret constants of the square elements of an activation layer, one per channel: `before` is added to the
- * pre-activation (at its scale), `after` to the square (at the output's scale). PROTOCOL section 6.2.
+ * pre-activation (at its scale), `after` to the square (at the output's scale). See gadgets/square.ts.
  */
 export interface SquareConstants {
   readonly before: Int32Array;
