@@ -3,6 +3,7 @@
  * written by hand, for light and dark pages; pointing at a bar tells what it is.
  */
 
+import { escapeText } from '../models/plot.ts';
 import { Kind } from '../protocol/inference/messages.ts';
 import type { tasks } from '../protocol/inference/tasks.ts';
 import type { Profile, Span } from './profile.ts';

@@ -147,7 +147,7 @@ describe('the timeline', () => {
   });
 
   it('is well-formed whatever a network is called', () => {
-    expect(svg).toContain('a &#60;net&#62; &#38; &#34;more&#34;');
+    expect(svg).toContain('a &lt;net&gt; &amp; "more"');
     expect(svg.replace(/<[^<>]*>/g, '')).not.toMatch(/[<>]/);
     for (const name of ['svg', 'text', 'title', 'style']) {
       const opened = svg.match(new RegExp(`<${name}[ >]`, 'g'));
