@@ -14,6 +14,7 @@ import { markdown, type Report } from './report.ts';
 import { benchScaling } from './scaling.ts';
 import { page } from './shares.ts';
 import { timeline } from './timeline.ts';
+import { benchTraining, trainingTable } from './training.ts';
 
 interface BenchOptions {
   readonly repetitions: number;
@@ -23,6 +24,7 @@ interface BenchOptions {
   readonly profile?: string | true;
   readonly budget?: string | true;
   readonly only?: string;
+  readonly training?: boolean;
   readonly json?: string;
   readonly results?: string;
 }
@@ -43,6 +45,10 @@ export function benchCommand(): Command {
       'instead: latency against ReLU budget over several networks, as a page with plots (bench/report)',
     )
     .option('--only <TEXT>', 'with --budget: only points whose names contain this')
+    .option(
+      '--training',
+      'instead: steps of training on one thread and on two, beside PyTorch where there is one',
+    )
     .option('--json <FILE>', 'write the results as JSON')
     .option('--results <FILE>', 'write the report to a file instead of printing it')
     .action(bench);
@@ -50,6 +56,9 @@ export function benchCommand(): Command {
 
 /** How long one sample of a kernel lasts, in ms. */
 const SAMPLE_MS = { full: 100, quick: 20 };
+
+/** Turns of each engine in training, and how many seconds one lasts. */
+const TRAINING_TURNS = { full: [4, 5], quick: [1, 2] } as const;
 
 /** Where reports are kept. */
 const REPORT_FOLDER = 'bench/report';
@@ -61,6 +70,11 @@ async function bench(options: BenchOptions): Promise<void> {
   }
   if (options.profile !== undefined) {
     return writeProfiles(options.profile === true ? REPORT_FOLDER : options.profile, quick);
+  }
+  if (options.training) {
+    const [turns, seconds] = quick ? TRAINING_TURNS.quick : TRAINING_TURNS.full;
+    process.stdout.write(trainingTable(await benchTraining(turns, seconds)));
+    return;
   }
   const repetitions = quick ? 3 : options.repetitions;
   if (!(Number.isInteger(repetitions) && repetitions >= 1)) {

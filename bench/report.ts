@@ -32,7 +32,8 @@ export function figure(value: number): string {
   return value.toFixed(Math.min(digits, 6));
 }
 
-function spread({ lower, upper }: Summary): string {
+/** Quartiles in words. */
+export function spread({ lower, upper }: Summary): string {
   return `${figure(lower)} to ${figure(upper)}`;
 }
 

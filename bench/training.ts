@@ -15,10 +15,10 @@ import type { LabelledImages } from '../models/train/data/images.ts';
 import { train } from '../models/train/loop.ts';
 import { Network } from '../models/train/network.ts';
 import { Sgd } from '../models/train/optimiser.ts';
-import type { trainTasks } from '../models/train/shard.ts';
-import { createThreadPool } from '../protocol/pool/node.ts';
+import { createTrainingPool } from '../models/train/pool.ts';
 import { Prg } from '../protocol/random/index.ts';
 import { type Summary, summarise } from './measure.ts';
+import { figure, spread, table } from './report.ts';
 
 /** Images of a thread in a step. */
 const BATCH = 64;
@@ -61,10 +61,7 @@ function ours(threads: number, fused: boolean): Contestant {
     async turn(seconds) {
       const before = process.env['SOTTO_TRAIN_FMA'];
       process.env['SOTTO_TRAIN_FMA'] = fused ? '1' : '0';
-      const pool = createThreadPool<typeof trainTasks>(
-        new URL('../models/train/worker.js', import.meta.url),
-        { workers: threads },
-      );
+      const pool = createTrainingPool(threads);
       const rates: number[] = [];
       const started = performance.now();
       let last = started;
@@ -153,18 +150,15 @@ export async function benchTraining(turns: number, seconds: number): Promise<Tra
 
 /** The report as a Markdown table. */
 export function trainingTable({ rates, skipped }: TrainingReport): string {
-  const lines = rates.map(({ engine, threads, rate }) => {
+  const rows = rates.map(({ engine, threads, rate }) => {
     const native = rates.find((r) => r.engine === 'PyTorch' && r.threads === threads);
     const share = native ? `${((100 * rate.median) / native.rate.median).toFixed(0)} %` : '';
-    const [median, lower, upper] = [rate.median, rate.lower, rate.upper].map((r) => r.toFixed(0));
-    return `| ${engine} | ${threads} | ${median} | ${lower}-${upper} | ${share} |`;
+    return [engine, `${threads}`, figure(rate.median), spread(rate), share];
   });
   return [
     `Training steps of a CIFAR ResNet-8, ${BATCH} images a thread, images per second:`,
     '',
-    '| engine | threads | median | quartiles | of PyTorch |',
-    '| ------ | ------: | -----: | --------: | ---------: |',
-    ...lines,
+    table(['engine', 'threads', 'median', 'quartiles', 'of PyTorch'], rows),
     ...(skipped === undefined ? [] : ['', `PyTorch was not measured: ${skipped}.`]),
     '',
   ].join('\n');

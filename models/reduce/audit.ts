@@ -3,10 +3,9 @@
 import { writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { Command } from 'commander';
-import { createThreadPool } from '../../protocol/pool/node.ts';
 import { readGraph } from '../command.ts';
 import { NETWORK_NAMES } from '../graph/builders/index.ts';
-import { Network, type trainTasks } from '../train/index.ts';
+import { createTrainingPool, Network } from '../train/index.ts';
 import { drawChart } from './chart.ts';
 import { GROUPINGS, linesOf, readGrouping, readLabelled } from './data.ts';
 import { reluCount } from './elements.ts';
@@ -57,10 +56,7 @@ async function run(paths: readonly string[], options: AuditCommandOptions): Prom
   const classes = new Network(first!.graph, 1).results;
   const names = options.labels === undefined ? undefined : linesOf(options.labels);
   const grouping = readGrouping(options.groups, set, classes, names);
-  const pool = createThreadPool<typeof trainTasks>(
-    new URL('../train/worker.js', import.meta.url),
-    options.workers === undefined ? {} : { workers: options.workers },
-  );
+  const pool = createTrainingPool(options.workers);
   const audited: Audited[] = [];
   try {
     for (const { name, graph } of graphs) {

@@ -12,11 +12,11 @@ import { NETWORK_NAMES } from '../graph/builders/index.ts';
 import { countGraph, elements, type Graph, preprocess, saveGraph } from '../graph/index.ts';
 import {
   type Augmentation,
+  createTrainingPool,
   type LabelledImages,
   Network,
   progressLine,
   slice,
-  type trainTasks,
 } from '../train/index.ts';
 import { best, METHODS, type Method, reduce } from './auto.ts';
 import { formatCard } from './card.ts';
@@ -131,10 +131,7 @@ async function run(path: string, options: ReduceCommandOptions): Promise<void> {
   const grouping =
     options.fair === undefined ? undefined : readGrouping(options.fair, all, classes);
   const checkpoints = options.checkpoints ?? `${output}.checkpoints`;
-  const pool = createThreadPool<typeof trainTasks>(
-    new URL('../train/worker.js', import.meta.url),
-    options.workers === undefined ? {} : { workers: options.workers },
-  );
+  const pool = createTrainingPool(options.workers);
   const stop = new AbortController();
   process.once('SIGINT', () => stop.abort(`its checkpoints are in ${checkpoints}`));
   const training: Training = {

@@ -59,6 +59,7 @@ export {
   Sgd,
   steps,
 } from './optimiser.ts';
+export { createTrainingPool } from './pool.ts';
 export { Stream } from './random.ts';
 export { type Groups, groupWeights, trainTasks } from './shard.ts';
 export { replaceFile, type StageOptions, trainStage } from './stage.ts';
