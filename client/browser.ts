@@ -19,9 +19,14 @@ import type { Session } from './session.ts';
 
 export { socketChannel } from '../protocol/channel/websocket.ts';
 export { ProtocolError, type ProtocolErrorCode } from '../protocol/errors.ts';
+export {
+  type PixelTensor,
+  pixelsOfRgba,
+  pixelsOfTensor,
+  type RgbaImage,
+} from '../protocol/program/pixels.ts';
 export type { ClientLimits, Expectation } from './accept.ts';
 export { type Fit, type ImageSource, pixelsOf, readImage } from './canvas.ts';
-export { type PixelTensor, pixelsOfRgba, pixelsOfTensor, type RgbaImage } from './pixels.ts';
 export type {
   CallOptions,
   Inference,

@@ -1,7 +1,12 @@
 /** Images of a browser as the pixels a program takes: canvases, bitmaps, elements, files, tensors. */
 
+import {
+  type PixelTensor,
+  pixelsOfRgba,
+  pixelsOfTensor,
+  type RgbaImage,
+} from '../protocol/program/pixels.ts';
 import type { Shape } from '../protocol/ring/shape.ts';
-import { type PixelTensor, pixelsOfRgba, pixelsOfTensor, type RgbaImage } from './pixels.ts';
 
 /** Whatever holds an image. Elements and videos must have loaded. */
 export type ImageSource = CanvasImageSource | RgbaImage | PixelTensor;

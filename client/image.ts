@@ -3,8 +3,8 @@
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { PNG } from 'pngjs';
+import { checkSize, pixelsOfRgba } from '../protocol/program/pixels.ts';
 import type { Shape } from '../protocol/ring/shape.ts';
-import { checkSize, pixelsOfRgba } from './pixels.ts';
 
 /** A PNG file that has been read, not yet decoded. */
 export interface Image {

@@ -17,9 +17,14 @@ import { type CommonConnectOptions, connectOn, type Platform } from './connect.t
 import type { Session } from './session.ts';
 
 export { ProtocolError, type ProtocolErrorCode } from '../protocol/errors.ts';
+export {
+  type PixelTensor,
+  pixelsOfRgba,
+  pixelsOfTensor,
+  type RgbaImage,
+} from '../protocol/program/pixels.ts';
 export type { ClientLimits, Expectation } from './accept.ts';
 export { type Image, pixelsOf, readImage } from './image.ts';
-export { type PixelTensor, pixelsOfRgba, pixelsOfTensor, type RgbaImage } from './pixels.ts';
 export type {
   CallOptions,
   Inference,

@@ -5,9 +5,10 @@ import { basename, extname } from 'node:path';
 import { Command } from 'commander';
 import { createThreadPool } from '../protocol/pool/node.ts';
 import { encodeModel } from '../protocol/program/model.ts';
-import { readImages, readWhole } from './compile/images.ts';
+import { readImages } from './compile/images.ts';
 import { type CompileOptions, compile, formatReport } from './compile/index.ts';
 import { formatScore, scoreAll, type scoreTasks } from './compile/score.ts';
+import { readLines, readWhole } from './files.ts';
 import { loadNamed, NETWORK_NAMES } from './graph/builders/index.ts';
 import { type Graph, loadGraph, preprocess } from './graph/index.ts';
 import { readOnnxFile } from './onnx/index.ts';
@@ -113,15 +114,8 @@ function settingsOf(path: string, options: CompileCommandOptions): CompileOption
     ...(margin === undefined ? {} : { margin: Number(margin) }),
     ...(reveal === undefined ? {} : { reveal }),
     ...(errors === undefined ? {} : { errorImages: errors }),
-    ...(labels === undefined ? {} : { labels: linesOf(labels) }),
+    ...(labels === undefined ? {} : { labels: readLines(labels) }),
   };
-}
-
-function linesOf(path: string): string[] {
-  return new TextDecoder()
-    .decode(readWhole(path))
-    .split(/\r?\n/)
-    .filter((line) => line !== '');
 }
 
 function numbersOf(option: string, text: string): number[] {

@@ -1,8 +1,10 @@
 /** Images for calibration and scoring, from what people have them in: PNG files, IDX files, CIFAR-10's files. Node only. */
 
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { pixelsOf, readImage } from '../../client/image.ts';
+import { PNG } from 'pngjs';
+import { pixelsOfRgba, type RgbaImage } from '../../protocol/program/pixels.ts';
+import { readWhole } from '../files.ts';
 import { readCifar } from '../train/data/cifar.ts';
 import { readIdx } from '../train/data/idx.ts';
 
@@ -16,17 +18,6 @@ export interface Images {
 
 type Shape = readonly [number, number, number];
 
-/** Reads a file whole; says in one sentence when it cannot. */
-export function readWhole(path: string): Uint8Array {
-  try {
-    return readFileSync(path);
-  } catch (cause) {
-    const missing = (cause as NodeJS.ErrnoException).code === 'ENOENT';
-    const what = missing ? 'there is no such file' : 'it cannot be read';
-    throw new Error(`${path}: ${what}`, { cause });
-  }
-}
-
 /**
  * Reads the first `most` images of a folder of PNG files (in the order of their names), an IDX file (with the labels of
  * the file beside it, as MNIST names them) or a CIFAR-10 file (`.bin`, `.bin.br`).
@@ -35,7 +26,7 @@ export function readWhole(path: string): Uint8Array {
 export async function readImages(path: string, shape: Shape, most: number): Promise<Images> {
   const found =
     existsSync(path) && statSync(path).isDirectory()
-      ? await readFolder(path, shape, most)
+      ? readFolder(path, shape, most)
       : readSet(path);
   if (`${found.shape}` !== `${shape}`) {
     const is = found.shape.join('x');
@@ -58,17 +49,26 @@ interface Found {
   readonly labels?: Uint8Array;
 }
 
-async function readFolder(path: string, shape: Shape, most: number): Promise<Found> {
+function readFolder(path: string, shape: Shape, most: number): Found {
   const names = readdirSync(path).filter((name) => name.toLowerCase().endsWith('.png'));
   if (names.length === 0) throw new RangeError(`${path} has no PNG files`);
   const chosen = names.sort().slice(0, most);
   const size = shape[0] * shape[1] * shape[2];
   const pixels = new Uint8Array(chosen.length * size);
   for (const [i, name] of chosen.entries()) {
-    const image = pixelsOf(await readImage(join(path, name)), shape);
+    const image = pixelsOfRgba(readPng(join(path, name)), shape, name);
     for (let j = 0; j < size; j++) pixels[i * size + j] = Math.round(255 * image[j]!);
   }
   return { shape, pixels };
+}
+
+function readPng(path: string): RgbaImage {
+  const bytes = readWhole(path);
+  try {
+    return PNG.sync.read(Buffer.from(bytes));
+  } catch (cause) {
+    throw new RangeError(`${path} is not a sound PNG file`, { cause });
+  }
 }
 
 function readSet(path: string): Found {

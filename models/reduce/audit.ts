@@ -4,10 +4,11 @@ import { writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { Command } from 'commander';
 import { readGraph } from '../command.ts';
+import { readLines } from '../files.ts';
 import { NETWORK_NAMES } from '../graph/builders/index.ts';
 import { createTrainingPool, Network } from '../train/index.ts';
 import { drawChart } from './chart.ts';
-import { GROUPINGS, linesOf, readGrouping, readLabelled } from './data.ts';
+import { GROUPINGS, readGrouping, readLabelled } from './data.ts';
 import { reluCount } from './elements.ts';
 import { auditGroups, disparity, type GroupTable } from './groups.ts';
 
@@ -54,7 +55,7 @@ async function run(paths: readonly string[], options: AuditCommandOptions): Prom
   const [first] = graphs;
   const set = await readLabelled(options.data, first!.graph.input.shape);
   const classes = new Network(first!.graph, 1).results;
-  const names = options.labels === undefined ? undefined : linesOf(options.labels);
+  const names = options.labels === undefined ? undefined : readLines(options.labels);
   const grouping = readGrouping(options.groups, set, classes, names);
   const pool = createTrainingPool(options.workers);
   const audited: Audited[] = [];

@@ -2,7 +2,8 @@
 
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { readImages, readWhole } from '../compile/images.ts';
+import { readImages } from '../compile/images.ts';
+import { readText } from '../files.ts';
 import { concatenate, type LabelledImages, readCifar10, readMnist, slice } from '../train/index.ts';
 import { type Grouping, groupsOfLabels, majorityAndMinority, readGroups } from './groups.ts';
 
@@ -50,12 +51,6 @@ export function holdOut(set: LabelledImages): {
 /** What {@link readGrouping} takes, for the help of commands. */
 export const GROUPINGS = 'classes, halves (of the classes), or a CSV file of index,group lines';
 
-/** The lines of a text file that are not empty. */
-export function linesOf(path: string): string[] {
-  const text = new TextDecoder().decode(readWhole(path));
-  return text.split(/\r?\n/).filter((line) => line !== '');
-}
-
 /**
  * Groups of a set by what a command was told.
  * @param names of the classes
@@ -72,5 +67,5 @@ export function readGrouping(
   }
   if (what === 'classes') return groupsOfLabels(set, names);
   if (what === 'halves') return majorityAndMinority(set, classes);
-  return readGroups(new TextDecoder().decode(readWhole(what)), set.labels.length, what);
+  return readGroups(readText(what), set.labels.length, what);
 }

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { pixelsOfRgba, pixelsOfTensor } from '../../client/pixels.ts';
 import { centredDigit, DIGIT_SIDE } from '../../client/web/digit.ts';
 import { correlation } from '../../client/web/seen.ts';
 import { drawDigit } from '../../models/zoo/draw.ts';
+import { pixelsOfRgba, pixelsOfTensor } from '../../protocol/program/pixels.ts';
 
 describe('pixels', () => {
   it('of an ImageData: planes of colours, or luminance that keeps gray exactly', () => {

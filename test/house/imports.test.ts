@@ -91,6 +91,13 @@ describe('the house', () => {
     expect(wrong).toEqual([]);
   });
 
+  it('models import neither client nor server', () => {
+    const wrong = imports.filter(
+      ({ from, to }) => inside('models')(from) && ['client', 'server'].some((f) => inside(f)(to)),
+    );
+    expect(wrong).toEqual([]);
+  });
+
   it('models import protocol/program, protocol/ring and what those stand on', () => {
     const allowed = ['program', 'ring', 'kernels', 'random', 'errors.ts', 'rlwe', 'pool'].map(
       (room) => inside(`protocol/${room}`),

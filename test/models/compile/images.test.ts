@@ -135,6 +135,15 @@ describe('images', () => {
     ['something else', () => file('z.txt', Uint8Array.of(80, 75)), /z.txt is not an IDX file/],
     ['labels alone', () => file('l-idx1', idx(3)), /shape 3, not images/],
     ['an empty folder', () => mkdtempSync(join(folder, 'e')), /has no PNG files/],
+    [
+      'a damaged PNG file',
+      () => {
+        const damaged = mkdtempSync(join(folder, 'd'));
+        writeFileSync(join(damaged, 'x.png'), Uint8Array.of(1, 2, 3));
+        return damaged;
+      },
+      /x.png is not a sound PNG file/,
+    ],
     ['no image', () => file('0-idx3', idx(0, 28, 28)), /has no images/],
   ])('are refused in one sentence: %s', async (_what, path, message) => {
     await expect(readImages(path(), [1, 28, 28], 9)).rejects.toThrow(message);

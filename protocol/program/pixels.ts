@@ -3,7 +3,7 @@
  * them, its mean and deviation, stands in the program and is done inside `infer`.
  */
 
-import type { Shape } from '../protocol/ring/shape.ts';
+import type { Shape } from '../ring/shape.ts';
 
 /** Red, green, blue and opacity of each pixel, 0..255, row by row: what an ImageData is. */
 export interface RgbaImage {
