@@ -10,7 +10,7 @@ import { type CompileOptions, compile, formatReport } from './compile/index.ts';
 import { formatScore, scoreAll, type scoreTasks } from './compile/score.ts';
 import { readLines, readWhole } from './files.ts';
 import { loadNamed, NETWORK_NAMES } from './graph/builders/index.ts';
-import { type Graph, loadGraph, preprocess } from './graph/index.ts';
+import { type Graph, loadGraph, preprocessAll } from './graph/index.ts';
 import { readOnnxFile } from './onnx/index.ts';
 
 interface CompileCommandOptions {
@@ -80,10 +80,7 @@ async function run(path: string, options: CompileCommandOptions): Promise<void> 
   if (scored !== undefined && scored.labels === undefined) {
     throw new Error(`${options.score} has no labels to score with`);
   }
-  const size = shape[0] * shape[1] * shape[2];
-  const images = Array.from({ length: samples.count }, (_, i) =>
-    preprocess(graph.input, samples.pixels.subarray(i * size, (i + 1) * size)),
-  );
+  const images = preprocessAll(graph.input, samples.pixels, samples.count);
   const reveal = graph.readout === 'argmax' ? 'label' : 'logits';
   const { model, report } = compile(graph, images, { reveal, ...settings });
   process.stdout.write(`${formatReport(report)}\n`);

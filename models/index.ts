@@ -3,6 +3,7 @@
  *
  * - Read one (`readOnnx`, `readSafetensors` with a builder, `loadGraph`) or build one (`resNetCifar`, ...): a {@link Graph}.
  * - `compile` it with sample images: a program, its weights, and a report. `encodeModel` makes the `.sotto` file of it.
+ * - `reduction.reduce` brings one to a budget of ReLUs, `training.train` trains one.
  * - `runFloat` is what the network means, `runClear` what the program computes, exactly; `scoreAll` compares the two.
  */
 
@@ -30,9 +31,12 @@ export {
   loadGraph,
   type Node,
   preprocess,
+  preprocessAll,
   runFloat,
   saveGraph,
   type Tensor,
 } from './graph/index.ts';
 export { type OnnxOptions, readOnnx, readOnnxFile, readSafetensors } from './onnx/index.ts';
+export * as reduction from './reduce/index.ts';
 export { CIFAR10_LABELS, readCifar } from './train/data/cifar.ts';
+export * as training from './train/index.ts';

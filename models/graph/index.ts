@@ -43,5 +43,6 @@ export {
   nodeShape,
   type Observer,
   preprocess,
+  preprocessAll,
   runFloat,
 } from './walk.ts';

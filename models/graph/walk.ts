@@ -134,6 +134,18 @@ export function preprocess(
   return out;
 }
 
+/** The first `count` images of many, each as {@link preprocess} makes it: what the compiler calibrates with. */
+export function preprocessAll(
+  input: GraphInput,
+  pixels: Uint8Array,
+  count: number,
+): Float32Array[] {
+  const size = elements(input.shape);
+  return Array.from({ length: count }, (_, i) =>
+    preprocess(input, pixels.subarray(i * size, (i + 1) * size)),
+  );
+}
+
 /** Sees the value of every node, in running order; the input first, under its own id. */
 export type Observer = (id: string, value: Float32Array) => void;
 

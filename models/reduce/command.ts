@@ -9,11 +9,10 @@ import { readGraph } from '../command.ts';
 import { compile, formatReport } from '../compile/index.ts';
 import { formatScore, scoreAll, type scoreTasks } from '../compile/score.ts';
 import { NETWORK_NAMES } from '../graph/builders/index.ts';
-import { countGraph, elements, type Graph, preprocess, saveGraph } from '../graph/index.ts';
+import { countGraph, type Graph, preprocessAll, saveGraph } from '../graph/index.ts';
 import {
   type Augmentation,
   createTrainingPool,
-  type LabelledImages,
   Network,
   progressLine,
   slice,
@@ -216,7 +215,9 @@ async function finish(
   for (const warning of warningsOf(stability)) process.stdout.write(`${warning}\n`);
   refuseUnstable(stability);
   const name = basename(output);
-  const { model, report } = compile(graph, preprocessed(graph, training.training), { name });
+  const samples = slice(training.training, 0, CALIBRATION);
+  const images = preprocessAll(graph.input, samples.pixels, samples.labels.length);
+  const { model, report } = compile(graph, images, { name });
   process.stdout.write(`${formatReport(report)}\n`);
   const scoring = createThreadPool<typeof scoreTasks>(
     new URL('../compile/worker.js', import.meta.url),
@@ -254,13 +255,5 @@ async function finish(
   const { relus, squares, identities } = countGraph(graph);
   process.stdout.write(
     `${output}.sotto: ${file.length} bytes, ${relus} ReLUs, ${squares} squares, ${identities} identities\n`,
-  );
-}
-
-function preprocessed(graph: Graph, set: LabelledImages): Float32Array[] {
-  const size = elements(set.shape);
-  const length = Math.min(CALIBRATION, set.labels.length);
-  return Array.from({ length }, (_, i) =>
-    preprocess(graph.input, set.pixels.subarray(i * size, (i + 1) * size)),
   );
 }
