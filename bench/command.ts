@@ -3,6 +3,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command } from 'commander';
+import { say } from '../models/terminal.ts';
 import { benchBrowser } from './browser.ts';
 import { budget } from './budget/command.ts';
 import { benchInference } from './inference.ts';
@@ -84,9 +85,7 @@ async function bench(options: BenchOptions): Promise<void> {
   const inference = await benchInference(repetitions);
   const sampleMs = quick ? SAMPLE_MS.quick : SAMPLE_MS.full;
   const kernels = await benchKernels({ repetitions, sampleMs });
-  const networks = options.networks
-    ? await benchNetworks(Math.min(repetitions, 5), (line) => process.stderr.write(`${line}\n`))
-    : [];
+  const networks = options.networks ? await benchNetworks(Math.min(repetitions, 5), say) : [];
   const scaling = options.networks ? await benchScaling(Math.min(repetitions, 5)) : undefined;
   const browser = options.browser ? await benchBrowser(Math.min(repetitions, 5)) : undefined;
   const report: Report = {
@@ -113,8 +112,7 @@ async function writeProfiles(folder: string, quick: boolean): Promise<void> {
   const { cpu, cores, node } = machineInfo();
   const { busy } = await disturbance();
   const profiles: Profile[] = [];
-  const report = (line: string) => process.stderr.write(`${line}\n`);
-  for await (const profile of profileNetworks(quick, report)) {
+  for await (const profile of profileNetworks(quick, say)) {
     profiles.push(profile);
     await writeFile(join(folder, `timeline-${profile.slug}.svg`), timeline(profile));
   }

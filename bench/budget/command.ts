@@ -2,6 +2,7 @@
 
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { say, showStatus } from '../../models/terminal.ts';
 import { htmlPage, markdownPage } from './page.ts';
 import { runBudget } from './run.ts';
 
@@ -31,7 +32,7 @@ export async function budget(folder: string, options: BudgetCommandOptions): Pro
       'index.html': htmlPage(report),
     };
     for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text);
-    process.stderr.write(`${process.stderr.isTTY ? '\n' : ''}${join(folder, 'index.html')}\n`);
+    say(join(folder, 'index.html'));
   } finally {
     process.off('SIGINT', interrupt);
     process.off('SIGTERM', interrupt);
@@ -44,7 +45,8 @@ function progressLines(): (line: string) => void {
   return (line) => {
     const seconds = Math.round((performance.now() - start) / 1000);
     const time = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`;
-    process.stderr.write(process.stderr.isTTY ? `\r${time} ${line}\x1b[K` : `${time} ${line}\n`);
+    if (process.stderr.isTTY) showStatus(`${time} ${line}`);
+    else say(`${time} ${line}`);
   };
 }
 

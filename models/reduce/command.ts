@@ -10,6 +10,7 @@ import { compile, formatReport } from '../compile/index.ts';
 import { formatScore, scoreAll, type scoreTasks } from '../compile/score.ts';
 import { NETWORK_NAMES } from '../graph/builders/index.ts';
 import { countGraph, type Graph, preprocessAll, saveGraph } from '../graph/index.ts';
+import { say, showStatus } from '../terminal.ts';
 import {
   type Augmentation,
   createTrainingPool,
@@ -144,14 +145,12 @@ async function run(path: string, options: ReduceCommandOptions): Promise<void> {
     signal: stop.signal,
     checkpoints,
     onProgress(stage, progress) {
-      if (process.stderr.isTTY) process.stderr.write(`\r${stage}: ${progressLine(progress)}\x1b[K`);
+      showStatus(`${stage}: ${progressLine(progress)}`);
     },
     onEpoch(stage, { epoch, epochs, loss, validation, note }) {
       const right = `${(100 * validation).toFixed(2)} % of the validation images right`;
       const line = `${stage}: epoch ${epoch}/${epochs}, loss ${loss.toFixed(4)}, ${right}`;
-      process.stderr.write(
-        `${process.stderr.isTTY ? '\r\x1b[K' : ''}${line}${note ? `, ${note}` : ''}\n`,
-      );
+      say(note ? `${line}, ${note}` : line);
     },
   };
   try {

@@ -8,7 +8,7 @@
  * images are looked at once, at the end.
  */
 
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -17,7 +17,6 @@ import {
   countGraph,
   elements,
   type Graph,
-  inferShapes,
   type Node,
   preprocess,
   RELU,
@@ -25,9 +24,10 @@ import {
   saveGraph,
   type Tensor,
 } from '../graph/index.ts';
+import { mapOf } from '../reduce/card.ts';
 import { replaceRelus } from '../reduce/harm.ts';
 import { clampCurvature } from '../reduce/parabola.ts';
-import { loadCheckpoint, saveCheckpoint } from './checkpoint.ts';
+import { say, showStatus } from '../terminal.ts';
 import {
   dataFolder,
   type LabelledImages,
@@ -36,10 +36,11 @@ import {
   readMnist,
   slice,
 } from './data/images.ts';
-import { progressLine, score, type TrainOptions, train } from './loop.ts';
+import { progressLine, score } from './loop.ts';
 import { Network } from './network.ts';
-import { Adam, cosine, type Optimiser, Sgd } from './optimiser.ts';
+import { Adam, cosine, Sgd } from './optimiser.ts';
 import { Stream } from './random.ts';
+import { type StageOptions, trainStage } from './stage.ts';
 
 const SEED = 20261124;
 const BATCH = 64;
@@ -126,29 +127,21 @@ export function digitsNetwork(seed: number): Graph {
 }
 
 /** Trains one stage, going on from its checkpoint when an earlier run was stopped. */
-async function stage(
+function stage(
   name: string,
   network: Network,
-  optimiser: Optimiser,
   sets: { training: LabelledImages; validation: LabelledImages },
-  options: Omit<TrainOptions, 'optimiser' | 'onEpoch' | 'onProgress'>,
+  options: Omit<StageOptions, 'checkpoint' | 'onEpoch' | 'onProgress'>,
   cache: string,
 ): Promise<void> {
-  const path = join(cache, `${name}.checkpoint`);
-  const done = existsSync(path) ? loadCheckpoint(readFileSync(path), network, optimiser).epochs : 0;
-  await train(network, sets.training, {
+  return trainStage(network, sets.training, {
     ...options,
-    done,
-    optimiser,
+    checkpoint: join(cache, `${name}.checkpoint`),
     augmentation: { kind: 'motions', shift: 2, rotation: 0.2, scale: 0.12, shear: 0.15 },
-    onProgress(progress) {
-      if (process.stderr.isTTY) process.stderr.write(`\r${name}: ${progressLine(progress)}\x1b[K`);
-      else if (progress.images === progress.of) console.error(`${name}: ${progressLine(progress)}`);
-    },
+    onProgress: (progress) => showStatus(`${name}: ${progressLine(progress)}`),
     async onEpoch(epochs) {
-      writeFileSync(path, saveCheckpoint(network, optimiser, epochs));
       const right = (100 * (await score(network, sets.validation))).toFixed(2);
-      console.error(`\n${name}: epoch ${epochs}, ${right} % of the validation images right`);
+      say(`${name}: epoch ${epochs}, ${right} % of the validation images right`);
     },
   });
 }
@@ -203,9 +196,13 @@ async function main(): Promise<void> {
   const tune = Number(values.tune);
 
   const dense = new Network(digitsNetwork(SEED), BATCH);
-  const sgd = new Sgd({ momentum: 0.9, decay: 5e-4 });
-  const first = { epochs, seed: SEED + 1, schedule: cosine(0.05, 0, 0.03) };
-  await stage('relu', dense, sgd, sets, first, values.cache);
+  const first = {
+    epochs,
+    seed: SEED + 1,
+    optimiser: new Sgd({ momentum: 0.9, decay: 5e-4 }),
+    schedule: cosine(0.05, 0, 0.03),
+  };
+  await stage('relu', dense, sets, first, values.cache);
 
   const mapped = replaceRelus(dense.toGraph(), sets.training, {
     relus: 1 / 3,
@@ -218,11 +215,12 @@ async function main(): Promise<void> {
   const second = {
     epochs: tune,
     seed: SEED + 3,
+    optimiser: new Adam({ decay: 0.02 }),
     schedule: cosine(1e-3, 0, 0.05),
     teacher: { graph: dense.toGraph(), share: 0.7, temperature: 3 },
     afterStep: clampCurvature,
   };
-  await stage('mixed', network, new Adam({ decay: 0.02 }), sets, second, values.cache);
+  await stage('mixed', network, sets, second, values.cache);
 
   const graph = network.toGraph();
   const test = readMnist(folder, 't10k');
@@ -236,19 +234,7 @@ async function main(): Promise<void> {
     seed: SEED,
     epochs: { relu: epochs, mixed: tune },
     ...counts,
-    layers: graph.nodes.flatMap((node) =>
-      node.op === 'activation'
-        ? [
-            {
-              id: node.id,
-              shape: inferShapes(graph).get(node.id),
-              identities: node.kinds.filter((kind) => kind === 0).length,
-              relus: node.kinds.filter((kind) => kind === 1).length,
-              squares: node.kinds.filter((kind) => kind === 2).length,
-            },
-          ]
-        : [],
-    ),
+    layers: mapOf(graph),
     reluNetworkTestAccuracy: await score(dense, test),
     validationAccuracy: await score(network, sets.validation),
     floatTestAccuracy: floatAccuracy(graph, test),
