@@ -5,7 +5,7 @@
  * 2023): a client stores few bundles, so from some arrival rate on an inference waits for its own offline phase.
  */
 
-import { Prg } from '../../protocol/random/index.ts';
+import { Stream } from '../../models/train/random.ts';
 import { SEED } from './points.ts';
 
 /** One inference that arrives. */
@@ -16,31 +16,14 @@ export interface Arrival {
   readonly client: number;
 }
 
-/** Numbers drawn at a time: a call of the generator costs more than what it gives. */
-const DRAWN = 1024;
-
-/** Uniform numbers in (0, 1) of a seed. */
-function* uniform(seed: number): Generator<number, never> {
-  const key = new Uint8Array(16);
-  new DataView(key.buffer).setUint32(0, seed);
-  const random = new Prg(key);
-  const bytes = new Uint8Array(4 * DRAWN);
-  const words = new DataView(bytes.buffer);
-  for (;;) {
-    random.fill(bytes);
-    for (let i = 0; i < DRAWN; i++) yield (words.getUint32(4 * i, true) + 0.5) / 2 ** 32;
-  }
-}
-
 /** A Poisson stream of `perMinute` inferences, spread evenly at random over `clients`, for `ms` milliseconds. */
 export function poisson(perMinute: number, clients: number, ms: number, seed = SEED): Arrival[] {
-  const numbers = uniform(seed);
-  const next = (): number => numbers.next().value;
+  const stream = new Stream(seed);
   const arrivals: Arrival[] = [];
   for (let at = 0; ; ) {
-    at += (-Math.log(next()) * 60_000) / perMinute;
+    at += (-Math.log(1 - stream.uniform()) * 60_000) / perMinute;
     if (at >= ms) return arrivals;
-    arrivals.push({ at, client: Math.floor(next() * clients) });
+    arrivals.push({ at, client: Math.floor(stream.uniform() * clients) });
   }
 }
 
