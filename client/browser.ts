@@ -17,16 +17,24 @@ import { createWebPool, type WebPoolOptions } from '../protocol/pool/web.ts';
 import { type CommonConnectOptions, connectOn, type Platform } from './connect.ts';
 import type { Session } from './session.ts';
 
-export { socketChannel } from '../protocol/channel/websocket.ts';
+export type { EndpointOptions } from '../protocol/channel/endpoint.ts';
+export type { Channel } from '../protocol/channel/index.ts';
+export { type Socket, socketChannel } from '../protocol/channel/websocket.ts';
 export { ProtocolError, type ProtocolErrorCode } from '../protocol/errors.ts';
+export type { ProtocolPool } from '../protocol/inference/session.ts';
+export type { WebPoolOptions } from '../protocol/pool/web.ts';
 export {
   type PixelTensor,
   pixelsOfRgba,
   pixelsOfTensor,
   type RgbaImage,
 } from '../protocol/program/pixels.ts';
+export type { Random } from '../protocol/random/index.ts';
+export type { Shape } from '../protocol/ring/shape.ts';
 export type { ClientLimits, Expectation } from './accept.ts';
 export { type Fit, type ImageSource, pixelsOf, readImage } from './canvas.ts';
+export type { CommonConnectOptions } from './connect.ts';
+export type { OnProgress } from './reporter.ts';
 export type {
   CallOptions,
   Inference,

@@ -16,15 +16,21 @@ import { createThreadPool } from '../protocol/pool/node.ts';
 import { type CommonConnectOptions, connectOn, type Platform } from './connect.ts';
 import type { Session } from './session.ts';
 
+export type { Channel } from '../protocol/channel/index.ts';
 export { ProtocolError, type ProtocolErrorCode } from '../protocol/errors.ts';
+export type { ProtocolPool } from '../protocol/inference/session.ts';
 export {
   type PixelTensor,
   pixelsOfRgba,
   pixelsOfTensor,
   type RgbaImage,
 } from '../protocol/program/pixels.ts';
+export type { Random } from '../protocol/random/index.ts';
+export type { Shape } from '../protocol/ring/shape.ts';
 export type { ClientLimits, Expectation } from './accept.ts';
+export type { CommonConnectOptions } from './connect.ts';
 export { type Image, pixelsOf, readImage } from './image.ts';
+export type { OnProgress } from './reporter.ts';
 export type {
   CallOptions,
   Inference,

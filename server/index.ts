@@ -25,8 +25,10 @@ import { isLoopback, listen, type Tls } from './listen.ts';
 import { type NamedModel, offerModels } from './models.ts';
 import { serveSession } from './session.ts';
 
+export type { Cost, PhaseCost, StepCost } from '../protocol/inference/cost.ts';
+export type { ProtocolPool } from '../protocol/inference/session.ts';
 export type { ModelCard, ModelSummary } from './demo.ts';
-export type { ServerEvent, ServerLimits } from './limits.ts';
+export type { ServerEvent, ServerLimits, Work } from './limits.ts';
 export type { Tls } from './listen.ts';
 export { loadModelFile, type NamedModel } from './models.ts';
 

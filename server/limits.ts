@@ -72,7 +72,7 @@ export type ServerEvent =
     };
 
 /** One request of a client. */
-interface Work {
+export interface Work {
   readonly session: number;
   readonly bundle: number;
   readonly ms: number;
