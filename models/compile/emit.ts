@@ -1,12 +1,12 @@
 /** From a scaled network to the steps and numbers of a model. */
 
-import type { Model, StepWeights } from '../../protocol/program/model.ts';
+import type { Model } from '../../protocol/program/model.ts';
 import { checkModel } from '../../protocol/program/model.ts';
 import type { LinearStep, Step } from '../../protocol/program/program.ts';
 import { countKinds } from '../../protocol/program/program.ts';
 import type { Calibration } from './calibrate.ts';
 import type { ActivationNode, LinearNode, MaxPoolNode, Network } from './network.ts';
-import { poolScale, shapesOf } from './network.ts';
+import { shapesOf } from './network.ts';
 import { RangeMisfit, type Settings } from './options.ts';
 import type { Reach } from './precision.ts';
 import {
@@ -18,10 +18,11 @@ import {
   maxPoolReach,
 } from './precision.ts';
 import { linearWeights, norms, squareConstants } from './quantise.ts';
-import type { CompileReport, LayerReport } from './report.ts';
+import type { CompileReport } from './report.ts';
 import { encryptionOf } from './report.ts';
 import type { ScaledNetwork } from './scales.ts';
 import type { SquarePlan } from './squares.ts';
+import { addLocal, StepList } from './steps.ts';
 import { tournament } from './tournament.ts';
 
 /**
@@ -71,44 +72,11 @@ export function emit(
   const limits = bitLimits(network, reaches, output);
   const shapes = shapesOf(network);
 
-  const steps: Step[] = [];
-  const weights: StepWeights[] = [];
-  const layers: LayerReport[] = [];
-  const index = new Map<string, number>([[network.input.id, 0]]);
-  const bits = new Map<string, number>([[network.input.id, settings.activationBits]]);
-  /** Appends a step; steps without a report are parts of another's work. */
-  const push = (step: Step, numbers?: StepWeights, report?: Partial<LayerReport>): number => {
-    const { name, op, fractionBits } = step;
-    steps.push(step);
-    weights.push(numbers);
-    if (report) layers.push({ name, op, step: steps.length - 1, fractionBits, ...report });
-    return steps.length;
-  };
-  const add = (
-    id: string,
-    step: Step,
-    numbers?: StepWeights,
-    report: Partial<LayerReport> = {},
-  ) => {
-    index.set(id, push(step, numbers, report));
-    bits.set(id, step.fractionBits);
-  };
-  /** Value `id` with `wanted` fractional bits, no fewer than it has: (x << s) + 0, where 0 = x - x. */
-  const shifted = (id: string, layer: string, wanted: number): number => {
-    const input = index.get(id)!;
-    const shift = wanted - bits.get(id)!;
-    if (shift === 0) return input;
-    const step = { op: 'add', name: `${layer}.align`, subtract: false } as const;
-    const inputs = [input, input] as const;
-    const fractionBits = bits.get(id)!;
-    const zero = push({ ...step, fractionBits, inputs, shifts: [0, 0], subtract: true });
-    const shifts = [shift, shift] as const;
-    return push({ ...step, fractionBits: wanted, inputs: [input, zero], shifts });
-  };
+  const list = new StepList(network.input, settings.activationBits);
 
   const addLinear = (node: LinearNode) => {
     const [source] = node.inputs;
-    const before = bits.get(source)!;
+    const before = list.bits(source);
     const room = limits.get(node.id)! - before;
     const weightBits = Math.max(settings.minWeightBits, Math.min(settings.weightBits, room));
     const fractionBits = before + weightBits;
@@ -124,16 +92,16 @@ export function emit(
       op: 'linear',
       name: node.name,
       fractionBits,
-      input: index.get(source)!,
+      input: list.index(source),
       shape: node.layer,
       ...norms(node, numbers.kernel),
     };
-    add(node.id, step, numbers, { weightBits, encryption: encryptionOf(step) });
+    list.add(node.id, step, numbers, { weightBits, encryption: encryptionOf(step) });
   };
 
   const addActivation = (node: ActivationNode) => {
     const [source] = node.inputs;
-    const before = bits.get(source)!;
+    const before = list.bits(source);
     const fractionBits = made.get(node.id)!;
     const reach = reaches.get(node.id)!;
     const plan = plans.get(node.id);
@@ -143,7 +111,7 @@ export function emit(
       op: 'activation',
       name: node.name,
       fractionBits,
-      input: index.get(source)!,
+      input: list.index(source),
       kinds: node.kinds,
       rangeBits,
       dropBits,
@@ -154,27 +122,25 @@ export function emit(
     const numbers = plan && squareConstants(plan, before, fractionBits);
     const { relu: relus, square: squares, identity: identities } = countKinds(node.kinds);
     const used = usedPart(reach, before, rangeBits, dropBits);
-    add(node.id, step, numbers, { rangeBits, dropBits, used, relus, squares, identities });
+    list.add(node.id, step, numbers, { rangeBits, dropBits, used, relus, squares, identities });
   };
 
   const addMaxPool = (node: MaxPoolNode) => {
     const [source] = node.inputs;
-    const fractionBits = bits.get(source)!;
+    const fractionBits = list.bits(source);
     const reach = reaches.get(node.id)!;
     const rangeBits = fittingBits(network, node.name, source, reach, fractionBits);
     const dropBits = reach.dropBits(fractionBits);
     const used = usedPart(reach, fractionBits, rangeBits, dropBits);
     const comparison = { fractionBits, rangeBits, dropBits };
-    const made = tournament(node, index.get(source)!, shapes.get(source)!, comparison, (step) => {
-      if (step.op !== 'activation') return push(step);
-      return push(step, undefined, { rangeBits, dropBits, used, relus: step.kinds.length });
+    const made = tournament(node, list.index(source), shapes.get(source)!, comparison, (step) => {
+      if (step.op !== 'activation') return list.push(step);
+      return list.push(step, undefined, { rangeBits, dropBits, used, relus: step.kinds.length });
     });
-    index.set(node.id, made);
-    bits.set(node.id, fractionBits);
+    list.setValue(node.id, made, fractionBits);
   };
 
   for (const node of network.nodes) {
-    const { name } = node;
     switch (node.op) {
       case 'linear':
         addLinear(node);
@@ -182,53 +148,18 @@ export function emit(
       case 'activation':
         addActivation(node);
         break;
-      case 'pool': {
-        const [source] = node.inputs;
-        const fractionBits = bits.get(source)! + poolScale(node).bits;
-        const { kernel, stride } = node;
-        const input = index.get(source)!;
-        add(node.id, { op: 'sumPool', name, fractionBits, input, kernel, stride });
-        break;
-      }
-      case 'add': {
-        const [x, y] = node.inputs;
-        const fractionBits = Math.max(bits.get(x)!, bits.get(y)!);
-        const inputs = [index.get(x)!, index.get(y)!] as const;
-        const shifts = [fractionBits - bits.get(x)!, fractionBits - bits.get(y)!] as const;
-        const step = { op: 'add', name, fractionBits, inputs, shifts, subtract: false } as const;
-        add(node.id, step);
-        break;
-      }
       case 'maxPool':
         addMaxPool(node);
         break;
-      case 'concat': {
-        const fractionBits = Math.max(...node.inputs.map((id) => bits.get(id)!));
-        const inputs = node.inputs.map((id) => shifted(id, name, fractionBits));
-        add(node.id, { op: 'concat', name, fractionBits, inputs });
-        break;
-      }
-      case 'slice': {
-        const [source] = node.inputs;
-        const { start, step, shape: size } = node;
-        const base = { name, fractionBits: bits.get(source)!, input: index.get(source)! };
-        add(node.id, { ...base, op: 'slice', start, step, size });
-        break;
-      }
-      case 'pad': {
-        const [source] = node.inputs;
-        const { before, after } = node;
-        const base = { name, fractionBits: bits.get(source)!, input: index.get(source)! };
-        add(node.id, { ...base, op: 'pad', before, after });
-        break;
-      }
+      default:
+        addLocal(list, node);
     }
   }
-  const fractionBits = bits.get(network.output)!;
+  const fractionBits = list.bits(network.output);
   const rangeBits = fittingBits(network, 'output', network.output, output, fractionBits);
   const { name, reveal, labels } = settings;
-  const input = index.get(network.output)!;
-  add(
+  const input = list.index(network.output);
+  list.add(
     'output',
     { op: 'output', name: 'output', fractionBits, input, reveal, rangeBits, tolerance: 0 },
     undefined,
@@ -240,17 +171,17 @@ export function emit(
     program: {
       name,
       input: { shape, fractionBits: settings.activationBits, mean, std },
-      steps,
+      steps: list.steps,
       labels,
     },
-    weights,
+    weights: list.weights,
   };
   checkModel(model);
   const report = {
     images: calibration.images,
     activationBits: settings.activationBits,
     weightBits: settings.weightBits,
-    layers,
+    layers: list.layers,
   };
   return { model, report };
 }
