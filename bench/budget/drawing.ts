@@ -1,6 +1,6 @@
 /** What all plots of the report share. */
 
-import { COLOURS } from '../../models/plot.ts';
+import { COLOURS, Plot } from '../../models/plot.ts';
 import { summarise } from '../measure.ts';
 import { LOOPBACK } from './links.ts';
 import type { NetworkRun, Phase } from './results.ts';
@@ -49,6 +49,20 @@ export const PHASE_COLOURS = new Map<string, string>([
 ]);
 
 export const medianOf = (run: NetworkRun, phase: Phase): number => summarise(run.ms[phase]).median;
+
+/** A dot for each run, hollow where its times are computed. */
+export const runDots = <Row extends { readonly run: NetworkRun }>(
+  rows: readonly Row[],
+  place: { readonly x: keyof Row & string; readonly y: keyof Row & string },
+  colour: (row: Row) => string,
+) =>
+  Plot.dot(rows, {
+    ...place,
+    r: 4,
+    stroke: colour,
+    strokeWidth: 1.5,
+    fill: (row: Row) => (row.run.origin === 'computed' ? 'none' : colour(row)),
+  });
 
 /** Ticks of a logarithmic axis without exponents. */
 export const LOG = { type: 'log', grid: true, tickFormat: '~s' } as const;

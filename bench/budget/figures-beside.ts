@@ -14,6 +14,7 @@ import {
   NETWORK_COLOURS,
   PHASE_COLOURS,
   PINK,
+  runDots,
 } from './drawing.ts';
 import { LOOPBACK } from './links.ts';
 import { type Load, PHASES, type PointResult, runOver } from './results.ts';
@@ -54,15 +55,7 @@ export function paretoFigure(points: readonly PointResult[]): Figure | undefined
         y: accuracyAxis(rows),
         marks: [
           Plot.line(rows, { x: 'ms', y: 'percent', z: 'line', stroke: colour }),
-          Plot.dot(rows, {
-            x: 'ms',
-            y: 'percent',
-            r: 4,
-            stroke: colour,
-            strokeWidth: 1.5,
-            fill: (row: (typeof rows)[number]) =>
-              row.run.origin === 'computed' ? 'none' : colour(row),
-          }),
+          runDots(rows, { x: 'ms', y: 'percent' }, colour),
           Plot.text(
             rows.filter(({ run }) => run.network === LABELLED),
             { x: 'ms', y: 'percent', text: 'label', dy: -10, fontSize: 11 },

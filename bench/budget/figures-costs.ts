@@ -13,6 +13,7 @@ import {
   LOG,
   medianOf,
   NETWORK_COLOURS,
+  runDots,
 } from './drawing.ts';
 import { LOOPBACK } from './links.ts';
 import { PHASES, type Phase, type PointResult, runOver } from './results.ts';
@@ -60,15 +61,7 @@ export function latencyFigure(network: string, points: readonly PointResult[]): 
             stroke: colour,
             strokeWidth: 2,
           }),
-          Plot.dot(rows, {
-            x: 'relus',
-            y: 'median',
-            r: 4,
-            stroke: colour,
-            strokeWidth: 1.5,
-            fill: (row: (typeof rows)[number]) =>
-              row.run.origin === 'computed' ? 'none' : colour(row),
-          }),
+          runDots(rows, { x: 'relus', y: 'median' }, colour),
         ],
       },
       NETWORK_COLOURS,
