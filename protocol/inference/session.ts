@@ -25,7 +25,7 @@ import { ProtocolError } from '../errors.ts';
 import { LANE_ELEMENTS } from '../gadgets/index.ts';
 import { TweakCounter } from '../garble/tweaks.ts';
 import { type Cots, cotsOf, finishSetup, joinSetup, SETUP_MESSAGE_BYTES } from '../ot/setup.ts';
-import { COTS_PER_CHUNK, SOFTSPOKEN_K } from '../ot/softspoken.ts';
+import { COTS_PER_CHUNK, SLICES_PER_KEY, SOFTSPOKEN_K } from '../ot/softspoken.ts';
 import type { Pool } from '../pool/index.ts';
 import { nextTurn } from '../pool/inline.ts';
 import { decodeProgram, digestOf, MAX_PROGRAM_BYTES } from '../program/encode.ts';
@@ -39,7 +39,7 @@ import { Kind, PIECE_BYTES, receiveMessage, sendMessage } from './messages.ts';
 import type { tasks } from './tasks.ts';
 
 /** Version of the protocol. AGREEMENT. */
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 
 const NONCE_BYTES = 32;
 
@@ -56,6 +56,7 @@ export const AGREEMENT_DIGEST: Uint8Array = sha256(
       perKey: INSTANCES_PER_KEY,
       otChunk: COTS_PER_CHUNK,
       otK: SOFTSPOKEN_K,
+      otSlices: SLICES_PER_KEY,
       rlwe: Object.values(PARAMETER_SETS),
     }),
   ),

@@ -59,9 +59,10 @@ const SLICE = 128;
 
 /**
  * Consecutive slices whose streams are made under one key. What matters is how many of its blocks the sender cannot compute:
- * those of the missing leaf of each group, 8 * 128 / k <= 1,024, the bound of the block hash. SECURITY.
+ * those of the missing leaf of each group, 8 * 128 / k <= 1,024, the bound of the block hash. SECURITY,
+ * AGREEMENT.
  */
-const SLICES_PER_KEY = 8;
+export const SLICES_PER_KEY = 8;
 
 /** Bytes of the receiver's setup message. */
 export const SETUP_BYTES = BASE_OTS * 2 * 16;

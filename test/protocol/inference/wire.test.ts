@@ -57,8 +57,8 @@ const worker = new URL('../../../dist/protocol/inference/worker.js', import.meta
 describe('the wire', () => {
   it('carries the same bytes as ever under the same seeds', async () => {
     expect(await digests(createInlinePool(tasks))).toEqual({
-      client: '65cf0d02657ed797ecb7502c',
-      server: 'ef65e5e55288f18290b0937f',
+      client: '46c6e741fe33508f7f26b2cd',
+      server: 'b635b96a0a763453c730691d',
       results: '72bcacdc132ad6c5f9b7c730',
     });
   });

@@ -9,8 +9,10 @@ import {
   prepareReceiver,
   prepareSender,
   SETUP_BYTES,
+  SLICES_PER_KEY,
+  SOFTSPOKEN_K,
 } from '../../../protocol/ot/softspoken.ts';
-import { tweakKey } from '../../../protocol/random/hash.ts';
+import { INSTANCES_PER_KEY, tweakKey } from '../../../protocol/random/hash.ts';
 import { randomBytes } from '../../../protocol/random/index.ts';
 import { bit, block, broken, dealtBase, dealtSeeds, stream } from './support.ts';
 
@@ -130,6 +132,10 @@ describe.each([1, 2, 4, 8])('SoftSpoken extension, k = %i', (k) => {
 });
 
 describe('SoftSpoken extension', () => {
+  it('hides no more blocks under one key than the block hash is proven for', () => {
+    expect((SLICES_PER_KEY * 128) / SOFTSPOKEN_K).toBeLessThanOrEqual(INSTANCES_PER_KEY);
+  });
+
   const { receiver, sender } = dealtSeeds(stream(30));
 
   it('fills a whole chunk and refuses one more', () => {
