@@ -1,7 +1,7 @@
 /**
  * Trains a dense network of the zoo, all ReLU, from random weights.
  *
- *   npm run build && node dist/models/zoo/dense.js NAME [--cache FOLDER] [--workers N]
+ *   npm run build && node dist/models/zoo/dense.js NAME [--cache FOLDER]
  *
  * It goes on from its checkpoint when an earlier run was stopped, and leaves `NAME.sottonet` in the folder.
  */
@@ -9,12 +9,13 @@
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { createThreadPool } from '../../protocol/pool/node.ts';
 import { loadResNetCifar } from '../graph/builders/index.ts';
 import { saveGraph } from '../graph/index.ts';
+import { say, showStatus } from '../terminal.ts';
 import {
   accuracyOf,
   cosine,
+  createTrainingPool,
   type LabelledImages,
   missing,
   Network,
@@ -26,9 +27,8 @@ import {
   type Teacher,
   type TrainingPool,
   trainStage,
-  type trainTasks,
 } from '../train/index.ts';
-import { publishedWeights, RECIPES, type Recipe, readSets } from './recipes.ts';
+import { publishedWeights, type Recipe, readSets, recipeOf } from './recipes.ts';
 
 /** Scores of a published network for the training images, computed once and kept in a file. */
 async function cachedTeacher(
@@ -46,13 +46,13 @@ async function cachedTeacher(
   }
   const weights = publishedWeights(depth);
   if (weights === undefined) {
-    console.error(`${name}: no published ResNet-${depth} here, learning from the labels alone`);
+    say(`${name}: no published ResNet-${depth} here, learning from the labels alone`);
     return undefined;
   }
-  console.error(`${name}: scoring ${set.labels.length} images with ResNet-${depth}`);
+  say(`${name}: scoring ${set.labels.length} images with ResNet-${depth}`);
   const network = new Network(loadResNetCifar(readFileSync(weights), depth), 16);
   const logits = await scoresOf(network, set, { pool });
-  console.error(`${name}: the teacher has ${(100 * accuracyOf(logits, set.labels)).toFixed(2)} %`);
+  say(`${name}: the teacher has ${(100 * accuracyOf(logits, set.labels)).toFixed(2)} %`);
   replaceFile(path, new Uint8Array(logits.buffer));
   return { share, temperature, logits };
 }
@@ -62,13 +62,9 @@ async function main(): Promise<void> {
     allowPositionals: true,
     options: {
       cache: { type: 'string', default: '.cache/zoo' },
-      workers: { type: 'string', default: '2' },
     },
   });
-  const recipe = RECIPES[positionals[0] ?? ''];
-  if (recipe === undefined) {
-    throw new RangeError(`name one of ${Object.keys(RECIPES).join(', ')}, not ${positionals[0]}`);
-  }
+  const recipe = recipeOf(positionals[0]);
   const sets = readSets(recipe);
   if (sets === undefined) {
     console.log(missing(recipe.data));
@@ -76,9 +72,7 @@ async function main(): Promise<void> {
   }
   const { name, seed, epochs, batch, rate, augmentation } = recipe;
   mkdirSync(values.cache, { recursive: true });
-  const pool = createThreadPool<typeof trainTasks>(new URL('../train/worker.js', import.meta.url), {
-    workers: Number(values.workers),
-  });
+  const pool = createTrainingPool();
   const teacher = await cachedTeacher(recipe, sets.training, values.cache, pool);
   const network = new Network(recipe.build(seed), batch);
   await trainStage(network, sets.training, {
@@ -91,13 +85,10 @@ async function main(): Promise<void> {
     augmentation,
     teacher,
     pool,
-    onProgress(progress) {
-      if (process.stderr.isTTY) process.stderr.write(`\r${name}: ${progressLine(progress)}\x1b[K`);
-      else if (progress.images === progress.of) console.error(`${name}: ${progressLine(progress)}`);
-    },
+    onProgress: (progress) => showStatus(`${name}: ${progressLine(progress)}`),
     async onEpoch(done) {
       const right = 100 * (await score(network, sets.validation, pool));
-      console.error(`${name}: epoch ${done}, ${right.toFixed(2)} % of the validation images right`);
+      say(`${name}: epoch ${done}, ${right.toFixed(2)} % of the validation images right`);
     },
   });
   replaceFile(join(values.cache, `${name}.sottonet`), saveGraph(network.toGraph()));

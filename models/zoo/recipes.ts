@@ -4,6 +4,8 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { compactResNet } from '../graph/builders/index.ts';
 import type { Graph } from '../graph/index.ts';
+import type { Method } from '../reduce/auto.ts';
+import { holdOut } from '../reduce/data.ts';
 import {
   type Augmentation,
   CIFAR10_LABELS,
@@ -11,20 +13,24 @@ import {
   type LabelledImages,
   readCifar10,
   readMnist,
-  slice,
 } from '../train/index.ts';
 
-/** Training images held out: choices are made on these, never on test images. */
-const VALIDATION = 5000;
-
-/** Images in three parts. */
+/** Images in three parts: choices are made on those to validate, never on test images. */
 export interface Sets {
   readonly training: LabelledImages;
   readonly validation: LabelledImages;
   readonly test: LabelledImages;
 }
 
-/** A dense network of the zoo. */
+/** How `sotto reduce` makes a network of fewer ReLUs from the dense one. */
+export interface Reduction {
+  readonly budget: number;
+  readonly method: Method;
+  readonly searchEpochs: number;
+  readonly tuneEpochs: number;
+}
+
+/** A dense network of the zoo, and the reduced ones that come from it. */
 export interface Recipe {
   readonly name: string;
   readonly about: string;
@@ -43,9 +49,15 @@ export interface Recipe {
     readonly share: number;
     readonly temperature: number;
   };
+  readonly reduced: readonly Reduction[];
   readonly build: (seed: number) => Graph;
   readonly read: (folder: string) => { training: LabelledImages; test: LabelledImages };
 }
+
+const byAutoRep = (budget: number, searchEpochs: number, tuneEpochs: number): Reduction => ({
+  method: 'autorep',
+  ...{ budget, searchEpochs, tuneEpochs },
+});
 
 export const RECIPES: Readonly<Record<string, Recipe>> = {
   fashion: {
@@ -69,6 +81,7 @@ export const RECIPES: Readonly<Record<string, Recipe>> = {
     batch: 64,
     rate: 0.1,
     augmentation: { kind: 'cropFlip', pad: 2 },
+    reduced: [1824, 730, 365].map((budget) => byAutoRep(budget, 6, 10)),
     build: (seed) =>
       compactResNet(
         [16, 32, 64],
@@ -94,6 +107,7 @@ export const RECIPES: Readonly<Record<string, Recipe>> = {
     rate: 0.1,
     augmentation: { kind: 'cropFlip', pad: 4 },
     teacher: { depth: 32, share: 0.5, temperature: 4 },
+    reduced: [byAutoRep(19_456, 4, 6), byAutoRep(7782, 5, 7), byAutoRep(3891, 5, 7)],
     build: (seed) =>
       compactResNet(
         [16, 32, 64, 128],
@@ -119,12 +133,7 @@ export function readSets(recipe: Recipe): Sets | undefined {
   const folder = dataFolder(recipe.data);
   if (folder === undefined) return undefined;
   const { training, test } = recipe.read(folder);
-  const count = training.labels.length - VALIDATION;
-  return {
-    training: slice(training, 0, count),
-    validation: slice(training, count, training.labels.length),
-    test,
-  };
+  return { ...holdOut(training), test };
 }
 
 /** The file of a published CIFAR ResNet (`resnet32-....safetensors`); undefined when there is none here. */
@@ -134,4 +143,34 @@ export function publishedWeights(depth: number): string | undefined {
   const folder = join(weights, 'resnet-cifar10');
   const name = readdirSync(folder).find((file) => file.startsWith(`resnet${depth}-`));
   return name && join(folder, name);
+}
+
+/** The recipe of a name. */
+export function recipeOf(name: string | undefined): Recipe {
+  const recipe = RECIPES[name ?? ''];
+  if (recipe !== undefined) return recipe;
+  throw new RangeError(`name one of ${Object.keys(RECIPES).join(', ')}, not ${name}`);
+}
+
+/** Names of the networks that come from a recipe: NAME, then NAME-BUDGET. */
+export function networksOf({ name, reduced }: Recipe): string[] {
+  return [name, ...reduced.map(({ budget }) => `${name}-${budget}`)];
+}
+
+/**
+ * What `sotto` is told to make a reduced network: its dense one and the results in one folder.
+ * @param data the folder of the recipe's data
+ */
+export function reduceArguments(
+  { name, seed, batch }: Recipe,
+  { budget, method, searchEpochs, tuneEpochs }: Reduction,
+  folder: string,
+  data: string,
+): string[] {
+  return [
+    ...['reduce', join(folder, `${name}.sottonet`), '--data', data],
+    ...['--budget', `${budget}`, '--method', method, '--seed', `${seed}`, '--batch', `${batch}`],
+    ...['--search-epochs', `${searchEpochs}`, '--tune-epochs', `${tuneEpochs}`],
+    ...['--output', join(folder, `${name}-${budget}`)],
+  ];
 }
