@@ -7,6 +7,8 @@ export interface Line {
   readonly name: string;
   /** [ReLUs, value], the value in parts of one; by rising ReLUs. */
   readonly points: readonly (readonly [number, number])[];
+  /** [ReLUs, least, most] where a point is the mean of several runs. */
+  readonly spread?: readonly (readonly [number, number, number])[];
   /** Drawn dashed: figures of others, for other networks. */
   readonly published?: boolean;
 }
@@ -23,7 +25,12 @@ export function drawChart({ title, axis, lines }: Chart): string {
   const all = lines.flatMap(({ points }) => points);
   if (all.length === 0) throw new RangeError('a chart needs at least one point');
   const colour = (i: number) => COLOURS[i % COLOURS.length]!;
-  const marks = lines.flatMap(({ points, published = false }, i) => {
+  const marks = lines.flatMap(({ points, spread = [], published = false }, i) => {
+    const bars = spread.map(([relus, least, most]) => ({
+      relus: Math.max(1, relus),
+      least: 100 * least,
+      most: 100 * most,
+    }));
     const at = points.map(([relus, value]) => ({
       relus: Math.max(1, relus),
       percent: 100 * value,
@@ -31,6 +38,13 @@ export function drawChart({ title, axis, lines }: Chart): string {
     const place = { x: 'relus', y: 'percent' } as const;
     const dash = published ? '5 4' : 'none';
     return [
+      Plot.ruleX(bars, {
+        x: 'relus',
+        y1: 'least',
+        y2: 'most',
+        stroke: colour(i),
+        strokeWidth: 1.5,
+      }),
       Plot.line(at, { ...place, stroke: colour(i), strokeWidth: 2, strokeDasharray: dash }),
       Plot.dot(at, { ...place, fill: colour(i), r: 3.5 }),
     ];

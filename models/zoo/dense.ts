@@ -11,24 +11,21 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { loadResNetCifar } from '../graph/builders/index.ts';
 import { saveGraph } from '../graph/index.ts';
-import { say, showStatus } from '../terminal.ts';
+import { say } from '../terminal.ts';
 import {
   accuracyOf,
-  cosine,
   createTrainingPool,
   type LabelledImages,
   missing,
   Network,
-  progressLine,
   replaceFile,
-  Sgd,
   score,
   scoresOf,
   type Teacher,
   type TrainingPool,
-  trainStage,
 } from '../train/index.ts';
 import { publishedWeights, type Recipe, readSets, recipeOf } from './recipes.ts';
+import { trainDense } from './training.ts';
 
 /** Scores of a published network for the training images, computed once and kept in a file. */
 async function cachedTeacher(
@@ -70,27 +67,12 @@ async function main(): Promise<void> {
     console.log(missing(recipe.data));
     return;
   }
-  const { name, seed, epochs, batch, rate, augmentation } = recipe;
+  const { name } = recipe;
   mkdirSync(values.cache, { recursive: true });
   const pool = createTrainingPool();
   const teacher = await cachedTeacher(recipe, sets.training, values.cache, pool);
-  const network = new Network(recipe.build(seed), batch);
-  await trainStage(network, sets.training, {
-    checkpoint: join(values.cache, `${name}.checkpoint`),
-    epochs,
-    seed: seed + 1,
-    shards: 2,
-    optimiser: new Sgd({ momentum: 0.9, decay: 5e-4 }),
-    schedule: cosine(rate, 0, 0.05),
-    augmentation,
-    teacher,
-    pool,
-    onProgress: (progress) => showStatus(`${name}: ${progressLine(progress)}`),
-    async onEpoch(done) {
-      const right = 100 * (await score(network, sets.validation, pool));
-      say(`${name}: epoch ${done}, ${right.toFixed(2)} % of the validation images right`);
-    },
-  });
+  const checkpoint = join(values.cache, `${name}.checkpoint`);
+  const network = await trainDense(recipe, sets, { checkpoint, teacher, pool });
   replaceFile(join(values.cache, `${name}.sottonet`), saveGraph(network.toGraph()));
   const test = 100 * (await score(network, sets.test, pool));
   console.log(`${name}: ${test.toFixed(2)} % of ${sets.test.labels.length} test images right`);

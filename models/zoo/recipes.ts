@@ -35,8 +35,9 @@ export interface Recipe {
   readonly name: string;
   readonly about: string;
   readonly labels: readonly string[];
-  /** Folder of its data, see `dataFolder`. */
+  /** Folder of its data, see `dataFolder`, and what the data is called. */
   readonly data: string;
+  readonly dataName: string;
   readonly seed: number;
   readonly epochs: number;
   /** Images of a shard; a step has two shards. */
@@ -76,12 +77,13 @@ export const RECIPES: Readonly<Record<string, Recipe>> = {
       'ankle boot',
     ],
     data: 'fashion-mnist',
+    dataName: 'Fashion-MNIST',
     seed: 20261124,
     epochs: 24,
     batch: 64,
     rate: 0.1,
     augmentation: { kind: 'cropFlip', pad: 2 },
-    reduced: [1824, 730, 365].map((budget) => byAutoRep(budget, 6, 10)),
+    reduced: [1824, 730, 365].map((budget) => byAutoRep(budget, 5, 7)),
     build: (seed) =>
       compactResNet(
         [16, 32, 64],
@@ -101,13 +103,14 @@ export const RECIPES: Readonly<Record<string, Recipe>> = {
     about: 'Photographs of animals and vehicles, 32x32 colour',
     labels: CIFAR10_LABELS,
     data: 'cifar10',
+    dataName: 'CIFAR-10',
     seed: 20261124,
     epochs: 24,
     batch: 64,
     rate: 0.1,
     augmentation: { kind: 'cropFlip', pad: 4 },
     teacher: { depth: 32, share: 0.5, temperature: 4 },
-    reduced: [byAutoRep(19_456, 4, 6), byAutoRep(7782, 5, 7), byAutoRep(3891, 5, 7)],
+    reduced: [byAutoRep(19_456, 3, 4), byAutoRep(7782, 3, 5), byAutoRep(3891, 4, 7)],
     build: (seed) =>
       compactResNet(
         [16, 32, 64, 128],

@@ -1,0 +1,58 @@
+/**
+ * Adds to the cards of the zoo what a private inference takes and gives: bytes and rounds from the formulas, and how often
+ * client and server together name the class that the program names in the clear.
+ *
+ *   npm run build && node dist/bench/cards.js NAME...
+ *
+ * Wants test images, and says so where there are none.
+ */
+
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { connect } from '../client/index.ts';
+import { missing, slice } from '../models/train/index.ts';
+import { networksOf, readSets, recipeOf } from '../models/zoo/recipes.ts';
+import { costOf } from '../protocol/inference/cost.ts';
+import { layoutOf } from '../protocol/inference/layout.ts';
+import { argmax, runClear } from '../protocol/program/clear.ts';
+import { encodeInput } from '../protocol/program/input.ts';
+import { decodeModel } from '../protocol/program/model.ts';
+import { startServer } from './server-process.ts';
+import { zooFolder } from './zoo.ts';
+
+/** Test images that each network is asked for. */
+const IMAGES = 40;
+
+for (const family of process.argv.slice(2)) {
+  const recipe = recipeOf(family);
+  const sets = readSets(recipe);
+  if (sets === undefined) {
+    console.log(missing(recipe.data));
+    continue;
+  }
+  for (const name of networksOf(recipe)) {
+    const path = join(zooFolder(), `${name}.sotto`);
+    const model = decodeModel(readFileSync(path));
+    const { offline, online } = costOf(layoutOf(model.program));
+    const server = await startServer(path);
+    const session = await connect(server.url);
+    let right = 0;
+    let agreeing = 0;
+    for (let i = 0; i < IMAGES; i++) {
+      const { pixels, labels } = slice(sets.test, i, i + 1);
+      const input = Float32Array.from(pixels, (p) => p / 255);
+      await session.prepare();
+      const { label } = await session.infer(input);
+      if (label === labels[0]) right++;
+      if (label === argmax(runClear(model, encodeInput(model.program, input), () => {})))
+        agreeing++;
+    }
+    await session.close();
+    await server.stop();
+    const card = join(zooFolder(), `${name}.json`);
+    const added = { private: { images: IMAGES, right, agreeing }, cost: { offline, online } };
+    const text = JSON.stringify({ ...JSON.parse(readFileSync(card, 'utf8')), ...added }, null, 2);
+    writeFileSync(card, `${text}\n`);
+    console.log(`${name}: ${right} of ${IMAGES} right, ${agreeing} as in the clear`);
+  }
+}

@@ -1,0 +1,86 @@
+/**
+ * Draws what the zoo and the studies came to, as SVG pictures beside the results.
+ *
+ *   npm run build && node dist/models/studies/draw.js
+ */
+
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { disparity, drawChart, type Line, PUBLISHED_CIFAR10 } from '../reduce/index.ts';
+import { networksOf, recipeOf } from '../zoo/recipes.ts';
+import type { FairnessResult } from './fairness.ts';
+import type { MethodResult } from './methods.ts';
+import { FOLDER, readResults } from './results.ts';
+
+/** Accuracy on test images of a family of the zoo, in float, by rising ReLUs. */
+function zooLine(family: string, name: string): Line {
+  const points = networksOf(recipeOf(family)).map((network) => {
+    const card = JSON.parse(readFileSync(join('models', 'zoo', `${network}.json`), 'utf8'));
+    return [card.relus, card.validationAccuracy] as const;
+  });
+  return { name, points: points.sort((a, b) => a[0] - b[0]) };
+}
+
+/** The mean of all seeds at each budget, and how far they lie apart. */
+function methodLine(results: readonly MethodResult[], method: string): Line {
+  const budgets = [...new Set(results.map(({ relus }) => relus))].sort((a, b) => a - b);
+  const rows = budgets.flatMap((relus) => {
+    const found = results
+      .filter((result) => result.relus === relus && [method, 'dense'].includes(result.method))
+      .map(({ accuracy }) => accuracy);
+    if (found.length === 0) return [];
+    const mean = found.reduce((sum, accuracy) => sum + accuracy, 0) / found.length;
+    return [{ relus, mean, least: Math.min(...found), most: Math.max(...found) }];
+  });
+  return {
+    name: method,
+    points: rows.map(({ relus, mean }) => [relus, mean]),
+    spread: rows.map(({ relus, least, most }) => [relus, least, most]),
+  };
+}
+
+/** What a minority's classes lost beyond what all lost. */
+function minorityLine(results: readonly FairnessResult[], tuned: string, name: string): Line {
+  const dense = results.find((result) => result.tuned === 'dense')!;
+  const points = results
+    .filter((result) => result.tuned === tuned)
+    .map(({ relus, table }) => [relus, disparity(dense.table, table)[1]!] as const);
+  return { name, points: points.sort((a, b) => a[0] - b[0]) };
+}
+
+const write = (name: string, svg: string) => writeFileSync(join(FOLDER, `${name}.svg`), svg);
+
+write(
+  'accuracy',
+  drawChart({
+    title: 'CIFAR-10: accuracy against the ReLU budget',
+    axis: 'accuracy',
+    lines: [
+      zooLine('cifar10', 'Sotto, AutoReP, 16 M multiplications, 5,000 validation images'),
+      ...PUBLISHED_CIFAR10.map((line) => ({ ...line, name: `${line.name}, other networks` })),
+    ],
+  }),
+);
+
+const methods = readResults<MethodResult>('methods');
+write(
+  'methods',
+  drawChart({
+    title: 'Fashion-MNIST: three seeds of each method, bars from the worst to the best',
+    axis: 'accuracy on 10,000 test images',
+    lines: ['autorep', 'snl', 'random'].map((method) => methodLine(methods, method)),
+  }),
+);
+
+const fairness = readResults<FairnessResult>('fairness');
+write(
+  'disparity',
+  drawChart({
+    title: 'Fashion-MNIST, half of the classes at 10 %: the drop of these beyond the overall drop',
+    axis: 'disparity of the minority (above 0: worse off)',
+    lines: [
+      minorityLine(fairness, 'before', 'before mitigation'),
+      minorityLine(fairness, 'after', 'after mitigation'),
+    ],
+  }),
+);

@@ -1,0 +1,74 @@
+/**
+ * Is choosing worth it? Random removal, SNL and AutoReP bring one dense network to the same budgets, with the same number of
+ * epochs and three seeds each; test images are scored once, at the end.
+ *
+ *   npm run build && node dist/models/studies/methods.js
+ *
+ * Goes on where it was stopped, and writes methods.json.
+ */
+
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { loadGraph } from '../graph/index.ts';
+import { type Method, reduce, reluCount } from '../reduce/index.ts';
+import { say } from '../terminal.ts';
+import { slice } from '../train/index.ts';
+import { readResults, writeResults } from './results.ts';
+import { type Study, testAccuracy, trainingOf, withStudy } from './surroundings.ts';
+
+/** One network. */
+export interface MethodResult {
+  readonly method: Method | 'dense';
+  readonly seed: number;
+  readonly relus: number;
+  /** Share of the test images, 0..1. */
+  readonly accuracy: number;
+}
+
+const METHODS: readonly Method[] = ['autorep', 'snl', 'random'];
+const SEEDS = [1, 2, 3];
+/** 5 % and 2 % of the ReLUs. */
+const BUDGETS = [365, 146];
+/** Training images: a third, so that all of it takes no longer than half an hour. */
+const IMAGES = 18_000;
+const SEARCH = 5;
+const TUNE = 6;
+
+await withStudy('methods', async (whole) => {
+  const training = slice(whole.sets.training, 0, IMAGES);
+  const study: Study = { ...whole, sets: { ...whole.sets, training } };
+  const dense = loadGraph(readFileSync(join('models', 'zoo', 'fashion.sottonet')));
+  const results = readResults<MethodResult>('methods');
+  const add = (result: MethodResult) => {
+    results.push(result);
+    writeResults('methods', results);
+    say(`${result.method}, seed ${result.seed}, ${result.relus} ReLUs: ${result.accuracy}`);
+  };
+  if (results.length === 0) {
+    const accuracy = await testAccuracy(study, dense);
+    add({ method: 'dense', seed: study.recipe.seed, relus: reluCount(dense), accuracy });
+  }
+  for (const budget of BUDGETS) {
+    for (const seed of SEEDS) {
+      for (const method of METHODS) {
+        const known = results.some(
+          (r) => r.method === method && r.seed === seed && r.relus === budget,
+        );
+        if (known) continue;
+        const surroundings = trainingOf(study, dense, {
+          seed,
+          name: `${method}-${budget}-${seed}`,
+        });
+        const fine = { searchEpochs: SEARCH, tune: { epochs: TUNE } };
+        const [point] = await reduce(dense, budget, method, surroundings, {
+          snl: fine,
+          autorep: fine,
+          // Without a search, all epochs go into fine-tuning.
+          tune: { epochs: SEARCH + TUNE },
+        });
+        const accuracy = await testAccuracy(study, point!.graph);
+        add({ method, seed, relus: budget, accuracy });
+      }
+    }
+  }
+});
