@@ -7,26 +7,24 @@
 
 import { createRequire } from 'node:module';
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
-import { benchCommand } from './bench/command.ts';
-import { planCommand } from './bench/plan.ts';
-import { inferCommand } from './client/command.ts';
-import { compileCommand } from './models/command.ts';
-import { auditCommand } from './models/reduce/audit.ts';
-import { reduceCommand } from './models/reduce/command.ts';
-import { serveCommand } from './server/command.ts';
+
+/** Where each command lives. Only the one that is asked for is loaded: drawing and training take a while to start. */
+const commands: Readonly<Record<string, () => Promise<Command>>> = {
+  serve: async () => (await import('./server/command.ts')).serveCommand(),
+  infer: async () => (await import('./client/command.ts')).inferCommand(),
+  compile: async () => (await import('./models/command.ts')).compileCommand(),
+  reduce: async () => (await import('./models/reduce/command.ts')).reduceCommand(),
+  audit: async () => (await import('./models/reduce/audit.ts')).auditCommand(),
+  plan: async () => (await import('./bench/plan.ts')).planCommand(),
+  bench: async () => (await import('./bench/command.ts')).benchCommand(),
+};
 
 const { version, description } = createRequire(import.meta.url)('../package.json');
 
 const program = new Command('sotto').description(description).version(version);
-for (const command of [
-  serveCommand(),
-  inferCommand(),
-  compileCommand(),
-  reduceCommand(),
-  auditCommand(),
-  planCommand(),
-  benchCommand(),
-]) {
+const asked = Object.entries(commands).filter(([name]) => name === process.argv[2]);
+for (const [, load] of asked.length === 0 ? Object.entries(commands) : asked) {
+  const command = await load();
   // The convention of all commands: an option whose value is called N is a whole number.
   for (const option of command.options) {
     if (option.flags.endsWith('<N>')) option.argParser(wholeNumber);

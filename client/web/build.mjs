@@ -6,7 +6,7 @@
 //
 // Modules that several of them need go to chunks of their own, so that nothing is loaded twice. Prints the sizes.
 
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
@@ -15,7 +15,7 @@ import { rolldown } from 'rolldown';
 const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
 const out = join(root, 'dist/web');
 rmSync(out, { recursive: true, force: true });
-mkdirSync(join(out, 'examples'), { recursive: true });
+mkdirSync(out, { recursive: true });
 
 const bundle = await rolldown({
   input: {
@@ -42,10 +42,16 @@ await bundle.close();
 for (const name of ['index.html', 'style.css', 'how.html', 'how.css', 'how.svg']) {
   copyFileSync(join(root, 'client/web', name), join(out, name));
 }
-const examples = join(root, 'models/zoo/digits-images');
-for (const name of readdirSync(examples)) {
-  copyFileSync(join(examples, name), join(out, 'examples', name));
+// Images to try, by the networks that know such things: NAME and NAME-BUDGET.
+const examples = {};
+for (const family of ['digits', 'fashion']) {
+  const from = join(root, `models/zoo/${family}-images`);
+  const to = join(out, 'examples', family);
+  mkdirSync(to, { recursive: true });
+  examples[family] = readdirSync(from);
+  for (const name of examples[family]) copyFileSync(join(from, name), join(to, name));
 }
+writeFileSync(join(out, 'examples.json'), JSON.stringify(examples));
 
 // What a page loads for the client: the two entries and all they import.
 const chunks = new Map(output.map((chunk) => [chunk.fileName, chunk]));

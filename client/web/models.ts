@@ -23,6 +23,12 @@ export async function fetchModels(): Promise<readonly ModelSummary[]> {
   return response.json();
 }
 
+/** File names of images to try, by family of networks; none where there is no list. */
+export async function fetchExamples(): Promise<Readonly<Record<string, readonly string[]>>> {
+  const response = await fetch('examples.json').catch(() => undefined);
+  return response?.ok ? response.json() : {};
+}
+
 /** Is it a network for digits, which wants them centred? */
 export function ofDigits({ labels, shape }: ModelSummary): boolean {
   return shape.join() === '1,28,28' && labels.join('') === '0123456789';

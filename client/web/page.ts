@@ -13,7 +13,7 @@ import {
 } from '../browser.ts';
 import { bytesText, timeText } from '../progress.ts';
 import { Drawing } from './drawing.ts';
-import { fetchModels, type ModelSummary, ofDigits, showModels } from './models.ts';
+import { fetchExamples, fetchModels, type ModelSummary, ofDigits, showModels } from './models.ts';
 import { LongestPause, runRow, showChart } from './results.ts';
 import { correlation, observing, paint } from './seen.ts';
 
@@ -30,6 +30,8 @@ const server =
 const pool = createPool();
 const longest = new LongestPause();
 
+/** Images to try, by the part of a model's name in front of its budget. */
+let images: Readonly<Record<string, readonly string[]>> = {};
 let model: ModelSummary | undefined;
 let session: Session | undefined;
 /** Ends the call that runs. */
@@ -185,19 +187,18 @@ function choose(chosen: ModelSummary): void {
   element('invite').textContent = ofDigits(chosen) ? 'Draw a digit' : 'Drop an image';
   const examples = element('examples');
   examples.replaceChildren();
-  if (ofDigits(chosen)) {
-    for (const digit of chosen.labels) examples.append(exampleButton(digit));
-  }
+  const [family] = chosen.name.split('-') as [string];
+  for (const name of images[family] ?? []) examples.append(exampleButton(family, name));
   tell('Preparing needs no image: do it ahead of time, and the answer comes at once.');
   update();
 }
 
-function exampleButton(digit: string): HTMLButtonElement {
+function exampleButton(family: string, name: string): HTMLButtonElement {
   const button = document.createElement('button');
   button.type = 'button';
   const image = document.createElement('img');
-  image.src = `examples/${digit}.png`;
-  image.alt = `Example: ${digit}`;
+  image.src = `examples/${family}/${name}`;
+  image.alt = `Example: ${name.replace('.png', '').replace('-', ' ')}`;
   image.width = image.height = 28;
   button.append(image);
   button.addEventListener('click', () => void open(image.src));
@@ -242,6 +243,7 @@ const memory = globalThis.crossOriginIsolated ? 'shared' : 'separate';
 element('workers').textContent = `${pool.workers} web workers, ${memory} memory`;
 try {
   const models = await fetchModels();
+  images = await fetchExamples();
   showModels(element('models'), models, choose);
   if (models[0] !== undefined) choose(models[0]);
 } catch (error) {

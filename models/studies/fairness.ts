@@ -38,7 +38,7 @@ const CLASSES = 10;
 const SHARE = 0.1;
 const SEED = 1;
 /** 20 %, 5 % and 1 % of the ReLUs. */
-const BUDGETS = [1460, 365, 73];
+const BUDGETS = [2918, 729, 145];
 const DENSE = 16;
 const SEARCH = 4;
 const TUNE = 3;

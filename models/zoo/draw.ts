@@ -12,7 +12,8 @@ import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { PNG } from 'pngjs';
 
-export const DIGIT_SIZE = 28;
+/** Width and height of the images, pixels. */
+export const SIZE = 28;
 
 /** Half the pen's width and the width of its soft edge, pixels. */
 const PEN = 1.15;
@@ -76,9 +77,9 @@ function distance(x: number, y: number, [ax, ay]: Point, [bx, by]: Point): numbe
 
 /** The strokes, moved, on the pixel grid: 0..255. */
 function render(strokes: readonly (readonly Point[])[], dx: number, dy: number): Uint8Array {
-  return Uint8Array.from({ length: DIGIT_SIZE * DIGIT_SIZE }, (_, i) => {
-    const x = (i % DIGIT_SIZE) - dx;
-    const y = Math.floor(i / DIGIT_SIZE) - dy;
+  return Uint8Array.from({ length: SIZE * SIZE }, (_, i) => {
+    const x = (i % SIZE) - dx;
+    const y = Math.floor(i / SIZE) - dy;
     let nearest = Number.POSITIVE_INFINITY;
     for (const stroke of strokes) {
       for (let p = 1; p < stroke.length; p++) {
@@ -101,17 +102,17 @@ export function drawDigit(digit: number): Uint8Array {
   let [mass, mx, my] = [0, 0, 0];
   raw.forEach((v, i) => {
     mass += v;
-    mx += v * (i % DIGIT_SIZE);
-    my += v * Math.floor(i / DIGIT_SIZE);
+    mx += v * (i % SIZE);
+    my += v * Math.floor(i / SIZE);
   });
-  const middle = (DIGIT_SIZE - 1) / 2;
+  const middle = (SIZE - 1) / 2;
   return render(strokes, 4 + middle - mx / mass, 4 + middle - my / mass);
 }
 
-/** A digit as the bytes of a gray PNG file. */
-export function digitPng(digit: number): Uint8Array {
-  const png = new PNG({ width: DIGIT_SIZE, height: DIGIT_SIZE });
-  drawDigit(digit).forEach((v, i) => {
+/** Gray pixels as the bytes of a PNG file. */
+export function grayPng(pixels: Uint8Array): Uint8Array {
+  const png = new PNG({ width: SIZE, height: SIZE });
+  pixels.forEach((v, i) => {
     png.data.set([v, v, v, 255], 4 * i);
   });
   return PNG.sync.write(png, { colorType: 0 });
@@ -120,5 +121,6 @@ export function digitPng(digit: number): Uint8Array {
 if (process.argv[1] !== undefined && resolve(process.argv[1]) === fileURLToPath(import.meta.url)) {
   const folder = 'models/zoo/digits-images';
   mkdirSync(folder, { recursive: true });
-  for (let digit = 0; digit < 10; digit++) writeFileSync(`${folder}/${digit}.png`, digitPng(digit));
+  for (let digit = 0; digit < 10; digit++)
+    writeFileSync(`${folder}/${digit}.png`, grayPng(drawDigit(digit)));
 }

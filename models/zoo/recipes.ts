@@ -79,11 +79,11 @@ export const RECIPES: Readonly<Record<string, Recipe>> = {
     data: 'fashion-mnist',
     dataName: 'Fashion-MNIST',
     seed: 20261124,
-    epochs: 24,
+    epochs: 36,
     batch: 64,
     rate: 0.1,
     augmentation: { kind: 'cropFlip', pad: 2 },
-    reduced: [1824, 730, 365].map((budget) => byAutoRep(budget, 5, 7)),
+    reduced: [3648, 1459, 729].map((budget) => byAutoRep(budget, 5, 7)),
     build: (seed) =>
       compactResNet(
         [16, 32, 64],
@@ -110,7 +110,7 @@ export const RECIPES: Readonly<Record<string, Recipe>> = {
     rate: 0.1,
     augmentation: { kind: 'cropFlip', pad: 4 },
     teacher: { depth: 32, share: 0.5, temperature: 4 },
-    reduced: [byAutoRep(19_456, 3, 4), byAutoRep(7782, 3, 5), byAutoRep(3891, 4, 7)],
+    reduced: [byAutoRep(19_456, 2, 3), byAutoRep(7782, 2, 4), byAutoRep(3891, 3, 5)],
     build: (seed) =>
       compactResNet(
         [16, 32, 64, 128],

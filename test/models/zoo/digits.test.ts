@@ -17,7 +17,7 @@ import { CURVATURE } from '../../../models/reduce/parabola.ts';
 import { dataFolder, missing, readMnist } from '../../../models/train/data/images.ts';
 import { score } from '../../../models/train/loop.ts';
 import { Network } from '../../../models/train/network.ts';
-import { digitPng, drawDigit } from '../../../models/zoo/draw.ts';
+import { drawDigit, grayPng } from '../../../models/zoo/draw.ts';
 
 const zoo = new URL('../../../models/zoo/', import.meta.url);
 const graph = loadGraph(readFileSync(new URL('digits.sottonet', zoo)));
@@ -94,7 +94,7 @@ describe('the shipped digit network', () => {
     expect([png.width, png.height]).toEqual([28, 28]);
     const pixels = Uint8Array.from({ length: 784 }, (_, i) => png.data[4 * i]!);
     expect(pixels).toEqual(drawDigit(digit));
-    expect(PNG.sync.read(Buffer.from(digitPng(digit))).data).toEqual(png.data);
+    expect(PNG.sync.read(Buffer.from(grayPng(drawDigit(digit)))).data).toEqual(png.data);
     const scores = runFloat(graph, preprocess(graph.input, pixels));
     expect(argmax(scores)).toBe(digit);
     const sorted = [...scores].sort((a, b) => b - a);

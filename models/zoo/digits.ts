@@ -1,7 +1,7 @@
 /**
  * Trains the shipped digit network and writes it with its card to models/zoo.
  *
- *   npm run build && node dist/models/train/digits.js [--epochs N] [--tune N] [--out FOLDER]
+ *   npm run build && node dist/models/zoo/digits.js [--epochs N] [--tune N] [--out FOLDER]
  *
  * First a network of ReLUs alone, then the map (reduce/harm.ts), then fine-tuning of weights and polynomials with the
  * first network as the teacher. Of the 60,000 training images the last 5,000 are only ever used to validate; the test
@@ -35,12 +35,12 @@ import {
   missing,
   readMnist,
   slice,
-} from './data/images.ts';
-import { progressLine, score } from './loop.ts';
-import { Network } from './network.ts';
-import { Adam, cosine, Sgd } from './optimiser.ts';
-import { Stream } from './random.ts';
-import { type StageOptions, trainStage } from './stage.ts';
+} from '../train/data/images.ts';
+import { progressLine, score } from '../train/loop.ts';
+import { Network } from '../train/network.ts';
+import { Adam, cosine, Sgd } from '../train/optimiser.ts';
+import { Stream } from '../train/random.ts';
+import { type StageOptions, trainStage } from '../train/stage.ts';
 
 const SEED = 20261124;
 const BATCH = 64;
@@ -230,7 +230,7 @@ async function main(): Promise<void> {
     about: 'Handwritten digits, 28x28 gray, white on black',
     labels: ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9'],
     data: 'MNIST: 55,000 images to train, 5,000 to validate, 10,000 to test',
-    command: `node dist/models/train/digits.js --epochs ${epochs} --tune ${tune}`,
+    command: `node dist/models/zoo/digits.js --epochs ${epochs} --tune ${tune}`,
     seed: SEED,
     epochs: { relu: epochs, mixed: tune },
     ...counts,
