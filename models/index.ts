@@ -7,10 +7,23 @@
  * - `runFloat` is what the network means, `runClear` what the program computes, exactly; `scoreAll` compares the two.
  */
 
-export { runClear } from '../protocol/program/clear.ts';
+export { type ClearObserver, runClear } from '../protocol/program/clear.ts';
 export { decodeLogits, encodeInput } from '../protocol/program/input.ts';
-export { decodeModel, encodeModel, type Model } from '../protocol/program/model.ts';
-export type { Program } from '../protocol/program/program.ts';
+export {
+  decodeModel,
+  encodeModel,
+  type Model,
+  type StepWeights,
+} from '../protocol/program/model.ts';
+export type {
+  ActivationStep,
+  LinearStep,
+  LocalStep,
+  OutputStep,
+  Program,
+  ProgramInput,
+  Step,
+} from '../protocol/program/program.ts';
 export { type Images, readImages } from './compile/images.ts';
 export {
   type Compiled,
@@ -21,21 +34,52 @@ export {
   formatReport,
   type LayerReport,
 } from './compile/index.ts';
-export { formatScore, type Score, score, scoreAll, scoreTasks } from './compile/score.ts';
+export type { EncryptionReport } from './compile/report.ts';
+export {
+  formatScore,
+  type Score,
+  type ScoreInput,
+  score,
+  scoreAll,
+  scoreTasks,
+} from './compile/score.ts';
 export * from './graph/builders/index.ts';
+export type {
+  ActivationNode,
+  AddNode,
+  AveragePoolNode,
+  BatchNormNode,
+  ConcatNode,
+  ConvNode,
+  DenseNode,
+  FlattenNode,
+  GlobalAveragePoolNode,
+  MaxPoolNode,
+  PadNode,
+  Readout,
+  ScaleNode,
+  Shape,
+  SliceNode,
+  Triple,
+} from './graph/graph.ts';
 export {
   countGraph,
   type Graph,
   type GraphInput,
+  IDENTITY,
   inferShapes,
   loadGraph,
   type Node,
   preprocess,
   preprocessAll,
+  RELU,
   runFloat,
+  SQUARE,
   saveGraph,
   type Tensor,
 } from './graph/index.ts';
+export type { GraphCounts, Observer } from './graph/walk.ts';
+export type { ExternalData } from './onnx/constant.ts';
 export { type OnnxOptions, readOnnx, readOnnxFile, readSafetensors } from './onnx/index.ts';
 export * as reduction from './reduce/index.ts';
 export { CIFAR10_LABELS, readCifar } from './train/data/cifar.ts';

@@ -108,11 +108,11 @@ export interface AutoRepOptions {
   readonly searchEpochs?: number;
   /** Of Adam; 1e-3 unless given. It falls to a hundredth by half a cosine. */
   readonly searchRate?: number;
-  /** Learning rate of auxiliary numbers as a factor; see {@link maskRateFor} unless given. */
+  /** Learning rate of auxiliary numbers as a factor; see `maskRateFor` unless given. */
   readonly maskRate?: number;
   /** First weight of the budget's term; 1 unless given. */
   readonly pressure?: number;
-  /** What it grows by after an epoch that removed too little, see {@link PressureRule}; 1.5 unless given, 1 as published. */
+  /** What it grows by after an epoch that removed too little, see `PressureRule`; 1.5 unless given, 1 as published. */
   readonly growth?: number;
   /** h; 0.003 unless given. */
   readonly threshold?: number;

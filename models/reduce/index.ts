@@ -49,18 +49,20 @@ export {
   majorityAndMinority,
   readGroups,
 } from './groups.ts';
-export { measureHarm, replaceRelus } from './harm.ts';
+export { type Harm, type MapOptions, measureHarm, replaceRelus } from './harm.ts';
 export { equalise } from './hybrenet.ts';
 export { type MimicOptions, mimic } from './mimic.ts';
 export {
+  type ChannelMoments,
   CURVATURE,
   clampCurvature,
   lineOfRelu,
   parabolaOfRelu,
   startingPolynomials,
 } from './parabola.ts';
+export type { PressureRule } from './pressure.ts';
 export { PUBLISHED_CIFAR10 } from './published.ts';
-export { type LayerRange, measureRanges, rangeLimits } from './ranges.ts';
+export { type LayerRange, type MeasureOptions, measureRanges, rangeLimits } from './ranges.ts';
 export { type Reshape, reshape } from './reshape.ts';
 export { type SnlOptions, snl } from './snl.ts';
 export {

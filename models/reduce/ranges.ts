@@ -16,11 +16,11 @@ export interface LayerRange {
   readonly std: number;
   /** By channel. */
   readonly channels: ChannelMoments;
-  /** Values below which a share of {@link QUANTILES} lies, from a sample of at least 4,096. */
+  /** Values below which a share of `QUANTILES` lies, from a sample of at least 4,096. */
   readonly quantiles: readonly number[];
   /** Values that were no finite number; nothing else here counts them. */
   readonly lost: number;
-  /** Share of the values beyond {@link FITTED_DEVIATIONS} of what was measured before, see MeasureOptions.fitted. */
+  /** Share of the values beyond `FITTED_DEVIATIONS` of what was measured before, see MeasureOptions.fitted. */
   readonly outside: number;
 }
 

@@ -36,11 +36,11 @@ export interface SnlOptions {
   readonly searchEpochs?: number;
   /** Of Adam, constant; 1e-3 unless given. */
   readonly searchRate?: number;
-  /** Learning rate of masks as a factor; see {@link maskRateFor} unless given. */
+  /** Learning rate of masks as a factor; see `maskRateFor` unless given. */
   readonly maskRate?: number;
   /** First lambda; 1e-4 unless given. Published: 1e-5 for half a million ReLUs, beside a loss of twice the weight. */
   readonly lambda?: number;
-  /** 1.5 and 1 unless given (published: 1.1 and 5), see {@link PressureRule}. */
+  /** 1.5 and 1 unless given (published: 1.1 and 5), see `PressureRule`. */
   readonly growth?: number;
   readonly patience?: number;
   /** Whether lambda follows a plan that meets the budget in the last epoch; unless given, it does. */

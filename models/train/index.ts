@@ -25,6 +25,7 @@ export {
   shareImages,
   slice,
 } from './data/images.ts';
+export type { Floats } from './kernels/index.ts';
 export {
   accuracyOf,
   type EpochStats,
@@ -61,5 +62,12 @@ export {
 } from './optimiser.ts';
 export { createTrainingPool } from './pool.ts';
 export { Stream } from './random.ts';
-export { type Groups, groupWeights, trainTasks } from './shard.ts';
+export {
+  type Groups,
+  groupWeights,
+  type ScoresJob,
+  type ShardJob,
+  type ShardResult,
+  trainTasks,
+} from './shard.ts';
 export { replaceFile, type StageOptions, trainStage } from './stage.ts';

@@ -39,7 +39,7 @@ export const SOCKET_OPTIONS = {
 } as const;
 
 /**
- * What a `ws` client is made with: besides {@link SOCKET_OPTIONS}, a mask of zeros. Masks keep a hostile page's bytes from
+ * What a `ws` client is made with: besides `SOCKET_OPTIONS`, a mask of zeros. Masks keep a hostile page's bytes from
  * looking like HTTP to a proxy (RFC 6455, section 10.3); this program is no page, its bytes are ciphertexts, and XOR
  * with a number that travels beside them hides nothing. A mask of zeros costs nothing, others some ms a megabyte.
  */
@@ -66,7 +66,7 @@ const LINGER_MS = 500;
  * A channel over `socket`, which may still be connecting (send() waits for it then). The channel owns the socket from
  * here on. Call it in the same turn in which the socket was made or handed over, or its first message is lost.
  *
- * A socket of `ws`, or its server, is made with {@link SOCKET_OPTIONS}.
+ * A socket of `ws`, or its server, is made with `SOCKET_OPTIONS`.
  */
 export function socketChannel(socket: Socket, options: EndpointOptions = {}): Channel {
   const transport = new SocketTransport(socket);

@@ -35,7 +35,7 @@ export interface WorkerScope {
 
 /** Options of a pool of web workers. */
 export interface WebPoolOptions {
-  /** Number of workers; as many as the machine runs at a time, at most {@link MOST_WORKERS}, unless given. LOCAL. */
+  /** Number of workers; as many as the machine runs at a time, at most `MOST_WORKERS`, unless given. LOCAL. */
   readonly workers?: number | undefined;
 }
 

@@ -37,7 +37,7 @@ function cropFlip(stream: Stream, pad: number): Augment {
   };
 }
 
-/** How far {@link smallMotions} go at most. */
+/** How far `smallMotions` go at most. */
 export interface Motions {
   /** Pixels, each way. */
   readonly shift: number;
