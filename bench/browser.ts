@@ -5,26 +5,23 @@
  * What a browser lacks is OpenSSL's AES: there the WASM kernel does all of it.
  */
 
-import { existsSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { existsSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { connect } from '../client/index.ts';
-import { resNetCifar } from '../models/graph/builders/index.ts';
+import { networksOf, recipeOf } from '../models/zoo/recipes.ts';
 import type { ProtocolPool } from '../protocol/inference/session.ts';
 import type { tasks } from '../protocol/inference/tasks.ts';
 import { createThreadPool } from '../protocol/pool/node.ts';
-import { encodeModel, type Model } from '../protocol/program/model.ts';
+import { decodeModel } from '../protocol/program/model.ts';
 import { countKinds } from '../protocol/program/program.ts';
 import { sizeOf } from '../protocol/ring/shape.ts';
 import { loadDemo } from '../server/demo.ts';
-import { loadDigits } from './digits.ts';
 import { type Summary, summarise } from './measure.ts';
-import { compileOnNoise } from './networks.ts';
 import { startServer } from './server-process.ts';
+import { zooFolder } from './zoo.ts';
 
 /** Milliseconds of one session's three parts. */
 type Times = Record<'setup' | 'offline' | 'online', number>;
@@ -46,7 +43,7 @@ export interface BrowserResult {
 const places = [process.env['SOTTO_CHROMIUM'], '/usr/bin/chromium', '/usr/bin/google-chrome'];
 
 /**
- * Measures the digit network and ResNet-20 on CIFAR's images.
+ * Measures the digit network, and the zoo's network for CIFAR-10 with the fewest ReLUs and with all of them.
  * @throws Error when there is no Chromium
  */
 export async function benchBrowser(repetitions: number): Promise<BrowserResult[]> {
@@ -60,7 +57,6 @@ export async function benchBrowser(repetitions: number): Promise<BrowserResult[]
   });
   // The page's files, isolated as the demo serves them; the models come from servers of their own.
   const files = createServer(await loadDemo(new Map()));
-  const folder = await mkdtemp(join(tmpdir(), 'sotto-browser-'));
   const pool = createThreadPool<typeof tasks>(
     new URL('../protocol/inference/worker.js', import.meta.url),
   );
@@ -70,30 +66,25 @@ export async function benchBrowser(repetitions: number): Promise<BrowserResult[]
     await page.goto(`http://127.0.0.1:${(files.address() as AddressInfo).port}/models.json`);
     await page.evaluate(PREPARE_PAGE);
     const results: BrowserResult[] = [];
-    for (const model of [
-      loadDigits().model,
-      compileOnNoise('ResNet-20, all ReLUs', resNetCifar(20)).model,
-    ]) {
-      const path = join(folder, 'model.sotto');
-      await writeFile(path, encodeModel(model));
-      results.push(await compare(page, pool, model, path, repetitions));
+    const cifar = networksOf(recipeOf('cifar10'));
+    for (const name of ['digits', cifar.at(-1)!, cifar[0]!]) {
+      results.push(await compare(page, pool, join(zooFolder(), `${name}.sotto`), repetitions));
     }
     return results;
   } finally {
     files.close();
     await browser.close();
     await pool.close();
-    await rm(folder, { recursive: true });
   }
 }
 
 async function compare(
   page: Page,
   pool: ProtocolPool,
-  { program }: Model,
   path: string,
   repetitions: number,
 ): Promise<BrowserResult> {
+  const { program } = decodeModel(readFileSync(path));
   const server = await startServer(path);
   const size = sizeOf(program.input.shape);
   const rounds: { node: Times; browser: Times; longest: number }[] = [];

@@ -57,13 +57,13 @@ const FAMILIES: readonly Family[] = [
   {
     name: 'ResNet-20',
     elements: 188_416,
-    shares: { identity: [1, 1 / 2, 1 / 5, 1 / 20, 0], square: [1 / 2, 1 / 5, 0] },
+    shares: { identity: SWEEP, square: [1 / 5, 0] },
     build: (options) => resNetCifar(20, options),
   },
   {
     name: 'ResNet-32',
     elements: 303_104,
-    shares: { identity: SWEEP, square: [1 / 5, 0] },
+    shares: { identity: SWEEP, square: [] },
     build: (options) => resNetCifar(32, options),
   },
   {
