@@ -41,6 +41,7 @@ interface ReduceCommandOptions {
   readonly augment: string;
   readonly searchEpochs?: number;
   readonly tuneEpochs?: number;
+  readonly pressure?: string;
   readonly batch: number;
   readonly shards: number;
   readonly seed: number;
@@ -83,6 +84,10 @@ export function reduceCommand(): Command {
     )
     .option('--search-epochs <N>', 'epochs of a search; those of its method unless given')
     .option('--tune-epochs <N>', 'epochs of fine-tuning; 20 unless given')
+    .option(
+      '--pressure <FACTOR>',
+      'of autorep: how hard its search pushes at first; 1 unless given, more for large networks and short searches',
+    )
     .option('--batch <N>', 'images of a shard', '64')
     .option('--shards <N>', 'shards of a step, which run at the same time', '2')
     .option('--seed <N>', 'the same seed gives the same network', '1')
@@ -107,6 +112,9 @@ function checked(options: ReduceCommandOptions): { method: Method; augmentation?
   }
   for (const name of ['batch', 'shards'] as const) {
     if (!(Number(options[name]) >= 1)) throw new RangeError(`--${name} should be at least 1`);
+  }
+  if (!(Number(options.pressure ?? 1) > 0)) {
+    throw new RangeError(`--pressure should be above 0, not ${options.pressure}`);
   }
   if (options.augment === 'none') return { method };
   if (options.augment !== 'crop') {
@@ -155,10 +163,11 @@ async function run(path: string, options: ReduceCommandOptions): Promise<void> {
   };
   try {
     const search = options.searchEpochs === undefined ? {} : { searchEpochs: options.searchEpochs };
+    const push = options.pressure === undefined ? {} : { pressure: Number(options.pressure) };
     const tune = options.tuneEpochs === undefined ? {} : { epochs: options.tuneEpochs };
     const points = await reduce(dense, budget, method, training, {
       snl: { ...search, tune },
-      autorep: { ...search, tune },
+      autorep: { ...search, ...push, tune },
       deepreduce: tune,
       tune,
     });

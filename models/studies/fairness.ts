@@ -39,10 +39,10 @@ const SHARE = 0.1;
 const SEED = 1;
 /** 20 %, 5 % and 1 % of the ReLUs. */
 const BUDGETS = [2918, 729, 145];
-const DENSE = 16;
-const SEARCH = 4;
+const DENSE = 12;
+const SEARCH = 3;
 const TUNE = 3;
-const AFTER = 5;
+const AFTER = 4;
 
 await withStudy('fairness', async (whole) => {
   const training = imbalance(whole.sets.training, { classes: CLASSES, share: SHARE, seed: SEED });

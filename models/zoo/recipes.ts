@@ -28,6 +28,8 @@ export interface Reduction {
   readonly method: Method;
   readonly searchEpochs: number;
   readonly tuneEpochs: number;
+  /** See AutoRepOptions. */
+  readonly pressure?: number;
 }
 
 /** A dense network of the zoo, and the reduced ones that come from it. */
@@ -55,9 +57,15 @@ export interface Recipe {
   readonly read: (folder: string) => { training: LabelledImages; test: LabelledImages };
 }
 
-const byAutoRep = (budget: number, searchEpochs: number, tuneEpochs: number): Reduction => ({
+const byAutoRep = (
+  budget: number,
+  searchEpochs: number,
+  tuneEpochs: number,
+  pressure?: number,
+): Reduction => ({
   method: 'autorep',
   ...{ budget, searchEpochs, tuneEpochs },
+  ...(pressure !== undefined && { pressure }),
 });
 
 export const RECIPES: Readonly<Record<string, Recipe>> = {
@@ -110,7 +118,7 @@ export const RECIPES: Readonly<Record<string, Recipe>> = {
     rate: 0.1,
     augmentation: { kind: 'cropFlip', pad: 4 },
     teacher: { depth: 32, share: 0.5, temperature: 4 },
-    reduced: [byAutoRep(19_456, 2, 3), byAutoRep(7782, 2, 4), byAutoRep(3891, 3, 5)],
+    reduced: [byAutoRep(19_456, 2, 2, 10), byAutoRep(7782, 2, 3, 10), byAutoRep(3891, 3, 5, 10)],
     build: (seed) =>
       compactResNet(
         [16, 32, 64, 128],
@@ -166,7 +174,7 @@ export function networksOf({ name, reduced }: Recipe): string[] {
  */
 export function reduceArguments(
   { name, seed, batch }: Recipe,
-  { budget, method, searchEpochs, tuneEpochs }: Reduction,
+  { budget, method, searchEpochs, tuneEpochs, pressure }: Reduction,
   folder: string,
   data: string,
 ): string[] {
@@ -174,6 +182,7 @@ export function reduceArguments(
     ...['reduce', join(folder, `${name}.sottonet`), '--data', data],
     ...['--budget', `${budget}`, '--method', method, '--seed', `${seed}`, '--batch', `${batch}`],
     ...['--search-epochs', `${searchEpochs}`, '--tune-epochs', `${tuneEpochs}`],
+    ...(pressure === undefined ? [] : ['--pressure', `${pressure}`]),
     ...['--output', join(folder, `${name}-${budget}`)],
   ];
 }

@@ -97,6 +97,7 @@ describe('sotto reduce', () => {
       ['--augment', 'blur'],
       /--augment should be crop or none, not blur/,
     ],
+    ['no pressure', ['--pressure', '0'], /--pressure should be above 0, not 0/],
     ['no data', ['--data', 'missing-images'], /missing-images: there is no such file/],
     ['images without labels', ['--data', 'bare-images'], /bare-images has no labels to learn from/],
     ['data of another format', ['--data', 'dense.sottonet'], /dense.sottonet .*two zero bytes/],
