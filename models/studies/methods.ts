@@ -32,7 +32,7 @@ const BUDGETS = [729];
 /** Training images: a part, so that all of it takes no longer than ten minutes. */
 const IMAGES = 10_000;
 const SEARCH = 4;
-const TUNE = 4;
+const TUNE = 3;
 
 await withStudy('methods', async (whole) => {
   const training = slice(whole.sets.training, 0, IMAGES);

@@ -28,7 +28,8 @@ export interface Reduction {
   readonly method: Method;
   readonly searchEpochs: number;
   readonly tuneEpochs: number;
-  /** See AutoRepOptions. */
+  /** See Tuning and AutoRepOptions. */
+  readonly settleEpochs?: number;
   readonly pressure?: number;
 }
 
@@ -57,15 +58,9 @@ export interface Recipe {
   readonly read: (folder: string) => { training: LabelledImages; test: LabelledImages };
 }
 
-const byAutoRep = (
-  budget: number,
-  searchEpochs: number,
-  tuneEpochs: number,
-  pressure?: number,
-): Reduction => ({
+const byAutoRep = (budget: number, searchEpochs: number, tuneEpochs: number): Reduction => ({
   method: 'autorep',
   ...{ budget, searchEpochs, tuneEpochs },
-  ...(pressure !== undefined && { pressure }),
 });
 
 export const RECIPES: Readonly<Record<string, Recipe>> = {
@@ -118,7 +113,12 @@ export const RECIPES: Readonly<Record<string, Recipe>> = {
     rate: 0.1,
     augmentation: { kind: 'cropFlip', pad: 4 },
     teacher: { depth: 32, share: 0.5, temperature: 4 },
-    reduced: [byAutoRep(19_456, 2, 2, 10), byAutoRep(7782, 2, 3, 10), byAutoRep(3891, 3, 5, 10)],
+    // Deep enough for squares to escape: hence an epoch that settles.
+    reduced: [
+      { ...byAutoRep(19_456, 1, 1), settleEpochs: 1, pressure: 20 },
+      { ...byAutoRep(7782, 1, 1), settleEpochs: 1, pressure: 20 },
+      { ...byAutoRep(3891, 3, 2), settleEpochs: 1, pressure: 10 },
+    ],
     build: (seed) =>
       compactResNet(
         [16, 32, 64, 128],
@@ -174,7 +174,7 @@ export function networksOf({ name, reduced }: Recipe): string[] {
  */
 export function reduceArguments(
   { name, seed, batch }: Recipe,
-  { budget, method, searchEpochs, tuneEpochs, pressure }: Reduction,
+  { budget, method, searchEpochs, tuneEpochs, settleEpochs, pressure }: Reduction,
   folder: string,
   data: string,
 ): string[] {
@@ -182,6 +182,7 @@ export function reduceArguments(
     ...['reduce', join(folder, `${name}.sottonet`), '--data', data],
     ...['--budget', `${budget}`, '--method', method, '--seed', `${seed}`, '--batch', `${batch}`],
     ...['--search-epochs', `${searchEpochs}`, '--tune-epochs', `${tuneEpochs}`],
+    ...(settleEpochs === undefined ? [] : ['--settle-epochs', `${settleEpochs}`]),
     ...(pressure === undefined ? [] : ['--pressure', `${pressure}`]),
     ...['--output', join(folder, `${name}-${budget}`)],
   ];
