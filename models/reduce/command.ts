@@ -41,7 +41,6 @@ interface ReduceCommandOptions {
   readonly augment: string;
   readonly searchEpochs?: number;
   readonly tuneEpochs?: number;
-  readonly settleEpochs?: number;
   readonly pressure?: string;
   readonly batch: number;
   readonly shards: number;
@@ -85,10 +84,6 @@ export function reduceCommand(): Command {
     )
     .option('--search-epochs <N>', 'epochs of a search; those of its method unless given')
     .option('--tune-epochs <N>', 'epochs of fine-tuning; 20 unless given')
-    .option(
-      '--settle-epochs <N>',
-      'epochs of fine-tuning after those, with batch norms as inference uses them: deep networks of squares want one or two',
-    )
     .option(
       '--pressure <FACTOR>',
       'of autorep: how hard its search pushes at first; 1 unless given, more for large networks and short searches',
@@ -169,10 +164,7 @@ async function run(path: string, options: ReduceCommandOptions): Promise<void> {
   try {
     const search = options.searchEpochs === undefined ? {} : { searchEpochs: options.searchEpochs };
     const push = options.pressure === undefined ? {} : { pressure: Number(options.pressure) };
-    const tune = {
-      ...(options.tuneEpochs !== undefined && { epochs: options.tuneEpochs }),
-      ...(options.settleEpochs !== undefined && { settleEpochs: options.settleEpochs }),
-    };
+    const tune = options.tuneEpochs === undefined ? {} : { epochs: options.tuneEpochs };
     const points = await reduce(dense, budget, method, training, {
       snl: { ...search, tune },
       autorep: { ...search, ...push, tune },

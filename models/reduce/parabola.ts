@@ -65,34 +65,14 @@ export function startingPolynomials({ mean, std }: ChannelMoments): Float32Array
   return rows;
 }
 
-/** Puts the leading coefficients of rows (c0, c1, c2) inside {@link CURVATURE}, and below `most` where that is less. */
-export function limitCurvature(rows: Float32Array, most: number = CURVATURE.most): void {
+/** Puts the leading coefficients of rows (c0, c1, c2) inside {@link CURVATURE}. */
+export function limitCurvature(rows: Float32Array): void {
   for (let i = 2; i < rows.length; i += 3) {
-    rows[i] = Math.max(CURVATURE.least, Math.min(most, CURVATURE.most, rows[i]!));
+    rows[i] = Math.min(CURVATURE.most, Math.max(CURVATURE.least, rows[i]!));
   }
 }
 
 /** Keeps the leading coefficients of all polynomials of a network inside {@link CURVATURE}: after every step. */
 export function clampCurvature(parameters: readonly Parameter[]): void {
   for (const { kind, value } of parameters) if (kind === 'polynomial') limitCurvature(value);
-}
-
-/** Most that c2 * limit may be: c1 * x + c2 * x^2 with c1 near a half then gives the limit back at the limit. LOCAL */
-const GAIN = 0.5;
-
-/**
- * {@link clampCurvature} that also keeps each polynomial from growing what is within a layer's limit: a channel that hardly
- * moves has a steep parabola, and hands one large value on as a huge one.
- * @param limits largest |x| wanted, by the names of layers, whose polynomials are called `ID.coefficients`
- */
-export function tameCurvature(
-  limits: Readonly<Record<string, number>>,
-): (parameters: readonly Parameter[]) => void {
-  return (parameters) => {
-    for (const { kind, name, value } of parameters) {
-      if (kind !== 'polynomial') continue;
-      const limit = limits[name.replace(/\.coefficients$/, '')];
-      limitCurvature(value, limit === undefined ? CURVATURE.most : GAIN / limit);
-    }
-  };
 }

@@ -30,7 +30,7 @@ import {
   train,
   trainStage,
 } from '../train/index.ts';
-import { clampCurvature, tameCurvature } from './parabola.ts';
+import { clampCurvature } from './parabola.ts';
 
 /** What all stages of a reduction share. */
 export interface Training {
@@ -63,10 +63,7 @@ export interface StageEpoch extends EpochStats {
 
 /** One stage. */
 export interface Stage
-  extends Pick<
-    TrainOptions,
-    'epochs' | 'schedule' | 'groups' | 'mode' | 'beforeStep' | 'afterStep'
-  > {
+  extends Pick<TrainOptions, 'epochs' | 'schedule' | 'groups' | 'beforeStep' | 'afterStep'> {
   /** Of its checkpoint; the same name means the same stage. */
   readonly name: string;
   readonly optimiser: Optimiser;
@@ -148,7 +145,6 @@ export async function runStage(network: Network, training: Training, stage: Stag
     groups: stage.groups,
     augmentation: training.augmentation,
     clip: CLIP,
-    mode: stage.mode ?? 'train',
     ...(stage.beforeStep && { beforeStep: stage.beforeStep }),
     ...(stage.afterStep && { afterStep: stage.afterStep }),
     onProgress: (progress) => training.onProgress?.(name, progress),
@@ -202,15 +198,7 @@ export interface Tuning {
   readonly decay?: number;
   /** Ranges to keep, see NetworkOptions; none unless given. */
   readonly ranges?: NetworkOptions['ranges'];
-  /**
-   * Epochs behind those, at three tenths of the rate, that settle (see TrainOptions.mode): ranges are then kept of what
-   * inference computes, and curvatures are tamed from the start. 0 unless given; deep networks of squares want one or two.
-   */
-  readonly settleEpochs?: number;
 }
-
-/** Rate of the epochs that settle, as a part of the highest before. LOCAL */
-const SETTLE_RATE = 0.3;
 
 /**
  * Trains a network whose kinds are decided: weights, norms and polynomials.
@@ -219,30 +207,18 @@ const SETTLE_RATE = 0.3;
 export async function fineTune(
   graph: Graph,
   training: Training,
-  {
-    name,
-    epochs = 20,
-    rate = 1e-3,
-    decay = 0.02,
-    ranges,
-    settleEpochs = 0,
-  }: Tuning & { readonly name: string },
+  { name, epochs = 20, rate = 1e-3, decay = 0.02, ranges }: Tuning & { readonly name: string },
   more: Partial<Stage> = {},
 ): Promise<Graph> {
   const network = new Network(graph, training.batch, ranges ? { ranges } : {});
-  const stage = (name: string, epochs: number, rate: number): Stage => ({
+  await runStage(network, training, {
     name,
     epochs,
     optimiser: new Adam({ decay }),
     schedule: cosine(rate, 0, 0.05),
-    afterStep: ranges && settleEpochs > 0 ? tameCurvature(ranges.limits) : clampCurvature,
+    afterStep: clampCurvature,
     ...more,
-    settings: { rate, decay, ...(settleEpochs > 0 && { settleEpochs }), ...more.settings },
+    settings: { rate, decay, ...more.settings },
   });
-  await runStage(network, training, stage(name, epochs, rate));
-  if (settleEpochs > 0) {
-    const settle = stage(`${name}-settle`, settleEpochs, SETTLE_RATE * rate);
-    await runStage(network, training, { ...settle, mode: 'settle' });
-  }
   return network.toGraph();
 }

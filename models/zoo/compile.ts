@@ -125,13 +125,11 @@ async function compileRecipe(
       data: `${recipe.dataName}: ${count(training)} images to train, ${count(validation)} to validate, ${count(test)} to test`,
       commands: commandsOf(recipe, name),
       seed,
-      epochs: {
-        dense: epochs,
-        search: reduction?.searchEpochs,
-        tune: reduction?.tuneEpochs,
-        settle: reduction?.settleEpochs,
-      },
-      teacher: recipe.teacher && `ResNet-${recipe.teacher.depth}, published weights`,
+      epochs: { dense: epochs, search: reduction?.searchEpochs, tune: reduction?.tuneEpochs },
+      teacher:
+        reduction === undefined
+          ? recipe.teacher && `ResNet-${recipe.teacher.depth}, published weights`
+          : `${recipe.name}, the dense network`,
       method: reduction?.method,
       ...countGraph(graph),
       layers: mapOf(graph),

@@ -111,7 +111,6 @@ export interface MapKernels {
     n: number,
     images: number,
   ): void;
-  cut(x: number, bound: number, length: number): void;
   rangePenalty(x: number, dx: number, limit: number, factor: number, length: number): number;
   pool(
     x: number,

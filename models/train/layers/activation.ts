@@ -7,7 +7,7 @@
  */
 
 import { type ActivationNode, IDENTITY, RELU, SQUARE } from '../../graph/index.ts';
-import { type Builder, CUT, type Layer, padded, planeOrder, sizeOf } from './layer.ts';
+import { type Builder, type Layer, padded, planeOrder, sizeOf } from './layer.ts';
 
 export function activationLayer(builder: Builder<ActivationNode>): Layer {
   const { node, memory, batch, output, soft, range } = builder;
@@ -62,14 +62,11 @@ export function activationLayer(builder: Builder<ActivationNode>): Layer {
     }
   }
 
-  const layer: Layer & { penalty: number } = {
+  const layer = {
     /** Of the last backward pass, see {@link Layer.penalty}. */
     penalty: 0,
-    forward(mode) {
+    forward() {
       refresh();
-      if (mode === 'settle' && range !== undefined) {
-        maps.cut(input.value.at, CUT * range.limit, n * batch);
-      }
       const [c0, c1, c2] = c;
       maps.activate(input.value.at, m.at, c0.at, c1.at, c2.at, output.value.at, n, batch);
     },

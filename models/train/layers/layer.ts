@@ -20,7 +20,7 @@ export interface Parameter {
 export interface Statistic {
   readonly name: string;
   readonly value: Float32Array;
-  /** Of the batch of the last pass in train mode; the running ones are left alone in others. */
+  /** Of the batch of the last pass in train mode. */
   readonly batch: Float32Array;
 }
 
@@ -43,15 +43,8 @@ export interface Value {
   readonly gradient?: Floats;
 }
 
-/**
- * How a pass treats what it meets: batch norm takes the batch's statistics when training, the running ones otherwise. To
- * settle is to train as inference will be: with the running statistics, and inputs of limited activations cut at
- * {@link CUT} times the limit, so that one value that escapes does not carry a whole step away.
- */
-export type Mode = 'train' | 'settle' | 'evaluate';
-
-/** See {@link Mode}. LOCAL */
-export const CUT = 2;
+/** How a pass treats what it meets: batch norm takes the batch's statistics when training, the running ones otherwise. */
+export type Mode = 'train' | 'evaluate';
 
 /** One node of a network being trained. */
 export interface Layer {

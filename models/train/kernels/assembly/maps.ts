@@ -242,15 +242,6 @@ export function rangePenalty(x: usize, dx: usize, limit: f32, factor: f32, lengt
   );
 }
 
-/** x = clamp(x, -bound, bound), in place. */
-export function cut(x: usize, bound: f32, length: usize): void {
-  const high = f32x4.splat(bound);
-  const low = f32x4.splat(-bound);
-  for (const end = x + length * 4; x < end; x += 16) {
-    v128.store(x, f32x4.min(f32x4.max(v128.load(x), low), high));
-  }
-}
-
 /** All ones in the lanes below `left`: for sums into rows whose overhang must not be touched. */
 function lanes(left: i32): v128 {
   return i32x4.lt_s(i32x4(0, 1, 2, 3), i32x4.splat(left));
