@@ -20,27 +20,23 @@ import {
   type TrainedPoint,
 } from './deepreduce.ts';
 import { checkBudget, keepLargest, randomScores, reluCount, removeRelus } from './elements.ts';
-import { measureHarm } from './harm.ts';
 import { type SnlOptions, snl } from './snl.ts';
 import { accuracy, fineTune, type Training, type Tuning } from './training.ts';
 
 /** Ways to a budget. */
-export const METHODS = ['autorep', 'snl', 'deepreduce', 'taylor', 'random', 'auto'] as const;
+export const METHODS = ['autorep', 'snl', 'deepreduce', 'random', 'auto'] as const;
 export type Method = (typeof METHODS)[number];
 
 export interface ReduceOptions {
   readonly snl?: SnlOptions;
   readonly autorep?: AutoRepOptions;
   readonly deepreduce?: DeepReduceOptions;
-  /** Of removal by first order and at random, and of coarse networks. */
+  /** Of random removal, and of coarse networks. */
   readonly tune?: Tuning;
 }
 
 /** ReLUs that a coarse network keeps at least, as a multiple of the budget: what fine removal chooses from. LOCAL */
 const COARSE_ROOM = 4;
-
-/** Images that the harm of removals is measured on. LOCAL */
-const MEASURED = 1024;
 
 /** A point with the accuracy on the validation images. */
 async function measured(name: string, graph: Graph, training: Training): Promise<TrainedPoint> {
@@ -77,14 +73,6 @@ export async function reduce(
       return [await point('snl', snl(graph, budget, training, options.snl))];
     case 'deepreduce':
       return deepReduce(graph, budget, training, options.deepreduce);
-    case 'taylor': {
-      const { training: set, batch, seed } = training;
-      const harm = measureHarm(graph, set, new Map(), { images: MEASURED, batch, seed });
-      const kept = keepLargest(graph, harm.identity, budget);
-      const name = `taylor-${budget}-tune`;
-      const tuned = fineTune(removeRelus(graph, kept), training, { ...options.tune, name });
-      return [await point('taylor', tuned)];
-    }
     case 'random': {
       const kept = keepLargest(graph, randomScores(graph, training.seed), budget);
       const name = `random-${budget}-tune`;

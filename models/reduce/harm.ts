@@ -20,7 +20,7 @@ export interface Harm {
 
 /**
  * Measures what the removal of each element would do, in evaluation mode.
- * @param polynomials of the squares, [C, 3] by layer; a layer without any is measured against zero
+ * @param polynomials of the squares, [C, 3] by layer
  */
 export function measureHarm(
   graph: Graph,
@@ -38,7 +38,7 @@ export function measureHarm(
       from: inputs[0],
       channels: value.channels,
       order: planeOrder(value),
-      rows: polynomials.get(id) ?? new Float32Array(3 * value.channels),
+      rows: polynomials.get(id)!,
       identity: new Float64Array(kinds.length),
       square: new Float64Array(kinds.length),
     };

@@ -26,7 +26,7 @@ export interface Sets {
 export interface Reduction {
   readonly budget: number;
   readonly method: Method;
-  readonly searchEpochs?: number;
+  readonly searchEpochs: number;
   readonly tuneEpochs: number;
 }
 
@@ -58,11 +58,6 @@ export interface Recipe {
 const byAutoRep = (budget: number, searchEpochs: number, tuneEpochs: number): Reduction => ({
   method: 'autorep',
   ...{ budget, searchEpochs, tuneEpochs },
-});
-
-const byTaylor = (budget: number, tuneEpochs: number): Reduction => ({
-  method: 'taylor',
-  ...{ budget, tuneEpochs },
 });
 
 export const RECIPES: Readonly<Record<string, Recipe>> = {
@@ -115,8 +110,7 @@ export const RECIPES: Readonly<Record<string, Recipe>> = {
     rate: 0.1,
     augmentation: { kind: 'cropFlip', pad: 4 },
     teacher: { depth: 32, share: 0.5, temperature: 4 },
-    // Deep enough for squares to escape on one image of thousands: what is no ReLU is the identity.
-    reduced: [byTaylor(19_456, 2), byTaylor(7782, 2), byTaylor(3891, 3)],
+    reduced: [],
     build: (seed) =>
       compactResNet(
         [16, 32, 64, 128],
@@ -179,8 +173,7 @@ export function reduceArguments(
   return [
     ...['reduce', join(folder, `${name}.sottonet`), '--data', data],
     ...['--budget', `${budget}`, '--method', method, '--seed', `${seed}`, '--batch', `${batch}`],
-    ...(searchEpochs === undefined ? [] : ['--search-epochs', `${searchEpochs}`]),
-    ...['--tune-epochs', `${tuneEpochs}`],
+    ...['--search-epochs', `${searchEpochs}`, '--tune-epochs', `${tuneEpochs}`],
     ...['--output', join(folder, `${name}-${budget}`)],
   ];
 }
