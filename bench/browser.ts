@@ -67,7 +67,7 @@ export async function benchBrowser(repetitions: number): Promise<BrowserResult[]
     await page.evaluate(PREPARE_PAGE);
     const results: BrowserResult[] = [];
     const cifar = networksOf(recipeOf('cifar10'));
-    for (const name of ['digits', cifar.at(-1)!, cifar[0]!]) {
+    for (const name of new Set(['digits', cifar.at(-1)!, cifar[0]!])) {
       results.push(await compare(page, pool, join(zooFolder(), `${name}.sotto`), repetitions));
     }
     return results;
