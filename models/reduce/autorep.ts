@@ -13,6 +13,7 @@
 import { type Graph, tensorOf } from '../graph/index.ts';
 import { Adam, cosine, Network, type Optimiser, type Parameter, Stream } from '../train/index.ts';
 import {
+  activationsOf,
   checkBudget,
   keepLargest,
   reluCount,
@@ -118,8 +119,13 @@ export interface AutoRepOptions {
   readonly threshold?: number;
   /** Images that inputs of activations are measured on; 1,024 unless given. */
   readonly measured?: number;
-  /** Of the penalty on inputs beyond six deviations, see NetworkOptions.ranges; 1e-3 unless given, 0 for none. */
+  /** Of the penalty on inputs beyond four deviations, see NetworkOptions.ranges; 5e-3 unless given, 0 for none. */
   readonly rangeWeight?: number;
+  /**
+   * Activation layers, from the input on, whose removed elements become squares; all unless given. Behind them they become
+   * the identity: each layer of squares doubles the degree, and what leaves a parabola's interval grows by powers of it.
+   */
+  readonly squareLayers?: number;
   readonly tune?: Tuning;
 }
 
@@ -137,7 +143,8 @@ export async function autoRep(
   checkBudget(graph, budget);
   const { searchEpochs = 40, searchRate = 1e-3, tune = {} } = options;
   const { maskRate = maskRateFor(training, searchEpochs, searchRate) } = options;
-  const { growth = 1.5, threshold = 0.003, measured = 1024, rangeWeight = 1e-3 } = options;
+  const { growth = 1.5, threshold = 0.003, measured = 1024, rangeWeight = 5e-3 } = options;
+  const { squareLayers = Number.POSITIVE_INFINITY } = options;
   const found = measureRanges(graph, training.training, { ...training, images: measured });
   const ranges =
     rangeWeight > 0
@@ -145,8 +152,11 @@ export async function autoRep(
       : {};
   const network = new Network(graph, training.batch, { soft: true, ...ranges });
   const layers = softLayers(network);
+  const early = activationsOf(graph).slice(0, squareLayers);
+  const squared = early.map(({ id }) => id).filter((id) => layers.has(id));
+  const polynomials = squared.map((id) => layers.get(id)!.polynomial);
   for (const { id, channels } of found) {
-    layers.get(id)?.polynomial.value.set(startingPolynomials(channels));
+    if (squared.includes(id)) layers.get(id)!.polynomial.value.set(startingPolynomials(channels));
   }
   const fixed = fixedRelus(graph);
   const count = () => fixed + countAbove(network.parameters, 0.5);
@@ -172,9 +182,12 @@ export async function autoRep(
       rule,
       threshold,
       measured,
+      ...(squareLayers < early.length && { squareLayers }),
     },
     memory: { pressure: pressure.numbers },
-    afterStep: clampCurvature,
+    // The others stay the identity.
+    beforeStep: (parameters) => freeze(parameters, polynomials),
+    afterStep: () => clampCurvature(polynomials),
     onEpoch(epochsDone) {
       pressure.move(count(), epochsDone);
       return undefined;
@@ -185,17 +198,27 @@ export async function autoRep(
     [...layers].map(([id, { mask }]) => [id, optimiser.auxiliary(mask)]),
   );
   const kept = keepLargest(graph, scores, budget);
-  const mixed = squaresFor(network.toGraph(), kept, [...layers.keys()]);
+  const mixed = squaresFor(network.toGraph(), kept, squared);
   return fineTune(mixed, training, { ...ranges, ...tune, name: `autorep-${budget}-tune` });
 }
 
 /** Part of a search's epochs after which the budget should be met: the rest settles which elements stay. LOCAL */
 const PLANNED = 0.75;
 
-/** Deviations of the inputs of an activation beyond which training pulls them back. LOCAL */
-const LIMIT_STDS = 6;
+/**
+ * Deviations of a channel's inputs beyond which training pulls them back. Less than the eight that one image of a batch of 64
+ * can have after a norm over that batch: a higher limit sees nothing of the images that escape in inference. LOCAL
+ */
+const LIMIT_STDS = 4;
 
-/** The network with squares of the trained polynomials for all elements that are not kept. */
+/** Takes the gradient from all polynomials but some. */
+function freeze(parameters: readonly Parameter[], trained: readonly Parameter[]): void {
+  for (const parameter of parameters) {
+    if (parameter.kind === 'polynomial' && !trained.includes(parameter)) parameter.gradient.fill(0);
+  }
+}
+
+/** The network with squares of the trained polynomials for elements that are not kept, identities in layers without. */
 function squaresFor(
   graph: Graph,
   kept: ReadonlyMap<string, Uint8Array>,

@@ -20,7 +20,7 @@ import {
 } from '../train/index.ts';
 import { best, METHODS, type Method, reduce } from './auto.ts';
 import { formatCard } from './card.ts';
-import { GROUPINGS, holdOut, readGrouping, readLabelled } from './data.ts';
+import { GROUPINGS, holdOut, readGrouping, readLabelled, readScores } from './data.ts';
 import { checkBudget, reluCount } from './elements.ts';
 import { mitigate } from './fairness.ts';
 import { frontier } from './frontier.ts';
@@ -42,6 +42,8 @@ interface ReduceCommandOptions {
   readonly searchEpochs?: number;
   readonly tuneEpochs?: number;
   readonly pressure?: string;
+  readonly squareLayers?: string;
+  readonly scores?: string;
   readonly batch: number;
   readonly shards: number;
   readonly seed: number;
@@ -88,6 +90,14 @@ export function reduceCommand(): Command {
       '--pressure <FACTOR>',
       'of autorep: how hard its search pushes at first; 1 unless given, more for large networks and short searches',
     )
+    .option(
+      '--square-layers <N>',
+      'of autorep: activation layers, from the input, whose removed ReLUs become squares, identities behind them; all unless given, fewer where values escape',
+    )
+    .option(
+      '--scores <FILE>',
+      'scores of another teacher for the training images, validation images left out: 32-bit floats, image by image; unless given, the network itself teaches',
+    )
     .option('--batch <N>', 'images of a shard', '64')
     .option('--shards <N>', 'shards of a step, which run at the same time', '2')
     .option('--seed <N>', 'the same seed gives the same network', '1')
@@ -116,6 +126,10 @@ function checked(options: ReduceCommandOptions): { method: Method; augmentation?
   if (!(Number(options.pressure ?? 1) > 0)) {
     throw new RangeError(`--pressure should be above 0, not ${options.pressure}`);
   }
+  const { squareLayers } = options;
+  if (squareLayers !== undefined && !(Number.isInteger(+squareLayers) && +squareLayers >= 0)) {
+    throw new RangeError(`--square-layers should be a number of layers, not ${squareLayers}`);
+  }
   if (options.augment === 'none') return { method };
   if (options.augment !== 'crop') {
     throw new TypeError(`--augment should be crop or none, not ${options.augment}`);
@@ -138,6 +152,10 @@ async function run(path: string, options: ReduceCommandOptions): Promise<void> {
   const classes = new Network(dense, 1).results;
   const grouping =
     options.fair === undefined ? undefined : readGrouping(options.fair, all, classes);
+  const taught =
+    options.scores === undefined
+      ? { graph: dense }
+      : { logits: readScores(options.scores, sets.training.labels.length, classes) };
   const checkpoints = options.checkpoints ?? `${output}.checkpoints`;
   const pool = createTrainingPool(options.workers);
   const stop = new AbortController();
@@ -148,7 +166,7 @@ async function run(path: string, options: ReduceCommandOptions): Promise<void> {
     shards: Number(options.shards),
     seed: Number(options.seed),
     augmentation,
-    teacher: { graph: dense, ...TEACHING },
+    teacher: { ...taught, ...TEACHING },
     pool,
     signal: stop.signal,
     checkpoints,
@@ -164,10 +182,12 @@ async function run(path: string, options: ReduceCommandOptions): Promise<void> {
   try {
     const search = options.searchEpochs === undefined ? {} : { searchEpochs: options.searchEpochs };
     const push = options.pressure === undefined ? {} : { pressure: Number(options.pressure) };
+    const squares =
+      options.squareLayers === undefined ? {} : { squareLayers: Number(options.squareLayers) };
     const tune = options.tuneEpochs === undefined ? {} : { epochs: options.tuneEpochs };
     const points = await reduce(dense, budget, method, training, {
       snl: { ...search, tune },
-      autorep: { ...search, ...push, tune },
+      autorep: { ...search, ...push, ...squares, tune },
       deepreduce: tune,
       tune,
     });

@@ -3,7 +3,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { readImages } from '../compile/images.ts';
-import { readText } from '../files.ts';
+import { readText, readWhole } from '../files.ts';
 import { concatenate, type LabelledImages, readCifar10, readMnist, slice } from '../train/index.ts';
 import { type Grouping, groupsOfLabels, majorityAndMinority, readGroups } from './groups.ts';
 
@@ -46,6 +46,20 @@ export function holdOut(set: LabelledImages): {
 } {
   const count = set.labels.length - Math.max(1, Math.round(HELD_OUT * set.labels.length));
   return { training: slice(set, 0, count), validation: slice(set, count, set.labels.length) };
+}
+
+/**
+ * Reads a teacher's scores, [image][class] as 32-bit floats.
+ * @throws RangeError in one sentence when the file has another size
+ */
+export function readScores(path: string, images: number, classes: number): Float32Array {
+  const { buffer, byteOffset, byteLength } = readWhole(path);
+  if (byteLength !== 4 * images * classes) {
+    throw new RangeError(
+      `${path} has ${byteLength} bytes; scores of ${images} training images in ${classes} classes are ${4 * images * classes}`,
+    );
+  }
+  return new Float32Array(buffer.slice(byteOffset, byteOffset + byteLength) as ArrayBuffer);
 }
 
 /** What {@link readGrouping} takes, for the help of commands. */

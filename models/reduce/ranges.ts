@@ -142,12 +142,24 @@ export function measureRanges(
   return tracks.map((track) => track.result());
 }
 
-/** Largest |x| that training should let reach each layer: so many deviations from zero, the mean's distance included. */
+/** Of a layer's deviation, what a channel's counts at least: one that hardly moves may begin to. LOCAL */
+const LEAST_SHARE = 0.1;
+
+/**
+ * Largest |x| that training should let reach each channel of each layer: so many deviations from zero, the mean's distance
+ * included. A channel that moves less than others has a steeper parabola, so that what is large for it is what escapes.
+ */
 export function rangeLimits(
   ranges: readonly LayerRange[],
   deviations: number,
-): Record<string, number> {
+): Record<string, number[]> {
   return Object.fromEntries(
-    ranges.map(({ id, mean, std }) => [id, Math.abs(mean) + deviations * std]),
+    ranges.map(({ id, std, channels }) => [
+      id,
+      Array.from(
+        channels.mean,
+        (mean, c) => Math.abs(mean) + deviations * Math.max(channels.std[c]!, LEAST_SHARE * std),
+      ),
+    ]),
   );
 }

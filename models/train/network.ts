@@ -42,10 +42,10 @@ export interface NetworkOptions {
    * identity (0, 1, 0). A graph that has them already keeps them. Layers with removed elements stay as they are.
    */
   readonly soft?: boolean;
-  /** Largest |x| wanted at the inputs of some activation layers, by id; see Range in layers/layer.ts. */
+  /** Largest |x| wanted in each channel of the inputs of some activation layers, by id; see Range in layers/layer.ts. */
   readonly ranges?: {
     readonly weight: number;
-    readonly limits: Readonly<Record<string, number>>;
+    readonly limits: Readonly<Record<string, readonly number[]>>;
   };
 }
 
@@ -150,7 +150,7 @@ export class Network {
     const input = makeValue(graph.input.id, false);
     this.#inputOrder = planeOrder(input);
     const build = (node: Node): Layer => {
-      const limit = ranges?.limits[node.id];
+      const limits = ranges?.limits[node.id];
       return layerOf({
         node,
         memory,
@@ -158,7 +158,7 @@ export class Network {
         inputs: node.inputs.map((id) => this.#values.get(id)!),
         output: makeValue(node.id, true),
         soft: soft && isSoft(node) ? softTensors(node.id) : undefined,
-        range: ranges && limit !== undefined ? { weight: ranges.weight, limit } : undefined,
+        range: ranges && limits && { weight: ranges.weight, limits },
         parameter(name, kind) {
           const value = tensorOf({ tensors }, name).data;
           const known = parameters.get(name);

@@ -127,9 +127,9 @@ async function compileRecipe(
       seed,
       epochs: { dense: epochs, search: reduction?.searchEpochs, tune: reduction?.tuneEpochs },
       teacher:
-        reduction === undefined
-          ? recipe.teacher && `ResNet-${recipe.teacher.depth}, published weights`
-          : `${recipe.name}, the dense network`,
+        recipe.teacher === undefined
+          ? reduction && `${recipe.name}, the dense network`
+          : `ResNet-${recipe.teacher.depth}, published weights`,
       method: reduction?.method,
       ...countGraph(graph),
       layers: mapOf(graph),

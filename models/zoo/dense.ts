@@ -24,19 +24,20 @@ import {
   type Teacher,
   type TrainingPool,
 } from '../train/index.ts';
-import { publishedWeights, type Recipe, readSets, recipeOf } from './recipes.ts';
+import { publishedWeights, type Recipe, readSets, recipeOf, scoresFile } from './recipes.ts';
 import { trainDense } from './training.ts';
 
 /** Scores of a published network for the training images, computed once and kept in a file. */
 async function cachedTeacher(
-  { name, teacher }: Recipe,
+  recipe: Recipe,
   set: LabelledImages,
   cache: string,
   pool: TrainingPool,
 ): Promise<Teacher | undefined> {
-  if (teacher === undefined) return undefined;
+  const { name, teacher } = recipe;
+  const path = scoresFile(recipe, cache);
+  if (teacher === undefined || path === undefined) return undefined;
   const { depth, share, temperature } = teacher;
-  const path = join(cache, `${name}.resnet${depth}.logits`);
   if (existsSync(path)) {
     const bytes = new Uint8Array(readFileSync(path));
     return { share, temperature, logits: new Float32Array(bytes.buffer) };

@@ -1,6 +1,6 @@
 /** How the dense networks of the zoo are built and trained, as data: what their cards say. */
 
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { compactResNet } from '../graph/builders/index.ts';
 import type { Graph } from '../graph/index.ts';
@@ -28,6 +28,8 @@ export interface Reduction {
   readonly method: Method;
   readonly searchEpochs: number;
   readonly tuneEpochs: number;
+  /** Of AutoReP's search; its own unless given. */
+  readonly pressure?: number;
 }
 
 /** A dense network of the zoo, and the reduced ones that come from it. */
@@ -55,10 +57,10 @@ export interface Recipe {
   readonly read: (folder: string) => { training: LabelledImages; test: LabelledImages };
 }
 
-const byAutoRep = (budget: number, searchEpochs: number, tuneEpochs: number): Reduction => ({
-  method: 'autorep',
-  ...{ budget, searchEpochs, tuneEpochs },
-});
+const byAutoRep = (
+  budget: number,
+  epochs: Pick<Reduction, 'searchEpochs' | 'tuneEpochs' | 'pressure'>,
+): Reduction => ({ method: 'autorep', budget, ...epochs });
 
 export const RECIPES: Readonly<Record<string, Recipe>> = {
   fashion: {
@@ -83,7 +85,9 @@ export const RECIPES: Readonly<Record<string, Recipe>> = {
     batch: 64,
     rate: 0.1,
     augmentation: { kind: 'cropFlip', pad: 2 },
-    reduced: [3648, 1459, 729].map((budget) => byAutoRep(budget, 5, 7)),
+    reduced: [3648, 1459, 729].map((budget) =>
+      byAutoRep(budget, { searchEpochs: 5, tuneEpochs: 7 }),
+    ),
     build: (seed) =>
       compactResNet(
         [16, 32, 64],
@@ -110,7 +114,9 @@ export const RECIPES: Readonly<Record<string, Recipe>> = {
     rate: 0.1,
     augmentation: { kind: 'cropFlip', pad: 4 },
     teacher: { depth: 32, share: 0.5, temperature: 4 },
-    reduced: [],
+    reduced: [19456, 7782, 3891].map((budget) =>
+      byAutoRep(budget, { searchEpochs: 3, tuneEpochs: 5, pressure: 20 }),
+    ),
     build: (seed) =>
       compactResNet(
         [16, 32, 64, 128],
@@ -148,6 +154,11 @@ export function publishedWeights(depth: number): string | undefined {
   return name && join(folder, name);
 }
 
+/** The file in the working folder that has the teacher's scores of a recipe's training images. */
+export function scoresFile({ name, teacher }: Recipe, folder: string): string | undefined {
+  return teacher && join(folder, `${name}.resnet${teacher.depth}.logits`);
+}
+
 /** The recipe of a name. */
 export function recipeOf(name: string | undefined): Recipe {
   const recipe = RECIPES[name ?? ''];
@@ -161,19 +172,23 @@ export function networksOf({ name, reduced }: Recipe): string[] {
 }
 
 /**
- * What `sotto` is told to make a reduced network: its dense one and the results in one folder.
+ * What `sotto` is told to make a reduced network: its dense one, its teacher's scores and the results in one folder.
  * @param data the folder of the recipe's data
  */
 export function reduceArguments(
-  { name, seed, batch }: Recipe,
-  { budget, method, searchEpochs, tuneEpochs }: Reduction,
+  recipe: Recipe,
+  { budget, method, searchEpochs, tuneEpochs, pressure }: Reduction,
   folder: string,
   data: string,
 ): string[] {
+  const { name, seed, batch } = recipe;
+  const scores = scoresFile(recipe, folder);
   return [
     ...['reduce', join(folder, `${name}.sottonet`), '--data', data],
     ...['--budget', `${budget}`, '--method', method, '--seed', `${seed}`, '--batch', `${batch}`],
     ...['--search-epochs', `${searchEpochs}`, '--tune-epochs', `${tuneEpochs}`],
+    ...(pressure === undefined ? [] : ['--pressure', `${pressure}`]),
+    ...(scores !== undefined && existsSync(scores) ? ['--scores', scores] : []),
     ...['--output', join(folder, `${name}-${budget}`)],
   ];
 }

@@ -111,7 +111,14 @@ export interface MapKernels {
     n: number,
     images: number,
   ): void;
-  rangePenalty(x: number, dx: number, limit: number, factor: number, length: number): number;
+  rangePenalty(
+    x: number,
+    dx: number,
+    limits: number,
+    factor: number,
+    n: number,
+    images: number,
+  ): number;
   pool(
     x: number,
     table: number,

@@ -30,6 +30,9 @@ export function activationLayer(builder: Builder<ActivationNode>): Layer {
     m.data[e] = kinds[e] === RELU ? 1 : 0;
     c[1].data[e] = kinds[e] === IDENTITY ? 1 : 0;
   }
+  const limits = range && plane();
+  limits?.data.fill(Number.POSITIVE_INFINITY);
+  for (let e = 0; limits && e < n; e++) limits.data[e] = range!.limits[e % output.channels]!;
   const { maps } = memory;
   /** The part of the polynomial in an element. */
   const part = (e: number) => (mask ? 1 - m.data[e]! : kinds[e] === SQUARE ? 1 : 0);
@@ -76,9 +79,9 @@ export function activationLayer(builder: Builder<ActivationNode>): Layer {
       const x = input.value.at;
       const dx = input.gradient.at;
       maps.activateInputGradient(x, m.at, c[1].at, c[2].at, output.gradient!.at, dx, n, batch);
-      if (range !== undefined) {
+      if (range && limits) {
         const factor = range.weight / batch;
-        layer.penalty = factor * maps.rangePenalty(x, dx, range.limit, factor, n * batch);
+        layer.penalty = factor * maps.rangePenalty(x, dx, limits.at, factor, n, batch);
       }
     },
   };

@@ -27,7 +27,8 @@ export interface Statistic {
 /** A wide range is punished: weight * mean over the batch of sum of max(0, |x| - limit)^2 joins the loss. */
 export interface Range {
   readonly weight: number;
-  readonly limit: number;
+  /** By channel. */
+  readonly limits: readonly number[];
 }
 
 /**

@@ -97,6 +97,16 @@ describe('sotto reduce', () => {
       ['--augment', 'blur'],
       /--augment should be crop or none, not blur/,
     ],
+    [
+      'half a layer',
+      ['--square-layers', '1.5'],
+      /--square-layers should be a number of layers, not 1.5/,
+    ],
+    [
+      'scores of other images',
+      ['--scores', 'dense.sottonet'],
+      /dense.sottonet has \d+ bytes; scores of \d+ training images in 4 classes are \d+/,
+    ],
     ['no pressure', ['--pressure', '0'], /--pressure should be above 0, not 0/],
     ['no data', ['--data', 'missing-images'], /missing-images: there is no such file/],
     ['images without labels', ['--data', 'bare-images'], /bare-images has no labels to learn from/],

@@ -77,7 +77,10 @@ describe('ranges', () => {
       expect(lost).toBe(0);
     }
     const limits = rangeLimits(found, 6);
-    expect(limits['act1']).toBeCloseTo(Math.abs(found[0]!.mean) + 6 * found[0]!.std);
+    const { channels } = found[0]!;
+    expect(limits['act1']![0]).toBeCloseTo(Math.abs(channels.mean[0]!) + 6 * channels.std[0]!);
+    const dead = { ...found[0]!, std: 2, channels: { mean: [1, -1], std: [0, 3] } };
+    expect(rangeLimits([dead], 6)['act1']).toEqual([1 + 6 * 0.2, 1 + 6 * 3]);
   });
 
   it('count values that are no numbers, and what lies outside of the fitted interval', () => {
@@ -222,7 +225,9 @@ describe('a network of squares alone', () => {
     await expect(check(fineTune(graph, training, tuning))).rejects.toThrow(
       /^layer 'act\d' cannot be compiled safely|diverged/,
     );
-    const limits = Object.fromEntries(activationsOf(graph).map(({ id }) => [id, 4]));
+    const limits = Object.fromEntries(
+      activationsOf(graph).map(({ id }) => [id, new Array(8).fill(4)]),
+    );
     const ranges = { weight: 1e-2, limits };
     const held = await fineTune(graph, training, { ...tuning, ranges });
     const found = await look(held);

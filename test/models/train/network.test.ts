@@ -242,7 +242,7 @@ describe('gradients against finite differences', () => {
       output: 'flat',
       tensors: new Map([['one', { shape: [1, 1, 1, 1], data: Float32Array.of(1) }]]),
     };
-    const network = new Network(graph, 2, { ranges: { weight: 0.5, limits: { act: 2 } } });
+    const network = new Network(graph, 2, { ranges: { weight: 0.5, limits: { act: [2] } } });
     network.forward(Float32Array.of(1, 2, 3, -4, 0, 0, -2.5, 2, 9, 1), 'train');
     network.backward(new Float32Array(10), 'train');
     // 0.25 * (1 + 4 + 0.25 + 49)

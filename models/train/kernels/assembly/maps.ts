@@ -218,21 +218,28 @@ export function activateMoments(
 }
 
 /**
- * The gradient of factor * sum of max(0, |x| - limit)^2, added to dx: dx += 2 * factor * (x - clamp(x, -limit, limit)).
- * Returns the sum, without the factor.
+ * The gradient of factor * sum of max(0, |x| - limit)^2, one limit per element of n, infinite in a row's overhang, added to
+ * dx: dx += 2 * factor * (x - clamp(x, -limit, limit)). Returns the sum, without the factor.
  */
-export function rangePenalty(x: usize, dx: usize, limit: f32, factor: f32, length: usize): f32 {
-  const end = x + length * 4;
-  const high = f32x4.splat(limit);
-  const low = f32x4.splat(-limit);
+export function rangePenalty(
+  x: usize,
+  dx: usize,
+  limits: usize,
+  factor: f32,
+  n: usize,
+  images: usize,
+): f32 {
+  const row = n * 4;
   const twice = f32x4.splat(2 * factor);
   let sum = f32x4.splat(0);
-  for (; x < end; x += 16, dx += 16) {
-    const v = v128.load(x);
-    const outside = f32x4.sub(v, f32x4.min(f32x4.max(v, low), high));
-    const excess = v128.and(outside, lanes(<i32>((end - x) >> 2)));
-    sum = f32x4.add(sum, f32x4.mul(excess, excess));
-    v128.store(dx, f32x4.add(v128.load(dx), f32x4.mul(twice, excess)));
+  for (let image: usize = 0; image < images; image++, x += row, dx += row) {
+    for (let e: usize = 0; e < row; e += 16) {
+      const v = v128.load(x + e);
+      const limit = v128.load(limits + e);
+      const excess = f32x4.sub(v, f32x4.min(f32x4.max(v, f32x4.neg(limit)), limit));
+      sum = f32x4.add(sum, f32x4.mul(excess, excess));
+      v128.store(dx + e, f32x4.add(v128.load(dx + e), f32x4.mul(twice, excess)));
+    }
   }
   return (
     f32x4.extract_lane(sum, 0) +
