@@ -46,8 +46,8 @@ export function mapOf(graph: Graph) {
 
 /** The text of a card, with the counts of the network. */
 export function formatCard({ stability, points, ...card }: Card, graph: Graph): string {
-  const layers = stability.layers.map(({ id, min, max, growth, outside, headroom }) => ({
-    ...{ id, min, max, growth, outside, headroom },
+  const layers = stability.layers.map(({ id, min, max, growth, outside, headroom, escaped }) => ({
+    ...{ id, min, max, growth, outside, headroom, escaped },
   }));
   const plain = points.map(({ name, relus, accuracy }) => ({ name, relus, accuracy }));
   const all = {
@@ -55,7 +55,7 @@ export function formatCard({ stability, points, ...card }: Card, graph: Graph): 
     ...countGraph(graph),
     points: plain,
     layers: mapOf(graph),
-    ranges: layers,
+    ranges: { images: stability.images, layers },
   };
   return `${JSON.stringify(all, null, 2)}\n`;
 }

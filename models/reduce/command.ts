@@ -39,8 +39,9 @@ interface ReduceCommandOptions {
   readonly mean?: string;
   readonly std?: string;
   readonly augment: string;
-  readonly searchEpochs?: number;
-  readonly tuneEpochs?: number;
+  readonly searchEpochs?: string;
+  readonly tuneEpochs?: string;
+  readonly settleEpochs?: string;
   readonly pressure?: string;
   readonly squareLayers?: string;
   readonly scores?: string;
@@ -86,6 +87,10 @@ export function reduceCommand(): Command {
     )
     .option('--search-epochs <N>', 'epochs of a search; those of its method unless given')
     .option('--tune-epochs <N>', 'epochs of fine-tuning; 20 unless given')
+    .option(
+      '--settle-epochs <N>',
+      'of autorep: epochs behind those with batch norms as inference uses them; deep networks of squares want some',
+    )
     .option(
       '--pressure <FACTOR>',
       'of autorep: how hard its search pushes at first; 1 unless given, more for large networks and short searches',
@@ -180,11 +185,15 @@ async function run(path: string, options: ReduceCommandOptions): Promise<void> {
     },
   };
   try {
-    const search = options.searchEpochs === undefined ? {} : { searchEpochs: options.searchEpochs };
+    const search =
+      options.searchEpochs === undefined ? {} : { searchEpochs: Number(options.searchEpochs) };
     const push = options.pressure === undefined ? {} : { pressure: Number(options.pressure) };
     const squares =
       options.squareLayers === undefined ? {} : { squareLayers: Number(options.squareLayers) };
-    const tune = options.tuneEpochs === undefined ? {} : { epochs: options.tuneEpochs };
+    const tune = {
+      ...(options.tuneEpochs !== undefined && { epochs: Number(options.tuneEpochs) }),
+      ...(options.settleEpochs !== undefined && { settleEpochs: Number(options.settleEpochs) }),
+    };
     const points = await reduce(dense, budget, method, training, {
       snl: { ...search, tune },
       autorep: { ...search, ...push, ...squares, tune },

@@ -1,6 +1,6 @@
 /** How large the inputs of activation layers get over images, channel by channel and as a whole. */
 
-import type { Graph } from '../graph/index.ts';
+import type { ActivationNode, Graph } from '../graph/index.ts';
 import { elements } from '../graph/index.ts';
 import { type LabelledImages, makeBatch, Network, Stream } from '../train/index.ts';
 import { activationsOf } from './elements.ts';
@@ -11,6 +11,8 @@ export interface LayerRange {
   readonly id: string;
   readonly min: number;
   readonly max: number;
+  /** Smallest and largest value of each image, by the order they were looked at. */
+  readonly extremes: readonly { readonly min: number; readonly max: number }[];
   /** Of all values. */
   readonly mean: number;
   readonly std: number;
@@ -37,6 +39,8 @@ class Track {
   readonly id: string;
   readonly from: string;
   readonly #channels: number;
+  readonly #image: number;
+  readonly #extremes: { min: number; max: number }[] = [];
   readonly #sums: Float64Array;
   readonly #squares: Float64Array;
   readonly #counts: Float64Array;
@@ -45,30 +49,34 @@ class Track {
   readonly #fitted: ChannelMoments | undefined;
   #seen = 0;
   #outside = 0;
-  #min = Number.POSITIVE_INFINITY;
-  #max = Number.NEGATIVE_INFINITY;
   #lost = 0;
 
   constructor(
-    id: string,
-    from: string,
+    { id, inputs, kinds }: ActivationNode,
     channels: number,
-    values: number,
+    images: number,
     fitted: ChannelMoments | undefined,
   ) {
     this.id = id;
     this.#fitted = fitted;
-    this.from = from;
+    this.from = inputs[0];
     this.#channels = channels;
+    this.#image = kinds.length;
     const zeros = () => new Float64Array(channels);
     [this.#sums, this.#squares, this.#counts] = [zeros(), zeros(), zeros()];
     // Odd, so that it does not fall into step with the channels.
-    this.#every = Math.floor(values / (2 * SAMPLE)) | 1;
+    this.#every = Math.floor((images * kinds.length) / (2 * SAMPLE)) | 1;
   }
 
-  /** @param x channels last */
+  /** @param x of whole images, channels last */
   add(x: Float32Array): void {
+    const none = { min: Number.POSITIVE_INFINITY, max: Number.NEGATIVE_INFINITY };
+    let image = none;
     for (let i = 0; i < x.length; i++) {
+      if (i % this.#image === 0) {
+        image = { ...none };
+        this.#extremes.push(image);
+      }
       const v = x[i]!;
       if (!Number.isFinite(v)) {
         this.#lost++;
@@ -78,8 +86,8 @@ class Track {
       this.#sums[c]! += v;
       this.#squares[c]! += v * v;
       this.#counts[c]!++;
-      if (v < this.#min) this.#min = v;
-      if (v > this.#max) this.#max = v;
+      if (v < image.min) image.min = v;
+      if (v > image.max) image.max = v;
       if (this.#seen++ % this.#every === 0) this.#sample.push(v);
       if (this.#fitted === undefined) continue;
       const { mean, std } = this.#fitted;
@@ -97,8 +105,9 @@ class Track {
     const sorted = Float64Array.from(this.#sample).sort();
     return {
       id: this.id,
-      min: this.#min,
-      max: this.#max,
+      min: Math.min(...this.#extremes.map(({ min }) => min)),
+      max: Math.max(...this.#extremes.map(({ max }) => max)),
+      extremes: this.#extremes,
       ...moments(sum(this.#sums), sum(this.#squares), sum(this.#counts)),
       channels: { mean: own.map(({ mean }) => mean), std: own.map(({ std }) => std) },
       quantiles: QUANTILES.map((q) => sorted[Math.floor(q * sorted.length)] ?? Number.NaN),
@@ -125,10 +134,10 @@ export function measureRanges(
 ): LayerRange[] {
   const network = new Network(graph, batch);
   const chosen = new Stream(seed).permutation(set.labels.length).subarray(0, images);
-  const tracks = activationsOf(graph).map(({ id, kinds, inputs }) => {
-    const { channels } = network.value(id);
-    const known = fitted?.find((range) => range.id === id)?.channels;
-    return new Track(id, inputs[0], channels, kinds.length * chosen.length, known);
+  const tracks = activationsOf(graph).map((node) => {
+    const { channels } = network.value(node.id);
+    const known = fitted?.find(({ id }) => id === node.id)?.channels;
+    return new Track(node, channels, chosen.length, known);
   });
   for (let from = 0; from < chosen.length; from += batch) {
     const { images } = makeBatch(set, network.input, chosen.subarray(from, from + batch));

@@ -6,6 +6,7 @@
  *   growth     how much the largest value gains from layer to layer; where it compounds, deeper or other images escape
  *   outside    share of inputs beyond the interval that parabolas were fitted on
  *   headroom   bits between the largest values and what fixed point can hold, before a square and after it
+ *   escaped    images whose values leave that: their private results would mean nothing
  *   lost       values that are no numbers any more, and images whose scores are none: counted, never averaged away
  *
  * Against it: training with a range penalty (rangeLimits in ranges.ts), or layer by layer (mimic.ts).
@@ -26,6 +27,14 @@ export const INPUT_BITS = 29 - 8 - 9;
 /** Bits that a square's c2 (x + h)^2 may have: its root is squared within 30 bits, of which fractions take 8. */
 export const SQUARE_BITS = 30 - 8;
 
+/** Bits of headroom an image should have: the margin of 1.5 that the compiler leaves. */
+export const LEAST_HEADROOM = Math.log2(1.5);
+
+/** Part of the images that may escape: networks err far more often than that. LOCAL */
+const MOST_ESCAPED = 1e-3;
+
+const NONE = new Float32Array(0);
+
 /** What was found of one activation layer. */
 export interface LayerStability extends LayerRange {
   readonly squares: number;
@@ -33,6 +42,8 @@ export interface LayerStability extends LayerRange {
   readonly growth: number;
   /** Bits left above the largest values; negative where they do not fit. */
   readonly headroom: number;
+  /** Images without a margin of headroom, {@link LEAST_HEADROOM}. */
+  readonly escaped: number;
 }
 
 export interface Stability {
@@ -81,13 +92,16 @@ export async function assess(
     const squared = Array.from({ length: channels }, (_, c) => c).filter((c) =>
       kinds.subarray(c * plane, (c + 1) * plane).includes(SQUARE),
     );
-    const square =
-      squared.length === 0 ? 0 : largestSquare(tensorOf(graph, coefficients!).data, squared, range);
+    const rows = squared.length === 0 ? NONE : tensorOf(graph, coefficients!).data;
+    const left = range.extremes.map((image) =>
+      headroomOf(Math.max(-image.min, image.max), largestSquare(rows, squared, image)),
+    );
     return {
       ...range,
       squares: kinds.reduce((sum, kind) => sum + (kind === SQUARE ? 1 : 0), 0),
       growth: i === 0 ? 1 : largest[i]! / largest[i - 1]!,
-      headroom: headroomOf(largest[i]!, square),
+      headroom: Math.min(...left),
+      escaped: left.filter((bits) => bits < LEAST_HEADROOM).length,
     };
   });
   const network = new Network(graph, options.batch);
@@ -104,24 +118,21 @@ export function lostRows(scores: Float32Array, classes: number): number {
   return lost;
 }
 
-/** Bits of headroom a network should have: the margin of 1.5 that the compiler leaves. */
-const LEAST_HEADROOM = Math.log2(1.5);
-
 /**
  * Refuses a network that cannot be compiled safely.
  * @throws RangeError naming the first layer that fails, and what would help
  */
 export function refuseUnstable({ layers, lostImages, images }: Stability): void {
   const help = 'train it with a range penalty, or keep more ReLUs';
-  for (const { id, lost, headroom, min, max } of layers) {
+  for (const { id, lost, escaped, min, max } of layers) {
     if (lost > 0) {
       throw new RangeError(
         `layer '${id}' cannot be compiled safely: ${lost} of its values are no numbers any more; ${help}`,
       );
     }
-    if (headroom < LEAST_HEADROOM) {
+    if (escaped > MOST_ESCAPED * images) {
       throw new RangeError(
-        `layer '${id}' cannot be compiled safely: its values reach from ${min.toPrecision(3)} to ${max.toPrecision(3)}, beyond what fixed point holds; ${help}`,
+        `layer '${id}' cannot be compiled safely: of ${escaped} of ${images} images its values, from ${min.toPrecision(3)} to ${max.toPrecision(3)}, are beyond what fixed point holds; ${help}`,
       );
     }
   }
@@ -136,11 +147,13 @@ export function refuseUnstable({ layers, lostImages, images }: Stability): void 
 const NOTED_GROWTH = 3;
 const NOTED_OUTSIDE = 0.02;
 
-/** What may escape with other images though it fits with these, one sentence a layer. */
-export function warningsOf({ layers }: Stability): string[] {
-  return layers.flatMap(({ id, squares, growth, outside }) => {
+/** What escapes, or may with other images though it fits with these, one sentence a layer. */
+export function warningsOf({ layers, images }: Stability): string[] {
+  return layers.flatMap(({ id, squares, growth, outside, escaped }) => {
     if (squares === 0) return [];
     const reasons = [
+      escaped > 0 &&
+        `${escaped} of ${images} images leave what fixed point holds, and their private results mean nothing`,
       growth > NOTED_GROWTH &&
         `its values are ${growth.toFixed(1)} times those of the layer before`,
       outside > NOTED_OUTSIDE &&
@@ -160,6 +173,7 @@ export function formatStability({ layers, images, lostImages }: Stability): stri
       `growth ${l.growth.toFixed(2)}`.padStart(13),
       `outside ${(100 * l.outside).toFixed(2)} %`.padStart(16),
       `headroom ${l.headroom.toFixed(1)} bits`.padStart(19),
+      `${l.escaped} escaped`.padStart(12),
       `${l.squares} squares`.padStart(14),
     ].join('  '),
   );

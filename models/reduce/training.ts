@@ -63,7 +63,10 @@ export interface StageEpoch extends EpochStats {
 
 /** One stage. */
 export interface Stage
-  extends Pick<TrainOptions, 'epochs' | 'schedule' | 'groups' | 'beforeStep' | 'afterStep'> {
+  extends Pick<
+    TrainOptions,
+    'epochs' | 'schedule' | 'groups' | 'mode' | 'beforeStep' | 'afterStep'
+  > {
   /** Of its checkpoint; the same name means the same stage. */
   readonly name: string;
   readonly optimiser: Optimiser;
@@ -145,6 +148,7 @@ export async function runStage(network: Network, training: Training, stage: Stag
     groups: stage.groups,
     augmentation: training.augmentation,
     clip: CLIP,
+    mode: stage.mode ?? 'train',
     ...(stage.beforeStep && { beforeStep: stage.beforeStep }),
     ...(stage.afterStep && { afterStep: stage.afterStep }),
     onProgress: (progress) => training.onProgress?.(name, progress),
@@ -198,7 +202,15 @@ export interface Tuning {
   readonly decay?: number;
   /** Ranges to keep, see NetworkOptions; none unless given. */
   readonly ranges?: NetworkOptions['ranges'];
+  /**
+   * Epochs behind those, at three tenths of the rate, that settle (see TrainOptions.mode): ranges are then kept of what
+   * inference computes, where norms of a batch divide a value that escapes by itself. 0 unless given.
+   */
+  readonly settleEpochs?: number;
 }
+
+/** Rate of the epochs that settle, as a part of the highest before. LOCAL */
+const SETTLE_RATE = 0.3;
 
 /**
  * Trains a network whose kinds are decided: weights, norms and polynomials.
@@ -207,11 +219,18 @@ export interface Tuning {
 export async function fineTune(
   graph: Graph,
   training: Training,
-  { name, epochs = 20, rate = 1e-3, decay = 0.02, ranges }: Tuning & { readonly name: string },
+  {
+    name,
+    epochs = 20,
+    rate = 1e-3,
+    decay = 0.02,
+    ranges,
+    settleEpochs = 0,
+  }: Tuning & { readonly name: string },
   more: Partial<Stage> = {},
 ): Promise<Graph> {
   const network = new Network(graph, training.batch, ranges ? { ranges } : {});
-  await runStage(network, training, {
+  const stage = (name: string, epochs: number, rate: number): Stage => ({
     name,
     epochs,
     optimiser: new Adam({ decay }),
@@ -220,5 +239,10 @@ export async function fineTune(
     ...more,
     settings: { rate, decay, ...more.settings },
   });
+  await runStage(network, training, stage(name, epochs, rate));
+  if (settleEpochs > 0) {
+    const settle = stage(`${name}-settle`, settleEpochs, SETTLE_RATE * rate);
+    await runStage(network, training, { ...settle, mode: 'settle' });
+  }
   return network.toGraph();
 }

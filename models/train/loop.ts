@@ -55,6 +55,11 @@ export interface TrainOptions {
   readonly teacher?: Teacher | undefined;
   readonly groups?: Groups | undefined;
   readonly augmentation?: Augmentation | undefined;
+  /**
+   * To settle, batch norms use the statistics they have, as in inference, and leave them as they are; see Mode in
+   * layers/layer.ts. 'train' unless given.
+   */
+  readonly mode?: 'train' | 'settle';
   /** Largest norm of the gradient of a step, masks aside. */
   readonly clip?: number | undefined;
   /** With the gradients of a step complete: regularisers add theirs. */
@@ -192,6 +197,7 @@ export async function train(
   options: TrainOptions,
 ): Promise<void> {
   const { epochs, done = 0, shards = 1, groups, augmentation, optimiser } = options;
+  const { mode = 'train' } = options;
   const { batch, parameters, statistics } = network;
   const perStep = shards * batch;
   const steps = Math.floor(images.labels.length / perStep);
@@ -222,7 +228,17 @@ export async function train(
           const from = step * perStep + s * batch;
           const indices = order.slice(from, from + batch);
           const seeds = [options.seed, epoch, step, s];
-          const job = { student, teacher, groups, set, indices, augmentation, seeds, slot };
+          const job = {
+            student,
+            teacher,
+            groups,
+            mode,
+            set,
+            indices,
+            augmentation,
+            seeds,
+            slot,
+          } as const;
           return pool.run('trainShard', job);
         }),
       );
@@ -236,7 +252,7 @@ export async function train(
       options.beforeStep?.(parameters);
       if (options.clip !== undefined) clipGradients(parameters, options.clip);
       optimiser.step(parameters, options.schedule((epoch + step / steps) / epochs));
-      moveStatistics(statistics);
+      if (mode === 'train') moveStatistics(statistics);
       options.afterStep?.(parameters);
 
       const now = performance.now();

@@ -11,7 +11,7 @@ import { argmax, type Graph } from '../graph/index.ts';
 import { type Augmentation, augmenter } from './data/augment.ts';
 import { type LabelledImages, makeBatch } from './data/images.ts';
 import { crossEntropy, distillation, Losses } from './loss.ts';
-import { Network, type NetworkOptions } from './network.ts';
+import { type Mode, Network, type NetworkOptions } from './network.ts';
 import { Stream } from './random.ts';
 
 /** A network as other threads find it: the same key means the same network. */
@@ -47,6 +47,7 @@ export interface ShardJob {
   readonly student: Original;
   readonly teacher?: SharedTeacher | undefined;
   readonly groups?: Groups | undefined;
+  readonly mode: Mode;
   readonly set: LabelledImages;
   readonly indices: Uint32Array;
   readonly augmentation?: Augmentation | undefined;
@@ -125,11 +126,11 @@ export function groupWeights(
 
 /** Forward and backward of one shard. */
 export function trainShard(job: ShardJob): ShardResult {
-  const { student, teacher, groups, set, indices, slot } = job;
+  const { student, teacher, groups, mode, set, indices, slot } = job;
   const network = replicaOf(student);
   const augment = job.augmentation && augmenter(job.augmentation, new Stream(...job.seeds));
   const { images, labels } = makeBatch(set, network.input, indices, augment);
-  const scores = network.forward(images, 'train');
+  const scores = network.forward(images, mode);
   const classes = network.results;
   const losses = new Losses(indices.length, classes);
   const share = teacher?.share ?? 0;
@@ -153,7 +154,7 @@ export function trainShard(job: ShardJob): ShardResult {
       groups,
     );
   losses.weigh(grouped?.weights ?? new Float64Array(indices.length).fill(1 / indices.length));
-  network.backward(losses.gradient, 'train');
+  network.backward(losses.gradient, mode);
 
   let at = 0;
   for (const { gradient } of network.parameters) {

@@ -111,6 +111,7 @@ export interface MapKernels {
     n: number,
     images: number,
   ): void;
+  cut(x: number, limits: number, factor: number, n: number, images: number): void;
   rangePenalty(
     x: number,
     dx: number,

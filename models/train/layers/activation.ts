@@ -7,7 +7,7 @@
  */
 
 import { type ActivationNode, IDENTITY, RELU, SQUARE } from '../../graph/index.ts';
-import { type Builder, type Layer, padded, planeOrder, sizeOf } from './layer.ts';
+import { type Builder, CUT, type Layer, padded, planeOrder, sizeOf } from './layer.ts';
 
 export function activationLayer(builder: Builder<ActivationNode>): Layer {
   const { node, memory, batch, output, soft, range } = builder;
@@ -65,11 +65,12 @@ export function activationLayer(builder: Builder<ActivationNode>): Layer {
     }
   }
 
-  const layer = {
+  const layer: Layer & { penalty: number } = {
     /** Of the last backward pass, see {@link Layer.penalty}. */
     penalty: 0,
-    forward() {
+    forward(mode) {
       refresh();
+      if (mode !== 'evaluate' && limits) maps.cut(input.value.at, limits.at, CUT, n, batch);
       const [c0, c1, c2] = c;
       maps.activate(input.value.at, m.at, c0.at, c1.at, c2.at, output.value.at, n, batch);
     },

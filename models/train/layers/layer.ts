@@ -20,11 +20,14 @@ export interface Parameter {
 export interface Statistic {
   readonly name: string;
   readonly value: Float32Array;
-  /** Of the batch of the last pass in train mode. */
+  /** Of the batch of the last pass in train mode; the running ones are left alone in others. */
   readonly batch: Float32Array;
 }
 
-/** A wide range is punished: weight * mean over the batch of sum of max(0, |x| - limit)^2 joins the loss. */
+/**
+ * A wide range is punished: weight * mean over the batch of sum of max(0, |x| - limit)^2 joins the loss, x cut as {@link Mode}
+ * says.
+ */
 export interface Range {
   readonly weight: number;
   /** By channel. */
@@ -44,8 +47,15 @@ export interface Value {
   readonly gradient?: Floats;
 }
 
-/** How a pass treats what it meets: batch norm takes the batch's statistics when training, the running ones otherwise. */
-export type Mode = 'train' | 'evaluate';
+/**
+ * How a pass treats what it meets. To train is to take the batch's statistics in batch norms; to settle is to train with the
+ * running ones, as inference will be. Both cut the inputs of limited activations at {@link CUT} times the limit: of values that
+ * escape, those of the layer where it began are pulled back, not those that it has become further on.
+ */
+export type Mode = 'train' | 'settle' | 'evaluate';
+
+/** See {@link Mode}. LOCAL */
+export const CUT = 2;
 
 /** One node of a network being trained. */
 export interface Layer {

@@ -122,13 +122,19 @@ describe('a method', () => {
 });
 
 describe('interruptions', () => {
-  const short = { searchEpochs: 3, searchRate: 3e-3, maskRate: 5, tune: { epochs: 2 } };
+  const short = {
+    searchEpochs: 3,
+    searchRate: 3e-3,
+    maskRate: 5,
+    tune: { epochs: 2, settleEpochs: 1 },
+  };
   const options = { snl: short, autorep: short };
 
   it.each<[Method, number]>([
     ['autorep', 2],
     ['snl', 2],
     ['autorep', 4],
+    ['autorep', 6],
   ])('%s goes on after a stop in epoch %i as if there had been none', async (method, epoch) => {
     const whole = await reduce(dense, BUDGET, method, training, options);
     const checkpoints = join(folder, `${method}-${epoch}`);

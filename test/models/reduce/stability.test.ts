@@ -53,7 +53,7 @@ describe('ranges', () => {
     const set = bars(10);
     const found = measureRanges(graph, set, { batch: 4, seed: 1 });
     expect(found.map(({ id }) => id)).toEqual(['act1', 'act2', 'act3']);
-    for (const { id, min, max, mean, std, channels, quantiles, lost } of found) {
+    for (const { id, min, max, mean, std, channels, quantiles, lost, extremes } of found) {
       const node = activationsOf(graph).find((n) => n.id === id)!;
       const values: number[] = [];
       const first: number[] = [];
@@ -75,6 +75,9 @@ describe('ranges', () => {
       const sorted = values.sort((a, b) => a - b);
       expect(quantiles[2]).toBeCloseTo(sorted[Math.floor(sorted.length / 2)]!, 4);
       expect(lost).toBe(0);
+      expect(Math.min(...extremes.map((image) => image.min))).toBe(min);
+      expect(Math.max(...extremes.map((image) => image.max))).toBe(max);
+      expect(extremes).toHaveLength(10);
     }
     const limits = rangeLimits(found, 6);
     const { channels } = found[0]!;
@@ -151,7 +154,14 @@ describe('headroom', () => {
 describe('a look at stability', () => {
   const layer = {
     ...{ id: 'act', min: -1, max: 2, mean: 0, std: 1, lost: 0, outside: 0, squares: 4 },
-    ...{ growth: 1, headroom: 5, quantiles: [0, 0, 0, 1, 1.5], channels: { mean: [0], std: [1] } },
+    ...{
+      growth: 1,
+      headroom: 5,
+      escaped: 0,
+      extremes: [],
+      quantiles: [0, 0, 0, 1, 1.5],
+      channels: { mean: [0], std: [1] },
+    },
   };
   const look = (changes: object, more: object = {}): Stability => ({
     ...{ images: 10, lostImages: 0, layers: [layer, { ...layer, id: 'act2', ...changes }] },
@@ -163,9 +173,10 @@ describe('a look at stability', () => {
     expect(() => refuseUnstable(look({ lost: 3 }))).toThrow(
       "layer 'act2' cannot be compiled safely: 3 of its values are no numbers any more",
     );
-    expect(() => refuseUnstable(look({ headroom: 0.5, max: 3000 }))).toThrow(
-      "layer 'act2' cannot be compiled safely: its values reach from -1.00 to 3.00e+3",
+    expect(() => refuseUnstable(look({ escaped: 2, max: 3000 }, { images: 1999 }))).toThrow(
+      "layer 'act2' cannot be compiled safely: of 2 of 1999 images its values, from -1.00 to 3.00e+3, are",
     );
+    expect(() => refuseUnstable(look({ escaped: 2 }, { images: 2000 }))).not.toThrow();
     expect(() => refuseUnstable(look({}, { lostImages: 2 }))).toThrow(
       'the network cannot be compiled safely: 2 of 10 images have scores that are no numbers',
     );
@@ -177,13 +188,16 @@ describe('a look at stability', () => {
       "layer 'act2': its values are 4.0 times those of the layer before, and 50.0 % of its inputs are outside of the interval its squares were fitted on",
     ]);
     expect(warningsOf(look({ growth: 4, outside: 0.5, squares: 0 }))).toEqual([]);
+    expect(warningsOf(look({ escaped: 1 }))).toEqual([
+      "layer 'act2': 1 of 10 images leave what fixed point holds, and their private results mean nothing",
+    ]);
   });
 
   it('is told in lines', () => {
     const lines = formatStability(look({})).split('\n');
     expect(lines).toHaveLength(3);
     expect(lines[1]).toMatch(
-      /^act2 .*-1.00 .. 2.00 .*growth 1.00 .*headroom 5.0 bits .*4 squares$/,
+      /^act2 .*-1.00 .. 2.00 .*growth 1.00 .*headroom 5.0 bits .*0 escaped .*4 squares$/,
     );
     expect(lines[2]).toBe('10 images, 0 without scores');
   });

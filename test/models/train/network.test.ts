@@ -243,11 +243,15 @@ describe('gradients against finite differences', () => {
       tensors: new Map([['one', { shape: [1, 1, 1, 1], data: Float32Array.of(1) }]]),
     };
     const network = new Network(graph, 2, { ranges: { weight: 0.5, limits: { act: [2] } } });
-    network.forward(Float32Array.of(1, 2, 3, -4, 0, 0, -2.5, 2, 9, 1), 'train');
+    const images = Float32Array.of(1, 2, 3, -4, 0, 0, -2.5, 2, 9, 1);
+    network.forward(images, 'evaluate');
+    expect([...network.value('scale').value.data]).toEqual([...images]);
+    network.forward(images, 'train');
     network.backward(new Float32Array(10), 'train');
-    // 0.25 * (1 + 4 + 0.25 + 49)
-    expect(network.penalty).toBeCloseTo(0.25 * 54.25, 5);
-    const dx = [0, 0, 0.5, -1, 0, 0, -0.25, 0, 3.5, 0];
+    // 9 is cut at twice the limit: 0.25 * (1 + 4 + 0.25 + 4)
+    expect([...network.value('scale').value.data]).toEqual([1, 2, 3, -4, 0, 0, -2.5, 2, 4, 1]);
+    expect(network.penalty).toBeCloseTo(0.25 * 9.25, 5);
+    const dx = [0, 0, 0.5, -1, 0, 0, -0.25, 0, 1, 0];
     expect([...network.value('scale').gradient!.data]).toEqual(dx);
   });
 

@@ -240,6 +240,31 @@ describe('the loop', () => {
     expect(single.toGraph()).not.toEqual(whole.toGraph());
   });
 
+  it('settles with the scores that inference gives, and leaves the statistics alone', async () => {
+    const dense = (await trained(() => new Sgd())).toGraph();
+    const kept = (network: Network) => network.statistics.map(({ value }) => [...value]);
+    const [before, settled, moved] = [0, 1, 2].map(() => new Network(dense, 160)) as [
+      Network,
+      Network,
+      Network,
+    ];
+    const still = { ...options, augmentation: undefined, schedule: () => 0.01, epochs: 1 };
+    const losses: number[] = [];
+    const onEpoch = (_: number, { loss }: EpochStats) => losses.push(loss);
+    const more = { ...still, onEpoch, mode: 'settle' as const };
+    await train(settled, set, { ...more, optimiser: new Sgd() });
+    await train(moved, set, { ...still, optimiser: new Sgd() });
+    expect(kept(settled)).toEqual(kept(before));
+    expect(kept(moved)).not.toEqual(kept(before));
+    expect(settled.parameters.map(({ value }) => [...value])).not.toEqual(
+      before.parameters.map(({ value }) => [...value]),
+    );
+    const outcome = new Losses(160, before.results);
+    crossEntropy(await scoresOf(before, set), set.labels, outcome);
+    const mean = outcome.values.reduce((sum, value) => sum + value, 0) / 160;
+    expect(losses[0]).toBeCloseTo(mean, 5);
+  });
+
   it('takes the mean over shards: one shard twice is one step on it', async () => {
     const half = slice(set, 0, 16);
     const twice = concatenate([half, half]);

@@ -249,6 +249,18 @@ export function rangePenalty(
   );
 }
 
+/** x = clamp(x, -factor * limit, factor * limit) in place, limits as in rangePenalty. */
+export function cut(x: usize, limits: usize, factor: f32, n: usize, images: usize): void {
+  const row = n * 4;
+  const times = f32x4.splat(factor);
+  for (let image: usize = 0; image < images; image++, x += row) {
+    for (let e: usize = 0; e < row; e += 16) {
+      const bound = f32x4.mul(v128.load(limits + e), times);
+      v128.store(x + e, f32x4.min(f32x4.max(v128.load(x + e), f32x4.neg(bound)), bound));
+    }
+  }
+}
+
 /** All ones in the lanes below `left`: for sums into rows whose overhang must not be touched. */
 function lanes(left: i32): v128 {
   return i32x4.lt_s(i32x4(0, 1, 2, 3), i32x4.splat(left));
