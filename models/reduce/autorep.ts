@@ -13,7 +13,6 @@
 import { type Graph, tensorOf } from '../graph/index.ts';
 import { Adam, cosine, Network, type Optimiser, type Parameter, Stream } from '../train/index.ts';
 import {
-  activationsOf,
   checkBudget,
   keepLargest,
   reluCount,
@@ -121,11 +120,6 @@ export interface AutoRepOptions {
   readonly measured?: number;
   /** Of the penalty on inputs beyond four deviations, see NetworkOptions.ranges; 5e-3 unless given, 0 for none. */
   readonly rangeWeight?: number;
-  /**
-   * Activation layers, from the input on, whose removed elements become squares; all unless given. Behind them they become
-   * the identity: each layer of squares doubles the degree, and what leaves a parabola's interval grows by powers of it.
-   */
-  readonly squareLayers?: number;
   readonly tune?: Tuning;
 }
 
@@ -144,7 +138,6 @@ export async function autoRep(
   const { searchEpochs = 40, searchRate = 1e-3, tune = {} } = options;
   const { maskRate = maskRateFor(training, searchEpochs, searchRate) } = options;
   const { growth = 1.5, threshold = 0.003, measured = 1024, rangeWeight = 5e-3 } = options;
-  const { squareLayers = Number.POSITIVE_INFINITY } = options;
   const found = measureRanges(graph, training.training, { ...training, images: measured });
   const ranges =
     rangeWeight > 0
@@ -152,11 +145,8 @@ export async function autoRep(
       : {};
   const network = new Network(graph, training.batch, { soft: true, ...ranges });
   const layers = softLayers(network);
-  const early = activationsOf(graph).slice(0, squareLayers);
-  const squared = early.map(({ id }) => id).filter((id) => layers.has(id));
-  const polynomials = squared.map((id) => layers.get(id)!.polynomial);
   for (const { id, channels } of found) {
-    if (squared.includes(id)) layers.get(id)!.polynomial.value.set(startingPolynomials(channels));
+    layers.get(id)?.polynomial.value.set(startingPolynomials(channels));
   }
   const fixed = fixedRelus(graph);
   const count = () => fixed + countAbove(network.parameters, 0.5);
@@ -182,12 +172,9 @@ export async function autoRep(
       rule,
       threshold,
       measured,
-      ...(squareLayers < early.length && { squareLayers }),
     },
     memory: { pressure: pressure.numbers },
-    // The others stay the identity.
-    beforeStep: (parameters) => freeze(parameters, polynomials),
-    afterStep: () => clampCurvature(polynomials),
+    afterStep: clampCurvature,
     onEpoch(epochsDone) {
       pressure.move(count(), epochsDone);
       return undefined;
@@ -198,7 +185,7 @@ export async function autoRep(
     [...layers].map(([id, { mask }]) => [id, optimiser.auxiliary(mask)]),
   );
   const kept = keepLargest(graph, scores, budget);
-  const mixed = squaresFor(network.toGraph(), kept, squared);
+  const mixed = squaresFor(network.toGraph(), kept, [...layers.keys()]);
   return fineTune(mixed, training, { ...ranges, ...tune, name: `autorep-${budget}-tune` });
 }
 
@@ -211,14 +198,7 @@ const PLANNED = 0.75;
  */
 const LIMIT_STDS = 4;
 
-/** Takes the gradient from all polynomials but some. */
-function freeze(parameters: readonly Parameter[], trained: readonly Parameter[]): void {
-  for (const parameter of parameters) {
-    if (parameter.kind === 'polynomial' && !trained.includes(parameter)) parameter.gradient.fill(0);
-  }
-}
-
-/** The network with squares of the trained polynomials for elements that are not kept, identities in layers without. */
+/** The network with squares of the trained polynomials for all elements that are not kept. */
 function squaresFor(
   graph: Graph,
   kept: ReadonlyMap<string, Uint8Array>,

@@ -43,7 +43,6 @@ interface ReduceCommandOptions {
   readonly tuneEpochs?: string;
   readonly settleEpochs?: string;
   readonly pressure?: string;
-  readonly squareLayers?: string;
   readonly scores?: string;
   readonly batch: number;
   readonly shards: number;
@@ -96,10 +95,6 @@ export function reduceCommand(): Command {
       'of autorep: how hard its search pushes at first; 1 unless given, more for large networks and short searches',
     )
     .option(
-      '--square-layers <N>',
-      'of autorep: activation layers, from the input, whose removed ReLUs become squares, identities behind them; all unless given, fewer where values escape',
-    )
-    .option(
       '--scores <FILE>',
       'scores of another teacher for the training images, validation images left out: 32-bit floats, image by image; unless given, the network itself teaches',
     )
@@ -130,10 +125,6 @@ function checked(options: ReduceCommandOptions): { method: Method; augmentation?
   }
   if (!(Number(options.pressure ?? 1) > 0)) {
     throw new RangeError(`--pressure should be above 0, not ${options.pressure}`);
-  }
-  const { squareLayers } = options;
-  if (squareLayers !== undefined && !(Number.isInteger(+squareLayers) && +squareLayers >= 0)) {
-    throw new RangeError(`--square-layers should be a number of layers, not ${squareLayers}`);
   }
   if (options.augment === 'none') return { method };
   if (options.augment !== 'crop') {
@@ -188,15 +179,13 @@ async function run(path: string, options: ReduceCommandOptions): Promise<void> {
     const search =
       options.searchEpochs === undefined ? {} : { searchEpochs: Number(options.searchEpochs) };
     const push = options.pressure === undefined ? {} : { pressure: Number(options.pressure) };
-    const squares =
-      options.squareLayers === undefined ? {} : { squareLayers: Number(options.squareLayers) };
     const tune = {
       ...(options.tuneEpochs !== undefined && { epochs: Number(options.tuneEpochs) }),
       ...(options.settleEpochs !== undefined && { settleEpochs: Number(options.settleEpochs) }),
     };
     const points = await reduce(dense, budget, method, training, {
       snl: { ...search, tune },
-      autorep: { ...search, ...push, ...squares, tune },
+      autorep: { ...search, ...push, tune },
       deepreduce: tune,
       tune,
     });

@@ -95,24 +95,22 @@ export function withKinds(graph: Graph, kinds: ReadonlyMap<string, Uint8Array>):
 }
 
 /**
- * Removes ReLUs: in the layers of `kept`, those that are not marked become squares where the layer has polynomials, else the
- * identity.
- * @param polynomials [C, 3] by layer
+ * Removes ReLUs: in the layers of `kept`, those that are not marked become the identity, or squares of `polynomials`.
+ * @param polynomials [C, 3] by layer; every layer that gets squares needs its own
  */
 export function removeRelus(
   graph: Graph,
   kept: ReadonlyMap<string, Uint8Array>,
-  polynomials: ReadonlyMap<string, Float32Array> = new Map(),
+  polynomials?: ReadonlyMap<string, Float32Array>,
 ): Graph {
   const tensors = new Map<string, Tensor>(graph.tensors);
+  const rest = polynomials === undefined ? IDENTITY : SQUARE;
   const nodes = graph.nodes.map((node): Node => {
     const own = node.op === 'activation' ? kept.get(node.id) : undefined;
     if (node.op !== 'activation' || own === undefined) return node;
-    const polynomial = polynomials.get(node.id);
-    const rest = polynomial === undefined ? IDENTITY : SQUARE;
     const kinds = node.kinds.map((kind, e) => (kind === RELU && own[e] === 0 ? rest : kind));
-    if (polynomial === undefined || !kinds.includes(SQUARE)) return { ...node, kinds };
-    const rows = polynomial.slice();
+    if (rest === IDENTITY || !kinds.includes(SQUARE)) return { ...node, kinds };
+    const rows = polynomials!.get(node.id)!.slice();
     limitCurvature(rows);
     const coefficients = node.coefficients ?? `${node.id}.coefficients`;
     tensors.set(coefficients, { shape: [rows.length / 3, 3], data: rows });

@@ -125,7 +125,12 @@ async function compileRecipe(
       data: `${recipe.dataName}: ${count(training)} images to train, ${count(validation)} to validate, ${count(test)} to test`,
       commands: commandsOf(recipe, name),
       seed,
-      epochs: { dense: epochs, search: reduction?.searchEpochs, tune: reduction?.tuneEpochs },
+      epochs: {
+        dense: epochs,
+        search: reduction?.searchEpochs,
+        tune: reduction?.tuneEpochs,
+        settle: reduction?.settleEpochs,
+      },
       teacher:
         recipe.teacher === undefined
           ? reduction && `${recipe.name}, the dense network`

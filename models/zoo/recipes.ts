@@ -28,6 +28,8 @@ export interface Reduction {
   readonly method: Method;
   readonly searchEpochs: number;
   readonly tuneEpochs: number;
+  /** With norms as inference uses them; none unless given. */
+  readonly settleEpochs?: number;
   /** Of AutoReP's search; its own unless given. */
   readonly pressure?: number;
 }
@@ -57,11 +59,6 @@ export interface Recipe {
   readonly read: (folder: string) => { training: LabelledImages; test: LabelledImages };
 }
 
-const byAutoRep = (
-  budget: number,
-  epochs: Pick<Reduction, 'searchEpochs' | 'tuneEpochs' | 'pressure'>,
-): Reduction => ({ method: 'autorep', budget, ...epochs });
-
 export const RECIPES: Readonly<Record<string, Recipe>> = {
   fashion: {
     name: 'fashion',
@@ -85,9 +82,10 @@ export const RECIPES: Readonly<Record<string, Recipe>> = {
     batch: 64,
     rate: 0.1,
     augmentation: { kind: 'cropFlip', pad: 2 },
-    reduced: [3648, 1459, 729].map((budget) =>
-      byAutoRep(budget, { searchEpochs: 5, tuneEpochs: 7 }),
-    ),
+    reduced: [3648, 1459, 729].map((budget) => ({
+      method: 'autorep',
+      ...{ budget, searchEpochs: 5, tuneEpochs: 7 },
+    })),
     build: (seed) =>
       compactResNet(
         [16, 32, 64],
@@ -114,9 +112,16 @@ export const RECIPES: Readonly<Record<string, Recipe>> = {
     rate: 0.1,
     augmentation: { kind: 'cropFlip', pad: 4 },
     teacher: { depth: 32, share: 0.5, temperature: 4 },
-    reduced: [19456, 7782, 3891].map((budget) =>
-      byAutoRep(budget, { searchEpochs: 3, tuneEpochs: 5, pressure: 20 }),
-    ),
+    reduced: (
+      [
+        [19456, 4],
+        [7782, 2],
+        [3891, 3],
+      ] as const
+    ).map(([budget, settleEpochs]) => ({
+      method: 'autorep',
+      ...{ budget, searchEpochs: 3, tuneEpochs: 5, settleEpochs, pressure: 20 },
+    })),
     build: (seed) =>
       compactResNet(
         [16, 32, 64, 128],
@@ -177,7 +182,7 @@ export function networksOf({ name, reduced }: Recipe): string[] {
  */
 export function reduceArguments(
   recipe: Recipe,
-  { budget, method, searchEpochs, tuneEpochs, pressure }: Reduction,
+  { budget, method, searchEpochs, tuneEpochs, settleEpochs, pressure }: Reduction,
   folder: string,
   data: string,
 ): string[] {
@@ -187,6 +192,7 @@ export function reduceArguments(
     ...['reduce', join(folder, `${name}.sottonet`), '--data', data],
     ...['--budget', `${budget}`, '--method', method, '--seed', `${seed}`, '--batch', `${batch}`],
     ...['--search-epochs', `${searchEpochs}`, '--tune-epochs', `${tuneEpochs}`],
+    ...(settleEpochs === undefined ? [] : ['--settle-epochs', `${settleEpochs}`]),
     ...(pressure === undefined ? [] : ['--pressure', `${pressure}`]),
     ...(scores !== undefined && existsSync(scores) ? ['--scores', scores] : []),
     ...['--output', join(folder, `${name}-${budget}`)],

@@ -98,11 +98,6 @@ describe('sotto reduce', () => {
       /--augment should be crop or none, not blur/,
     ],
     [
-      'half a layer',
-      ['--square-layers', '1.5'],
-      /--square-layers should be a number of layers, not 1.5/,
-    ],
-    [
       'scores of other images',
       ['--scores', 'dense.sottonet'],
       /dense.sottonet has \d+ bytes; scores of \d+ training images in 4 classes are \d+/,

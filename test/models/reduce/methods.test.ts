@@ -6,15 +6,7 @@ import { calibrate } from '../../../models/compile/calibrate.ts';
 import { fold } from '../../../models/compile/fold.ts';
 import { compile } from '../../../models/compile/index.ts';
 import { planSquares } from '../../../models/compile/squares.ts';
-import {
-  countGraph,
-  type Graph,
-  IDENTITY,
-  preprocess,
-  RELU,
-  runFloat,
-  SQUARE,
-} from '../../../models/graph/index.ts';
+import { countGraph, type Graph, preprocess, runFloat } from '../../../models/graph/index.ts';
 import { best, METHODS, type Method, reduce } from '../../../models/reduce/auto.ts';
 import { autoRep } from '../../../models/reduce/autorep.ts';
 import { measureOrder } from '../../../models/reduce/deepreduce.ts';
@@ -106,18 +98,6 @@ describe('a method', () => {
     const short = { searchEpochs: 1, tune: { epochs: 1 } };
     expect(reluCount(await autoRep(dense, 0, training, short))).toBe(0);
     expect(countGraph(await snl(dense, 480, training, short))).toMatchObject({ identities: 0 });
-  });
-
-  it('AutoReP has squares in as many layers as it is told', async () => {
-    const short = { searchEpochs: 1, tune: { epochs: 1 }, squareLayers: 2 };
-    const graph = await autoRep(dense, BUDGET, training, short);
-    expect(reluCount(graph)).toBe(BUDGET);
-    for (const [i, { kinds }] of activationsOf(graph).entries()) {
-      const removed = i < 2 ? SQUARE : IDENTITY;
-      expect(kinds.filter((kind) => kind !== RELU && kind !== removed)).toHaveLength(0);
-    }
-    expect(countGraph(graph).identities).toBeGreaterThan(0);
-    expect(countGraph(graph).squares).toBeGreaterThan(0);
   });
 });
 
