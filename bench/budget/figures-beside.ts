@@ -24,10 +24,8 @@ import { nameOf, realRuns } from './tables.ts';
 const LABELLED = 'WAN';
 
 export function paretoFigure(points: readonly PointResult[]): Figure | undefined {
-  const most = new Map<string, number>();
-  for (const { network, relus } of points) {
-    most.set(network, Math.max(relus, most.get(network) ?? 0));
-  }
+  const ofFamily = (family: string) =>
+    points.filter(({ network }) => network === family).map(({ relus }) => relus);
   const short = (relus: number) => (relus < 1000 ? `${relus}` : `${(relus / 1000).toFixed(1)}k`);
   const rows = points.flatMap((point) =>
     point.accuracy === undefined
@@ -38,8 +36,13 @@ export function paretoFigure(points: readonly PointResult[]): Figure | undefined
           ms: medianOf(run, 'online'),
           relus: point.relus,
           run,
-          // The family's name at its largest budget alone: the others stand close to each other.
-          label: `${point.relus === most.get(point.network) ? `${point.network} ` : ''}${short(point.relus)}`,
+          // The largest and the least budget of a family alone: the others stand close to each other.
+          label:
+            point.relus === Math.max(...ofFamily(point.network))
+              ? `${point.network} ${short(point.relus)}`
+              : point.relus === Math.min(...ofFamily(point.network))
+                ? short(point.relus)
+                : '',
         })),
   );
   if (rows.length === 0) return undefined;
