@@ -28,6 +28,8 @@ export interface Score {
   readonly agreeing: number | undefined;
   /** Values of all images that leave the range their layer was compiled for. */
   readonly outOfRange: number;
+  /** Images with such values: their private results mean nothing. */
+  readonly imagesOutOfRange: number;
 }
 
 /** One piece of work. */
@@ -45,17 +47,20 @@ export function score({ model, graph, pixels, labels }: ScoreInput): Score {
   let floatRight = 0;
   let agreeing = 0;
   let outOfRange = 0;
+  let imagesOutOfRange = 0;
   labels.forEach((label, i) => {
     const image = pixels.subarray(i * size, (i + 1) * size);
     const input = encodeInput(
       model.program,
       Float32Array.from(image, (p) => p / 255),
     );
+    const before = outOfRange;
     const fixed = argmaxOf(
       runClear(logits, input, (_step, _value, count) => {
         outOfRange += count;
       }),
     );
+    if (outOfRange > before) imagesOutOfRange++;
     if (fixed === label) fixedRight++;
     if (graph === undefined) return;
     const float = argmax(runFloat(graph, preprocess(graph.input, image)));
@@ -68,6 +73,7 @@ export function score({ model, graph, pixels, labels }: ScoreInput): Score {
     floatRight: graph && floatRight,
     agreeing: graph && agreeing,
     outOfRange,
+    imagesOutOfRange,
   };
 }
 
@@ -107,16 +113,17 @@ export async function scoreAll(pool: Pool<typeof scoreTasks>, input: ScoreInput)
     floatRight: float ? sum((s) => s.floatRight!) : undefined,
     agreeing: float ? sum((s) => s.agreeing!) : undefined,
     outOfRange: sum((s) => s.outOfRange),
+    imagesOutOfRange: sum((s) => s.imagesOutOfRange),
   };
 }
 
 /** A score as one sentence. */
 export function formatScore(score: Score): string {
   const percent = (n: number) => `${((100 * n) / score.images).toFixed(2)} %`;
-  const { floatRight, agreeing, fixedRight, outOfRange } = score;
+  const { floatRight, agreeing, fixedRight, outOfRange, imagesOutOfRange } = score;
   const float =
     floatRight === undefined || agreeing === undefined
       ? ''
       : `, in float ${percent(floatRight)}; the same label for ${percent(agreeing)}`;
-  return `${score.images} images: right in fixed point ${percent(fixedRight)}${float}; ${outOfRange} values out of range`;
+  return `${score.images} images: right in fixed point ${percent(fixedRight)}${float}; ${outOfRange} values out of range, of ${imagesOutOfRange} images`;
 }

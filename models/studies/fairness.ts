@@ -40,9 +40,9 @@ const SEED = 1;
 /** 20 %, 5 % and 1 % of the ReLUs. */
 const BUDGETS = [2918, 729, 145];
 const DENSE = 12;
-const SEARCH = 3;
-const TUNE = 3;
-const AFTER = 4;
+const SEARCH = 2;
+const TUNE = 2;
+const AFTER = 2;
 
 await withStudy('fairness', async (whole) => {
   const training = imbalance(whole.sets.training, { classes: CLASSES, share: SHARE, seed: SEED });

@@ -112,7 +112,16 @@ export const RECIPES: Readonly<Record<string, Recipe>> = {
     rate: 0.1,
     augmentation: { kind: 'cropFlip', pad: 4 },
     teacher: { depth: 32, share: 0.5, temperature: 4 },
-    reduced: [],
+    reduced: (
+      [
+        [19456, 4],
+        [7782, 2],
+        [3891, 3],
+      ] as const
+    ).map(([budget, settleEpochs]) => ({
+      method: 'autorep',
+      ...{ budget, searchEpochs: 3, tuneEpochs: 5, settleEpochs, pressure: 20 },
+    })),
     build: (seed) =>
       compactResNet(
         [16, 32, 64, 128],

@@ -20,7 +20,12 @@ const labels = named.map((label, i) => (i % 5 === 0 ? (label + 1) % 5 : label));
 describe('scores', () => {
   it('count what is right in float and in fixed point, and where the two agree', () => {
     const result = score({ model, graph, pixels, labels });
-    expect(result).toMatchObject({ images: COUNT, floatRight: 40, outOfRange: 0 });
+    expect(result).toMatchObject({
+      images: COUNT,
+      floatRight: 40,
+      outOfRange: 0,
+      imagesOutOfRange: 0,
+    });
     expect(result.agreeing).toBeGreaterThanOrEqual(COUNT - 2);
     expect(Math.abs(result.fixedRight - 40)).toBeLessThanOrEqual(COUNT - result.agreeing!);
   });
@@ -58,7 +63,9 @@ describe('scores', () => {
       graph,
       images.slice(0, 1).map((image) => image.map((x) => x / 50)),
     );
-    expect(score({ model: dark.model, pixels, labels }).outOfRange).toBeGreaterThan(0);
+    const found = score({ model: dark.model, pixels, labels });
+    expect(found.outOfRange).toBeGreaterThan(found.imagesOutOfRange);
+    expect(found.imagesOutOfRange).toBeGreaterThan(0);
   });
 
   it('refuse pixels and labels that do not belong together', async () => {

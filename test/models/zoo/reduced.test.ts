@@ -36,8 +36,8 @@ it('all networks together take less than 20 MB', () => {
   expect(sizes.reduce((sum, size) => sum + size, 0)).toBeLessThan(20e6);
 });
 
-it('Fashion-MNIST comes at four budgets, the least 5 % of the ReLUs', () => {
-  const relus = networksOf(RECIPES['fashion']!).map((name) => cardOf(name).relus);
+it.each(recipes)('$name comes at four budgets, the least 5 % of the ReLUs', (recipe) => {
+  const relus = networksOf(recipe).map((name) => cardOf(name).relus);
   expect(relus).toHaveLength(4);
   expect(relus.at(-1)).toBeLessThanOrEqual(0.05 * relus[0]);
 });
@@ -107,14 +107,15 @@ describe.each(recipes)('$name', (recipe) => {
       const worker = builtWorker('models/compile/worker.js')!;
       const pool = createThreadPool<typeof scoreTasks>(worker);
       const test = long ? sets!.test : slice(sets!.test, 0, SCORED);
-      const { images, fixedRight, outOfRange } = await scoreAll(pool, { model, ...test });
+      const { images, fixedRight, imagesOutOfRange } = await scoreAll(pool, { model, ...test });
       await pool.close();
       const expected = card.fixedPointTestAccuracy;
       if (long) expect(fixedRight / images).toBe(expected);
       // Four deviations of a part's mean.
       const spread = 4 * Math.sqrt((expected * (1 - expected)) / images);
       expect(Math.abs(fixedRight / images - expected)).toBeLessThan(spread);
-      expect(outOfRange / images).toBeLessThan(0.05);
+      // One of these images, of high contrast, leaves the ranges of two networks of CIFAR-10.
+      expect(imagesOutOfRange / images).toBeLessThan(0.01);
     },
     600_000,
   );
