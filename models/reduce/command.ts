@@ -88,7 +88,7 @@ export function reduceCommand(): Command {
     .option('--tune-epochs <N>', 'epochs of fine-tuning; 20 unless given')
     .option(
       '--settle-epochs <N>',
-      'of autorep: epochs behind those with batch norms as inference uses them; deep networks of squares want some',
+      'epochs behind those with batch norms as inference uses them; deep networks of squares want some',
     )
     .option(
       '--pressure <FACTOR>',
@@ -122,6 +122,12 @@ function checked(options: ReduceCommandOptions): { method: Method; augmentation?
   }
   for (const name of ['batch', 'shards'] as const) {
     if (!(Number(options[name]) >= 1)) throw new RangeError(`--${name} should be at least 1`);
+  }
+  for (const name of ['search', 'tune', 'settle'] as const) {
+    const epochs = Number(options[`${name}Epochs`] ?? 0);
+    if (!(Number.isInteger(epochs) && epochs >= 0)) {
+      throw new RangeError(`--${name}-epochs should be a whole number, 0 or more`);
+    }
   }
   if (!(Number(options.pressure ?? 1) > 0)) {
     throw new RangeError(`--pressure should be above 0, not ${options.pressure}`);

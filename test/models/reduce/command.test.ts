@@ -102,6 +102,7 @@ describe('sotto reduce', () => {
       ['--scores', 'dense.sottonet'],
       /dense.sottonet has \d+ bytes; scores of \d+ training images in 4 classes are \d+/,
     ],
+    ['half an epoch', ['--settle-epochs', '1.5'], /--settle-epochs should be a whole number/],
     ['no pressure', ['--pressure', '0'], /--pressure should be above 0, not 0/],
     ['no data', ['--data', 'missing-images'], /missing-images: there is no such file/],
     ['images without labels', ['--data', 'bare-images'], /bare-images has no labels to learn from/],
