@@ -103,7 +103,7 @@ export async function measureJob(
     return {
       repetitions,
       memory: { client: near.peakBytes, server: far.peakBytes },
-      attribution: await soon(trace(job, { client, server })),
+      attribution: await trace(job, { client, server }),
     };
   } catch (error) {
     signal.throwIfAborted();
@@ -133,24 +133,6 @@ async function inferOnce(job: Job, { client, server }: Parties): Promise<Repetit
     return { ms, bytesUp, bytesDown, rounds, clientCpuMs: clientCpuMs!, serverCpuMs: serverCpuMs! };
   };
   return { offline: run('offline', before, between), online: run('online', between, after) };
-}
-
-/** Longest a traced inference may take, ms. Profilers of several threads have been seen to wait for each other. LOCAL */
-const PATIENCE = 90_000;
-
-/** @throws Error when a traced run does not come to an end; its parties are stopped by who started them */
-async function soon<T>(run: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      reject(new Error('a traced run does not end: the same command goes on from here'));
-    }, PATIENCE);
-  });
-  try {
-    return await Promise.race([run, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
 async function trace(

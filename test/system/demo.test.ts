@@ -250,6 +250,43 @@ describe.skipIf(skipped)('the demo page', () => {
     expect(await text(page, '#error')).toMatch(/^url: expected ws:\/\/HOST:PORT/);
   });
 
+  it('lets a visitor take the same image to another ReLU budget, and sets the costs side by side', async () => {
+    const budgets = ['fashion', 'fashion-729'];
+    const served = await serveProcess([
+      ...['--demo', '--port', '0'],
+      ...budgets.flatMap((name) => ['--model', join(root, `models/zoo/${name}.sotto`)]),
+    ]);
+    try {
+      const page = await open(served.page);
+      await page.click('#examples button >> nth=0');
+      await page.waitForFunction(() => document.getElementById('invite')!.hidden);
+      const rows: string[][] = [];
+      for (const name of budgets) {
+        await page.check(`#models input[value="${name}"]`);
+        await page.click('#classify');
+        await page.waitForFunction(
+          (count) => document.querySelectorAll('#runs td').length === 9 * count,
+          rows.length + 1,
+        );
+        await idle(page);
+        rows.push(await page.locator('#runs tr >> nth=0').locator('td').allTextContents());
+      }
+      expect(rows.map(([name]) => name)).toEqual(budgets);
+      expect(rows.map(([, relus]) => relus)).toEqual(['14,592', '729']);
+      expect(rows[1]![2]).toBe(rows[0]![2]);
+      const bytesOf = (row: readonly string[]) => row.filter((cell) => /\d [kM]?B$/.test(cell));
+      const [all, few] = rows.map(bytesOf) as [string[], string[]];
+      expect(all).toHaveLength(2);
+      const megabytes = (text: string) =>
+        Number.parseFloat(text) * (text.endsWith('kB') ? 1e-3 : 1);
+      // Online nearly all bytes are those of ReLUs, of which a twentieth is left.
+      expect(megabytes(few[1]!)).toBeLessThan(megabytes(all[1]!) / 8);
+      expect(megabytes(few[0]!)).toBeLessThan(megabytes(all[0]!));
+    } finally {
+      await served.kill();
+    }
+  });
+
   it('works on a page that is not isolated, without shared memory', async () => {
     // Somewhere else, which has the page's files and no headers; the list of models comes from the real server.
     const elsewhere = await serveFolder(join(root, 'dist/web'));
