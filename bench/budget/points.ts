@@ -81,7 +81,7 @@ const FAMILIES: readonly Family[] = [
 ];
 
 /** What is done of the first family when it has to be quick. */
-const QUICK_SHARES: Family['shares'] = { identity: [1, 1 / 20, 0], square: [0] };
+const QUICK_SHARES: Family['shares'] = { identity: [1, 1 / 20, 0], square: [] };
 
 /** A parabola so flat that random networks keep their values in range at any depth; its cost is that of any other. */
 const FLAT = [0, 0.5, 0.01] as const;
