@@ -39,7 +39,7 @@ export interface PartyTrace {
   readonly tasks: readonly TaskSpan[];
   /** What the main thread did. */
   readonly main: readonly Part[];
-  /** What each worker did, inside tasks and between them. */
+  /** What each worker did, inside tasks and between them, where that was sampled. */
   readonly threads: readonly { readonly thread: number; readonly parts: readonly Part[] }[];
   readonly sent: readonly FrameMark[];
   readonly received: readonly FrameMark[];
@@ -50,21 +50,30 @@ const KIND_OFFSET = 1;
 
 type Protocol = typeof tasks;
 
+/** What a tracer samples. */
+export interface TracerOptions {
+  /** What the main thread's samples are filed under. */
+  readonly parts?: PartTable;
+  /** Whether workers are sampled too: it slows them down by a third and more. Their tasks are told in any case. */
+  readonly workers?: boolean;
+}
+
 /** Sees everything a party does between start() and stop(). */
 export class Tracer {
   /** The party's pool, to be used in place of the one given. */
   readonly pool: ProtocolPool;
   readonly #inner: Pool<TracedTasks>;
   readonly #parts: PartTable;
+  readonly #sampled: number;
   #tasks: TaskSpan[] = [];
   #sent: FrameMark[] = [];
   #received: FrameMark[] = [];
   #stopSampling: (() => Part[]) | undefined;
 
-  /** @param parts what the main thread's samples are filed under */
-  constructor(inner: Pool<TracedTasks>, parts: PartTable = PARTS) {
+  constructor(inner: Pool<TracedTasks>, { parts = PARTS, workers = true }: TracerOptions = {}) {
     this.#inner = inner;
     this.#parts = parts;
+    this.#sampled = workers ? inner.workers : 0;
     this.pool = {
       workers: inner.workers,
       run: (task, input, options) => this.#run(task, input, options),
@@ -111,11 +120,11 @@ export class Tracer {
     return { workers: this.pool.workers, tasks, main, threads, sent, received };
   }
 
-  /** Runs a task that waits at a barrier once in every worker. */
+  /** Runs a task that waits at a barrier once in every worker that is sampled. */
   #everywhere<T>(run: (barrier: Int32Array) => Promise<T>): Promise<T[]> {
     const barrier = new Int32Array(new SharedArrayBuffer(8));
-    barrier[1] = this.pool.workers;
-    return Promise.all(Array.from({ length: this.pool.workers }, () => run(barrier)));
+    barrier[1] = this.#sampled;
+    return Promise.all(Array.from({ length: this.#sampled }, () => run(barrier)));
   }
 
   async #run<K extends keyof Protocol>(

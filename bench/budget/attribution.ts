@@ -13,7 +13,7 @@ import type { ActivationKind } from '../../protocol/program/program.ts';
 import { IDENTITY, RELU, SQUARE } from '../../protocol/program/program.ts';
 import type { Span } from '../profile.ts';
 import { IDLE } from '../samples.ts';
-import type { PartyTrace } from '../trace.ts';
+import type { PartyTrace, TracerOptions } from '../trace.ts';
 
 /** Classes of operators, in the order in which they are shown. `other`: frames, copies, collection, steps. */
 export const CLASSES = ['linear', 'ReLU', 'square', 'identity', 'output', 'other', 'wait'] as const;
@@ -27,7 +27,7 @@ export type ByteClass = (typeof BYTE_CLASSES)[number];
 export type Attribution = Readonly<Record<OperatorClass, number>>;
 
 /** Which class a main thread works for, by the innermost frame that one of these knows: see samples.ts. */
-export const CLASS_OF_FRAME: readonly (readonly [OperatorClass | typeof IDLE, RegExp])[] = [
+const CLASS_OF_FRAME: readonly (readonly [OperatorClass | typeof IDLE, RegExp])[] = [
   [IDLE, /^(\(idle\)|wait) /],
   ['ReLU', /\/gadgets\/relu\.[jt]s$/],
   ['square', /\/gadgets\/square\.[jt]s$/],
@@ -35,6 +35,9 @@ export const CLASS_OF_FRAME: readonly (readonly [OperatorClass | typeof IDLE, Re
   ['output', /\/gadgets\/argmax\.[jt]s$/],
   ['linear', /\/protocol\/(rlwe|ring\/linear)/],
 ];
+
+/** How the parties are traced: of workers, tasks are enough. */
+export const TRACED: TracerOptions = { parts: CLASS_OF_FRAME, workers: false };
 
 const KIND_CLASS: Readonly<Record<ActivationKind, OperatorClass>> = {
   [RELU]: 'ReLU',

@@ -77,7 +77,7 @@ export const INSET = 12;
 export const budgetAxis = (rows: readonly { readonly relus: number }[]) => ({
   ...BELOW,
   label: 'ReLUs →',
-  tickFormat: '~s',
+  tickFormat: (relus: number) => (relus < 1000 ? `${relus}` : `${relus / 1000}k`),
   grid: true,
   domain: [0, Math.max(1, ...rows.map(({ relus }) => relus))],
 });

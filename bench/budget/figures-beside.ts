@@ -24,7 +24,7 @@ import { nameOf, realRuns } from './tables.ts';
 const LABELLED = 'WAN';
 
 export function paretoFigure(points: readonly PointResult[]): Figure | undefined {
-  const ofFamily = (family: string) =>
+  const budgetsOf = (family: string) =>
     points.filter(({ network }) => network === family).map(({ relus }) => relus);
   const short = (relus: number) => (relus < 1000 ? `${relus}` : `${(relus / 1000).toFixed(1)}k`);
   const rows = points.flatMap((point) =>
@@ -34,20 +34,29 @@ export function paretoFigure(points: readonly PointResult[]): Figure | undefined
           percent: 100 * point.accuracy!.share,
           line: `${run.network} ${point.network}`,
           ms: medianOf(run, 'online'),
+          network: point.network,
           relus: point.relus,
           run,
-          // The largest and the least budget of a family alone: the others stand close to each other.
-          label:
-            point.relus === Math.max(...ofFamily(point.network))
-              ? `${point.network} ${short(point.relus)}`
-              : point.relus === Math.min(...ofFamily(point.network))
-                ? short(point.relus)
-                : '',
         })),
   );
   if (rows.length === 0) return undefined;
   rows.sort((a, b) => a.relus - b.relus);
   const colour = ({ run }: (typeof rows)[number]) => NETWORK_COLOURS.get(run.network)!;
+  const largest = ({ network, relus }: (typeof rows)[number]) =>
+    relus === Math.max(...budgetsOf(network));
+  const least = ({ network, relus }: (typeof rows)[number]) =>
+    relus === Math.min(...budgetsOf(network));
+  const label = (which: (row: (typeof rows)[number]) => boolean, dy: number) =>
+    Plot.text(
+      rows.filter((row) => row.run.network === LABELLED && which(row)),
+      {
+        x: 'ms',
+        y: 'percent',
+        text: ({ network, relus }: (typeof rows)[number]) => `${network} ${short(relus)}`,
+        dy,
+        fontSize: 11,
+      },
+    );
   return {
     title: 'Accuracy against online latency',
     note: 'The zoo: accuracy of the fixed-point network, as its card states it; which images, the table says. Hollow: computed. Labels: data and ReLUs.',
@@ -59,10 +68,9 @@ export function paretoFigure(points: readonly PointResult[]): Figure | undefined
         marks: [
           Plot.line(rows, { x: 'ms', y: 'percent', z: 'line', stroke: colour }),
           runDots(rows, { x: 'ms', y: 'percent' }, colour),
-          Plot.text(
-            rows.filter(({ run }) => run.network === LABELLED),
-            { x: 'ms', y: 'percent', text: 'label', dy: -10, fontSize: 11 },
-          ),
+          // The largest and the least budget of a family alone: the others stand close to each other.
+          label(largest, -10),
+          label((row) => least(row) && !largest(row), 12),
         ],
       },
       NETWORK_COLOURS,

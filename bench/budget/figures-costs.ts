@@ -137,7 +137,7 @@ export function attributionFigure(
     title: `Where the ${phase} time goes over ${over}`,
     note:
       'One traced inference each; each instant shared equally among what either party does at it. x: ReLUs in per cent of ' +
-      'the network’s activations; the rest is the identity, or squares where it says so. wait: nobody computes.' +
+      'the network’s activations; the rest is the identity, or squares where it says so. other: frames, copies, garbage collection; wait: nobody computes.' +
       (over === LOOPBACK.name
         ? ''
         : ' Where a point was computed, the loopback’s shares and the waiting that is left.'),

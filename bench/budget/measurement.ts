@@ -2,8 +2,8 @@
  * Running a point: client and server, a process each, over one network.
  *
  * Each has a pool of as many threads as the machine runs at a time, so that on one machine they compete for its cores, as
- * in inference.ts. The first inference warms up and does not count; the last is traced, which costs some percent, and
- * does not count either. A run whose bytes differ from the formulas, or whose answer differs from that of the network in
+ * in inference.ts. The first inference warms up and does not count; the last is traced, which slows it down, and does
+ * not count either. A run whose bytes differ from the formulas, or whose answer differs from that of the network in
  * the clear, fails.
  */
 

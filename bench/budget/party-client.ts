@@ -8,7 +8,7 @@ import { createThreadPool } from '../../protocol/pool/node.ts';
 import type { TracedTasks } from '../profile-worker.ts';
 import { now } from '../samples.ts';
 import { Tracer } from '../trace.ts';
-import { CLASS_OF_FRAME } from './attribution.ts';
+import { TRACED } from './attribution.ts';
 import { preciseClock } from './links.ts';
 import { obey, usage } from './party.ts';
 
@@ -26,7 +26,7 @@ const orders = {
   async open({ url, link, workers }: OpenOrder): Promise<void> {
     const worker = new URL('../profile-worker.js', import.meta.url);
     const pool = createThreadPool<TracedTasks>(worker, workers === undefined ? {} : { workers });
-    tracer = new Tracer(pool, CLASS_OF_FRAME);
+    tracer = new Tracer(pool, TRACED);
     const channel = socketChannel(new WebSocket(url, CLIENT_SOCKET_OPTIONS));
     session = await openSession({
       channel: link === undefined ? channel : delayed(channel, link, preciseClock),

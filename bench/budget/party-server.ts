@@ -11,12 +11,12 @@ import { loadModelFile, offerModels } from '../../server/models.ts';
 import { serveSession } from '../../server/session.ts';
 import type { TracedTasks } from '../profile-worker.ts';
 import { Tracer } from '../trace.ts';
-import { CLASS_OF_FRAME } from './attribution.ts';
+import { TRACED } from './attribution.ts';
 import { preciseClock } from './links.ts';
 import { obey, usage } from './party.ts';
 
 const worker = new URL('../profile-worker.js', import.meta.url);
-const tracer = new Tracer(createThreadPool<TracedTasks>(worker), CLASS_OF_FRAME);
+const tracer = new Tracer(createThreadPool<TracedTasks>(worker), TRACED);
 
 export interface ListenOrder {
   /** A `.sotto` file. */

@@ -155,12 +155,13 @@ function pictureFor({ program: { name, input } }: Model): Uint8Array {
   });
 }
 
-/** All points; when it has to be quick, the first of each family of the zoo and one small graph. */
+/** All points, each network's largest budget first; when it has to be quick, the zoo's smallest ones and one small graph. */
 export function pointsOf(quick: boolean): Point[] {
   const folder = zooFolder();
   const models = readdirSync(folder)
     .filter((file) => file.endsWith('.sotto'))
-    .sort()
+    .sort(new Intl.Collator('en', { numeric: true }).compare)
+    .reverse()
     .map((file) => zooPoint(folder, file));
   const families = quick ? [{ ...FAMILIES[0]!, shares: QUICK_SHARES }] : FAMILIES;
   const graphs = families.flatMap((family) =>
@@ -168,6 +169,6 @@ export function pointsOf(quick: boolean): Point[] {
       family.shares[series].map((share) => graphPoint(family, series, share)),
     ),
   );
-  const first = new Map([...models].reverse().map((point) => [point.network, point]));
-  return [...(quick ? [...first.values()].reverse() : models), ...graphs];
+  const smallest = new Map(models.map((point) => [point.network, point]));
+  return [...(quick ? smallest.values() : models), ...graphs];
 }

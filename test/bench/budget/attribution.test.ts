@@ -4,9 +4,9 @@ import {
   attribute,
   BYTE_CLASSES,
   bytesOf,
-  CLASS_OF_FRAME,
   CLASSES,
   classOfTask,
+  TRACED,
 } from '../../../bench/budget/attribution.ts';
 import { IDLE } from '../../../bench/samples.ts';
 import type { PartyTrace, TaskSpan } from '../../../bench/trace.ts';
@@ -111,7 +111,7 @@ describe('attribution', () => {
   });
 
   it('files frames of a main thread under classes', () => {
-    const classOf = (frame: string) => CLASS_OF_FRAME.find(([, test]) => test.test(frame))?.[0];
+    const classOf = (frame: string) => TRACED.parts!.find(([, test]) => test.test(frame))?.[0];
     expect(classOf('reveal file:///x/dist/protocol/gadgets/relu.js')).toBe('ReLU');
     expect(classOf('evaluate file:///x/dist/protocol/gadgets/square.js')).toBe('square');
     expect(classOf('finish file:///x/dist/protocol/gadgets/identity.js')).toBe('identity');

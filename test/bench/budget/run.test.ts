@@ -164,7 +164,13 @@ describe.skipIf(missing)('a run', () => {
       links: { against: 'relay', reason: 'x', checks: [] },
       loads: [],
     };
-    const options = { quick: true, only: 'ResNet-20/identity/0', partial, signal, report: () => {} };
+    const options = {
+      quick: true,
+      only: 'ResNet-20/identity/0',
+      partial,
+      signal,
+      report: () => {},
+    };
     writeFileSync(partial, JSON.stringify(left));
     const report = await runBudget(options);
     expect(report.points).toEqual(left.points);
