@@ -25,7 +25,7 @@ import type { ReceiverCots, SenderCots } from './gadget.ts';
 import { bitBytes, roundingUnit, wrapWeight } from './gadget.ts';
 
 /** What makes every value positive: ranges are checked to stay below it. */
-const OFFSET = 1 << 30;
+export const OFFSET = 1 << 30;
 
 /** The carry is worth 2^(32-f), so its share matters mod 2^f alone. */
 const carryBits = (shift: number): number => Math.max(shift, 1);

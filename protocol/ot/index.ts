@@ -41,12 +41,6 @@ export {
   bitProductReceive,
   bitProductSend,
   bitProductTweaks,
-  RING_BITS,
-  ringProductBytes,
-  ringProductChoices,
-  ringProductReceive,
-  ringProductSend,
-  ringProductTweaks,
 } from './product.ts';
 export {
   type CotSeeds,

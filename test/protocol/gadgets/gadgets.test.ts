@@ -58,6 +58,9 @@ const cases: [Gadget, GadgetParams][] = [
   [identity, { rangeBits: 30, dropBits: 1, shift: 1 }],
   [square, { rangeBits: 30, dropBits: 12, shift: 16 }],
   [square, { rangeBits: 14, dropBits: 0, shift: 0 }],
+  [square, { rangeBits: 17, dropBits: 0, shift: 1 }],
+  [square, { rangeBits: 18, dropBits: 0, shift: 2 }],
+  [square, { rangeBits: 30, dropBits: 0, shift: 29 }],
 ];
 
 const titleOf = ([gadget, { rangeBits, dropBits, shift }]: [Gadget, GadgetParams]) =>

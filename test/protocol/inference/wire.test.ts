@@ -57,8 +57,8 @@ const worker = new URL('../../../dist/protocol/inference/worker.js', import.meta
 describe('the wire', () => {
   it('carries the same bytes as ever under the same seeds', async () => {
     expect(await digests(createInlinePool(tasks))).toEqual({
-      client: '46c6e741fe33508f7f26b2cd',
-      server: 'b635b96a0a763453c730691d',
+      client: '054fc9c9b50abacab8a9c852',
+      server: 'f7bc7e1d40843850fc633e1d',
       results: '72bcacdc132ad6c5f9b7c730',
     });
   });

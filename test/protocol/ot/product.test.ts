@@ -8,11 +8,6 @@ import {
   bitProductReceive,
   bitProductSend,
   bitProductTweaks,
-  ringProductBytes,
-  ringProductChoices,
-  ringProductReceive,
-  ringProductSend,
-  ringProductTweaks,
 } from '../../../protocol/ot/product.ts';
 import { hashInstances } from '../../../protocol/random/hash.ts';
 import { randomBytes, randomRing } from '../../../protocol/random/index.ts';
@@ -38,14 +33,6 @@ function bitProduct(y: Int32Array, choices: Uint8Array, bits: number) {
   const { message, shares } = bitProductSend(y, bits, q, offset, tweaks);
   expect(message.length).toBe(bitProductBytes(n, bits));
   return { mine: shares, theirs: bitProductReceive(choices, bits, t, tweaks, message), message };
-}
-
-function ringProduct(mu: Int32Array, v: Int32Array) {
-  const n = v.length;
-  const { q, t, offset } = correlations(ringProductChoices(mu), 32 * n);
-  const { message, shares } = ringProductSend(v, q, offset, tweaks);
-  expect(message.length).toBe(ringProductBytes(n));
-  return { mine: shares, theirs: ringProductReceive(mu, t, tweaks, message), message };
 }
 
 describe('bit product', () => {
@@ -140,51 +127,5 @@ describe('bit product', () => {
     expect(() => bitProductReceive(new Uint8Array(1), 19, t, tweaks, message)).toThrow(RangeError);
     expect(() => bitProductSend(y, 33, q, offset, tweaks)).toThrow(RangeError);
     expect([0, 1, 1024, 1025].map(bitProductTweaks)).toEqual([0, 1, 1, 2]);
-  });
-});
-
-describe('ring product', () => {
-  it('is exact on all pairs of boundary values', () => {
-    const mu = Int32Array.from(EDGES.flatMap((x) => EDGES.map(() => x)));
-    const v = Int32Array.from(EDGES.flatMap(() => EDGES));
-    const { mine, theirs } = ringProduct(mu, v);
-    for (let i = 0; i < v.length; i++) {
-      expect((mine[i]! + theirs[i]!) | 0).toBe(Math.imul(mu[i]!, v[i]!));
-    }
-  });
-
-  it.each([0, 1, 2, 33, 500])('is exact on %i random pairs, 66 bytes each', (n) => {
-    const mu = randomRing(random, n);
-    const v = randomRing(random, n);
-    const { mine, theirs, message } = ringProduct(mu, v);
-    expect(message.length).toBe(66 * n);
-    for (let i = 0; i < n; i++) expect((mine[i]! + theirs[i]!) | 0).toBe(Math.imul(mu[i]!, v[i]!));
-  });
-
-  it('gives shares that tell nothing alone: products of zero have random shares', () => {
-    const { mine, theirs } = ringProduct(new Int32Array(256), new Int32Array(256));
-    expect(new Set(mine).size).toBe(256);
-    expect(mine.every((share, i) => ((share + theirs[i]!) | 0) === 0)).toBe(true);
-  });
-
-  it('sends a message that looks uniform for v = 0', () => {
-    const n = 4000;
-    const { message } = ringProduct(new Int32Array(n), new Int32Array(n));
-    const counts = new Float64Array(256);
-    for (const byte of message) counts[byte]!++;
-    const expected = message.length / 256;
-    const chi = counts.reduce((sum, count) => sum + (count - expected) ** 2 / expected, 0);
-    expect(Math.abs(chi - 255)).toBeLessThan(136);
-  });
-
-  it('refuses what does not fit', () => {
-    const mu = randomRing(random, 3);
-    const { q, t, offset } = correlations(ringProductChoices(mu), 96);
-    expect(() => ringProductSend(new Int32Array(2), q, offset, tweaks)).toThrow(RangeError);
-    for (const bytes of [0, 197, 199]) {
-      const work = () => ringProductReceive(mu, t, tweaks, new Uint8Array(bytes));
-      expect(work).toThrow(ProtocolError);
-    }
-    expect([0, 1, 32, 33].map(ringProductTweaks)).toEqual([0, 1, 1, 2]);
   });
 });
