@@ -13,6 +13,7 @@ import type { BuilderOptions } from '../../models/graph/builders/index.ts';
 import { hybReNet, randomMap, resNet18, resNetCifar } from '../../models/graph/builders/index.ts';
 import type { Graph } from '../../models/graph/index.ts';
 import { drawDigit } from '../../models/zoo/draw.ts';
+import { drawGarment } from '../../models/zoo/garments.ts';
 import { decodeModel, type Model } from '../../protocol/program/model.ts';
 import { sizeOf } from '../../protocol/ring/shape.ts';
 import { compileOnNoise } from '../networks.ts';
@@ -140,14 +141,18 @@ function zooPoint(folder: string, file: string): Point {
     make() {
       const model = decodeModel(readFileSync(join(folder, file)));
       const accuracy = accuracyOf(readCard(join(folder, `${stem}.json`)), network);
-      return { model, image: pictureFor(model), accuracy };
+      return { model, image: pictureFor(network, model), accuracy };
     },
   };
 }
 
-/** A digit for the digits' model; for others a soft gradient, which stays within the ranges of photographs. */
-function pictureFor({ program: { name, input } }: Model): Uint8Array {
-  if (name === 'digits') return drawDigit(3);
+/**
+ * What a network is asked: a digit or a garment where it knows them, else a soft gradient, which stays within the ranges of
+ * photographs. Errors are bounded for images like those a network was made for: a gradient strays from the garments'.
+ */
+function pictureFor(network: string, { program: { input } }: Model): Uint8Array {
+  if (network === 'digits') return drawDigit(3);
+  if (network === 'fashion') return drawGarment('coat');
   const [, height, width] = input.shape;
   return Uint8Array.from({ length: sizeOf(input.shape) }, (_, i) => {
     const [row, column] = [Math.floor(i / width) % height, i % width];

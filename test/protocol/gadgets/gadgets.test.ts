@@ -5,6 +5,7 @@ import { identity } from '../../../protocol/gadgets/identity.ts';
 import { relu } from '../../../protocol/gadgets/relu.ts';
 import { square } from '../../../protocol/gadgets/square.ts';
 import { deriveSeed, Prg, randomRing } from '../../../protocol/random/index.ts';
+import { CHI_SQUARE_LIMIT, chiSquare } from '../../support/statistics.ts';
 import { runLane, testSeed } from './lane.ts';
 
 /** The largest |x| a layer with these numbers may meet. */
@@ -84,6 +85,20 @@ describe('activation gadgets', () => {
       expect(worstError(gadget, params, x, run.y)).toBeLessThanOrEqual(1);
     });
   }
+
+  it('a square: what crosses the wire is uniform for every value and every share', () => {
+    const params = { rangeBits: 30, dropBits: 12, shift: 16 };
+    for (const [index, value] of [0, 1, -1, limitOf(params), -limitOf(params)].entries()) {
+      for (const share of boundaryShares) {
+        const x = new Int32Array(8192).fill(value);
+        const c = new Int32Array(8192).fill(share);
+        const run = runLane(square, params, x, testSeed(100 + index), { c });
+        for (const bytes of [run.corrections, run.tables, run.material, run.result]) {
+          expect(chiSquare(bytes)).toBeLessThan(CHI_SQUARE_LIMIT);
+        }
+      }
+    }
+  });
 
   it('a comparison that leaves out more than is cut off: small positive inputs may become zero, nothing else', () => {
     const params = { rangeBits: 26, dropBits: 15, shift: 11 };
