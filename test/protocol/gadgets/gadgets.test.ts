@@ -100,6 +100,19 @@ describe('activation gadgets', () => {
     }
   });
 
+  it('a square: two bundles mask the same value with bits that have nothing in common', () => {
+    const params = { rangeBits: 30, dropBits: 12, shift: 16 };
+    const x = new Int32Array(8192).fill(12345);
+    const c = new Int32Array(8192).fill(-1);
+    const [one, other] = [110, 111].map((seed) =>
+      runLane(square, params, x, testSeed(seed), { c }),
+    );
+    for (const message of ['corrections', 'tables', 'material'] as const) {
+      const difference = one![message].map((byte, i) => byte ^ other![message][i]!);
+      expect(chiSquare(difference)).toBeLessThan(CHI_SQUARE_LIMIT);
+    }
+  });
+
   it('a comparison that leaves out more than is cut off: small positive inputs may become zero, nothing else', () => {
     const params = { rangeBits: 26, dropBits: 15, shift: 11 };
     let zeroed = 0;
