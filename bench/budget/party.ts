@@ -48,7 +48,7 @@ export class Party<T extends Orders> {
   ) {
     const [execPath, ...execArgv] = [...prefix, process.execPath];
     this.#child = fork(fileURLToPath(script), {
-      execPath: execPath!,
+      execPath,
       execArgv,
       serialization: 'advanced',
     });

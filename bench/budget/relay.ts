@@ -67,7 +67,7 @@ export async function withNetem<T>(
   }
   try {
     const prefix = ['ip', 'netns', 'exec', NAMESPACE];
-    return { result: await work({ link: undefined, host: FAR!, prefix }) };
+    return { result: await work({ link: undefined, host: FAR, prefix }) };
   } finally {
     dismantle();
   }

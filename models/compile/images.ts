@@ -84,6 +84,6 @@ function readSet(path: string): Found {
   return {
     shape: [1, height!, width!],
     pixels: data,
-    ...(labels?.data.length === shape[0] ? { labels: labels.data } : {}),
+    ...(labels !== null && labels.data.length === shape[0] ? { labels: labels.data } : {}),
   };
 }

@@ -171,8 +171,9 @@ function assignSlots(
   const free: number[] = [];
   let slotCount = ZERO_SLOT + 1;
   const place = (wire: number): number => {
-    slotOf[wire] = free.pop() ?? slotCount++;
-    return slotOf[wire]!;
+    const slot = free.pop() ?? slotCount++;
+    slotOf[wire] = slot;
+    return slot;
   };
   const releaseAfter = (s: number, wire: number): void => {
     if (wire === NONE || lastUse[wire] !== s) return;

@@ -83,7 +83,7 @@ export class PackedBits {
       const left = count - 8 * i;
       const byte = left >= 8 ? bits[i]! : bits[i]! & ((1 << left) - 1);
       this.#bytes[at + i]! |= byte << shift;
-      this.#bytes[at + i + 1]! = byte >> (8 - shift);
+      this.#bytes[at + i + 1] = byte >> (8 - shift);
     }
     this.#length += count;
   }

@@ -190,7 +190,7 @@ describe.skipIf(skipped)('the demo page', () => {
     await page.evaluate(() => {
       const cancel = document.getElementById('cancel')!;
       new MutationObserver((_, observer) => {
-        if (!document.getElementById('status')!.textContent!.startsWith('Preparing:')) return;
+        if (!document.getElementById('status')!.textContent.startsWith('Preparing:')) return;
         observer.disconnect();
         cancel.click();
       }).observe(document.getElementById('status')!, { childList: true });
@@ -214,7 +214,7 @@ describe.skipIf(skipped)('the demo page', () => {
     expect(await text(page, '#available')).toBe('1');
     const { port } = server;
     const preparing = page.waitForFunction(() =>
-      document.getElementById('status')!.textContent!.startsWith('Preparing:'),
+      document.getElementById('status')!.textContent.startsWith('Preparing:'),
     );
     await page.click('#prepare');
     await preparing;

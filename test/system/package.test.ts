@@ -132,7 +132,7 @@ describe.skipIf(notBuilt)('the packed package', () => {
         await page.setInputFiles('input[name=image]', image);
         await page.click('button');
         await page.waitForFunction(() =>
-          document.querySelector('output')!.textContent!.startsWith('It is'),
+          document.querySelector('output')!.textContent.startsWith('It is'),
         );
         return (await page.textContent('output'))!;
       } finally {

@@ -32,7 +32,7 @@ export function activationLayer(builder: Builder<ActivationNode>): Layer {
   }
   const limits = range && plane();
   limits?.data.fill(Number.POSITIVE_INFINITY);
-  for (let e = 0; limits && e < n; e++) limits.data[e] = range!.limits[e % output.channels]!;
+  for (let e = 0; limits && e < n; e++) limits.data[e] = range.limits[e % output.channels]!;
   const { maps } = memory;
   /** The part of the polynomial in an element. */
   const part = (e: number) => (mask ? 1 - m.data[e]! : kinds[e] === SQUARE ? 1 : 0);

@@ -43,10 +43,10 @@ export function checkGradients(
       const differences = (step: number) => {
         value[i] = kept + step;
         const above = loss();
-        const up = value[i]!;
+        const up = value[i];
         value[i] = kept - step;
         const below = loss();
-        const width = up - value[i]!;
+        const width = up - value[i];
         value[i] = kept;
         return { slope: (above - below) / width, bend: above - 2 * middle + below };
       };
