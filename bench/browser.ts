@@ -15,8 +15,9 @@ import { networksOf, recipeOf } from '../models/zoo/recipes.ts';
 import type { ProtocolPool } from '../protocol/inference/session.ts';
 import type { tasks } from '../protocol/inference/tasks.ts';
 import { createThreadPool } from '../protocol/pool/node.ts';
+import { countKinds } from '../protocol/program/kinds.ts';
 import { decodeModel } from '../protocol/program/model.ts';
-import { countKinds } from '../protocol/program/program.ts';
+import { mapsOf } from '../protocol/program/program.ts';
 import { sizeOf } from '../protocol/ring/shape.ts';
 import { loadDemo } from '../server/demo.ts';
 import { type Summary, summarise } from './measure.ts';
@@ -100,10 +101,7 @@ async function compare(
   }
   return {
     model: program.name,
-    relus: program.steps.reduce(
-      (sum, step) => sum + (step.op === 'activation' ? countKinds(step.kinds).relu : 0),
-      0,
-    ),
+    relus: countKinds(...mapsOf(program)).relus,
     phases: (['setup', 'offline', 'online'] as const).map((name) => ({
       name,
       node: summarise(rounds.map(({ node }) => node[name])),

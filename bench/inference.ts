@@ -9,12 +9,14 @@
 
 import { connect } from '../client/index.ts';
 import type { PhaseStats, Session } from '../client/session.ts';
-import { argmax, preprocess, RELU } from '../models/graph/index.ts';
+import { argmax, preprocess } from '../models/graph/index.ts';
 import { type Cost, costOf } from '../protocol/inference/cost.ts';
 import { layoutOf } from '../protocol/inference/layout.ts';
 import type { ProtocolPool } from '../protocol/inference/session.ts';
 import type { tasks } from '../protocol/inference/tasks.ts';
 import { createThreadPool } from '../protocol/pool/node.ts';
+import { countAll, countKinds } from '../protocol/program/kinds.ts';
+import { mapsOf } from '../protocol/program/program.ts';
 import { type Digits, loadDigits } from './digits.ts';
 import { type Summary, summarise, timed } from './measure.ts';
 import { openPlain, type PlainNetwork } from './plain.ts';
@@ -97,11 +99,11 @@ async function run(
     if (ms !== undefined) plainMs.push(ms);
   }
   await session!.close();
-  const kinds = program.steps.flatMap((step) => (step.op === 'activation' ? [...step.kinds] : []));
+  const counts = countKinds(...mapsOf(program));
   return {
     model: program.name,
-    relus: kinds.filter((kind) => kind === RELU).length,
-    activations: kinds.length,
+    relus: counts.relus,
+    activations: countAll(counts),
     phases: [phase('setup', setup), phase('offline', offline), phase('online', online)],
     plain:
       typeof plain === 'string'

@@ -16,8 +16,9 @@ import { randomMap, resNet18, resNetCifar } from '../models/graph/builders/index
 import { elements, type Graph, preprocess } from '../models/graph/index.ts';
 import { layoutOf } from '../protocol/inference/layout.ts';
 import { measureProgram, type Price, priceOf } from '../protocol/inference/price.ts';
+import { countKinds } from '../protocol/program/kinds.ts';
 import { encodeModel, type Model } from '../protocol/program/model.ts';
-import { countKinds } from '../protocol/program/program.ts';
+import { mapsOf } from '../protocol/program/program.ts';
 import { Prg, randomBytes } from '../protocol/random/index.ts';
 import { type Summary, summarise, timed } from './measure.ts';
 import { openPlain } from './plain.ts';
@@ -155,12 +156,9 @@ async function benchNetwork(
     if (typeof plain !== 'string') await plain.close();
   }
   const bytes = ({ bytesUp, bytesDown }: PhaseStats) => bytesUp + bytesDown;
-  const maps = model.program.steps.flatMap((step) =>
-    step.op === 'activation' ? [step.kinds] : [],
-  );
   return {
     name,
-    relus: maps.reduce((sum, kinds) => sum + countKinds(kinds).relu, 0),
+    relus: countKinds(...mapsOf(model.program)).relus,
     offline: summarise(offline.map(({ ms }) => ms)),
     online: summarise(online.map(({ ms }) => ms)),
     offlineBytes: bytes(offline[0]!),

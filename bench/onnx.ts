@@ -8,17 +8,18 @@
 
 import onnxProto from 'onnx-proto';
 import {
+  type ActivationKind,
   type ActivationNode,
   elements,
   type Graph,
-  IDENTITY,
   inferShapes,
   type Node,
   RELU,
   type Shape,
-  SQUARE,
   tensorOf,
 } from '../models/graph/index.ts';
+import { FLOAT_KINDS, type FloatKind } from '../models/graph/kinds.ts';
+import { kindsIn } from '../protocol/program/kinds.ts';
 
 const { onnx } = onnxProto;
 type Attributes = Readonly<Record<string, number | readonly number[]>>;
@@ -191,33 +192,37 @@ function writeActivation(
   { id, inputs: [x], kinds, coefficients }: ActivationNode,
   shape: Shape,
 ): void {
-  const has = [IDENTITY, RELU, SQUARE].map((kind) => kinds.includes(kind));
-  if (!has[IDENTITY] && !has[SQUARE]) {
+  const present = kindsIn(kinds);
+  if (present.every((kind) => kind === RELU)) {
     writer.node('Relu', [x], id);
     return;
   }
   const size = elements(shape);
   const plane = size / shape[0]!;
   const rows = coefficients === undefined ? undefined : tensorOf(graph, coefficients).data;
-  const factor = (name: string, of: (kind: number, channel: number) => number): string => {
-    const data = Float32Array.from(kinds, (kind, i) => of(kind, Math.floor(i / plane)));
+  const factor = (name: string, of: (kind: FloatKind, channel: number) => number): string => {
+    const data = Float32Array.from(kinds, (code, i) =>
+      of(FLOAT_KINDS[code as ActivationKind], Math.floor(i / plane)),
+    );
     return writer.tensor(`${id}.${name}`, [1, ...shape], data);
   };
+  const row = (channel: number) => rows!.subarray(3 * channel, 3 * channel + 3);
   const power = (k: number): string =>
-    factor(`p${k}`, (kind, channel) => {
-      if (kind === SQUARE) return rows![3 * channel + k]!;
-      return kind === IDENTITY && k === 1 ? 1 : 0;
-    });
+    factor(`p${k}`, ({ polynomial }, channel) => (polynomial ?? row(channel))[k]!);
+  const curved = present.some((kind) => {
+    const { polynomial } = FLOAT_KINDS[kind];
+    return polynomial === undefined || polynomial[0] !== 0 || polynomial[2] !== 0;
+  });
   let slope = power(1);
-  if (has[SQUARE]) {
+  if (curved) {
     const curve = writer.node('Mul', [x, power(2)], `${id}.curve`);
     slope = writer.node('Add', [curve, slope], `${id}.slope`);
   }
   const terms = [writer.node('Mul', [x, slope], `${id}.polynomial`)];
-  if (has[SQUARE]) terms.push(power(0));
-  if (has[RELU]) {
+  if (curved) terms.push(power(0));
+  if (present.includes(RELU)) {
     const relu = writer.node('Relu', [x], `${id}.relu`);
-    const mask = factor('mask', (kind) => (kind === RELU ? 1 : 0));
+    const mask = factor('mask', ({ relu }) => relu);
     terms.push(writer.node('Mul', [relu, mask], `${id}.masked`));
   }
   const sum = terms.reduce((left, right, i) => writer.node('Add', [left, right], `${id}.sum${i}`));

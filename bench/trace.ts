@@ -9,7 +9,7 @@ import type { ProtocolPool } from '../protocol/inference/session.ts';
 import type { tasks } from '../protocol/inference/tasks.ts';
 import type { Pool, RunOptions } from '../protocol/pool/index.ts';
 import type { Input, Output } from '../protocol/pool/task.ts';
-import type { ActivationKind } from '../protocol/program/program.ts';
+import type { ActivationKind } from '../protocol/program/kinds.ts';
 import type { TracedTasks } from './profile-worker.ts';
 import { now, PARTS, type Part, type PartTable, startSampling } from './samples.ts';
 

@@ -8,7 +8,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Cost, costOf } from '../protocol/inference/cost.ts';
-import { countKinds } from '../protocol/program/program.ts';
+import { countKinds, type KindCounts } from '../protocol/program/kinds.ts';
 import type { OfferedModel } from './models.ts';
 
 /** What people want to know of a model that its program does not say. */
@@ -19,16 +19,12 @@ export interface ModelCard {
   readonly accuracy?: number | undefined;
 }
 
-/** A model as the page's list of models, /models.json, describes it. */
-export interface ModelSummary extends ModelCard {
+/** A model as the page's list of models, /models.json, describes it; its activation elements by kind. */
+export interface ModelSummary extends ModelCard, KindCounts {
   readonly name: string;
   readonly labels: readonly string[];
   /** [channels, height, width]. */
   readonly shape: readonly [number, number, number];
-  /** Elements of its activation layers, by kind. */
-  readonly relus: number;
-  readonly squares: number;
-  readonly identities: number;
   readonly offline: Cost['offline'];
   readonly online: Cost['online'];
 }
@@ -111,18 +107,13 @@ export async function loadDemo(
 
 function summaryOf({ name, layout }: OfferedModel, card: ModelCard = {}): ModelSummary {
   const { program, activations } = layout;
-  const kinds = activations.map(({ step }) => countKinds(step.kinds));
-  const count = (kind: 'relu' | 'square' | 'identity') =>
-    kinds.reduce((sum, counts) => sum + counts[kind], 0);
   const { offline, online } = costOf(layout);
   return {
     name,
     ...card,
     labels: program.labels,
     shape: program.input.shape,
-    relus: count('relu'),
-    squares: count('square'),
-    identities: count('identity'),
+    ...countKinds(...activations.map(({ step }) => step.kinds)),
     offline,
     online,
   };

@@ -9,29 +9,36 @@
 
 import { costOf, type StepCost } from '../../protocol/inference/cost.ts';
 import type { Layout } from '../../protocol/inference/layout.ts';
-import type { ActivationKind } from '../../protocol/program/program.ts';
-import { IDENTITY, RELU, SQUARE } from '../../protocol/program/program.ts';
+import { type ActivationKind, KINDS, type KindName, kindOf } from '../../protocol/program/kinds.ts';
 import type { Span } from '../profile.ts';
 import { IDLE } from '../samples.ts';
 import type { PartyTrace, TracerOptions } from '../trace.ts';
 
-/** Classes of operators, in the order in which they are shown. `other`: frames, copies, collection, steps. */
-export const CLASSES = ['linear', 'ReLU', 'square', 'identity', 'output', 'other', 'wait'] as const;
-export type OperatorClass = (typeof CLASSES)[number];
-
 /** Classes that send anything. */
-export const BYTE_CLASSES = ['linear', 'ReLU', 'square', 'identity', 'output'] as const;
-export type ByteClass = (typeof BYTE_CLASSES)[number];
+export type ByteClass = 'linear' | KindName | 'output';
+export const BYTE_CLASSES: readonly ByteClass[] = [
+  'linear',
+  ...KINDS.map((kind) => kindOf(kind).name),
+  'output',
+];
+
+/** Classes of operators, in the order in which they are shown. `other`: frames, copies, collection, steps. */
+export type OperatorClass = ByteClass | 'other' | 'wait';
+export const CLASSES: readonly OperatorClass[] = [...BYTE_CLASSES, 'other', 'wait'];
 
 /** Milliseconds of a phase by class. */
 export type Attribution = Readonly<Record<OperatorClass, number>>;
 
-/** Which class a main thread works for, by the innermost frame that one of these knows: see samples.ts. */
+/**
+ * Which class a main thread works for, by the innermost frame that one of these knows: see samples.ts. A gadget's file is
+ * named after its kind.
+ */
 const CLASS_OF_FRAME: readonly (readonly [OperatorClass | typeof IDLE, RegExp])[] = [
   [IDLE, /^(\(idle\)|wait) /],
-  ['ReLU', /\/gadgets\/relu\.[jt]s$/],
-  ['square', /\/gadgets\/square\.[jt]s$/],
-  ['identity', /\/gadgets\/identity\.[jt]s$/],
+  ...KINDS.map((kind): readonly [OperatorClass, RegExp] => {
+    const { name } = kindOf(kind);
+    return [name, new RegExp(`/gadgets/${name.toLowerCase()}\\.[jt]s$`)];
+  }),
   ['output', /\/gadgets\/argmax\.[jt]s$/],
   ['linear', /\/protocol\/(rlwe|ring\/linear)/],
 ];
@@ -39,15 +46,9 @@ const CLASS_OF_FRAME: readonly (readonly [OperatorClass | typeof IDLE, RegExp])[
 /** How the parties are traced: of workers, tasks are enough. */
 export const TRACED: TracerOptions = { parts: CLASS_OF_FRAME, workers: false };
 
-const KIND_CLASS: Readonly<Record<ActivationKind, OperatorClass>> = {
-  [RELU]: 'ReLU',
-  [SQUARE]: 'square',
-  [IDENTITY]: 'identity',
-};
-
 /** The class of a task of the pool. */
 export function classOfTask(task: string, kind: ActivationKind | undefined): OperatorClass {
-  if (kind !== undefined) return KIND_CLASS[kind];
+  if (kind !== undefined) return kindOf(kind).name;
   if (/argmax/i.test(task)) return 'output';
   return /^(linear|encryptUpload|decodeUpload|evaluateLayer|decryptResponse)$/.test(task)
     ? 'linear'
@@ -86,15 +87,10 @@ export function attribute(parties: readonly PartyTrace[], phase: Span): Attribut
       { of, at: end, change: -1 },
     ])
     .sort((a, b) => a.at - b.at);
-  const shares: Record<OperatorClass, number> = {
-    linear: 0,
-    ReLU: 0,
-    square: 0,
-    identity: 0,
-    output: 0,
-    other: 0,
-    wait: 0,
-  };
+  const shares = Object.fromEntries(CLASSES.map((name) => [name, 0])) as Record<
+    OperatorClass,
+    number
+  >;
   const active = { ...shares };
   let busy = 0;
   let since = phase.start;
@@ -124,7 +120,7 @@ export function bytesOf(layout: Layout): Record<ByteClass, { offline: number; on
     return { offline: total(steps, op, 'offline'), online: total(steps, op, 'online') };
   };
   // The formulas add up over lanes: a layout of one kind's lanes alone costs what that kind does.
-  const kind = (kept: ActivationKind) => {
+  const ofKind = (kept: ActivationKind) => {
     const activations = layout.activations.map((layer) => ({
       ...layer,
       lanes: layer.lanes.filter((lane) => lane.kind === kept),
@@ -133,9 +129,10 @@ export function bytesOf(layout: Layout): Record<ByteClass, { offline: number; on
   };
   return {
     linear: of(layout, 'linear'),
-    ReLU: kind(RELU),
-    square: kind(SQUARE),
-    identity: kind(IDENTITY),
+    ...(Object.fromEntries(KINDS.map((kept) => [kindOf(kept).name, ofKind(kept)])) as Record<
+      KindName,
+      ReturnType<typeof of>
+    >),
     output: of(layout, 'output'),
   };
 }

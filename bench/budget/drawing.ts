@@ -2,6 +2,7 @@
 
 import { COLOURS, Plot } from '../../models/plot.ts';
 import { summarise } from '../measure.ts';
+import type { OperatorClass } from './attribution.ts';
 import { LOOPBACK } from './links.ts';
 import type { NetworkRun, Phase } from './results.ts';
 
@@ -33,15 +34,17 @@ export const NETWORK_COLOURS = new Map([
   ['mobile', RED],
 ]);
 
-export const CLASS_COLOURS = new Map<string, string>([
-  ['linear', BLUE],
-  ['ReLU', RED],
-  ['square', GREEN],
-  ['identity', PINK],
-  ['output', ORANGE],
-  ['other', SKY],
-  ['wait', GREY],
-]);
+const classColours: Readonly<Record<OperatorClass, string>> = {
+  linear: BLUE,
+  ReLU: RED,
+  square: GREEN,
+  identity: PINK,
+  output: ORANGE,
+  other: SKY,
+  wait: GREY,
+};
+
+export const CLASS_COLOURS: ReadonlyMap<string, string> = new Map(Object.entries(classColours));
 
 export const PHASE_COLOURS = new Map<string, string>([
   ['offline', BLUE],

@@ -1,6 +1,7 @@
 /** The plots of what an inference costs. */
 
 import { figure, Plot } from '../../models/plot.ts';
+import { countAll } from '../../protocol/program/kinds.ts';
 import { summarise } from '../measure.ts';
 import { CLASSES } from './attribution.ts';
 import {
@@ -119,8 +120,7 @@ export function attributionFigure(
   const rows = swept.flatMap((point) => {
     const run = runOver(point, over);
     if (run === undefined) return [];
-    const { relus, squares, identities } = point;
-    const percent = (100 * relus) / (relus + squares + identities);
+    const percent = (100 * point.relus) / countAll(point);
     const budget = `${percent < 10 ? Number(percent.toFixed(1)) : Math.round(percent)}`;
     return CLASSES.map((name) => ({
       facet: facetOf(point),

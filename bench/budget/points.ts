@@ -9,7 +9,7 @@
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { BuilderOptions } from '../../models/graph/builders/index.ts';
+import type { BuilderOptions, RestKind } from '../../models/graph/builders/index.ts';
 import { hybReNet, randomMap, resNet18, resNetCifar } from '../../models/graph/builders/index.ts';
 import type { Graph } from '../../models/graph/index.ts';
 import { drawDigit } from '../../models/zoo/draw.ts';
@@ -23,7 +23,7 @@ import { zooFolder } from '../zoo.ts';
 export const SEED = 1;
 
 /** What of its activations a network keeps, and what the others are. */
-export type Series = 'trained' | 'identity' | 'square';
+export type Series = 'trained' | RestKind;
 
 /** One network at one budget, before it is made. */
 export interface Point {
@@ -48,7 +48,7 @@ interface Family {
   /** Activation elements. */
   readonly elements: number;
   /** Shares of them that are kept as ReLUs, by what the rest is. */
-  readonly shares: Readonly<Record<'identity' | 'square', readonly number[]>>;
+  readonly shares: Readonly<Record<RestKind, readonly number[]>>;
   build(options: BuilderOptions): Graph;
 }
 
@@ -87,7 +87,7 @@ const QUICK_SHARES: Family['shares'] = { identity: [1, 1 / 20, 0], square: [] };
 /** A parabola so flat that random networks keep their values in range at any depth; its cost is that of any other. */
 const FLAT = [0, 0.5, 0.01] as const;
 
-function graphPoint(family: Family, series: 'identity' | 'square', share: number): Point {
+function graphPoint(family: Family, series: RestKind, share: number): Point {
   const budget = Math.round(family.elements * share);
   const name = `${family.name}, ${budget.toLocaleString('en')} ReLUs, rest ${series}`;
   return {
@@ -170,7 +170,7 @@ export function pointsOf(quick: boolean): Point[] {
     .map((file) => zooPoint(folder, file));
   const families = quick ? [{ ...FAMILIES[0]!, shares: QUICK_SHARES }] : FAMILIES;
   const graphs = families.flatMap((family) =>
-    (['identity', 'square'] as const).flatMap((series) =>
+    (Object.keys(family.shares) as RestKind[]).flatMap((series) =>
       family.shares[series].map((share) => graphPoint(family, series, share)),
     ),
   );

@@ -1,6 +1,7 @@
 /** What a run leaves: plain data, all of it, as bench/report/budget.json keeps it. */
 
 import type { PhaseCost } from '../../protocol/inference/cost.ts';
+import type { KindCounts } from '../../protocol/program/kinds.ts';
 import type { Disturbance, Machine } from '../machine.ts';
 import type { Attribution, ByteClass } from './attribution.ts';
 import type { Series } from './points.ts';
@@ -44,14 +45,12 @@ export interface NetworkRun {
   readonly planned: Readonly<Record<Phase, number>>;
 }
 
-export interface PointResult {
+/** One point; its activation elements by kind. */
+export interface PointResult extends KindCounts {
   readonly id: string;
   readonly network: string;
   readonly series: Series;
   readonly accuracy: { readonly share: number; readonly data: string } | undefined;
-  readonly relus: number;
-  readonly squares: number;
-  readonly identities: number;
   /** Multiply-accumulates of the linear layers. */
   readonly macs: number;
   /** By the formulas, to which every run is held. */

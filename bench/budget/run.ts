@@ -5,8 +5,9 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { layoutOf } from '../../protocol/inference/layout.ts';
 import { type MeasuredProgram, measureProgram, priceOf } from '../../protocol/inference/price.ts';
+import { countKinds, type KindCounts } from '../../protocol/program/kinds.ts';
 import type { Model } from '../../protocol/program/model.ts';
-import { countKinds } from '../../protocol/program/program.ts';
+import { mapsOf } from '../../protocol/program/program.ts';
 import { macsOf } from '../../protocol/ring/shape.ts';
 import { disturbance, machineInfo } from '../machine.ts';
 import { summarise } from '../measure.ts';
@@ -234,16 +235,9 @@ function withWait(attribution: Attribution, ms: number): Attribution {
   return { ...attribution, wait: Math.max(0, ms - busy) };
 }
 
-function countsOf({
-  program,
-}: Model): Pick<PointResult, 'relus' | 'squares' | 'identities' | 'macs'> {
-  const counts = program.steps.flatMap((step) =>
-    step.op === 'activation' ? [countKinds(step.kinds)] : [],
-  );
+function countsOf({ program }: Model): KindCounts & Pick<PointResult, 'macs'> {
   return {
-    relus: sum(counts, ({ relu }) => relu),
-    squares: sum(counts, ({ square }) => square),
-    identities: sum(counts, ({ identity }) => identity),
+    ...countKinds(...mapsOf(program)),
     macs: sum(program.steps, (step) => (step.op === 'linear' ? macsOf(step.shape) : 0)),
   };
 }

@@ -1,5 +1,6 @@
 /** The tables of the report: rows of text, for Markdown and for the page alike. */
 
+import { KINDS, kindOf } from '../../protocol/program/kinds.ts';
 import { summarise } from '../measure.ts';
 import { PUBLISHED_ACCURACIES, PUBLISHED_LATENCIES } from '../references.ts';
 import { figure } from '../report.ts';
@@ -49,13 +50,13 @@ function median({ repetitions }: NetworkRun, phase: Phase, of: (run: PhaseRun) =
 
 function pointTable(points: readonly PointResult[]): Table {
   const rows = points.map((point) => {
-    const { relus, squares, identities, cost, stored, memory, accuracy } = point;
+    const { cost, stored, memory, accuracy } = point;
     const run = runOver(point, LOOPBACK.name)!;
     const cpu = (of: 'clientCpuMs' | 'serverCpuMs') =>
       PHASES.map((phase) => figure(median(run, phase, (part) => part[of]) / 1000)).join(' + ');
     return [
       nameOf(point),
-      `${count(relus)} / ${count(squares)} / ${count(identities)}`,
+      KINDS.map((kind) => count(point[kindOf(kind).count])).join(' / '),
       spread(run.ms.offline),
       spread(run.ms.online),
       ...PHASES.map((phase) => `${megabytes(cost[phase].up)} / ${megabytes(cost[phase].down)}`),
@@ -77,7 +78,7 @@ function pointTable(points: readonly PointResult[]): Table {
       'keeps, as client / server.',
     head: [
       'point',
-      'ReLU / square / identity',
+      KINDS.map((kind) => kindOf(kind).name).join(' / '),
       'offline ms',
       'online ms',
       'offline MB',

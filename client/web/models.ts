@@ -1,17 +1,15 @@
 /** The server's models, and the choice among them. */
 
+import { KINDS, type KindCounts, kindOf } from '../../protocol/program/kinds.ts';
 import { bytesText } from '../progress.ts';
 
-/** A model as the server's /models.json describes it. */
-export interface ModelSummary {
+/** A model as the server's /models.json describes it; its activation elements by kind. */
+export interface ModelSummary extends KindCounts {
   readonly name: string;
   readonly about?: string;
   readonly accuracy?: number;
   readonly labels: readonly string[];
   readonly shape: readonly [number, number, number];
-  readonly relus: number;
-  readonly squares: number;
-  readonly identities: number;
   readonly offline: { readonly up: number; readonly down: number };
   readonly online: { readonly up: number; readonly down: number };
 }
@@ -60,19 +58,19 @@ export function showModels(
 }
 
 /** What its activations are, as one bar. */
-function mixBar({ relus, squares, identities }: ModelSummary): HTMLElement {
+function mixBar(counts: KindCounts): HTMLElement {
   const bar = document.createElement('span');
   bar.className = 'mix';
   bar.role = 'img';
-  const counts = { ReLUs: relus, squares, identities };
-  bar.ariaLabel = `Activations: ${Object.entries(counts)
-    .map(([kind, count]) => `${count.toLocaleString('en')} ${kind}`)
+  const kinds = KINDS.map(kindOf);
+  bar.ariaLabel = `Activations: ${kinds
+    .map(({ plural, count }) => `${counts[count].toLocaleString('en')} ${plural}`)
     .join(', ')}`;
   bar.title = bar.ariaLabel;
-  for (const [kind, count] of Object.entries(counts)) {
+  for (const { count } of kinds) {
     const part = document.createElement('i');
-    part.className = kind.toLowerCase();
-    part.style.flexGrow = String(count);
+    part.className = count;
+    part.style.flexGrow = String(counts[count]);
     bar.append(part);
   }
   return bar;

@@ -1,5 +1,6 @@
 /** Measures how large the values of a network get on sample images, in float arithmetic. */
 
+import { KINDS } from '../../protocol/program/kinds.ts';
 import type { Graph } from '../graph/index.ts';
 import { IDENTITY, runFloat } from '../graph/index.ts';
 import type { ActivationNode, Network } from './network.ts';
@@ -48,7 +49,7 @@ export function calibrate(
     if (node.op !== 'activation') continue;
     read.set(
       node.id,
-      Array.from({ length: 3 }, () => emptyExtent(node.shape[0])),
+      KINDS.map(() => emptyExtent(node.shape[0])),
     );
     readers.set(node.inputs[0], [...(readers.get(node.inputs[0]) ?? []), node]);
   }
@@ -78,7 +79,7 @@ export function calibrate(
 export function extentsOf(calibration: Calibration, node: ActivationNode): readonly Extent[] {
   const known = calibration.read.get(node.id);
   if (known !== undefined) return known;
-  const extents = Array.from({ length: 3 }, () => emptyExtent(node.shape[0]));
+  const extents = KINDS.map(() => emptyExtent(node.shape[0]));
   extents[IDENTITY] = calibration.values.get(node.inputs[0])!;
   return extents;
 }

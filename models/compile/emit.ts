@@ -1,9 +1,9 @@
 /** From a scaled network to the steps and numbers of a model. */
 
+import { countKinds } from '../../protocol/program/kinds.ts';
 import type { Model } from '../../protocol/program/model.ts';
 import { checkModel } from '../../protocol/program/model.ts';
 import type { LinearStep, Step } from '../../protocol/program/program.ts';
-import { countKinds } from '../../protocol/program/program.ts';
 import type { Calibration } from './calibrate.ts';
 import type { ActivationNode, LinearNode, MaxPoolNode, Network } from './network.ts';
 import { shapesOf } from './network.ts';
@@ -120,9 +120,8 @@ export function emit(
       squareShift: plan === undefined ? 0 : before - (fractionBits - plan.exponent) / 2,
     };
     const numbers = plan && squareConstants(plan, before, fractionBits);
-    const { relu: relus, square: squares, identity: identities } = countKinds(node.kinds);
     const used = usedPart(reach, before, rangeBits, dropBits);
-    list.add(node.id, step, numbers, { rangeBits, dropBits, used, relus, squares, identities });
+    list.add(node.id, step, numbers, { rangeBits, dropBits, used, ...countKinds(node.kinds) });
   };
 
   const addMaxPool = (node: MaxPoolNode) => {

@@ -1,6 +1,6 @@
 /** How many fractional bits each value has, or may have. */
 
-import { RELU } from '../graph/index.ts';
+import { kindOf, kindsIn } from '../../protocol/program/kinds.ts';
 import type { Calibration } from './calibrate.ts';
 import { largestDifference, magnitude } from './calibrate.ts';
 import type { ActivationNode, MaxPoolNode, Network, NetworkNode } from './network.ts';
@@ -112,14 +112,14 @@ export function activationReach(
 ): Reach {
   const scale = network.scales.get(node.id)!;
   const calibrated = largestRead(node, calibration, scale, plan?.offset);
-  const onlyRelu = node.kinds.every((kind) => kind === RELU);
+  const kinds = kindsIn(node.kinds).map(kindOf);
   const compared = Math.min(settings.compareBits, made);
-  const hasRelu = node.kinds.includes(RELU);
+  const compares = kinds.some((kind) => kind.compares);
   return {
     calibrated,
     largest: settings.margin * calibrated,
-    limit: onlyRelu ? 31 : 30,
-    dropBits: (fractionBits) => (hasRelu ? fractionBits - compared : 0),
+    limit: Math.min(...kinds.map(({ maxRangeBits }) => maxRangeBits)),
+    dropBits: (fractionBits) => (compares ? fractionBits - compared : 0),
   };
 }
 

@@ -1,6 +1,6 @@
 /** From float weights and constants to integers. */
 
-import type { LinearWeights, SquareConstants } from '../../protocol/program/model.ts';
+import type { ChannelConstants, LinearWeights } from '../../protocol/program/model.ts';
 import { fanIn } from '../../protocol/ring/shape.ts';
 import { weightPosition } from './affine.ts';
 import type { LinearNode } from './network.ts';
@@ -45,7 +45,7 @@ export function squareConstants(
   plan: SquarePlan,
   readBits: number,
   madeBits: number,
-): SquareConstants {
+): ChannelConstants {
   const scaled = (values: Float64Array, bits: number) =>
     Int32Array.from(values, (value, channel) =>
       Number.isNaN(plan.alpha[channel]) ? 0 : fixed(plan.alpha[channel]! * value, bits),

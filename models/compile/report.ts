@@ -1,11 +1,15 @@
 /** What the compiler decided, layer by layer. */
 
+import { KINDS, type KindCounts, kindOf } from '../../protocol/program/kinds.ts';
 import type { LinearStep, Step } from '../../protocol/program/program.ts';
 import { NOISE_BUDGET } from '../../protocol/rlwe/noise.ts';
 import { planLayer, responseBytes, uploadBytes } from '../../protocol/rlwe/plan.ts';
 
-/** Numbers of one step. Only the owner of the model sees them: calibrated ranges are not public. */
-export interface LayerReport {
+/**
+ * Numbers of one step, of an activation layer also its elements by kind. Only the owner of the model sees them: calibrated
+ * ranges are not public.
+ */
+export interface LayerReport extends Partial<KindCounts> {
   readonly name: string;
   readonly op: Step['op'];
   /** Index of the step in the program. */
@@ -22,10 +26,6 @@ export interface LayerReport {
   readonly encryption?: EncryptionReport;
   /** Root mean square of what this layer's rounding in a private run comes to at the output, in logits; see errorImages. */
   readonly error?: number;
-  /** Elements of an activation layer. */
-  readonly relus?: number;
-  readonly squares?: number;
-  readonly identities?: number;
 }
 
 /** The RLWE parameters of one linear layer (protocol/rlwe/plan.ts). */
@@ -74,31 +74,30 @@ export interface CompileReport {
   readonly tolerance: number;
 }
 
-const COLUMNS: readonly (readonly [string, (layer: LayerReport) => string | number | undefined])[] =
+type Column = readonly [string, (layer: LayerReport) => string | number | undefined];
+
+const COLUMNS: readonly Column[] = [
+  ['layer', (layer) => layer.name],
+  ['step', (layer) => layer.op],
+  ['fraction', (layer) => layer.fractionBits],
+  ['weights', (layer) => layer.weightBits],
+  ['k', (layer) => layer.rangeBits],
+  ['t', (layer) => layer.dropBits],
+  ['used', (layer) => (layer.used === undefined ? undefined : `${Math.round(100 * layer.used)}%`)],
+  ...KINDS.map((kind): Column => {
+    const { name, count } = kindOf(kind);
+    return [name.toLowerCase(), (layer) => layer[count]];
+  }),
+  ['degree', ({ encryption }) => encryption?.degree],
   [
-    ['layer', (layer) => layer.name],
-    ['step', (layer) => layer.op],
-    ['fraction', (layer) => layer.fractionBits],
-    ['weights', (layer) => layer.weightBits],
-    ['k', (layer) => layer.rangeBits],
-    ['t', (layer) => layer.dropBits],
-    [
-      'used',
-      (layer) => (layer.used === undefined ? undefined : `${Math.round(100 * layer.used)}%`),
-    ],
-    ['relu', (layer) => layer.relus],
-    ['square', (layer) => layer.squares],
-    ['identity', (layer) => layer.identities],
-    ['degree', ({ encryption }) => encryption?.degree],
-    [
-      'noise',
-      ({ encryption }) =>
-        encryption && `${encryption.noiseBits.toFixed(1)}/${encryption.budgetBits.toFixed(1)}`,
-    ],
-    ['kB up', ({ encryption }) => encryption && kilobytes(encryption.bytesUp)],
-    ['kB down', ({ encryption }) => encryption && kilobytes(encryption.bytesDown)],
-    ['error', (layer) => layer.error?.toExponential(1)],
-  ];
+    'noise',
+    ({ encryption }) =>
+      encryption && `${encryption.noiseBits.toFixed(1)}/${encryption.budgetBits.toFixed(1)}`,
+  ],
+  ['kB up', ({ encryption }) => encryption && kilobytes(encryption.bytesUp)],
+  ['kB down', ({ encryption }) => encryption && kilobytes(encryption.bytesDown)],
+  ['error', (layer) => layer.error?.toExponential(1)],
+];
 
 const kilobytes = (bytes: number) => Math.ceil(bytes / 1000);
 

@@ -11,7 +11,16 @@
  * divided by alpha and lose as many. The mean alpha is kept near 1, and j lower where ranges would not fit.
  */
 
-import { IDENTITY, RELU, SQUARE } from '../graph/index.ts';
+import {
+  type ActivationKind,
+  IDENTITY,
+  KINDS,
+  kindOf,
+  kindsIn,
+  RELU,
+  ROOT_BITS,
+  SQUARE,
+} from '../../protocol/program/kinds.ts';
 import type { Calibration } from './calibrate.ts';
 import { extentsOf, magnitude } from './calibrate.ts';
 import type { ActivationNode } from './network.ts';
@@ -36,12 +45,20 @@ const MAX_MEAN_ALPHA = 2;
 /** Steps of two that j may go down before the layer is refused for its range. LOCAL. */
 const MAX_STEPS = 4;
 
-/** Whether each channel has a square element. */
+/** What scaling its channel by alpha does to an element: the result is scaled by alpha as well, or by its square. */
+const SCALED_BY: Readonly<Record<ActivationKind, 'alpha' | 'alpha^2'>> = {
+  [IDENTITY]: 'alpha',
+  [RELU]: 'alpha',
+  [SQUARE]: 'alpha^2',
+};
+
+/** Whether each channel has an element that squares its scale. */
 function squareChannels({ kinds, shape }: ActivationNode): boolean[] {
   const plane = shape[1] * shape[2];
-  return Array.from({ length: shape[0] }, (_, channel) =>
-    kinds.subarray(channel * plane, (channel + 1) * plane).includes(SQUARE),
-  );
+  return Array.from({ length: shape[0] }, (_, channel) => {
+    const own = kindsIn(kinds.subarray(channel * plane, (channel + 1) * plane));
+    return own.some((kind) => SCALED_BY[kind] === 'alpha^2');
+  });
 }
 
 /** Largest number over channels that the layer's squares and comparisons work on, at the scales of `scale`. */
@@ -53,12 +70,11 @@ export function largestRead(
 ): number {
   const extents = extentsOf(calibration, node);
   return scale.reduce((largest, factor, channel) => {
-    const reached = Math.max(
-      magnitude(extents[IDENTITY]!, channel),
-      magnitude(extents[RELU]!, channel),
-      magnitude(extents[SQUARE]!, channel, offset?.[channel]),
-    );
-    return Math.max(largest, factor * reached);
+    const reached = KINDS.map((kind) => {
+      const added = kindOf(kind).constants ? offset?.[channel] : undefined;
+      return magnitude(extents[kind]!, channel, added);
+    });
+    return Math.max(largest, factor * Math.max(...reached));
   }, 0);
 }
 
@@ -111,7 +127,7 @@ export function planSquares(
   };
 }
 
-/** Whether a layer's range fits with this j: k <= 30, and X^2 in 31 bits. */
+/** Whether a layer's range fits with this j: k, and X^2 in 31 bits. */
 function fits(
   largest: number,
   exponent: number,
@@ -122,5 +138,5 @@ function fits(
   const dropBits = arriving - Math.min(settings.compareBits, fractionBits);
   const k = rangeBitsOf(largest * 2 ** (exponent + arriving), dropBits);
   const squareShift = arriving - (fractionBits - exponent) / 2;
-  return k <= 30 && k - 1 - squareShift <= 15;
+  return k <= kindOf(SQUARE).maxRangeBits && k - 1 - squareShift <= ROOT_BITS;
 }

@@ -10,8 +10,8 @@
  * Window w takes ceil(log2 w) rounds in each direction, and w - 1 comparisons for each element that is left.
  */
 
+import { RELU } from '../../protocol/program/kinds.ts';
 import type { ActivationStep, Step } from '../../protocol/program/program.ts';
-import { RELU } from '../../protocol/program/program.ts';
 import type { Shape } from '../../protocol/ring/shape.ts';
 import { sizeOf } from '../../protocol/ring/shape.ts';
 import type { MaxPoolNode } from './network.ts';

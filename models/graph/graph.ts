@@ -14,13 +14,13 @@ export interface Tensor {
   readonly data: Float32Array;
 }
 
-// Element kinds are those of programs: x, max(x, 0), and c2*x^2 + c1*x + c0 with the coefficients of the element's channel.
+// Element kinds are those of programs; kinds.ts says what each is in float arithmetic.
 export {
   type ActivationKind,
   IDENTITY,
   RELU,
   SQUARE,
-} from '../../protocol/program/program.ts';
+} from '../../protocol/program/kinds.ts';
 
 /** One number for each of the axes [C, H, W]. */
 export type Triple = readonly [number, number, number];
@@ -119,12 +119,12 @@ export interface SliceNode extends Unary {
   readonly size: Triple;
 }
 
-/** One function per element: {@link IDENTITY}, {@link RELU} or {@link SQUARE}. */
+/** One function per element. */
 export interface ActivationNode extends Unary {
   readonly op: 'activation';
   /** Code of every element, in the order of the input's elements. */
   readonly kinds: Uint8Array;
-  /** Tensor [C, 3]: rows (c0, c1, c2), c2 > 0 in channels with a square; needed when any element is a square. */
+  /** Tensor [C, 3]: rows (c0, c1, c2), c2 > 0 in channels with a square; needed when an element's kind reads it. */
   readonly coefficients?: string;
 }
 

@@ -7,7 +7,9 @@
  * training kernels and the fixed-point compiler are compared with.
  */
 
+import { isKind } from '../../protocol/program/kinds.ts';
 import {
+  type ActivationKind,
   type ActivationNode,
   type ConvNode,
   elements,
@@ -20,6 +22,7 @@ import {
   SQUARE,
   tensorOf,
 } from './graph.ts';
+import { readsCoefficients } from './kinds.ts';
 
 /** What an operator's functions get beside the node itself. */
 export interface Site {
@@ -229,11 +232,11 @@ function checkActivation(node: ActivationNode, site: Omit<Site, 'shape'>): void 
   const { kinds } = node;
   const plane = size / shape[0]!;
   for (let channel = 0; channel < shape[0]!; channel++) {
+    const own = kinds.subarray(channel * plane, (channel + 1) * plane);
     let most = 0;
-    const end = (channel + 1) * plane;
-    for (let e = channel * plane; e < end; e++) most = Math.max(most, kinds[e]!);
-    if (most > SQUARE) throw new RangeError(`${most} is not an activation kind`);
-    if (most === SQUARE) checkCurvature(node, site, channel);
+    for (const code of own) most = Math.max(most, code);
+    if (!isKind(most)) throw new RangeError(`${most} is not an activation kind`);
+    if (readsCoefficients(own)) checkCurvature(node, site, channel);
   }
 }
 
@@ -439,12 +442,21 @@ export const operators: Operators = {
         node.coefficients === undefined ? undefined : tensorOf(site.graph, node.coefficients).data;
       for (let i = 0; i < out.length; i++) {
         const v = x![i]!;
-        const kind = node.kinds[i]!;
-        if (kind === IDENTITY) out[i] = v;
-        else if (kind === RELU) out[i] = Math.max(v, 0);
-        else {
-          const row = 3 * Math.floor(i / plane);
-          out[i] = c![row]! + v * (c![row + 1]! + v * c![row + 2]!);
+        const kind = node.kinds[i] as ActivationKind;
+        switch (kind) {
+          case IDENTITY:
+            out[i] = v;
+            break;
+          case RELU:
+            out[i] = Math.max(v, 0);
+            break;
+          case SQUARE: {
+            const row = 3 * Math.floor(i / plane);
+            out[i] = c![row]! + v * (c![row + 1]! + v * c![row + 2]!);
+            break;
+          }
+          default:
+            kind satisfies never;
         }
       }
     },

@@ -1,14 +1,12 @@
 /** Walking a graph: shapes, counts and the float interpreter. */
 
+import { countKinds, type KindCounts } from '../../protocol/program/kinds.ts';
 import {
   elements,
   type Graph,
   type GraphInput,
-  IDENTITY,
   type Node,
-  RELU,
   type Shape,
-  SQUARE,
   type Tensor,
 } from './graph.ts';
 import { operatorOf, type Site } from './operators.ts';
@@ -77,12 +75,8 @@ function siteOf(graph: Graph, shapes: ReadonlyMap<string, Shape>, node: Node): S
   };
 }
 
-/** What one inference costs, in elements and multiplications. */
-export interface GraphCounts {
-  /** ReLUs of activations, and one for every pair of numbers that max pooling compares. */
-  readonly relus: number;
-  readonly squares: number;
-  readonly identities: number;
+/** What one inference costs, in elements and multiplications. ReLUs: one for every pair that max pooling compares, too. */
+export interface GraphCounts extends KindCounts {
   /** Multiply-accumulates of convolutions and dense layers. */
   readonly macs: number;
   /** Numbers in the graph's tensors. */
@@ -92,24 +86,19 @@ export interface GraphCounts {
 /** Counts activation elements by kind, multiplications and parameters. */
 export function countGraph(graph: Graph): GraphCounts {
   const shapes = inferShapes(graph);
-  const kinds = [0, 0, 0];
+  const maps: Uint8Array[] = [];
   let macs = 0;
   let maxima = 0;
   for (const node of graph.nodes) {
     const site = siteOf(graph, shapes, node);
     macs += operatorOf(node).macs?.(node, site) ?? 0;
     maxima += operatorOf(node).maxima?.(node, site) ?? 0;
-    if (node.op === 'activation') for (const kind of node.kinds) kinds[kind]!++;
+    if (node.op === 'activation') maps.push(node.kinds);
   }
   let parameters = 0;
   for (const tensor of graph.tensors.values()) parameters += tensor.data.length;
-  return {
-    relus: kinds[RELU]! + maxima,
-    squares: kinds[SQUARE]!,
-    identities: kinds[IDENTITY]!,
-    macs,
-    parameters,
-  };
+  const counts = countKinds(...maps);
+  return { ...counts, relus: counts.relus + maxima, macs, parameters };
 }
 
 /**

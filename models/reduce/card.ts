@@ -1,6 +1,7 @@
 /** What is written beside a reduced network: how it was made and what it is worth, as JSON. */
 
-import { countGraph, type Graph, IDENTITY, inferShapes, RELU, SQUARE } from '../graph/index.ts';
+import { countKinds } from '../../protocol/program/kinds.ts';
+import { countGraph, type Graph, inferShapes } from '../graph/index.ts';
 import { activationsOf } from './elements.ts';
 import type { Point } from './frontier.ts';
 import type { GroupTable } from './groups.ts';
@@ -33,14 +34,10 @@ export interface Card {
 /** Elements by kind, layer by layer. */
 export function mapOf(graph: Graph) {
   const shapes = inferShapes(graph);
-  const count = (kinds: Uint8Array, wanted: number) =>
-    kinds.reduce((sum, kind) => sum + (kind === wanted ? 1 : 0), 0);
   return activationsOf(graph).map(({ id, kinds }) => ({
     id,
     shape: shapes.get(id)!,
-    relus: count(kinds, RELU),
-    squares: count(kinds, SQUARE),
-    identities: count(kinds, IDENTITY),
+    ...countKinds(kinds),
   }));
 }
 

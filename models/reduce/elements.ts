@@ -5,6 +5,7 @@
  * remove it (countGraph counts it).
  */
 
+import { countKinds } from '../../protocol/program/kinds.ts';
 import {
   type ActivationNode,
   type Graph,
@@ -27,9 +28,7 @@ export function activationsOf(graph: Graph): ActivationNode[] {
 
 /** How many elements of a layer are ReLUs. */
 export function relusIn({ kinds }: Pick<ActivationNode, 'kinds'>): number {
-  let count = 0;
-  for (const kind of kinds) if (kind === RELU) count++;
-  return count;
+  return countKinds(kinds).relus;
 }
 
 /** ReLU elements of all activation layers. */
@@ -109,8 +108,8 @@ export function removeRelus(
     const own = node.op === 'activation' ? kept.get(node.id) : undefined;
     if (node.op !== 'activation' || own === undefined) return node;
     const kinds = node.kinds.map((kind, e) => (kind === RELU && own[e] === 0 ? rest : kind));
-    if (rest === IDENTITY || !kinds.includes(SQUARE)) return { ...node, kinds };
-    const rows = polynomials!.get(node.id)!.slice();
+    if (polynomials === undefined || !kinds.includes(SQUARE)) return { ...node, kinds };
+    const rows = polynomials.get(node.id)!.slice();
     limitCurvature(rows);
     const coefficients = node.coefficients ?? `${node.id}.coefficients`;
     tensors.set(coefficients, { shape: [rows.length / 3, 3], data: rows });

@@ -12,7 +12,9 @@
  * Against it: training with a range penalty (rangeLimits in ranges.ts), or layer by layer (mimic.ts).
  */
 
-import { type Graph, SQUARE, tensorOf } from '../graph/index.ts';
+import { countKinds } from '../../protocol/program/kinds.ts';
+import { type Graph, tensorOf } from '../graph/index.ts';
+import { readsCoefficients } from '../graph/kinds.ts';
 import { type LabelledImages, Network, scoresOf } from '../train/index.ts';
 import { activationsOf } from './elements.ts';
 import { type LayerRange, measureRanges } from './ranges.ts';
@@ -90,7 +92,7 @@ export async function assess(
     const channels = range.channels.mean.length;
     const plane = kinds.length / channels;
     const squared = Array.from({ length: channels }, (_, c) => c).filter((c) =>
-      kinds.subarray(c * plane, (c + 1) * plane).includes(SQUARE),
+      readsCoefficients(kinds.subarray(c * plane, (c + 1) * plane)),
     );
     const rows = squared.length === 0 ? NONE : tensorOf(graph, coefficients!).data;
     const left = range.extremes.map((image) =>
@@ -98,7 +100,7 @@ export async function assess(
     );
     return {
       ...range,
-      squares: kinds.reduce((sum, kind) => sum + (kind === SQUARE ? 1 : 0), 0),
+      squares: countKinds(kinds).squares,
       growth: i === 0 ? 1 : largest[i]! / largest[i - 1]!,
       headroom: Math.min(...left),
       escaped: left.filter((bits) => bits < LEAST_HEADROOM).length,

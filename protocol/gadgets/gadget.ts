@@ -15,11 +15,13 @@
  *     evaluate    <--- material ------------------------   reveal(a)
  *     done        ---- result ------------------------->   finish: holds y - r'
  *
+ * Constants that a kind carries (program/kinds.ts) are no gadget's business: the server adds them to its share before
+ * `reveal` and after `finish` (addConstants in index.ts).
+ *
  * All functions are pure: state is plain data (it crosses to worker threads), randomness comes from seeds. Lengths of all
  * messages follow from the public parameters and n alone. protocol/README, "Activation layers".
  */
 
-import type { ActivationKind } from '../program/program.ts';
 import type { Tweaks } from '../random/hash.ts';
 
 /** The public numbers of a layer: |x| < 2^(k-1) - 2^t, and f bits are cut off. */
@@ -66,8 +68,6 @@ export interface Gadget<
   Prepared extends LaneState = LaneState,
   Pending extends LaneState = LaneState,
 > {
-  readonly kind: ActivationKind;
-  readonly name: 'identity' | 'relu' | 'square';
   /** Whether a lane's online steps are worth a worker's while: some nanoseconds an element are not. LOCAL. */
   readonly heavy: boolean;
   /**

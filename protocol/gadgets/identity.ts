@@ -9,7 +9,6 @@
  * Before: shares a, c of x, |x| < 2^30. After: y - r' and r' with |y - x / 2^f| <= 1 ULP. Leakage: none.
  */
 
-import { IDENTITY } from '../program/program.ts';
 import { wordsView } from './bits.ts';
 import type { Gadget, LaneState } from './gadget.ts';
 import {
@@ -40,8 +39,6 @@ interface Pending extends LaneState {
 }
 
 export const identity: Gadget<Stored, Stored, Prepared, Pending> = {
-  kind: IDENTITY,
-  name: 'identity',
   heavy: false,
   laneElements: 32768,
   labelCots: () => 0,

@@ -36,7 +36,6 @@ import {
   bitProductSend,
   bitProductTweaks,
 } from '../ot/product.ts';
-import { RELU } from '../program/program.ts';
 import { INSTANCES_PER_KEY, type Tweaks } from '../random/hash.ts';
 import { deriveSeed, Prg, randomBytes } from '../random/index.ts';
 import { getBit, packWires, setBit, wordsView } from './bits.ts';
@@ -151,8 +150,6 @@ function drawOwnLabels(seed: Uint8Array, chunk: Chunk, labels: Uint8Array): Uint
 }
 
 export const relu: Gadget<Opened, Stored, Prepared, Pending> = {
-  kind: RELU,
-  name: 'relu',
   heavy: true,
   laneElements: 2048,
   labelCots: (params) => wirePositions(params).length,

@@ -34,7 +34,6 @@ import {
   bitProductSend,
   bitProductTweaks,
 } from '../ot/product.ts';
-import { SQUARE } from '../program/program.ts';
 import type { Tweaks } from '../random/hash.ts';
 import { deriveSeed, Prg, randomRing } from '../random/index.ts';
 import { lowBits, pack, packedBytes, unpack } from '../ring/packing.ts';
@@ -120,8 +119,6 @@ function correctedSum(products: Int32Array, element: number, planes: number, d: 
 }
 
 export const square: Gadget<Opened, Stored, Prepared, Pending> = {
-  kind: SQUARE,
-  name: 'square',
   heavy: false,
   laneElements: 8192,
   labelCots: () => 1,

@@ -16,10 +16,9 @@
 import { bulkCopy, isBulk } from '../bulk.ts';
 import { argmax } from '../gadgets/argmax.ts';
 import type { LaneState } from '../gadgets/gadget.ts';
-import { gadgetOf } from '../gadgets/index.ts';
-import type { LinearWeights, Model, SquareConstants } from '../program/model.ts';
+import { addConstants, gadgetOf } from '../gadgets/index.ts';
+import type { ChannelConstants, LinearWeights, Model } from '../program/model.ts';
 import type { LinearStep } from '../program/program.ts';
-import { SQUARE } from '../program/program.ts';
 import { walkAsync } from '../program/walk.ts';
 import { linear } from '../ring/linear.ts';
 import { linearOutput, macsOf, sizeOf } from '../ring/shape.ts';
@@ -119,7 +118,7 @@ export async function inferServer(
     local: (step, inputs) => localOf(layout, step, inputs),
     async activation({ name }, a, index) {
       const at = activations.findIndex((layer) => layer.index === index);
-      const constants = model.weights[index] as SquareConstants | undefined;
+      const constants = model.weights[index] as ChannelConstants | undefined;
       const y = await runActivation(session, activations[at]!, bundle.layers[at]!, a, constants);
       progress?.(++done, activations.length + 1, name);
       return y;
@@ -173,11 +172,10 @@ async function runActivation(
   { lanes, size, shape }: ActivationLayout,
   states: readonly LaneState[],
   a: Int32Array,
-  constants: SquareConstants | undefined,
+  constants: ChannelConstants | undefined,
 ): Promise<Int32Array> {
   const y = new Int32Array(size);
   const plane = shape[1] * shape[2];
-  const constant = (values: Int32Array, element: number) => values[Math.floor(element / plane)]!;
   // Results may come back while material still leaves, so that neither side waits for the other to read.
   const pending = lanes.map(() => new Deferred<LaneState>());
   const send = (async () => {
@@ -188,19 +186,16 @@ async function runActivation(
         pending[lane]!.resolve(state);
       },
     );
-    for (const [lane, { kind, params, elements }] of lanes.entries()) {
+    for (const [i, lane] of lanes.entries()) {
+      const { kind, params, elements } = lane;
       const own = gather(a, elements);
-      if (kind === SQUARE) {
-        elements.forEach((element, i) => {
-          own[i]! += constant(constants!.before, element);
-        });
-      }
+      addConstants(lane, own, constants?.before, plane);
       const gadget = gadgetOf(kind);
-      const state = states[lane]!;
+      const state = states[i]!;
       const work = gadget.heavy
         ? pool.run('reveal', { kind, params, state, a: own }, { give: { state, own } })
         : Promise.resolve(gadget.reveal(params, state, own));
-      await parts.add(work.then((result) => ({ ...result, lane })));
+      await parts.add(work.then((result) => ({ ...result, lane: i })));
     }
     await parts.drain();
   })().catch((error: Error) => {
@@ -209,16 +204,13 @@ async function runActivation(
     throw error;
   });
   const receive = (async () => {
-    for (const [lane, { kind, params, elements }] of lanes.entries()) {
+    for (const [i, lane] of lanes.entries()) {
+      const { kind, params, elements } = lane;
       const gadget = gadgetOf(kind);
       const { result: bytes } = gadget.bytes(params, elements.length);
       const result = await receiveMessage(channel, Kind.result, bytes);
-      const values = gadget.finish(params, await pending[lane]!.promise, result);
-      if (kind === SQUARE) {
-        elements.forEach((element, i) => {
-          values[i]! += constant(constants!.after, element);
-        });
-      }
+      const values = gadget.finish(params, await pending[i]!.promise, result);
+      addConstants(lane, values, constants?.after, plane);
       scatter(y, elements, values);
     }
   })();

@@ -9,7 +9,7 @@
 import type { GadgetParams, LaneState } from '../gadgets/gadget.ts';
 import { gadgetOf } from '../gadgets/index.ts';
 import { COTS_PER_CHUNK, extendReceiver, extendSender } from '../ot/softspoken.ts';
-import type { ActivationKind } from '../program/program.ts';
+import type { ActivationKind } from '../program/kinds.ts';
 import { deriveSeed, Prg, randomBytes, randomRing } from '../random/index.ts';
 import { linear } from '../ring/linear.ts';
 import {

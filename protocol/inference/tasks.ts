@@ -14,7 +14,7 @@ import {
   type SenderTicket,
 } from '../ot/correlations.ts';
 import { chooseSetup, extendSetup, offerSetup } from '../ot/setup.ts';
-import type { ActivationKind } from '../program/program.ts';
+import type { ActivationKind } from '../program/kinds.ts';
 import type { Tweaks } from '../random/hash.ts';
 import { Prg } from '../random/index.ts';
 import { type ChannelRange, linear } from '../ring/linear.ts';

@@ -6,13 +6,13 @@
 
 import type { Shape } from '../ring/shape.ts';
 import { linearInputSize, linearOutput, sizeOf } from '../ring/shape.ts';
+import { isKind, KINDS, kindOf, kindsIn, RELU } from './kinds.ts';
 import { localShape } from './local.ts';
 import type { ActivationStep, LocalStep, Program, Step } from './program.ts';
-import { IDENTITY, inputsOf, RELU, SQUARE } from './program.ts';
+import { inputsOf } from './program.ts';
 
-/** Widest range of a ReLU's pre-activation, and of any other element's, in bits. SECURITY: the wrap analysis needs it. */
-const MAX_RELU_BITS = 31;
-const MAX_TRUNCATED_BITS = 30;
+/** Widest range of the logits, in bits: an argmax compares them as a ReLU does. SECURITY. */
+const MAX_OUTPUT_BITS = kindOf(RELU).maxRangeBits;
 
 /** The shapes of all values: element 0 is the input's, element i + 1 is step i's. */
 export type Shapes = readonly Shape[];
@@ -102,7 +102,9 @@ export function checkProgram(program: Program): Shapes {
         fresh.push(true);
         break;
       case 'output':
-        if (step.rangeBits > MAX_RELU_BITS) fail(step, `logits need k <= ${MAX_RELU_BITS} bits`);
+        if (step.rangeBits > MAX_OUTPUT_BITS) {
+          fail(step, `logits need k <= ${MAX_OUTPUT_BITS} bits`);
+        }
         if (step.fractionBits !== fraction) fail(step, 'the output keeps the scale of its input');
         shapes.push(shape);
         fresh.push(false);
@@ -148,23 +150,21 @@ function checkActivation(
   if (step.kinds.length !== sizeOf(shape)) {
     fail(step, `its ReLU map has ${step.kinds.length} elements, its input ${sizeOf(shape)}`);
   }
-  const present = new Set<number>(step.kinds);
-  for (const kind of present) {
-    if (kind !== IDENTITY && kind !== RELU && kind !== SQUARE) {
-      fail(step, `element kind ${kind} is not identity, ReLU or square`);
-    }
+  const unknown = step.kinds.find((code) => !isKind(code));
+  if (unknown !== undefined) {
+    const names = KINDS.map((kind) => kindOf(kind).name).join(', ');
+    fail(step, `its ReLU map holds the code ${unknown}, which is no element kind (${names})`);
   }
-  const { rangeBits: k, dropBits: t, shift: f, squareShift } = step;
-  const limit = present.has(IDENTITY) || present.has(SQUARE) ? MAX_TRUNCATED_BITS : MAX_RELU_BITS;
+  const { rangeBits: k, dropBits: t, shift, squareShift } = step;
+  const kinds = kindsIn(step.kinds).map(kindOf);
+  const limit = Math.min(...kinds.map(({ maxRangeBits }) => maxRangeBits));
   if (!(k >= 2 && k <= limit)) fail(step, `k = ${k} is outside 2..${limit} bits`);
   if (!(t >= 0 && t <= k - 2)) fail(step, `t = ${t} must lie in 0..k - 2 = ${k - 2}`);
-  if (!(f >= 0 && f <= 30 && squareShift >= 0 && squareShift <= 30)) {
+  if (!(shift >= 0 && shift <= 30 && squareShift >= 0 && squareShift <= 30)) {
     fail(step, 'shifts must lie in 0..30 bits');
   }
-  if ((present.has(RELU) || present.has(IDENTITY)) && step.fractionBits !== fraction - f) {
-    fail(step, `${fraction} fractional bits less ${f} are not ${step.fractionBits}`);
-  }
-  if (present.has(SQUARE) && k - 1 - squareShift > 15) {
-    fail(step, `squares of ${k - 1 - squareShift}-bit numbers overflow 31 bits`);
+  for (const kind of kinds) {
+    const fault = kind.fault(step, fraction);
+    if (fault !== undefined) fail(step, fault);
   }
 }

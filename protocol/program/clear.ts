@@ -9,10 +9,11 @@ import { linear } from '../ring/linear.ts';
 import type { Shape } from '../ring/shape.ts';
 import { sizeOf } from '../ring/shape.ts';
 import { checkProgram } from './check.ts';
+import { type ActivationKind, type ElementRounding, kindOf } from './kinds.ts';
 import { runLocal } from './local.ts';
-import type { LinearWeights, Model, SquareConstants } from './model.ts';
+import type { ChannelConstants, LinearWeights, Model } from './model.ts';
 import type { ActivationStep, OutputStep, Step } from './program.ts';
-import { inputsOf, RELU, SQUARE } from './program.ts';
+import { inputsOf } from './program.ts';
 import { walk } from './walk.ts';
 
 /**
@@ -29,13 +30,9 @@ export function roundShift(x: number, bits: number): number {
 }
 
 /** Where runs of one program may differ: how they round. */
-export interface Rounding {
+export interface Rounding extends ElementRounding {
   /** What a linear layer makes, given its exact result, which may be changed in place. */
   product(exact: Int32Array): Int32Array;
-  /** x / 2^bits as an integer. */
-  truncate(x: number, bits: number): number;
-  /** Whether a ReLU that leaves out the lowest `dropBits` bits takes x for positive. */
-  positive(x: number, dropBits: number): boolean;
 }
 
 /** No error but the nearest integer. */
@@ -98,7 +95,7 @@ export function interpret(
         ),
       ),
     activation: (step, x, i) => {
-      const constants = weights[i] as SquareConstants | undefined;
+      const constants = weights[i] as ChannelConstants | undefined;
       const shape = shapes[i + 1] as Shape;
       const { value, outOfRange } = runActivation(step, shape, constants, x, rounding);
       return made(step, value, outOfRange);
@@ -118,26 +115,25 @@ function refuseOutOfRange(step: Step, _value: Int32Array, outOfRange: number): v
 function runActivation(
   step: ActivationStep,
   shape: Shape,
-  constants: SquareConstants | undefined,
+  constants: ChannelConstants | undefined,
   x: Int32Array,
-  { truncate, positive }: Rounding,
+  rounding: Rounding,
 ): { value: Int32Array; outOfRange: number } {
-  const { kinds, rangeBits, dropBits, shift, squareShift } = step;
+  const { kinds, rangeBits, dropBits } = step;
   const limit = 2 ** (rangeBits - 1) - 2 ** dropBits;
   const plane = shape[1] * shape[2];
   const value = new Int32Array(x.length);
   let outOfRange = 0;
   for (let i = 0; i < x.length; i++) {
+    const kind = kindOf(kinds[i] as ActivationKind);
     let element = x[i] as number;
-    if (kinds[i] === SQUARE) {
-      const { before, after } = constants as SquareConstants;
+    if (kind.constants) {
+      const { before, after } = constants as ChannelConstants;
       const channel = Math.floor(i / plane);
       element = (element + (before[channel] as number)) | 0;
-      const root = truncate(element, squareShift);
-      value[i] = Math.imul(root, root) + (after[channel] as number);
-    } else if (kinds[i] !== RELU || positive(element, dropBits)) {
-      value[i] = truncate(element, shift);
+      value[i] = after[channel] as number;
     }
+    value[i]! += kind.clear(element, step, rounding);
     if (Math.abs(element) >= limit) outOfRange++;
   }
   return { value, outOfRange };

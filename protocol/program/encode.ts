@@ -5,7 +5,9 @@
 
 import { sha256 } from '@noble/hashes/sha2.js';
 import * as z from 'zod';
+import { pack, packedBytes, unpack } from '../ring/packing.ts';
 import { checkProgram } from './check.ts';
+import { KIND_BITS } from './kinds.ts';
 import type { Program } from './program.ts';
 
 /** Version of the encoding below. AGREEMENT. */
@@ -131,12 +133,9 @@ const programSchema = z.strictObject({
   labels: z.array(name).max(100_000),
 });
 
-/** Two bits an element, four elements a byte, as base64. */
+/** KIND_BITS bits an element, as base64. */
 function packKinds(kinds: Uint8Array): string {
-  const packed = new Uint8Array(Math.ceil(kinds.length / 4));
-  kinds.forEach((kind, i) => {
-    packed[i >> 2] = (packed[i >> 2] as number) | (kind << (2 * (i & 3)));
-  });
+  const packed = pack(Int32Array.from(kinds), KIND_BITS);
   let text = '';
   for (let i = 0; i < packed.length; i += 4096) {
     text += String.fromCharCode(...packed.subarray(i, i + 4096));
@@ -144,6 +143,7 @@ function packKinds(kinds: Uint8Array): string {
   return btoa(text);
 }
 
+/** The codes of a map, whose meaning checkProgram sees to; undefined when they are not as many as it says. */
 function unpackKinds(base64: string, length: number): Uint8Array | undefined {
   let text: string;
   try {
@@ -151,8 +151,9 @@ function unpackKinds(base64: string, length: number): Uint8Array | undefined {
   } catch {
     return undefined;
   }
-  if (text.length !== Math.ceil(length / 4)) return undefined;
-  return Uint8Array.from({ length }, (_, i) => (text.charCodeAt(i >> 2) >> (2 * (i & 3))) & 3);
+  if (text.length !== packedBytes(length, KIND_BITS)) return undefined;
+  const packed = Uint8Array.from(text, (byte) => byte.charCodeAt(0));
+  return Uint8Array.from(unpack(packed, length, KIND_BITS));
 }
 
 /** The program as bytes (UTF-8 JSON). */

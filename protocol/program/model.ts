@@ -10,8 +10,8 @@ import type { Shape } from '../ring/shape.ts';
 import { linearOutput, weightCount } from '../ring/shape.ts';
 import { checkProgram } from './check.ts';
 import { decodeProgram, encodeProgram } from './encode.ts';
+import { kindOf, kindsIn } from './kinds.ts';
 import type { Program, Step } from './program.ts';
-import { SQUARE } from './program.ts';
 
 /** Weights of a linear layer: kernel as in ring/shape.ts, one bias per output channel (at the output's scale). */
 export interface LinearWeights {
@@ -20,16 +20,16 @@ export interface LinearWeights {
 }
 
 /**
- * Secret constants of the square elements of an activation layer, one per channel: `before` is added to the
- * pre-activation (at its scale), `after` to the square (at the output's scale). See gadgets/square.ts.
+ * Secret constants of an activation layer, one per channel, for the elements whose kind carries them (kinds.ts): `before`
+ * is added to the pre-activation (at its scale), `after` to the result (at the output's scale).
  */
-export interface SquareConstants {
+export interface ChannelConstants {
   readonly before: Int32Array;
   readonly after: Int32Array;
 }
 
 /** The secret numbers of one step; nothing for steps that have none. */
-export type StepWeights = LinearWeights | SquareConstants | undefined;
+export type StepWeights = LinearWeights | ChannelConstants | undefined;
 
 /** A program and the secret numbers of each of its steps. */
 export interface Model {
@@ -43,8 +43,9 @@ const DIGEST_BYTES = 32;
 /** Lengths of a step's two tensors, [0, 0] when it has none. */
 function tensorLengths(step: Step, output: Shape): [number, number] {
   if (step.op === 'linear') return [weightCount(step.shape), linearOutput(step.shape)[0]];
-  if (step.op === 'activation' && step.kinds.includes(SQUARE)) return [output[0], output[0]];
-  return [0, 0];
+  const constants =
+    step.op === 'activation' && kindsIn(step.kinds).some((kind) => kindOf(kind).constants);
+  return constants ? [output[0], output[0]] : [0, 0];
 }
 
 function tensorsOf(weights: StepWeights): Int32Array[] {

@@ -11,12 +11,6 @@
 
 import type { LinearShape, Shape } from '../ring/shape.ts';
 
-/** Element kinds of an activation layer, as stored in the ReLU map. AGREEMENT. */
-export const IDENTITY = 0;
-export const RELU = 1;
-export const SQUARE = 2;
-export type ActivationKind = typeof IDENTITY | typeof RELU | typeof SQUARE;
-
 interface StepBase {
   /** The layer's name, for people. */
   readonly name: string;
@@ -74,11 +68,11 @@ export interface ConcatStep extends StepBase {
   readonly inputs: readonly number[];
 }
 
-/** One activation layer: any mix of ReLU, square and identity elements, each with its truncation. One round trip. */
+/** One activation layer: any mix of elements of all kinds, each with its truncation. One round trip. */
 export interface ActivationStep extends StepBase {
   readonly op: 'activation';
   readonly input: number;
-  /** One of IDENTITY, RELU, SQUARE for each element, in the order [channels, height, width]. */
+  /** The ReLU map: the kind of each element (kinds.ts), in the order [channels, height, width]. */
   readonly kinds: Uint8Array;
   /** k: every pre-activation x keeps |x| < 2^(k-1) - 2^t. */
   readonly rangeBits: number;
@@ -127,9 +121,7 @@ export function inputsOf(step: Step): readonly number[] {
   return 'inputs' in step ? step.inputs : [step.input];
 }
 
-/** Number of elements of each kind in a ReLU map. */
-export function countKinds(kinds: Uint8Array): { relu: number; square: number; identity: number } {
-  const counts: [number, number, number] = [0, 0, 0];
-  for (const kind of kinds) counts[kind as ActivationKind]++;
-  return { identity: counts[IDENTITY], relu: counts[RELU], square: counts[SQUARE] };
+/** The ReLU maps of a program's activation layers, in order. */
+export function mapsOf({ steps }: Program): Uint8Array[] {
+  return steps.flatMap((step) => (step.op === 'activation' ? [step.kinds] : []));
 }

@@ -22,9 +22,9 @@ import {
 import { tasks } from '../../protocol/inference/tasks.ts';
 import { createInlinePool } from '../../protocol/pool/inline.ts';
 import { encodeProgram } from '../../protocol/program/encode.ts';
+import { IDENTITY, RELU, SQUARE } from '../../protocol/program/kinds.ts';
 import type { Model, StepWeights } from '../../protocol/program/model.ts';
 import type { Program, Step } from '../../protocol/program/program.ts';
-import { IDENTITY, RELU, SQUARE } from '../../protocol/program/program.ts';
 import { measureTolerance, revealing } from '../../protocol/program/simulate.ts';
 import { deriveSeed, Prg, randomBytes, randomRing } from '../../protocol/random/index.ts';
 import type { LinearShape, Shape } from '../../protocol/ring/shape.ts';

@@ -6,10 +6,10 @@ import {
   type Graph,
   type GraphInput,
   type Node,
-  SQUARE,
   type Tensor,
   type Triple,
 } from '../graph.ts';
+import { readsCoefficients } from '../kinds.ts';
 import { nodeShape } from '../walk.ts';
 import { allRelus, type ReluMap } from './maps.ts';
 
@@ -212,7 +212,7 @@ export class Assembly {
     const nodes = this.#nodes.map((node): Node => {
       if (node.op !== 'activation') return node;
       const kinds = maps.get(node.id)!;
-      if (!kinds.includes(SQUARE)) return { ...node, kinds };
+      if (!readsCoefficients(kinds)) return { ...node, kinds };
       const coefficients = `${node.id}.coefficients`;
       const [channels] = this.shape(node.id);
       const data = Float32Array.from({ length: 3 * channels }, (_, i) => this.#quadratic[i % 3]!);

@@ -12,6 +12,7 @@ export {
   type ActivationLayer,
   allRelus,
   type ReluMap,
+  type RestKind,
   randomMap,
   squaresAt,
 } from './maps.ts';

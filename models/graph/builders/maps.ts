@@ -4,8 +4,9 @@
  * A map sees all activation layers of a network at once, so that a budget can go over the whole of it.
  */
 
+import { KINDS, type KindName, kindOf } from '../../../protocol/program/kinds.ts';
 import { Stream } from '../../train/random.ts';
-import { elements, IDENTITY, RELU, type Shape, SQUARE } from '../graph.ts';
+import { elements, RELU, type Shape, SQUARE } from '../graph.ts';
 
 /** One activation layer of a network that is being built. */
 export interface ActivationLayer {
@@ -15,6 +16,9 @@ export interface ActivationLayer {
 
 /** The kinds of all elements, one array for each layer, in order. */
 export type ReluMap = (layers: readonly ActivationLayer[]) => readonly Uint8Array[];
+
+/** What the elements of a map can be that are no ReLUs. */
+export type RestKind = Exclude<KindName, 'ReLU'>;
 
 /** Every element is a ReLU. */
 export const allRelus: ReluMap = (layers) =>
@@ -26,11 +30,10 @@ export const allRelus: ReluMap = (layers) =>
  * @param rest what all others are
  * @throws RangeError (when it is used) if the network has fewer elements
  */
-export function randomMap(budget: number, seed: number, rest: 'identity' | 'square'): ReluMap {
+export function randomMap(budget: number, seed: number, rest: RestKind): ReluMap {
+  const code = KINDS.find((kind) => kindOf(kind).name === rest)!;
   return (layers) => {
-    const maps = layers.map(({ shape }) =>
-      new Uint8Array(elements(shape)).fill(rest === 'identity' ? IDENTITY : SQUARE),
-    );
+    const maps = layers.map(({ shape }) => new Uint8Array(elements(shape)).fill(code));
     const total = maps.reduce((sum, { length }) => sum + length, 0);
     if (!(Number.isInteger(budget) && budget >= 0 && budget <= total)) {
       throw new RangeError(

@@ -6,7 +6,9 @@
  * serves every mixture.
  */
 
-import { type ActivationNode, IDENTITY, RELU, SQUARE } from '../../graph/index.ts';
+import type { ActivationKind } from '../../../protocol/program/kinds.ts';
+import type { ActivationNode } from '../../graph/index.ts';
+import { FLOAT_KINDS, readsCoefficients } from '../../graph/kinds.ts';
 import { type Builder, CUT, type Layer, padded, planeOrder, sizeOf } from './layer.ts';
 
 export function activationLayer(builder: Builder<ActivationNode>): Layer {
@@ -14,12 +16,12 @@ export function activationLayer(builder: Builder<ActivationNode>): Layer {
   const input = builder.inputs[0]!;
   const n = sizeOf(output);
   const order = planeOrder(output);
-  const kinds = Uint8Array.from(order, (at) => node.kinds[at]!);
+  const kinds = Array.from(order, (at) => FLOAT_KINDS[node.kinds[at] as ActivationKind]);
   const mask = soft && builder.parameter(soft.mask, 'mask');
   // Polynomials that no element uses would have no gradient: they are left alone.
   const polynomial = soft
     ? builder.parameter(soft.polynomial, 'polynomial')
-    : kinds.includes(SQUARE)
+    : readsCoefficients(node.kinds)
       ? builder.parameter(node.coefficients!, 'polynomial')
       : undefined;
   const plane = () => memory.floats(padded(n));
@@ -27,21 +29,23 @@ export function activationLayer(builder: Builder<ActivationNode>): Layer {
   const c = [plane(), plane(), plane()] as const;
   const moments = polynomial && ([plane(), plane(), plane(), plane()] as const);
   for (let e = 0; e < n; e++) {
-    m.data[e] = kinds[e] === RELU ? 1 : 0;
-    c[1].data[e] = kinds[e] === IDENTITY ? 1 : 0;
+    const { relu, polynomial: fixed } = kinds[e]!;
+    m.data[e] = relu;
+    for (let k = 0; k < 3; k++) c[k]!.data[e] = fixed?.[k] ?? 0;
   }
   const limits = range && plane();
   limits?.data.fill(Number.POSITIVE_INFINITY);
   for (let e = 0; limits && e < n; e++) limits.data[e] = range.limits[e % output.channels]!;
   const { maps } = memory;
+  const reads = (e: number) => kinds[e]!.polynomial === undefined;
   /** The part of the polynomial in an element. */
-  const part = (e: number) => (mask ? 1 - m.data[e]! : kinds[e] === SQUARE ? 1 : 0);
+  const part = (e: number) => (mask ? 1 - m.data[e]! : reads(e) ? 1 : 0);
 
   function refresh(): void {
     if (polynomial === undefined) return;
     for (let e = 0; e < n; e++) {
       if (mask) m.data[e] = mask.value[order[e]!]!;
-      else if (kinds[e] !== SQUARE) continue;
+      else if (!reads(e)) continue;
       const row = 3 * (e % output.channels);
       for (let k = 0; k < 3; k++) c[k]!.data[e] = part(e) * polynomial.value[row + k]!;
     }

@@ -14,7 +14,7 @@ import { costOf } from '../../../protocol/inference/cost.ts';
 import { layoutOf } from '../../../protocol/inference/layout.ts';
 import { COMMAND_BYTES, wireBytes } from '../../../protocol/inference/messages.ts';
 import { tasks } from '../../../protocol/inference/tasks.ts';
-import { IDENTITY, RELU, SQUARE } from '../../../protocol/program/program.ts';
+import { IDENTITY, RELU, SQUARE } from '../../../protocol/program/kinds.ts';
 import { sizeOf } from '../../../protocol/ring/shape.ts';
 import { residualModel } from '../../support/model.ts';
 

@@ -17,8 +17,9 @@ import type { tasks } from '../../../protocol/inference/tasks.ts';
 import { createThreadPool } from '../../../protocol/pool/node.ts';
 import { argmax, runClear } from '../../../protocol/program/clear.ts';
 import { encodeInput } from '../../../protocol/program/input.ts';
+import { countKinds } from '../../../protocol/program/kinds.ts';
 import { decodeModel } from '../../../protocol/program/model.ts';
-import { countKinds, type OutputStep } from '../../../protocol/program/program.ts';
+import { mapsOf, type OutputStep } from '../../../protocol/program/program.ts';
 import { inferBoth, openSessions, prepareBoth, seedOf } from '../../support/model.ts';
 import { builtWorker, long } from '../networks/data.ts';
 
@@ -72,15 +73,8 @@ describe.each(recipes)('$name', (recipe) => {
   it.each(names)('%s is what its card says', (name) => {
     const card = cardOf(name);
     const { program } = decodeModel(read(`${name}.sotto`));
-    const kinds = program.steps.flatMap((step) =>
-      step.op === 'activation' ? [...step.kinds] : [],
-    );
-    const {
-      relu: relus,
-      square: squares,
-      identity: identities,
-    } = countKinds(Uint8Array.from(kinds));
-    expect(card).toMatchObject({ name, relus, squares, identities, labels: recipe.labels });
+    const counts = countKinds(...mapsOf(program));
+    expect(card).toMatchObject({ name, ...counts, labels: recipe.labels });
     const { offline, online } = costOf(layoutOf(program));
     expect(card.cost).toEqual({ offline, online });
     expect(card.private.images).toBeGreaterThanOrEqual(PRIVATE);
@@ -89,7 +83,7 @@ describe.each(recipes)('$name', (recipe) => {
       expect(sum).toBe(card[layer]);
     }
     const [, budget] = name.split('-');
-    if (budget !== undefined) expect(relus).toBe(Number(budget));
+    if (budget !== undefined) expect(counts.relus).toBe(Number(budget));
     const accuracies = Object.values<number>(card.classTestAccuracy);
     const mean = accuracies.reduce((sum, accuracy) => sum + accuracy, 0) / accuracies.length;
     // CIFAR-10's first 1,000 test images have not quite as many of each class.

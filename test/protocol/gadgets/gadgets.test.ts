@@ -2,8 +2,10 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Gadget, GadgetParams } from '../../../protocol/gadgets/gadget.ts';
 import { identity } from '../../../protocol/gadgets/identity.ts';
+import { gadgetOf } from '../../../protocol/gadgets/index.ts';
 import { relu } from '../../../protocol/gadgets/relu.ts';
 import { square } from '../../../protocol/gadgets/square.ts';
+import { KINDS, kindOf } from '../../../protocol/program/kinds.ts';
 import { deriveSeed, Prg, randomRing } from '../../../protocol/random/index.ts';
 import { CHI_SQUARE_LIMIT, chiSquare } from '../../support/statistics.ts';
 import { runLane, testSeed } from './lane.ts';
@@ -64,10 +66,16 @@ const cases: [Gadget, GadgetParams][] = [
   [square, { rangeBits: 30, dropBits: 0, shift: 29 }],
 ];
 
+const kindTested = (gadget: Gadget) => KINDS.find((kind) => gadgetOf(kind) === gadget)!;
+
 const titleOf = ([gadget, { rangeBits, dropBits, shift }]: [Gadget, GadgetParams]) =>
-  `${gadget.name} k=${rangeBits} t=${dropBits} f=${shift}`;
+  `${kindOf(kindTested(gadget)).name} k=${rangeBits} t=${dropBits} f=${shift}`;
 
 describe('activation gadgets', () => {
+  it('are tested for every kind', () => {
+    expect(new Set(cases.map(([gadget]) => kindTested(gadget)))).toEqual(new Set(KINDS));
+  });
+
   for (const [index, testCase] of cases.entries()) {
     const [gadget, params] = testCase;
     it(`${titleOf(testCase)}: at most one unit off on 106,496 values, and on every boundary`, () => {

@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { trafficBetween } from '../../../protocol/channel/counted.ts';
 import { costOf } from '../../../protocol/inference/cost.ts';
 import { layoutOf } from '../../../protocol/inference/layout.ts';
+import { RELU, SQUARE } from '../../../protocol/program/kinds.ts';
 import type { Model } from '../../../protocol/program/model.ts';
-import { RELU, SQUARE } from '../../../protocol/program/program.ts';
 import { Lockstep } from '../../support/lockstep.ts';
 import {
   inferBoth,

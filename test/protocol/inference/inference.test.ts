@@ -6,14 +6,9 @@ import type { tasks } from '../../../protocol/inference/tasks.ts';
 import { createThreadPool } from '../../../protocol/pool/node.ts';
 import { argmax, runClear } from '../../../protocol/program/clear.ts';
 import { encodeInput } from '../../../protocol/program/input.ts';
-import { decodeModel, type Model, type SquareConstants } from '../../../protocol/program/model.ts';
-import {
-  type ActivationStep,
-  IDENTITY,
-  type OutputStep,
-  RELU,
-  SQUARE,
-} from '../../../protocol/program/program.ts';
+import { IDENTITY, RELU, SQUARE } from '../../../protocol/program/kinds.ts';
+import { type ChannelConstants, decodeModel, type Model } from '../../../protocol/program/model.ts';
+import type { ActivationStep, OutputStep } from '../../../protocol/program/program.ts';
 import { runSimulated } from '../../../protocol/program/simulate.ts';
 import { Prg, randomBytes } from '../../../protocol/random/index.ts';
 import {
@@ -83,7 +78,7 @@ describe('private inference', () => {
     net.activation([IDENTITY, RELU, SQUARE]);
     const model = net.finish();
     const { kinds, squareShift, shift } = model.program.steps[1] as ActivationStep;
-    const { before, after } = model.weights[1] as SquareConstants;
+    const { before, after } = model.weights[1] as ChannelConstants;
     const sessions = await openSessions(model, seedOf(131));
     const edges = [0, 1, -1, 2, -2, INPUT_BOUND - 1, 1 - INPUT_BOUND];
     for (let run = 0; run < 25; run++) {

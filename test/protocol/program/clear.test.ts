@@ -2,10 +2,10 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { argmax, roundShift, runClear } from '../../../protocol/program/clear.ts';
 import { decodeLogits, encodeInput } from '../../../protocol/program/input.ts';
+import { IDENTITY, RELU, SQUARE } from '../../../protocol/program/kinds.ts';
 import { runLocal } from '../../../protocol/program/local.ts';
 import type { Model } from '../../../protocol/program/model.ts';
 import type { ActivationStep, LocalStep } from '../../../protocol/program/program.ts';
-import { IDENTITY, RELU, SQUARE } from '../../../protocol/program/program.ts';
 import { everyStep, integers } from './models.ts';
 
 const MIN = -(2 ** 31);

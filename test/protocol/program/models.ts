@@ -1,5 +1,5 @@
+import { IDENTITY, RELU, SQUARE } from '../../../protocol/program/kinds.ts';
 import type { Model } from '../../../protocol/program/model.ts';
-import { IDENTITY, RELU, SQUARE } from '../../../protocol/program/program.ts';
 
 /** Whole numbers in -limit..limit, the same for the same seed. */
 export function integers(seed: number): (limit: number) => number {
