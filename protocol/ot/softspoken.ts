@@ -20,7 +20,8 @@
  * k - 1 (k = 6: 18 of 6, then 4 of 5). For each group of w bits the receiver grows a binary tree of seeds with 2^w leaves; the
  * base OTs give the sender all leaves but the one named by its w bits. With L_x the stream of leaf x, the receiver has u =
  * XOR of all L_x and v_b = XOR of those L_x where x has bit b; the sender, whose leaves are kept in the order y = x ^ Delta_g
- * so that the missing one is y = 0, has w_b = XOR over bit b of y = v_b ^ Delta_b u without ever touching it. Sending d = u ^ x turns that into w_b ^ Delta_b d = v_b ^ Delta_b x.
+ * so that the missing one is y = 0, has w_b = XOR over bit b of y = v_b ^ Delta_b u without ever touching it. Sending d =
+ * u ^ x turns that into w_b ^ Delta_b d = v_b ^ Delta_b x.
  *
  * Leakage: none beyond the claim of semi-honest security in the ideal-cipher model: a malicious receiver that sends
  * different x in different groups learns bits of Delta, and nothing here would notice.
@@ -28,8 +29,9 @@
  * Primitives: a tree node's children are AES_K0(s) ^ s and AES_K1(s) ^ s under two public keys (Matyas-Meyer-Oseas); block
  * number n i + j of a leaf's stream, j < n, is AES_K(i)(s ^ j) ^ s ^ j under a public key K(i). The public keys come from
  * the context, so that nothing computed against one session helps against another. One AES call serves all leaves of
- * 128 n correlations ({@link SLICES_PER_KEY}). Guessing a hidden seed gains from every block under one key that the guesser cannot compute himself:
- * the sender misses one leaf of each group, so that is n G blocks, never more than the block hash allows.
+ * 128 n correlations ({@link SLICES_PER_KEY}). Guessing a hidden seed gains from every block under one key that the guesser
+ * cannot compute himself: the sender misses one leaf of each group, so that is n G blocks, never more than the block hash
+ * allows.
  */
 
 import { ProtocolError } from '../errors.ts';
@@ -77,9 +79,9 @@ export function otKFor(bitsPerSecond = Number.POSITIVE_INFINITY): OtK {
 }
 
 /**
- * For each k the number n of consecutive slices whose streams are made under one key, by one AES call: of
- * 4,096 to 5,120 blocks. The sender cannot compute those of the missing leaf of each group: n ceil(128 / k) of them, which
- * must not exceed 1,024, the bound of the block hash. SECURITY, AGREEMENT.
+ * For each k the number n of consecutive slices whose streams are made under one key, by one AES call of 4,096 to 5,120
+ * blocks. The sender cannot compute those of the missing leaf of each group: n ceil(128 / k) of them, which must not exceed
+ * 1,024, the bound of the block hash. SECURITY, AGREEMENT.
  */
 export const SLICES_PER_KEY: Readonly<Record<OtK, number>> = { 4: 8, 6: 4, 8: 1 };
 
