@@ -25,9 +25,10 @@ const program = new Command('sotto').description(description).version(version);
 const asked = Object.entries(commands).filter(([name]) => name === process.argv[2]);
 for (const [, load] of asked.length === 0 ? Object.entries(commands) : asked) {
   const command = await load();
-  // The convention of all commands: an option whose value is called N is a whole number.
+  // The convention of all commands: an option whose value is called N is a whole number, B a rate in bits a second.
   for (const option of command.options) {
     if (option.flags.endsWith('<N>')) option.argParser(wholeNumber);
+    if (option.flags.endsWith('<B>')) option.argParser(bandwidth);
   }
   program.addCommand(command.exitOverride());
 }
@@ -49,4 +50,12 @@ try {
 function wholeNumber(text: string): number {
   if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.');
   return Number(text);
+}
+
+/** Bits a second of text such as `100mbit`. */
+function bandwidth(text: string): number {
+  const [, number, unit] = /^(\d+(?:\.\d+)?)(k|m|g)bit$/i.exec(text) ?? [];
+  const bits = Number(number) * { k: 1e3, m: 1e6, g: 1e9 }[unit?.toLowerCase() as 'k' | 'm' | 'g'];
+  if (!(bits > 0)) throw new InvalidArgumentError('It must be like 100mbit, 1gbit or 800kbit.');
+  return bits;
 }

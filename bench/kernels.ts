@@ -19,7 +19,7 @@ import {
   joinSetup,
   offerSetup,
 } from '../protocol/ot/setup.ts';
-import { COTS_PER_CHUNK, SOFTSPOKEN_K } from '../protocol/ot/softspoken.ts';
+import { COTS_PER_CHUNK, DEFAULT_OT_K } from '../protocol/ot/softspoken.ts';
 import { opensslAes, wasmAes } from '../protocol/random/aes.ts';
 import { INSTANCES_PER_KEY, type Tweaks } from '../protocol/random/hash.ts';
 import { freshSeed, randomBytes, randomRing, systemRandom } from '../protocol/random/index.ts';
@@ -162,7 +162,7 @@ function extension(): Part[] {
     sender.take(count);
   };
   const part = (name: string, run: () => unknown): Part => ({
-    name: `OT extension, k = ${SOFTSPOKEN_K}, ${name}`,
+    name: `OT extension, k = ${DEFAULT_OT_K}, ${name}`,
     unit: 'M COT/s',
     work: count / 1e6,
     bytes: `${cotBytes(count) / count} B per COT`,

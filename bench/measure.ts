@@ -42,22 +42,24 @@ export async function timed<T>(fn: () => T | Promise<T>): Promise<{ ms: number; 
 /**
  * Times several parts in turn, one sample of each before the next of any: what disturbs the machine for a while then
  * disturbs all of them, and they stay comparable. The first round compiles and warms caches and is not counted.
+ * @param now - milliseconds of the clock that counts: the time that passes, unless given
  * @returns the time of one call of each part, in ms
  */
 export async function measure(
   { repetitions, sampleMs }: Effort,
   parts: readonly (() => unknown)[],
+  now: () => number = () => performance.now(),
 ): Promise<Summary[]> {
   const samples: number[][] = parts.map(() => []);
   for (let round = 0; round <= repetitions; round++) {
     for (const [i, part] of parts.entries()) {
-      const start = performance.now();
+      const start = now();
       let calls = 0;
       let elapsed: number;
       do {
         await part();
         calls++;
-        elapsed = performance.now() - start;
+        elapsed = now() - start;
       } while (elapsed < sampleMs);
       if (round > 0) samples[i]!.push(elapsed / calls);
     }

@@ -12,6 +12,7 @@ import {
   type Profile,
   priceOf,
 } from '../protocol/inference/price.ts';
+import { otKFor } from '../protocol/ot/softspoken.ts';
 import { decodeModel } from '../protocol/program/model.ts';
 
 interface PlanOptions {
@@ -20,16 +21,6 @@ interface PlanOptions {
   readonly clientCores: number;
   readonly serverCores: number;
   readonly json?: boolean;
-}
-
-const UNITS: Readonly<Record<string, number>> = { kbit: 1e3, mbit: 1e6, gbit: 1e9 };
-
-/** Bits a second of text such as `100mbit`. */
-function bandwidth(text: string): number {
-  const [, number, unit] = /^(\d+(?:\.\d+)?)(kbit|mbit|gbit)$/i.exec(text) ?? [];
-  const bits = Number(number) * UNITS[unit?.toLowerCase() ?? '']!;
-  if (!(bits > 0)) throw new InvalidArgumentError('It must be like 100mbit, 1gbit or 800kbit.');
-  return bits;
 }
 
 /** Milliseconds of text such as `40ms`. */
@@ -43,7 +34,12 @@ export function planCommand(): Command {
   return new Command('plan')
     .description('bytes, rounds, memory and estimated time of a compiled model')
     .argument('<model>', 'a .sotto file')
-    .option('--bandwidth <B>', 'in each direction, like 100mbit', bandwidth, 1e9)
+    .option(
+      '--bandwidth <B>',
+      'in each direction, like 100mbit; it decides what OTs send, as it does for a client that is told',
+      Number,
+      1e9,
+    )
     .option('--rtt <R>', 'round trip time, like 40ms', milliseconds, 0.5)
     .option('--client-cores <N>', 'cores of the client', Number, availableParallelism())
     .option('--server-cores <N>', 'cores of the server', Number, availableParallelism())
@@ -53,7 +49,7 @@ export function planCommand(): Command {
 
 async function plan(path: string, options: PlanOptions): Promise<void> {
   const { program } = decodeModel(await readFile(path));
-  const measured = measureProgram(layoutOf(program));
+  const measured = measureProgram(layoutOf(program), otKFor(options.bandwidth));
   const profile: Profile = {
     bitsPerSecond: options.bandwidth,
     roundTripMs: options.rtt,

@@ -3,6 +3,7 @@
 import { ProtocolError } from '../protocol/errors.ts';
 import { costOf } from '../protocol/inference/cost.ts';
 import { layoutOf } from '../protocol/inference/layout.ts';
+import type { OtK } from '../protocol/ot/softspoken.ts';
 import { checkProgram } from '../protocol/program/check.ts';
 import type { Program } from '../protocol/program/program.ts';
 import { sizeOf } from '../protocol/ring/shape.ts';
@@ -46,6 +47,7 @@ export function checkOffer(
   digest: Uint8Array,
   expect: Expectation,
   limits: ClientLimits,
+  otK: OtK,
 ): void {
   const own = hexOf(digest);
   if (expect.digest !== undefined && expect.digest.toLowerCase() !== own) {
@@ -61,7 +63,7 @@ export function checkOffer(
       `the program has ${elements} elements, this client takes at most ${limits.maxElements}`,
     );
   }
-  const { offline, online } = costOf(layoutOf(program));
+  const { offline, online } = costOf(layoutOf(program), otK);
   const bytes = offline.up + offline.down + online.up + online.down;
   if (!(bytes <= limits.maxBytes)) {
     throw new ProtocolError(

@@ -9,6 +9,7 @@ interface InferOptions {
   readonly server: string;
   readonly model?: string;
   readonly digest?: string;
+  readonly bandwidth?: number;
   readonly workers?: number;
   readonly ca?: string;
   readonly json?: boolean;
@@ -23,6 +24,10 @@ export function inferCommand(): Command {
     .requiredOption('--server <URL>', 'ws://HOST:PORT or wss://HOST:PORT')
     .option('--model <NAME>', "which of the server's models; its first one unless given")
     .option('--digest <HEX>', 'accept the program with this SHA-256 alone')
+    .option(
+      '--bandwidth <B>',
+      'of the link to the server, like 20mbit: a slow one is sent fewer bytes for more work',
+    )
     .option('--workers <N>', 'threads; as many as the machine runs at a time unless given')
     .option('--ca <FILE>', 'certificates (PEM) to trust instead of the well-known ones')
     .option('--json', 'print one JSON document')
@@ -46,6 +51,7 @@ async function infer(paths: readonly string[], options: InferOptions): Promise<v
       ...call,
       model: options.model,
       expect: { digest: options.digest },
+      bitsPerSecond: options.bandwidth,
       workers: options.workers,
       ca,
     });

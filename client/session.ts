@@ -25,6 +25,7 @@ import {
   openClient,
   type ProtocolPool,
 } from '../protocol/inference/session.ts';
+import { otKFor } from '../protocol/ot/softspoken.ts';
 import { argmax } from '../protocol/program/clear.ts';
 import { decodeLogits, encodeInput } from '../protocol/program/input.ts';
 import type { Program } from '../protocol/program/program.ts';
@@ -52,6 +53,11 @@ export interface SessionOptions extends CallOptions {
   readonly model?: string | undefined;
   readonly expect?: Expectation | undefined;
   readonly limits?: Partial<ClientLimits> | undefined;
+  /**
+   * Bits a second of the slower direction of the link to the server, where that is known: below 100e6 (100 Mbit/s) the
+   * preparation moves fewer bytes for more work on both sides, below 10e6 fewer still. Taken to be fast unless given.
+   */
+  readonly bitsPerSecond?: number | undefined;
 }
 
 /** Options of {@link Session.prepare}. */
@@ -101,6 +107,7 @@ interface ReadyBundle {
 
 /**
  * Handshake and setup over `channel`, which belongs to the session from here on.
+ * @throws RangeError when `bitsPerSecond` is not a positive number
  * @throws ProtocolError when the server refuses, breaks the protocol, or offers what this client does not accept
  * @throws AbortError when the signal fires first
  */
@@ -115,13 +122,15 @@ export async function openSession(
   const party = { channel, pool: parts.pool, random: parts.random ?? systemRandom };
   const reporter = new Reporter(traffic, onProgress);
   try {
+    const otK = otKFor(options.bitsPerSecond);
     reporter.begin('connect');
     reporter.report(0, 1);
     const session = await withSignal(channel, signal, 'connecting', () =>
       openClient(party, {
         model,
+        otK,
         accept(program, digest) {
-          checkOffer(program, digest, expect, limits);
+          checkOffer(program, digest, expect, limits, otK);
           reporter.begin('setup');
           reporter.report(0, 1);
         },
@@ -172,7 +181,7 @@ export class Session implements AsyncDisposable {
     this.#traffic = traffic;
     this.#options = options;
     this.#again = again;
-    this.#cost = costOf(session.layout);
+    this.#cost = costOf(session.layout, session.otK);
     this.#released = traffic.closed.then(async (reason) => {
       this.#end ??= reason ?? closedHere();
       this.#bundles = new BundleStore();

@@ -116,9 +116,9 @@ export function garble(
       and(out, a0, a1, b0, b1, c) {
         const tweak = tweaks.first + 2 * gate;
         kernel.sigmaPairs(left, a0, a1, offset, n);
-        engine.encryptInPlace(tweakKey(tweaks.start, tweak), left, 2 * n);
+        engine.encryptAt(tweakKey(tweaks.start, tweak), left, left, 2 * n);
         kernel.sigmaPairs(right, b0, b1, offset, n);
-        engine.encryptInPlace(tweakKey(tweaks.start, tweak + 1), right, 2 * n);
+        engine.encryptAt(tweakKey(tweaks.start, tweak + 1), right, right, 2 * n);
         kernel.combineGarble(out, rows, left, a0, a1, b0, b1, c, offset, n);
         tables.set(rowsView, gate++ * rowsView.length);
       },
@@ -167,8 +167,8 @@ export function evaluate(
         const from = gate++ * rowsView.length;
         rowsView.set(tables.subarray(from, from + rowsView.length));
         kernel.sigmaSums(left, a0, a1, b0, b1, n);
-        engine.encryptInPlace(tweakKey(tweaks.start, tweak), left, n);
-        engine.encryptInPlace(tweakKey(tweaks.start, tweak + 1), right, n);
+        engine.encryptAt(tweakKey(tweaks.start, tweak), left, left, n);
+        engine.encryptAt(tweakKey(tweaks.start, tweak + 1), right, right, n);
         kernel.combineEvaluate(out, rows, left, a0, a1, b0, b1, c, n);
       },
     });

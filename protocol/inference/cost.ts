@@ -6,6 +6,7 @@
 import { argmax } from '../gadgets/argmax.ts';
 import { gadgetOf, type Lane } from '../gadgets/index.ts';
 import { cotBytes } from '../ot/correlations.ts';
+import { DEFAULT_OT_K, type OtK } from '../ot/softspoken.ts';
 import { sizeOf } from '../ring/shape.ts';
 import { responseBytes } from '../rlwe/index.ts';
 import type { ActivationLayout, Layout, LinearLayout, OutputLayout } from './layout.ts';
@@ -51,10 +52,10 @@ function linearCost({ step, plan }: LinearLayout): StepCost {
   return { name: step.name, op: 'linear', offline: { up, down }, online: none };
 }
 
-function activationCost({ step, lanes }: ActivationLayout): StepCost {
+function activationCost({ step, lanes }: ActivationLayout, otK: OtK): StepCost {
   const ots = (perElement: 'labelCots' | 'productCots') =>
     sum(lanes, ({ kind, params, elements }) =>
-      wireBytes(cotBytes(gadgetOf(kind)[perElement](params) * elements.length)),
+      wireBytes(cotBytes(gadgetOf(kind)[perElement](params) * elements.length, otK)),
     );
   const messages = (which: 'corrections' | 'tables' | 'material' | 'result') =>
     sum(lanes, ({ kind, params, elements }: Lane) =>
@@ -71,7 +72,7 @@ function activationCost({ step, lanes }: ActivationLayout): StepCost {
   };
 }
 
-function outputCost({ step, size, argmax: params }: OutputLayout): StepCost {
+function outputCost({ step, size, argmax: params }: OutputLayout, otK: OtK): StepCost {
   if (params === undefined) {
     const online = { up: 0, down: wireBytes(4 * size) };
     return { name: step.name, op: 'output', offline: none, online };
@@ -80,16 +81,19 @@ function outputCost({ step, size, argmax: params }: OutputLayout): StepCost {
   return {
     name: step.name,
     op: 'output',
-    offline: { up: wireBytes(cotBytes(argmax.labelCots(params))), down: wireBytes(tables) },
+    offline: { up: wireBytes(cotBytes(argmax.labelCots(params), otK)), down: wireBytes(tables) },
     online: { up: 0, down: wireBytes(material) },
   };
 }
 
-/** The cost of one bundle (offline) and of one inference (online). */
-export function costOf(layout: Layout): Cost {
+/** The cost of one bundle (offline) and of one inference (online), where OTs are made with `otK`. */
+export function costOf(layout: Layout, otK: OtK = DEFAULT_OT_K): Cost {
   const { linears, activations, output, program } = layout;
-  const steps = [...linears.map(linearCost), ...activations.map(activationCost)];
-  steps.push(outputCost(output));
+  const steps = [
+    ...linears.map(linearCost),
+    ...activations.map((layer) => activationCost(layer, otK)),
+  ];
+  steps.push(outputCost(output, otK));
   const order = new Map(program.steps.map((step, i) => [step.name, i]));
   steps.sort((a, b) => order.get(a.name)! - order.get(b.name)!);
   const command = wireBytes(COMMAND_BYTES);

@@ -96,7 +96,7 @@ export async function prepareClient(
     async activation(_, c, index) {
       const { lanes } = activationAt.get(index) as ActivationLayout;
       for (const lane of lanes) {
-        const bytes = cotBytes(productCount(lane));
+        const bytes = cotBytes(productCount(lane), session.otK);
         const drawn = await receiveMessage(channel, Kind.productChoices, bytes);
         waiting.push({ lane, c: gather(c, lane.elements), drawn });
       }
@@ -308,7 +308,7 @@ export async function prepareServer(
     params,
     ticket,
     tweaks: session.labelTweaks.take(argmax.labelTweaks(params)),
-    choices: await receiveMessage(channel, Kind.labelChoices, cotBytes(ticket.count)),
+    choices: await receiveMessage(channel, Kind.labelChoices, cotBytes(ticket.count, session.otK)),
     seed: deriveSeed(seed, 'argmax'),
   });
   await sendMessage(channel, Kind.tables, message);
@@ -365,7 +365,7 @@ interface DrawnLane {
 
 /** Flights 3 and 4: takes the client's choices and corrections lane by lane, and sends the tables. */
 async function garbleLanes(
-  { channel, pool, cots, labelTweaks, productTweaks }: ServerSession,
+  { channel, pool, otK, cots, labelTweaks, productTweaks }: ServerSession,
   drawn: DrawnLane[],
   seed: Uint8Array,
 ): Promise<LaneState[]> {
@@ -382,7 +382,7 @@ async function garbleLanes(
     const gadget = gadgetOf(kind);
     const n = elements.length;
     const labels = cots.sender.ticket(labelCount(lane));
-    const bought = await receiveMessage(channel, Kind.labelChoices, cotBytes(labels.count));
+    const bought = await receiveMessage(channel, Kind.labelChoices, cotBytes(labels.count, otK));
     const { corrections: bytes } = gadget.bytes(params, n);
     const corrections = await receiveMessage(channel, Kind.corrections, bytes);
     const input = {

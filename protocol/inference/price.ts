@@ -8,7 +8,14 @@
 
 import type { GadgetParams, LaneState } from '../gadgets/gadget.ts';
 import { gadgetOf } from '../gadgets/index.ts';
-import { COTS_PER_CHUNK, extendReceiver, extendSender } from '../ot/softspoken.ts';
+import {
+  COTS_PER_CHUNK,
+  DEFAULT_OT_K,
+  extendReceiver,
+  extendSender,
+  type OtK,
+  prepareReceiver,
+} from '../ot/softspoken.ts';
 import type { ActivationKind } from '../program/kinds.ts';
 import { deriveSeed, Prg, randomBytes, randomRing } from '../random/index.ts';
 import { linear } from '../ring/linear.ts';
@@ -117,10 +124,10 @@ const storedBytes = (state: LaneState) =>
   Object.values(state).reduce((sum, array) => sum + array.byteLength, 0);
 
 /** One correlated OT at either end, in milliseconds. */
-function measureOt(): { receiver: number; sender: number } {
+function measureOt(k: OtK): { receiver: number; sender: number } {
   const count = COTS_PER_CHUNK;
-  const k = 4;
-  const seeds = { k, start: seed, leaves: randomBytes(random('leaves'), (128 / k) * 16 * 2 ** k) };
+  const keys = { zero: randomBytes(random('zero'), 2048), one: randomBytes(random('one'), 2048) };
+  const { seeds } = prepareReceiver(seed, keys, random('roots'), k);
   const choices = randomBytes(random('choices'), count / 8);
   const { message } = extendReceiver(seeds, 0, count, choices);
   const offset = randomBytes(random('offset'), 16);
@@ -255,10 +262,13 @@ const laneTasks = (heavy: boolean): StepTime => ({
   serverOnline: heavy ? TASK_MS : 0,
 });
 
-/** Measures each distinct layer once and gives every step its price. Takes about a second; blocks its thread. */
-export function measureProgram(layout: Layout): MeasuredProgram {
-  const cost = costOf(layout);
-  const ot = measureOt();
+/**
+ * Measures each distinct layer once, OTs made with `otK`, and gives every step its price. Takes about a second; blocks its
+ * thread.
+ */
+export function measureProgram(layout: Layout, otK: OtK = DEFAULT_OT_K): MeasuredProgram {
+  const cost = costOf(layout, otK);
+  const ot = measureOt(otK);
   const known = new Map<string, StepTime>();
   const once = <T extends StepTime>(key: unknown, measure: () => T): T => {
     const name = JSON.stringify(key);

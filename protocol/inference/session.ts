@@ -2,9 +2,9 @@
  * A session: who the two parties are to each other, from the first frame until the connection ends.
  *
  *     client                                                    server
- *       |  ---- hello: version, agreement, nonce, model? -------->  |
+ *       |  ---- hello: version, agreement, nonce, otK, model? --->  |
  *       |  <--- welcome: version, agreement, nonce, program ------  |
- *       |       both: session id = H(nonces, agreement, program)    |
+ *       |       both: id = H(nonces, agreement, otK, program)       |
  *       |  ---- OT offer, RLWE public keys ---------------------->  |
  *       |  <--- OT choices ---------------------------------------  |
  *       |  ---- OT trees ---------------------------------------->  |
@@ -24,8 +24,15 @@ import type { Channel } from '../channel/index.ts';
 import { ProtocolError } from '../errors.ts';
 import { LANE_ELEMENTS } from '../gadgets/index.ts';
 import { TweakCounter } from '../garble/tweaks.ts';
-import { type Cots, cotsOf, finishSetup, joinSetup, SETUP_MESSAGE_BYTES } from '../ot/setup.ts';
-import { COTS_PER_CHUNK, SLICES_PER_KEY, SOFTSPOKEN_K } from '../ot/softspoken.ts';
+import { type Cots, cotsOf, finishSetup, joinSetup, setupMessageBytes } from '../ot/setup.ts';
+import {
+  COTS_PER_CHUNK,
+  DEFAULT_OT_K,
+  isOtK,
+  OT_KS,
+  type OtK,
+  SLICES_PER_KEY,
+} from '../ot/softspoken.ts';
 import type { Pool } from '../pool/index.ts';
 import { nextTurn } from '../pool/inline.ts';
 import { decodeProgram, digestOf, MAX_PROGRAM_BYTES } from '../program/encode.ts';
@@ -55,7 +62,6 @@ export const AGREEMENT_DIGEST: Uint8Array = sha256(
       piece: PIECE_BYTES,
       perKey: INSTANCES_PER_KEY,
       otChunk: COTS_PER_CHUNK,
-      otK: SOFTSPOKEN_K,
       otSlices: SLICES_PER_KEY,
       rlwe: Object.values(PARAMETER_SETS),
     }),
@@ -92,6 +98,8 @@ interface SessionBase {
   readonly model: string;
   /** SHA-256 of the program. */
   readonly digest: Uint8Array;
+  /** SoftSpoken's k of all its OTs: the client's choice for its link. */
+  readonly otK: OtK;
   readonly cots: Cots;
   /** Tweaks under the server's offset (garbling) and under the client's (products). */
   readonly labelTweaks: TweakSource;
@@ -129,6 +137,8 @@ const hello = z.strictObject({
   version: z.int(),
   agreement: bytesOf(32),
   nonce: bytesOf(NONCE_BYTES),
+  // Earlier versions do not send it: they are told of the version, not of this.
+  otK: z.int().default(DEFAULT_OT_K),
   model: z.string().max(200).nullable(),
 });
 
@@ -156,10 +166,17 @@ function checkPeer(peer: { version: number; agreement: Uint8Array }): void {
   }
 }
 
-/** 16 bytes that name this session: from both nonces, the agreement and the program. */
-function sessionIdOf(client: Uint8Array, server: Uint8Array, digest: Uint8Array): Uint8Array {
+/** 16 bytes that name this session: from both nonces, the agreement, k and the program. */
+function sessionIdOf(
+  client: Uint8Array,
+  server: Uint8Array,
+  otK: OtK,
+  digest: Uint8Array,
+): Uint8Array {
   const hash = sha256.create();
-  for (const part of [client, server, AGREEMENT_DIGEST, digest]) hash.update(part);
+  for (const part of [client, server, AGREEMENT_DIGEST, Uint8Array.of(otK), digest]) {
+    hash.update(part);
+  }
   return hash.digest().slice(0, SEED_BYTES);
 }
 
@@ -179,6 +196,8 @@ function degreesOf(layout: Layout): Degree[] {
 export interface ClientOptions {
   /** Name of the wanted model; the server's first one when left out. */
   readonly model?: string | undefined;
+  /** SoftSpoken's k; {@link DEFAULT_OT_K} when left out. */
+  readonly otK?: OtK | undefined;
   /** Looks at the program before any key is made; throws to refuse it. */
   readonly accept?: ((program: Program, digest: Uint8Array) => void) | undefined;
 }
@@ -189,6 +208,8 @@ export interface ClientOptions {
  */
 export async function openClient(party: Party, options: ClientOptions): Promise<ClientSession> {
   const { channel, random } = party;
+  const { otK = DEFAULT_OT_K } = options;
+  const messageBytes = setupMessageBytes(otK);
   const nonce = randomBytes(random, NONCE_BYTES);
   await channel.send(
     Kind.hello,
@@ -196,6 +217,7 @@ export async function openClient(party: Party, options: ClientOptions): Promise<
       version: PROTOCOL_VERSION,
       agreement: AGREEMENT_DIGEST,
       nonce,
+      otK,
       model: options.model ?? null,
     }),
   );
@@ -204,7 +226,7 @@ export async function openClient(party: Party, options: ClientOptions): Promise<
   const encoded = await receiveMessage(channel, Kind.program, peer.programBytes);
   const digest = digestOf(encoded);
   const layout = await acceptProgram(encoded, digest, options);
-  const sessionId = sessionIdOf(nonce, peer.nonce, digest);
+  const sessionId = sessionIdOf(nonce, peer.nonce, otK, digest);
 
   const secretKeys = new Map<Degree, SecretKey>();
   const [offer, ...keys] = await Promise.all([
@@ -218,13 +240,13 @@ export async function openClient(party: Party, options: ClientOptions): Promise<
     secretKeys.set(secretKey.degree, secretKey);
     await sendMessage(channel, Kind.publicKey, publicKey);
   }
-  const choice = await channel.receive(Kind.setupChoice, SETUP_MESSAGE_BYTES[1]);
-  const own = { sessionId, state: offer.state, message: choice, seed: freshSeed(random) };
+  const choice = await channel.receive(Kind.setupChoice, messageBytes[1]);
+  const own = { sessionId, state: offer.state, message: choice, seed: freshSeed(random), otK };
   const { message, state } = await party.pool.run('extendSetup', own);
   await channel.send(Kind.setupExtend, message);
-  const trees = await channel.receive(Kind.setupFinish, SETUP_MESSAGE_BYTES[3]);
+  const trees = await channel.receive(Kind.setupFinish, messageBytes[3]);
   const cots = cotsOf(joinSetup(sessionId, state, trees));
-  const base = { ...party, layout, model: peer.model, digest, cots, ...tweaksOf(sessionId) };
+  const base = { ...party, layout, model: peer.model, digest, otK, cots, ...tweaksOf(sessionId) };
   return { ...base, secretKeys, nextBundle: 0 };
 }
 
@@ -251,7 +273,7 @@ async function acceptProgram(
 /**
  * The server's side of handshake and setup.
  * @param find - the offer of that name, or the default one for undefined; undefined when there is none
- * @throws ProtocolError when versions or constants do not match, the model is unknown, or the peer breaks the protocol
+ * @throws ProtocolError when versions or constants do not match, the model or k is unknown, or the peer breaks the protocol
  */
 export async function openServer(
   party: Party,
@@ -260,6 +282,13 @@ export async function openServer(
   const { channel, random } = party;
   const peer = decodeControl(await channel.receiveUpTo(Kind.hello, MAX_CONTROL_BYTES), hello);
   checkPeer(peer);
+  const { otK } = peer;
+  if (!isOtK(otK)) {
+    throw new ProtocolError(
+      'refused',
+      `the client asks for OTs with k = ${otK}, this server makes them with one of ${OT_KS.join(', ')}`,
+    );
+  }
   const offer = find(peer.model ?? undefined);
   if (offer === undefined) {
     throw new ProtocolError('refused', `this server offers no model named "${peer.model}"`);
@@ -278,9 +307,10 @@ export async function openServer(
   );
   await sendMessage(channel, Kind.program, program);
   const digest = digestOf(program);
-  const sessionId = sessionIdOf(peer.nonce, nonce, digest);
+  const sessionId = sessionIdOf(peer.nonce, nonce, otK, digest);
 
-  const offered = await channel.receive(Kind.setupOffer, SETUP_MESSAGE_BYTES[0]);
+  const messageBytes = setupMessageBytes(otK);
+  const offered = await channel.receive(Kind.setupOffer, messageBytes[0]);
   const publicKeys = new Map<Degree, PublicKey>();
   for (const degree of degreesOf(layout)) {
     const encoded = await receiveMessage(channel, Kind.publicKey, publicKeyBytes(degree));
@@ -289,10 +319,10 @@ export async function openServer(
   const own = { sessionId, message: offered, seed: freshSeed(random) };
   const { message: choice, state } = await party.pool.run('chooseSetup', own);
   await channel.send(Kind.setupChoice, choice);
-  const trees = await channel.receive(Kind.setupExtend, SETUP_MESSAGE_BYTES[2]);
-  const { message, seeds } = finishSetup(sessionId, state, trees, random);
+  const trees = await channel.receive(Kind.setupExtend, messageBytes[2]);
+  const { message, seeds } = finishSetup(sessionId, state, trees, random, otK);
   await channel.send(Kind.setupFinish, message);
   const cots = cotsOf(seeds);
-  const base = { ...party, layout, model: offer.name, digest, cots, ...tweaksOf(sessionId) };
+  const base = { ...party, layout, model: offer.name, digest, otK, cots, ...tweaksOf(sessionId) };
   return { ...base, publicKeys };
 }

@@ -14,6 +14,7 @@ import {
   type SenderTicket,
 } from '../ot/correlations.ts';
 import { chooseSetup, extendSetup, offerSetup } from '../ot/setup.ts';
+import type { OtK } from '../ot/softspoken.ts';
 import type { ActivationKind } from '../program/kinds.ts';
 import type { Tweaks } from '../random/hash.ts';
 import { Prg } from '../random/index.ts';
@@ -61,7 +62,8 @@ export const tasks = {
     state: BaseSender;
     message: Uint8Array;
     seed: Uint8Array;
-  }) => extendSetup(input.sessionId, input.state, input.message, new Prg(input.seed)),
+    otK: OtK;
+  }) => extendSetup(input.sessionId, input.state, input.message, new Prg(input.seed), input.otK),
 
   /** Server: its random choices in a lane's product OTs. */
   drawLane: (

@@ -18,12 +18,13 @@ import { ProtocolError } from '../errors.ts';
 import { Ledger, PackedBits } from './ledger.ts';
 import {
   COTS_PER_CHUNK,
+  DEFAULT_OT_K,
   extendReceiver,
   extendSender,
   extensionBytes,
+  type OtK,
   type ReceiverSeeds,
   type SenderSeeds,
-  SOFTSPOKEN_K,
 } from './softspoken.ts';
 
 /** The right to make `count` correlations as the sender, once. Plain data; secret. */
@@ -81,7 +82,7 @@ export interface CotReceiver {
 }
 
 /** Bytes of the message for `count` correlations made together, from the receiver to the sender. */
-export function cotBytes(count: number, k = SOFTSPOKEN_K): number {
+export function cotBytes(count: number, k: OtK = DEFAULT_OT_K): number {
   return chunksOf(count).reduce((sum, chunk) => sum + extensionBytes(chunk, k), 0);
 }
 

@@ -16,14 +16,14 @@
  * - A ProtocolError is final for the session: no step is tried again with other bytes. Semi-honest security only.
  *
  * Why not a silent extension (Ferret, CCS 2020; n = 10,805,248, k = 589,760, t = 1,319 trees of 2^13 leaves): it would send
- * 0.18 B a correlation (32 B for each of 13 levels of each tree over n outputs, one bit for the choice) instead of 4 B.
- * Local work a correlation and side, each part timed alone as a kernel on one core (best / typical, ns): ten gathers
- * of 16 B from k blocks 63 to 110 / 190 to 300, the 40 B of indices 10 / 34, two AES blocks of a tree 8 / 26: 81 to 128 / 250 to
- * 360, against 30 / 44 here. Both sides and the transfer: at 1 Gbit/s 160 to 260 / 500 to 720 against 92 / 120; at
- * 100 Mbit/s 180 to 270 / 510 to 730 against 380 / 408. It loses on fast links, and on slow ones wins only while the
- * gathers have the cache to themselves, which two workers do not. A ReLU would save 72 of its 956 B, a square (33
- * correlations) 126 B; and a batch is 10.2 million or nothing, 173 MB a side. Squares by the million over slow links would
- * be the case to build it for; the interface would stay.
+ * 0.18 B a correlation (32 B for each of 13 levels of each tree over n outputs, one bit for the choice) instead of 4, 2.75 or
+ * 2 B, and correlations are most of what a ReLU's preparation sends: m + 2 of them where m bits are compared. Local work a
+ * correlation and side is 81 to 128 ns where the cache is quiet and 250 to 360 where it is not, most of it ten gathers of 16 B
+ * from k blocks, against 37, 78 and 238 ns here (protocol/DECISIONS.md). At 20 Mbit/s, both sides and the transfer, that is 230
+ * to 790 ns against 1,670, 1,260 and 1,280. But a batch is 10.2 million correlations or nothing: 173 MB a side, and 2.4 to 8 s over
+ * that link. All 303,104 ReLUs of ResNet-32 take 3.9 million (m = 11), 4.9 s with k = 6; a network reduced to 12,900 ReLUs takes
+ * 0.2 s. For networks of this size it loses; sessions that prepare many large bundles over slow links would be the case to build
+ * it for, and the interface would stay.
  */
 
 export {
@@ -51,6 +51,6 @@ export {
   finishSetup,
   joinSetup,
   offerSetup,
-  SETUP_MESSAGE_BYTES,
+  setupMessageBytes,
 } from './setup.ts';
-export { COTS_PER_CHUNK, SOFTSPOKEN_K } from './softspoken.ts';
+export { COTS_PER_CHUNK, DEFAULT_OT_K, type OtK } from './softspoken.ts';

@@ -37,8 +37,10 @@ import {
 import { cotBytes, ExtendedReceiver, ExtendedSender } from './correlations.ts';
 import { senderPads } from './pads.ts';
 import {
+  DEFAULT_OT_K,
   extendReceiver,
   extendSender,
+  type OtK,
   prepareReceiver,
   prepareSender,
   type ReceiverSeeds,
@@ -53,12 +55,11 @@ export interface Cots {
 }
 
 /** Bytes of the setup's four messages, in order: two from the client, two from the server, in turn. */
-export const SETUP_MESSAGE_BYTES: readonly [number, number, number, number] = [
-  POINT_BYTES,
-  CHOOSE_BYTES,
-  SETUP_BYTES + cotBytes(BASE_OTS),
-  SETUP_BYTES,
-];
+export function setupMessageBytes(
+  k: OtK = DEFAULT_OT_K,
+): readonly [number, number, number, number] {
+  return [POINT_BYTES, CHOOSE_BYTES, SETUP_BYTES + cotBytes(BASE_OTS, k), SETUP_BYTES];
+}
 
 /** A fresh offset: 16 bytes, the lowest bit of byte 0 set so that point-and-permute can use it. */
 export function freshOffset(random: Random): Uint8Array {
@@ -108,6 +109,7 @@ export interface ExtendState {
 
 /**
  * Client: takes the second message, makes the third.
+ * @param k - of both directions, the same at both parties
  * @throws ProtocolError `bad-message` or `bad-point`
  */
 export function extendSetup(
@@ -115,14 +117,15 @@ export function extendSetup(
   state: BaseSender,
   choice: Uint8Array,
   random: Random,
+  k: OtK = DEFAULT_OT_K,
 ): { message: Uint8Array; state: ExtendState } {
   const context = otContext(sessionId, 'server');
   const base = finishBaseOt(context, state, choice);
-  const { message: trees, seeds } = prepareReceiver(context, base, random);
+  const { message: trees, seeds } = prepareReceiver(context, base, random, k);
   const offset = freshOffset(random);
   const flush = extendReceiver(seeds, 0, BASE_OTS, offset);
   const chosen = hashInstances(flush.blocks, baseTweaks(sessionId));
-  const message = new Uint8Array(SETUP_MESSAGE_BYTES[2]);
+  const message = new Uint8Array(setupMessageBytes(k)[2]);
   message.set(trees);
   message.set(flush.message, trees.length);
   return { message, state: { receiver: seeds, keys: { choices: offset, chosen } } };
@@ -130,6 +133,7 @@ export function extendSetup(
 
 /**
  * Server: takes the third message, makes the fourth, and is done.
+ * @param k - the client's
  * @throws ProtocolError `bad-message`
  */
 export function finishSetup(
@@ -137,18 +141,20 @@ export function finishSetup(
   state: BaseReceiverKeys,
   trees: Uint8Array,
   random: Random,
+  k: OtK = DEFAULT_OT_K,
 ): { message: Uint8Array; seeds: CotSeeds } {
-  if (trees.length !== SETUP_MESSAGE_BYTES[2]) {
+  const [, , bytes] = setupMessageBytes(k);
+  if (trees.length !== bytes) {
     throw new ProtocolError(
       'bad-message',
-      `OT setup: expected ${SETUP_MESSAGE_BYTES[2]} bytes, got ${trees.length}`,
+      `OT setup: expected ${bytes} bytes, got ${trees.length}`,
     );
   }
   const context = otContext(sessionId, 'server');
-  const sender = prepareSender(context, state, trees.subarray(0, SETUP_BYTES));
+  const sender = prepareSender(context, state, trees.subarray(0, SETUP_BYTES), k);
   const q = extendSender(sender, 0, BASE_OTS, trees.subarray(SETUP_BYTES));
   const keys: BaseSenderKeys = senderPads(q, sender.offset, baseTweaks(sessionId));
-  const reverse = prepareReceiver(otContext(sessionId, 'client'), keys, random);
+  const reverse = prepareReceiver(otContext(sessionId, 'client'), keys, random, k);
   return { message: reverse.message, seeds: { sender, receiver: reverse.seeds } };
 }
 
@@ -161,7 +167,8 @@ export function joinSetup(
   { receiver, keys }: ExtendState,
   trees: Uint8Array,
 ): CotSeeds {
-  return { sender: prepareSender(otContext(sessionId, 'client'), keys, trees), receiver };
+  const sender = prepareSender(otContext(sessionId, 'client'), keys, trees, receiver.k);
+  return { sender, receiver };
 }
 
 /** Tweaks that hash the 128 correlations into base OT keys, of the session and of no other use. */

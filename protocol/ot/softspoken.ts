@@ -2,7 +2,8 @@
  * Correlated oblivious transfer in bulk from 128 base OTs: SoftSpokenOT, semi-honest, with the repetition code.
  *
  * Roy, "SoftSpokenOT: Quieter OT Extension from Small-Field Silent VOLE in the Minicrypt Model", Crypto 2022, sections 3
- * and 5. The knob k trades bytes for work: 128 / k bits a correlation against 2^k / k streams. k = 1 is IKNP.
+ * and 5. k trades bytes for work: about 128 / k bits a correlation against 2^k / k AES blocks a party. It is a choice of the
+ * session, made for its link: {@link otKFor}, with the measurements in protocol/DECISIONS.md.
  *
  * Before: the extension sender holds an offset Delta of 128 bits, bit r of which was its choice in base OT r, and the
  * key it got; the extension receiver holds both keys of each base OT. Note that roles swap: the extension sender was the
@@ -12,44 +13,33 @@
  *     extension sender (Delta)                                 extension receiver (x)
  *            |  <--- masked level sums, 4,096 B, once ---------------  |   prepareReceiver
  *   prepareSender                                                      |
- *            |  <--- d_g = u_g ^ x, 128/k bits each, per chunk ------  |   extendReceiver -> t
+ *            |  <--- d_g = u_g ^ x, a bit a correlation, per chunk --  |   extendReceiver -> t
  *   extendSender -> q                                                  |
  *
- * The 128 bits of Delta fall into 128 / k groups of k. For each group the receiver grows a binary tree of seeds with 2^k
- * leaves; the base OTs give the sender all leaves but the one named by its k bits. With L_x the stream of leaf x, the
- * receiver has u = XOR of all L_x and v_b = XOR of those L_x where x has bit b; the sender, whose leaves are kept in the
- * order y = x ^ Delta_g so that the missing one is y = 0, has w_b = XOR over bit b of y = v_b ^ Delta_b u without ever
- * touching the missing one. Sending d = u ^ x turns that into w_b ^ Delta_b d = v_b ^ Delta_b x.
+ * The 128 bits of Delta fall into G = ceil(128 / k) groups of k bits; where k does not divide 128, the last groups have
+ * k - 1 (k = 6: 18 of 6, then 4 of 5). For each group of w bits the receiver grows a binary tree of seeds with 2^w leaves; the
+ * base OTs give the sender all leaves but the one named by its w bits. With L_x the stream of leaf x, the receiver has u =
+ * XOR of all L_x and v_b = XOR of those L_x where x has bit b; the sender, whose leaves are kept in the order y = x ^ Delta_g
+ * so that the missing one is y = 0, has w_b = XOR over bit b of y = v_b ^ Delta_b u without ever touching it. Sending d =
+ * u ^ x turns that into w_b ^ Delta_b d = v_b ^ Delta_b x.
  *
  * Leakage: none beyond the claim of semi-honest security in the ideal-cipher model: a malicious receiver that sends
  * different x in different groups learns bits of Delta, and nothing here would notice.
  *
  * Primitives: a tree node's children are AES_K0(s) ^ s and AES_K1(s) ^ s under two public keys (Matyas-Meyer-Oseas); block
- * number 8 i + j of a leaf's stream, j < 8, is AES_K(i)(s ^ j) ^ s ^ j under a public key K(i). The public keys come from
+ * number n i + j of a leaf's stream, j < n, is AES_K(i)(s ^ j) ^ s ^ j under a public key K(i). The public keys come from
  * the context, so that nothing computed against one session helps against another. One AES call serves all leaves of
- * 1,024 correlations. Guessing a hidden seed gains from every block under one key that the guesser cannot compute himself:
- * the sender misses one leaf of each group, so that is 8 * 128 / k blocks, never more than the block hash allows.
- *
- * Why k = 4: measured on one core, ns a correlation and side (best / typical), and what 1,000 of them take both sides in
- * turn with their transfer, in us, on typical figures. k = 2 is level with it only where bytes are free.
- *
- *     k   bytes   AES blocks   ns a side    loopback   1 Gbit/s   100 Mbit/s
- *     2     8         2          21 / 33        66        130        706
- *     4     4         4          30 / 44        88        120        408
- *     8     2        32         235 / 350      700        716        860
- *
- * ResNet-32 with all its ReLUs (303,104, 19 correlations each: 5.8 million) at k = 4: 0.5 s of work, 23 MB.
+ * 128 n correlations ({@link SLICES_PER_KEY}). Guessing a hidden seed gains from every block under one key that the guesser
+ * cannot compute himself: the sender misses one leaf of each group, so that is n G blocks, never more than the block hash
+ * allows.
  */
 
 import { ProtocolError } from '../errors.ts';
 import { kernels } from '../kernels/index.ts';
-import { aesEncryptBlocks } from '../random/aes.ts';
+import { type AesEngine, aesEncryptBlocks, defaultAes } from '../random/aes.ts';
 import { tweakKey } from '../random/hash.ts';
 import { deriveSeed, type Random, randomBytes } from '../random/index.ts';
 import { BASE_OTS, type BaseReceiverKeys, type BaseSenderKeys } from './base.ts';
-
-/** Bits of the offset that share a tree, 1, 2, 4 or 8: 128 / k bits sent for each correlation. AGREEMENT. */
-export const SOFTSPOKEN_K = 4;
 
 /** Most correlations of one chunk, the unit of work and of numbering. AGREEMENT. */
 export const COTS_PER_CHUNK = 32768;
@@ -57,22 +47,87 @@ export const COTS_PER_CHUNK = 32768;
 /** Correlations of one slice: one block of each leaf's stream, one tile of the transpose. SECURITY: the block size. */
 const SLICE = 128;
 
+/** The values of k that a session can choose. AGREEMENT. */
+export const OT_KS = [4, 6, 8] as const;
+
+/** Most bits of the offset that share a tree: the larger, the fewer bytes and the more work. AGREEMENT of a session. */
+export type OtK = (typeof OT_KS)[number];
+
+/** k for fast links, and where nothing is known of the link. */
+export const DEFAULT_OT_K: OtK = 4;
+
+/** Whether `k` is one of {@link OT_KS}. */
+export function isOtK(k: number): k is OtK {
+  return (OT_KS as readonly number[]).includes(k);
+}
+
+/** Links with fewer bits a second than these are worth a larger k. LOCAL, measured: protocol/DECISIONS.md. */
+const SLOW_LINK = 100e6;
+const VERY_SLOW_LINK = 10e6;
+
 /**
- * Consecutive slices whose streams are made under one key. What matters is how many of its blocks the sender cannot compute:
- * those of the missing leaf of each group, 8 * 128 / k <= 1,024, the bound of the block hash. SECURITY,
- * AGREEMENT.
+ * The k that suits a link.
+ * @param bitsPerSecond - of its slower direction; unlimited unless given
+ * @throws RangeError when that is not a positive number
  */
-export const SLICES_PER_KEY = 8;
+export function otKFor(bitsPerSecond = Number.POSITIVE_INFINITY): OtK {
+  if (!(bitsPerSecond > 0)) {
+    throw new RangeError(`bitsPerSecond: expected a positive number, got ${bitsPerSecond}`);
+  }
+  if (bitsPerSecond >= SLOW_LINK) return DEFAULT_OT_K;
+  return bitsPerSecond >= VERY_SLOW_LINK ? 6 : 8;
+}
+
+/**
+ * For each k the number n of consecutive slices whose streams are made under one key, by one AES call of 4,096 to 5,120
+ * blocks. The sender cannot compute those of the missing leaf of each group: n ceil(128 / k) of them, which must not exceed
+ * 1,024, the bound of the block hash. SECURITY, AGREEMENT.
+ */
+export const SLICES_PER_KEY: Readonly<Record<OtK, number>> = { 4: 8, 6: 4, 8: 1 };
+
+/** Neighbouring groups of one width. */
+interface Run {
+  readonly groups: number;
+  /** Bits of each group; its tree has 2^width leaves. */
+  readonly width: number;
+  /** Where it begins, counted in groups, in bits of the offset, and in leaves. */
+  readonly group: number;
+  readonly bit: number;
+  readonly leaf: number;
+}
+
+/** How the 128 bits of the offset fall into groups, and their leaves in all. */
+interface Grouping {
+  readonly groups: number;
+  readonly leaves: number;
+  readonly runs: readonly Run[];
+}
+
+/**
+ * Groups of k bits, then of k - 1, as few as hold 128 bits.
+ * @throws RangeError when k is not supported
+ */
+function groupingOf(k: OtK): Grouping {
+  if (!isOtK(k))
+    throw new RangeError(`SoftSpoken k: expected one of ${OT_KS.join(', ')}, got ${k}`);
+  const groups = Math.ceil(128 / k);
+  const wide = 128 - groups * (k - 1);
+  const first = { groups: wide, width: k, group: 0, bit: 0, leaf: 0 };
+  const rest = groups - wide;
+  const second = { groups: rest, width: k - 1, group: wide, bit: wide * k, leaf: wide << k };
+  const runs = rest === 0 ? [first] : [first, second];
+  return { groups, leaves: (wide << k) + (rest << (k - 1)), runs };
+}
 
 /** Bytes of the receiver's setup message. */
 export const SETUP_BYTES = BASE_OTS * 2 * 16;
 
 /** What the extension receiver keeps: plain data that can be cloned to a worker. Secret. */
 export interface ReceiverSeeds {
-  readonly k: number;
+  readonly k: OtK;
   /** 16 public bytes from which the stream keys follow. */
   readonly start: Uint8Array;
-  /** 128/k groups of 2^k leaf seeds, 16 bytes each. */
+  /** The leaf seeds of one group after the other, 16 bytes each. */
   readonly leaves: Uint8Array;
 }
 
@@ -86,8 +141,8 @@ export interface SenderSeeds extends ReceiverSeeds {
  * Bytes of the message that extends one chunk by `count` correlations. The last slice is padded to 128 of them.
  * @throws RangeError when a chunk cannot hold `count`
  */
-export function extensionBytes(count: number, k = SOFTSPOKEN_K): number {
-  return slicesOf(count) * (128 / k) * 16;
+export function extensionBytes(count: number, k: OtK = DEFAULT_OT_K): number {
+  return slicesOf(count) * groupingOf(k).groups * 16;
 }
 
 function slicesOf(count: number): number {
@@ -95,11 +150,6 @@ function slicesOf(count: number): number {
     throw new RangeError(`extension: 1 to ${COTS_PER_CHUNK} correlations a chunk, got ${count}`);
   }
   return Math.ceil(count / SLICE);
-}
-
-function checkK(k: number): void {
-  if (![1, 2, 4, 8].includes(k))
-    throw new RangeError(`SoftSpoken k: expected 1, 2, 4 or 8, got ${k}`);
 }
 
 /** Both children of each node of `nodes`, left and right in separate arrays. */
@@ -129,33 +179,48 @@ export function prepareReceiver(
   context: Uint8Array,
   keys: BaseSenderKeys,
   random: Random,
-  k = SOFTSPOKEN_K,
+  k: OtK = DEFAULT_OT_K,
 ): { message: Uint8Array; seeds: ReceiverSeeds } {
-  checkK(k);
-  const groups = 128 / k;
-  const keyPair = treeKeys(context);
+  const { groups, leaves, runs } = groupingOf(k);
   const message = new Uint8Array(SETUP_BYTES);
-  let nodes = randomBytes(random, groups * 16);
-  for (let level = k - 1; level >= 0; level--) {
+  for (let base = 0; base < BASE_OTS; base++) {
+    message.set(keys.zero.subarray(16 * base, 16 * base + 16), 32 * base);
+    message.set(keys.one.subarray(16 * base, 16 * base + 16), 32 * base + 16);
+  }
+  const keyPair = treeKeys(context);
+  const roots = randomBytes(random, groups * 16);
+  const start = deriveSeed(context, 'softspoken stream');
+  const seeds = { k, start, leaves: new Uint8Array(16 * leaves) };
+  for (const run of runs) {
+    const own = roots.subarray(16 * run.group, 16 * (run.group + run.groups));
+    seeds.leaves.set(growTrees(run, own, keyPair, message), 16 * run.leaf);
+  }
+  return { message, seeds };
+}
+
+/** The leaves of the trees of `roots`. Adds the sums of each level to the message, which holds the masks. */
+function growTrees(
+  { groups, width, bit }: Run,
+  roots: Uint8Array,
+  keyPair: readonly [Uint8Array, Uint8Array],
+  message: Uint8Array,
+): Uint8Array {
+  let nodes = roots;
+  for (let level = width - 1; level >= 0; level--) {
     const sides = children(nodes, keyPair);
-    const width = nodes.length / groups;
+    const each = nodes.length / groups;
     nodes = new Uint8Array(2 * nodes.length);
     for (let side = 0; side < 2; side++) {
       for (let i = 0; i < sides[side]!.length; i += 16) {
         const node = sides[side]!.subarray(i, i + 16);
         nodes.set(node, 2 * i + 16 * side);
         // Who chose bit c misses side c and learns the sum of the other side: it is masked with key c.
-        const base = Math.floor(i / width) * k + level;
+        const base = bit + Math.floor(i / each) * width + level;
         xorInto(message.subarray(32 * base + 16 * (1 - side), 32 * base + 16 * (2 - side)), node);
       }
     }
   }
-  for (let base = 0; base < BASE_OTS; base++) {
-    const at = 32 * base;
-    xorInto(message.subarray(at, at + 16), keys.zero.subarray(16 * base, 16 * base + 16));
-    xorInto(message.subarray(at + 16, at + 32), keys.one.subarray(16 * base, 16 * base + 16));
-  }
-  return { message, seeds: { k, start: deriveSeed(context, 'softspoken stream'), leaves: nodes } };
+  return nodes;
 }
 
 /**
@@ -171,19 +236,34 @@ export function prepareSender(
   context: Uint8Array,
   keys: BaseReceiverKeys,
   message: Uint8Array,
-  k = SOFTSPOKEN_K,
+  k: OtK = DEFAULT_OT_K,
 ): SenderSeeds {
-  checkK(k);
+  const { leaves, runs } = groupingOf(k);
   expectLength('OT setup', message, SETUP_BYTES);
-  const groups = 128 / k;
   const keyPair = treeKeys(context);
+  const start = deriveSeed(context, 'softspoken stream');
+  const offset = keys.choices.slice();
+  const seeds = { k, start, leaves: new Uint8Array(16 * leaves), offset };
+  for (const run of runs) {
+    seeds.leaves.set(recoverTrees(run, keys, keyPair, message), 16 * run.leaf);
+  }
+  return seeds;
+}
+
+/** The leaves of the trees of one run, all but the first of each group. */
+function recoverTrees(
+  { groups, width, bit }: Run,
+  keys: BaseReceiverKeys,
+  keyPair: readonly [Uint8Array, Uint8Array],
+  message: Uint8Array,
+): Uint8Array {
   let nodes = new Uint8Array(groups * 16);
-  for (let level = k - 1; level >= 0; level--) {
+  for (let level = width - 1; level >= 0; level--) {
     const [left, right] = children(nodes, keyPair) as [Uint8Array, Uint8Array];
-    const width = nodes.length / groups;
+    const each = nodes.length / groups;
     nodes = new Uint8Array(2 * nodes.length);
     for (let g = 0; g < groups; g++) {
-      const base = g * k + level;
+      const base = bit + g * width + level;
       const mask = -((keys.choices[base >> 3]! >> (base & 7)) & 1) & 0xff;
       const sibling = keys.chosen.slice(16 * base, 16 * base + 16);
       for (let i = 0; i < 16; i++) {
@@ -191,7 +271,7 @@ export function prepareSender(
         sibling[i]! ^= zero ^ (mask & (zero ^ message[32 * base + 16 + i]!));
       }
       // Place 0 is the missing path: its children are not known.
-      for (let from = g * width + 16; from < (g + 1) * width; from += 16) {
+      for (let from = g * each + 16; from < (g + 1) * each; from += 16) {
         for (let i = 0; i < 16; i++) {
           const swap = mask & (left[from + i]! ^ right[from + i]!);
           nodes[2 * from + i] = left[from + i]! ^ swap;
@@ -199,11 +279,10 @@ export function prepareSender(
           sibling[i]! ^= right[from + i]! ^ swap;
         }
       }
-      nodes.set(sibling, 2 * g * width + 16);
+      nodes.set(sibling, 2 * g * each + 16);
     }
   }
-  const start = deriveSeed(context, 'softspoken stream');
-  return { k, start, leaves: nodes, offset: keys.choices.slice() };
+  return nodes;
 }
 
 /** What an extension receiver makes of one chunk. */
@@ -219,6 +298,7 @@ export interface Extended {
  * @param chunk - the number of this chunk, never used twice under the same seeds
  * @param choices - `count` packed bits, lowest bit of byte 0 first
  * @param room - where message and t go, of their lengths; fresh memory without it
+ * @param engine - an engine of its own, for measurements
  */
 export function extendReceiver(
   seeds: ReceiverSeeds,
@@ -226,22 +306,22 @@ export function extendReceiver(
   count: number,
   choices: Uint8Array,
   room?: Extended,
+  engine: AesEngine = defaultAes,
 ): Extended {
-  const { k } = seeds;
-  const bytes = extensionBytes(count, k);
+  const { groups } = groupingOf(seeds.k);
+  const bytes = extensionBytes(count, seeds.k);
   if (choices.length !== Math.ceil(count / 8)) {
     throw new RangeError(`choices: expected ${Math.ceil(count / 8)} bytes, got ${choices.length}`);
   }
   const out = room ?? { message: new Uint8Array(bytes), blocks: new Uint8Array(16 * count) };
   const { arena, bits } = kernels();
-  const groups = 128 / k;
   arena.scope(() => {
     const x = arena.alloc(16 * slicesOf(count));
     const d = arena.alloc(bytes);
     const padded = arena.u8(x, 16 * slicesOf(count));
     padded.set(choices);
     padded.fill(0, choices.length);
-    slices(seeds, chunk, out.blocks, (slice, _rows, sums) => {
+    slices(seeds, chunk, out.blocks, engine, (slice, _rows, sums) => {
       bits.xorBlock(d + slice * 16 * groups, sums, x + 16 * slice, groups);
     });
     out.message.set(arena.u8(d, bytes));
@@ -254,6 +334,7 @@ export function extendReceiver(
  * @param chunk - the number of this chunk, never used twice under the same seeds
  * @param message - the receiver's message for this chunk
  * @param blocks - where q goes, 16 `count` bytes; fresh memory without it
+ * @param engine - an engine of its own, for measurements
  * @returns q, `count` blocks
  * @throws ProtocolError `bad-message` when the message has the wrong length
  */
@@ -263,11 +344,12 @@ export function extendSender(
   count: number,
   message: Uint8Array,
   blocks: Uint8Array = new Uint8Array(16 * count),
+  engine: AesEngine = defaultAes,
 ): Uint8Array {
   const { k, offset } = seeds;
+  const { groups, runs } = groupingOf(k);
   expectLength('OT extension', message, extensionBytes(count, k));
   const { arena, bits } = kernels();
-  const groups = 128 / k;
   const masks = new Uint8Array(128 * 16);
   for (let r = 0; r < 128; r++) {
     masks.fill(-((offset[r >> 3]! >> (r & 7)) & 1) & 0xff, 16 * r, 16 * r + 16);
@@ -275,8 +357,12 @@ export function extendSender(
   arena.scope(() => {
     const mask = arena.put(masks);
     const d = arena.put(message);
-    slices(seeds, chunk, blocks, (slice, rows) => {
-      bits.correctRows(rows, d + slice * 16 * groups, mask, groups, k);
+    slices(seeds, chunk, blocks, engine, (slice, rows) => {
+      const own = d + slice * 16 * groups;
+      for (const run of runs) {
+        const [row, of] = [16 * run.bit, own + 16 * run.group];
+        bits.correctRows(rows + row, of, mask + row, run.groups, run.width);
+      }
     });
   });
   return blocks;
@@ -287,39 +373,49 @@ function slices(
   { k, start, leaves }: ReceiverSeeds,
   chunk: number,
   blocks: Uint8Array,
+  engine: AesEngine,
   step: (slice: number, rows: number, sums: number) => void,
 ): void {
   const { arena, bits } = kernels();
-  const groups = 128 / k;
+  const { groups, leaves: seeds, runs } = groupingOf(k);
+  const perKey = SLICES_PER_KEY[k];
   const total = slicesOf(blocks.length / 16);
-  const each = leaves.length;
-  const inputs = arena.alloc(SLICES_PER_KEY * each);
-  const streams = arena.alloc(SLICES_PER_KEY * each);
+  const each = 16 * seeds;
+  const inputs = arena.alloc(perKey * each);
+  const streams = arena.alloc(perKey * each);
   const rows = arena.alloc(16 * SLICE);
   const sums = arena.alloc(16 * groups);
   const tiles = arena.alloc(16 * SLICE * total);
 
-  // The inputs are the same under every key: their share of the sums is made once.
+  // The inputs are the same under every key: their share of the sums is made once, run by run rows and then sums.
   const startBytes = 16 * (SLICE + groups);
-  const starts = arena.alloc(SLICES_PER_KEY * startBytes);
+  const starts = arena.alloc(perKey * startBytes);
   const zeros = arena.put(new Uint8Array(startBytes));
   const plain = arena.put(leaves);
   const place = arena.put(new Uint8Array(16));
-  for (let i = 0; i < Math.min(SLICES_PER_KEY, total); i++) {
+  for (let i = 0; i < Math.min(perKey, total); i++) {
     arena.u8(place, 1)[0] = i;
-    bits.xorBlock(inputs + i * each, plain, place, each / 16);
-    bits.xorBlock(streams, plain, place, each / 16);
-    const own = starts + i * startBytes;
-    bits.foldLeaves(own, own + 16 * SLICE, streams, zeros, groups, k);
+    bits.xorBlock(inputs + i * each, plain, place, seeds);
+    bits.xorBlock(streams, plain, place, seeds);
+    for (const run of runs) {
+      const own = starts + i * startBytes + 16 * (run.bit + run.group);
+      const from = streams + 16 * run.leaf;
+      const ownSums = own + 16 * run.groups * run.width;
+      bits.foldLeaves(own, ownSums, from, zeros, run.groups, run.width);
+    }
   }
 
-  let key = (chunk * COTS_PER_CHUNK) / (SLICE * SLICES_PER_KEY);
-  for (let first = 0; first < total; first += SLICES_PER_KEY, key++) {
-    const now = Math.min(SLICES_PER_KEY, total - first);
-    const encrypted = aesEncryptBlocks(tweakKey(start, key), arena.u8(inputs, now * each));
-    arena.u8(streams, now * each).set(encrypted);
+  let key = (chunk * COTS_PER_CHUNK) / (SLICE * perKey);
+  for (let first = 0; first < total; first += perKey, key++) {
+    const now = Math.min(perKey, total - first);
+    engine.encryptAt(tweakKey(start, key), streams, inputs, now * seeds);
     for (let i = 0; i < now; i++) {
-      bits.foldLeaves(rows, sums, streams + i * each, starts + i * startBytes, groups, k);
+      for (const run of runs) {
+        const own = starts + i * startBytes + 16 * (run.bit + run.group);
+        const from = streams + i * each + 16 * run.leaf;
+        const [row, sum] = [rows + 16 * run.bit, sums + 16 * run.group];
+        bits.foldLeaves(row, sum, from, own, run.groups, run.width);
+      }
       step(first + i, rows, sums);
       bits.transpose(tiles + 16 * SLICE * (first + i), rows, 16, SLICE);
     }

@@ -14,8 +14,8 @@ export interface AesEngine {
   encryptBlocks(key: Uint8Array, input: Uint8Array): Uint8Array;
   /** {@link aesCounterStream} by this engine. */
   counterStream(key: Uint8Array, firstBlock: number, out: Uint8Array): void;
-  /** Encrypts `blocks` 16-byte blocks of kernel memory in place, independently. */
-  encryptInPlace(key: Uint8Array, pointer: number, blocks: number): void;
+  /** Encrypts `blocks` 16-byte blocks of kernel memory from `source` to `target`, independently; the two may be one. */
+  encryptAt(key: Uint8Array, target: number, source: number, blocks: number): void;
 }
 
 /** OpenSSL, when this runtime is Node; found without an import so that bundles for browsers carry no Node module. */
@@ -58,10 +58,10 @@ function opensslEngine(crypto: typeof import('node:crypto')): AesEngine {
         out.set(cipher.update(zeros.subarray(0, out.length - i)), i);
       }
     },
-    encryptInPlace(key, pointer, blocks) {
+    encryptAt(key, target, source, blocks) {
       checkKey(key);
-      const view = kernels().arena.u8(pointer, 16 * blocks);
-      view.set(encrypt(key, view));
+      const { arena } = kernels();
+      arena.u8(target, 16 * blocks).set(encrypt(key, arena.u8(source, 16 * blocks)));
     },
   };
 }
@@ -89,12 +89,12 @@ export const wasmAes: AesEngine = {
       out.set(arena.u8(pointer, bytes), start);
     });
   },
-  encryptInPlace(key, pointer, blocks) {
+  encryptAt(key, target, source, blocks) {
     checkKey(key);
     const { arena, aes } = kernels();
     arena.scope(() => {
       const state = arena.alloc(STATE_BYTES);
-      aes.encryptBlocks(pointer, pointer, blocks, expandKey(key, state), state);
+      aes.encryptBlocks(target, source, blocks, expandKey(key, state), state);
     });
   },
 };

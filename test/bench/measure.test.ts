@@ -65,6 +65,13 @@ describe('measuring', () => {
     expect(ms).toEqual({ lower: 2, median: 2, upper: 2, samples: 2 });
   });
 
+  it('counts by another clock where it is given one', async () => {
+    let now = 0;
+    const call = () => void (now += 3);
+    const [ms] = await measure({ repetitions: 2, sampleMs: 5 }, [call], () => now);
+    expect(ms).toEqual({ lower: 3, median: 3, upper: 3, samples: 2 });
+  });
+
   it('waits for what is asynchronous and lets errors through', async () => {
     const order: string[] = [];
     const slow = async () => {

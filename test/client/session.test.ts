@@ -68,6 +68,25 @@ describe('a session', () => {
     await session.close();
   });
 
+  it('moves fewer bytes over a slow link, as the cost formula says', async () => {
+    const server = new LocalServer([tiny]);
+    const layout = layoutOf(model.program);
+    for (const [bitsPerSecond, k] of [
+      [100e6, 4],
+      [20e6, 6],
+      [1e6, 8],
+    ] as const) {
+      const session = await server.connect({ bitsPerSecond });
+      const { stats, logits } = await session.infer(somePixels(model));
+      const { up, down, rounds } = costOf(layout, k).offline;
+      expect(stats.offline).toMatchObject({ bytesUp: up, bytesDown: down, rounds });
+      const plain = plainAnswer(model, somePixels(model));
+      expect(distance(logits!, plain.logits)).toBeLessThanOrEqual(plain.tolerance);
+      await session.close();
+    }
+    await expect(server.connect({ bitsPerSecond: 0 })).rejects.toThrow(RangeError);
+  });
+
   it('runs calls in their order, however they are made', async () => {
     const server = new LocalServer([tiny]);
     const session = await server.connect();

@@ -20,6 +20,7 @@ import {
   type ServerSession,
 } from '../../protocol/inference/session.ts';
 import { tasks } from '../../protocol/inference/tasks.ts';
+import type { OtK } from '../../protocol/ot/softspoken.ts';
 import { createInlinePool } from '../../protocol/pool/inline.ts';
 import { encodeProgram } from '../../protocol/program/encode.ts';
 import { IDENTITY, RELU, SQUARE } from '../../protocol/program/kinds.ts';
@@ -257,12 +258,13 @@ export interface Sessions {
   readonly serverBundles: BundleStore<ServerBundle>;
 }
 
-/** Opens a session over a memory channel, all randomness from `seed`. */
+/** Opens a session over a memory channel, all randomness from `seed`, OTs made with `otK`. */
 export async function openSessions(
   model: Model,
   seed = seedOf(2),
   pool: ProtocolPool = createInlinePool(tasks),
   pair: [Channel, Channel] = memoryPair(),
+  otK?: OtK,
 ): Promise<Sessions> {
   const [near, far] = pair.map(counted) as [CountedChannel, CountedChannel];
   const offer = {
@@ -276,7 +278,7 @@ export async function openSessions(
     random: new Prg(deriveSeed(seed, name)),
   });
   const [client, server] = await Promise.all([
-    openClient(party(near, 'client'), {}),
+    openClient(party(near, 'client'), { otK }),
     openServer(party(far, 'server'), () => offer),
   ]);
   return {

@@ -149,9 +149,9 @@ describe('half gates', () => {
     const keys: string[] = [];
     const spy: AesEngine = {
       ...wasmAes,
-      encryptInPlace(key, pointer, blocks) {
+      encryptAt(key, target, source, blocks) {
         keys.push(`${hex(key)} ${blocks}`);
-        wasmAes.encryptInPlace(key, pointer, blocks);
+        wasmAes.encryptAt(key, target, source, blocks);
       },
     };
     const circuit = comparison(9);
@@ -275,4 +275,4 @@ describe('half gates', () => {
 });
 
 /** An engine that leaves blocks as they are: for tests of memory alone. */
-const NO_AES: AesEngine = { ...wasmAes, encryptInPlace: () => {} };
+const NO_AES: AesEngine = { ...wasmAes, encryptAt: () => {} };

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { trafficBetween } from '../../../protocol/channel/counted.ts';
 import { costOf } from '../../../protocol/inference/cost.ts';
 import { layoutOf } from '../../../protocol/inference/layout.ts';
+import { OT_KS } from '../../../protocol/ot/softspoken.ts';
 import { RELU, SQUARE } from '../../../protocol/program/kinds.ts';
 import type { Model } from '../../../protocol/program/model.ts';
 import { Lockstep } from '../../support/lockstep.ts';
@@ -41,14 +42,16 @@ const models: [string, () => Model][] = [
   ['linear alone', linearModel],
 ];
 
+const runs = models.flatMap(([name, make]) => OT_KS.map((k) => [name, k, make] as const));
+
 describe('cost formulas', () => {
-  for (const [name, make] of models) {
-    it(`${name}: counted bytes and flights are the formula's, offline and online`, async () => {
+  for (const [name, k, make] of runs) {
+    it(`${name}, k = ${k}: counted bytes and flights are the formula's, offline and online`, async () => {
       const model = make();
-      const cost = costOf(layoutOf(model.program));
+      const cost = costOf(layoutOf(model.program), k);
       const network = new Lockstep();
       const sessions = await network.run(
-        openSessions(model, seedOf(3), network.pool, network.pair),
+        openSessions(model, seedOf(3), network.pool, network.pair, k),
       );
       const { channel } = sessions.client;
       const measure = async (work: () => Promise<unknown>) => {

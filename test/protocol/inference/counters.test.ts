@@ -51,17 +51,17 @@ function replace<T extends object>(object: T, members: Partial<T>): void {
 
 for (const engine of [opensslAes, wasmAes]) {
   if (engine === undefined) continue;
-  const { encryptBlocks, counterStream, encryptInPlace } = engine;
+  const { encryptBlocks, counterStream, encryptAt } = engine;
   replace(engine, {
     encryptBlocks(key, input) {
       counters.aesCalls++;
       counters.aesBlocks += input.length / 16;
       return encryptBlocks(key, input);
     },
-    encryptInPlace(key, pointer, blocks) {
+    encryptAt(key, target, source, blocks) {
       counters.aesCalls++;
       counters.aesBlocks += blocks;
-      encryptInPlace(key, pointer, blocks);
+      encryptAt(key, target, source, blocks);
     },
     counterStream(key, firstBlock, out) {
       counters.streamBlocks += Math.ceil(out.length / 16);

@@ -9,16 +9,17 @@ import {
   finishSetup,
   joinSetup,
   offerSetup,
-  SETUP_MESSAGE_BYTES,
+  setupMessageBytes,
 } from '../../../protocol/ot/setup.ts';
+import { DEFAULT_OT_K, OT_KS, type OtK } from '../../../protocol/ot/softspoken.ts';
 import { randomBytes } from '../../../protocol/random/index.ts';
 import { broken, stream } from './support.ts';
 
-function run(session: Uint8Array, seed: number, serverSession = session) {
+function run(session: Uint8Array, seed: number, serverSession = session, k: OtK = DEFAULT_OT_K) {
   const offer = offerSetup(stream(seed));
   const choice = chooseSetup(serverSession, offer.message, stream(seed + 1000));
-  const trees = extendSetup(session, offer.state, choice.message, stream(seed + 2000));
-  const last = finishSetup(serverSession, choice.state, trees.message, stream(seed + 3000));
+  const trees = extendSetup(session, offer.state, choice.message, stream(seed + 2000), k);
+  const last = finishSetup(serverSession, choice.state, trees.message, stream(seed + 3000), k);
   return {
     messages: [offer, choice, trees, last].map(({ message }) => message),
     states: { offer: offer.state, choice: choice.state, trees: trees.state },
@@ -47,8 +48,8 @@ describe('OT setup', () => {
   const made = run(session, 201);
 
   it('sends messages of the stated lengths', () => {
-    expect(made.messages.map((message) => message.length)).toEqual([...SETUP_MESSAGE_BYTES]);
-    expect(SETUP_MESSAGE_BYTES).toEqual([32, 4096, 4096 + 512, 4096]);
+    expect(made.messages.map((message) => message.length)).toEqual([...setupMessageBytes()]);
+    expect(setupMessageBytes()).toEqual([32, 4096, 4096 + 512, 4096]);
   });
 
   it('wire baseline: the same seeds send the same bytes as ever', () => {
@@ -82,6 +83,15 @@ describe('OT setup', () => {
     for (const offset of offsets) expect(offset[0]! & 1).toBe(1);
   });
 
+  it.each(OT_KS)('correlates both ways with k = %i', (k) => {
+    const { messages, client, server } = run(session, 230, session, k);
+    const bytes = setupMessageBytes(k);
+    expect(messages.map((message) => message.length)).toEqual([...bytes]);
+    expect(bytes).toEqual([32, 4096, 4096 + 16 * Math.ceil(128 / k), 4096]);
+    expect(correlate(server, client, 231)).toBe(0);
+    expect(correlate(client, server, 232)).toBe(0);
+  });
+
   it('draws another offset in every session', () => {
     const again = run(session, 206);
     expect(again.server.sender.offset).not.toEqual(made.server.sender.offset);
@@ -95,12 +105,17 @@ describe('OT setup', () => {
 
   it('refuses wrong lengths', () => {
     const { offer, choice, trees } = made.states;
+    const finish = (bytes: number, k: OtK) => () =>
+      finishSetup(session, choice, new Uint8Array(bytes), stream(214), k);
     for (const change of [-1, 1]) {
-      const bytes = SETUP_MESSAGE_BYTES.map((length) => new Uint8Array(length + change));
+      const bytes = setupMessageBytes().map((length) => new Uint8Array(length + change));
       expect(() => chooseSetup(session, bytes[0]!, stream(212))).toThrow(ProtocolError);
       expect(() => extendSetup(session, offer, bytes[1]!, stream(213))).toThrow(ProtocolError);
-      expect(() => finishSetup(session, choice, bytes[2]!, stream(214))).toThrow(ProtocolError);
       expect(() => joinSetup(session, trees, bytes[3]!)).toThrow(ProtocolError);
+      for (const k of OT_KS)
+        expect(finish(setupMessageBytes(k)[2] + change, k)).toThrow(ProtocolError);
     }
+    // The trees of one k are not those of another.
+    expect(finish(setupMessageBytes(4)[2], 6)).toThrow(ProtocolError);
   });
 });

@@ -3,30 +3,51 @@ import { describe, expect, it, vi } from 'vitest';
 import { ProtocolError } from '../../../protocol/errors.ts';
 import {
   COTS_PER_CHUNK,
+  DEFAULT_OT_K,
   extendReceiver,
   extendSender,
   extensionBytes,
+  OT_KS,
+  type OtK,
+  otKFor,
   prepareReceiver,
   prepareSender,
   SETUP_BYTES,
   SLICES_PER_KEY,
-  SOFTSPOKEN_K,
 } from '../../../protocol/ot/softspoken.ts';
 import { INSTANCES_PER_KEY, tweakKey } from '../../../protocol/random/hash.ts';
 import { randomBytes } from '../../../protocol/random/index.ts';
 import { bit, block, broken, dealtBase, dealtSeeds, stream } from './support.ts';
 
+/** Bits of each group. */
+const widths: Record<OtK, number[]> = {
+  4: new Array(32).fill(4),
+  6: [...new Array(18).fill(6), ...new Array(4).fill(5)],
+  8: new Array(16).fill(8),
+};
+
+/** Each group: its bits, the first of them, and its first leaf. */
+function groupsOf(k: OtK): { width: number; bit: number; leaf: number }[] {
+  let [bit, leaf] = [0, 0];
+  return widths[k].map((width) => {
+    const group = { width, bit, leaf };
+    bit += width;
+    leaf += 1 << width;
+    return group;
+  });
+}
+
 const random = stream(10);
 const packed = (count: number) => randomBytes(random, Math.ceil(count / 8));
 
-describe.each([1, 2, 4, 8])('SoftSpoken extension, k = %i', (k) => {
+describe.each(OT_KS)('SoftSpoken extension, k = %i', (k) => {
   const { receiver, sender } = dealtSeeds(stream(20 + k), k);
 
   it.each([1, 7, 127, 128, 129, 1000, 4096])('correlates %i blocks', (count) => {
     const choices = packed(count);
     const { message, blocks } = extendReceiver(receiver, 3, count, choices);
     expect(message.length).toBe(extensionBytes(count, k));
-    expect(message.length).toBe((Math.ceil(count / 128) * 128 * (128 / k)) / 8);
+    expect(message.length).toBe(Math.ceil(count / 128) * 16 * Math.ceil(128 / k));
     const q = extendSender(sender, 3, count, message);
     expect(q.length).toBe(16 * count);
     expect(broken(q, blocks, choices, sender.offset, count)).toBe(0);
@@ -55,19 +76,20 @@ describe.each([1, 2, 4, 8])('SoftSpoken extension, k = %i', (k) => {
     const chunk = 5;
     const choices = packed(1408);
     const { message, blocks } = extendReceiver(receiver, chunk, 1408, choices);
-    const size = 1 << k;
-    const groups = 128 / k;
-    for (const slice of [0, 1, 7, 8, 10]) {
+    const groups = groupsOf(k);
+    expect(receiver.leaves.length).toBe(16 * groups.reduce((sum, g) => sum + (1 << g.width), 0));
+    const perKey = { 4: 8, 6: 4, 8: 1 }[k];
+    for (const slice of [0, 1, 3, 4, 7, 8, 10]) {
       const columns: Uint8Array[] = [];
-      for (let g = 0; g < groups; g++) {
+      for (const [g, { width, leaf }] of groups.entries()) {
         const u = new Uint8Array(16);
-        const v = Array.from({ length: k }, () => new Uint8Array(16));
-        for (let x = 0; x < size; x++) {
-          const leaf = g * size + x;
-          const seed = receiver.leaves.slice(16 * leaf, 16 * leaf + 16);
-          // Eight slices share a key; each encrypts the seed with its place among them in the lowest bits.
-          const key = tweakKey(receiver.start, chunk * 32 + (slice >> 3));
-          seed[0]! ^= slice & 7;
+        const v = Array.from({ length: width }, () => new Uint8Array(16));
+        for (let x = 0; x < 1 << width; x++) {
+          const seed = receiver.leaves.slice(16 * (leaf + x), 16 * (leaf + x) + 16);
+          // Some slices share a key; each encrypts the seed with its place among them in the lowest bits.
+          const number = (chunk * 256) / perKey + Math.floor(slice / perKey);
+          const key = tweakKey(receiver.start, number);
+          seed[0]! ^= slice % perKey;
           const cipher = createCipheriv('aes-128-ecb', key, null)
             .setAutoPadding(false)
             .update(seed);
@@ -80,7 +102,7 @@ describe.each([1, 2, 4, 8])('SoftSpoken extension, k = %i', (k) => {
           }
         }
         columns.push(...v);
-        const at = (slice * groups + g) * 16;
+        const at = (slice * groups.length + g) * 16;
         const d = u.map((byte, i) => byte ^ choices[16 * slice + i]!);
         expect(message.slice(at, at + 16)).toEqual(d);
       }
@@ -113,17 +135,12 @@ describe.each([1, 2, 4, 8])('SoftSpoken extension, k = %i', (k) => {
   });
 
   it('leaves exactly one seed of each tree unknown', () => {
-    const groups = 128 / k;
-    const size = 1 << k;
-    for (let g = 0; g < groups; g++) {
+    for (const { width, bit: first, leaf } of groupsOf(k)) {
       let delta = 0;
-      for (let b = 0; b < k; b++) {
-        delta |= ((sender.offset[(g * k + b) >> 3]! >> ((g * k + b) & 7)) & 1) << b;
-      }
-      for (let y = 0; y < size; y++) {
-        const mine = sender.leaves.slice(16 * (g * size + y), 16 * (g * size + y) + 16);
-        const x = y ^ delta;
-        const theirs = receiver.leaves.slice(16 * (g * size + x), 16 * (g * size + x) + 16);
+      for (let b = 0; b < width; b++) delta |= bit(sender.offset, first + b) << b;
+      for (let y = 0; y < 1 << width; y++) {
+        const mine = block(sender.leaves, leaf + y);
+        const theirs = block(receiver.leaves, leaf + (y ^ delta));
         if (y === 0) expect(mine).toEqual(new Uint8Array(16));
         else expect(mine).toEqual(theirs);
       }
@@ -133,18 +150,52 @@ describe.each([1, 2, 4, 8])('SoftSpoken extension, k = %i', (k) => {
 
 describe('SoftSpoken extension', () => {
   it('hides no more blocks under one key than the block hash is proven for', () => {
-    expect((SLICES_PER_KEY * 128) / SOFTSPOKEN_K).toBeLessThanOrEqual(INSTANCES_PER_KEY);
+    for (const k of OT_KS) {
+      expect(SLICES_PER_KEY[k] * widths[k].length).toBeLessThanOrEqual(INSTANCES_PER_KEY);
+      // Keys are numbered through all chunks.
+      expect(COTS_PER_CHUNK % (128 * SLICES_PER_KEY[k])).toBe(0);
+      expect(widths[k].reduce((sum, width) => sum + width)).toBe(128);
+    }
+  });
+
+  it('has a k for every link, larger on slower ones', () => {
+    expect([undefined, 1e9, 100e6, 99e6, 20e6, 10e6, 9e6, 1].map((rate) => otKFor(rate))).toEqual([
+      DEFAULT_OT_K,
+      4,
+      4,
+      6,
+      6,
+      6,
+      8,
+      8,
+    ]);
+    for (const rate of [0, -1, Number.NaN]) expect(() => otKFor(rate)).toThrow(RangeError);
+  });
+
+  it('does not correlate parties of different k', () => {
+    const base = dealtBase(stream(80));
+    const context = new Uint8Array(16);
+    const { message, seeds } = prepareReceiver(context, base.sender, stream(81), 6);
+    const other = prepareSender(context, base.receiver, message, 4);
+    const choices = packed(128);
+    const part = extendReceiver(seeds, 0, 128, choices);
+    expect(() => extendSender(other, 0, 128, part.message)).toThrow(ProtocolError);
+    const padded = new Uint8Array(extensionBytes(128, 4));
+    padded.set(part.message);
+    const q = extendSender(other, 0, 128, padded);
+    expect(broken(q, part.blocks, choices, other.offset, 128)).toBe(128);
   });
 
   const { receiver, sender } = dealtSeeds(stream(30));
 
-  it('fills a whole chunk and refuses one more', () => {
+  it.each(OT_KS)('fills a whole chunk and refuses one more, k = %i', (k) => {
+    const { receiver, sender } = dealtSeeds(stream(32), k);
     const choices = packed(COTS_PER_CHUNK);
     const { message, blocks } = extendReceiver(receiver, 0, COTS_PER_CHUNK, choices);
     const q = extendSender(sender, 0, COTS_PER_CHUNK, message);
     expect(broken(q, blocks, choices, sender.offset, COTS_PER_CHUNK)).toBe(0);
     for (const count of [0, -1, 1.5, COTS_PER_CHUNK + 1]) {
-      expect(() => extensionBytes(count)).toThrow(RangeError);
+      expect(() => extensionBytes(count, k)).toThrow(RangeError);
     }
   });
 
@@ -188,11 +239,14 @@ describe('SoftSpoken extension', () => {
       const aes = await import('../../../protocol/random/aes.ts');
       expect(aes.opensslAes).toBeUndefined();
       const browser = await import('../../../protocol/ot/softspoken.ts');
-      const choices = packed(1000);
-      const here = extendReceiver(receiver, 12, 1000, choices);
-      expect(browser.extendReceiver(receiver, 12, 1000, choices)).toEqual(here);
-      const q = browser.extendSender(sender, 12, 1000, here.message);
-      expect(q).toEqual(extendSender(sender, 12, 1000, here.message));
+      for (const k of OT_KS) {
+        const { receiver, sender } = dealtSeeds(stream(31), k);
+        const choices = packed(1000);
+        const here = extendReceiver(receiver, 12, 1000, choices);
+        expect(browser.extendReceiver(receiver, 12, 1000, choices)).toEqual(here);
+        const q = browser.extendSender(sender, 12, 1000, here.message);
+        expect(q).toEqual(extendSender(sender, 12, 1000, here.message));
+      }
     } finally {
       spy.mockRestore();
       vi.resetModules();
@@ -251,14 +305,20 @@ describe('SoftSpoken extension', () => {
       expect(work).toThrow(ProtocolError);
       expect(work).toThrow(`expected ${SETUP_BYTES} bytes`);
     }
-    for (const bytes of [0, 511, 513, 1024]) {
-      expect(() => extendSender(sender, 0, 128, new Uint8Array(bytes))).toThrow(ProtocolError);
+    for (const k of OT_KS) {
+      const { sender } = dealtSeeds(stream(71), k);
+      const right = extensionBytes(128, k);
+      for (const bytes of [0, right - 1, right + 1, 2 * right]) {
+        expect(() => extendSender(sender, 0, 128, new Uint8Array(bytes))).toThrow(ProtocolError);
+      }
     }
     expect(() => extendReceiver(receiver, 0, 128, new Uint8Array(17))).toThrow(RangeError);
-    expect(() => prepareReceiver(context, base.sender, stream(1), 3)).toThrow(RangeError);
-    expect(() => prepareSender(context, base.receiver, new Uint8Array(SETUP_BYTES), 16)).toThrow(
-      RangeError,
-    );
+    for (const k of [0, 3, 5, 16, 6.5] as number[] as OtK[]) {
+      expect(() => prepareReceiver(context, base.sender, stream(1), k)).toThrow(RangeError);
+      const message = new Uint8Array(SETUP_BYTES);
+      expect(() => prepareSender(context, base.receiver, message, k)).toThrow(RangeError);
+      expect(() => extensionBytes(128, k)).toThrow(RangeError);
+    }
   });
 
   it.each([

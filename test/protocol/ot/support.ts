@@ -1,6 +1,7 @@
 import type { BaseReceiverKeys, BaseSenderKeys } from '../../../protocol/ot/base.ts';
 import { freshOffset } from '../../../protocol/ot/setup.ts';
 import {
+  type OtK,
   prepareReceiver,
   prepareSender,
   type ReceiverSeeds,
@@ -33,10 +34,7 @@ export function dealtBase(random: Prg): { sender: BaseSenderKeys; receiver: Base
 }
 
 /** Extension seeds over dealt base OTs. */
-export function dealtSeeds(
-  random: Prg,
-  k?: number,
-): { receiver: ReceiverSeeds; sender: SenderSeeds } {
+export function dealtSeeds(random: Prg, k?: OtK): { receiver: ReceiverSeeds; sender: SenderSeeds } {
   const base = dealtBase(random);
   const context = randomBytes(random, 16);
   const { message, seeds } = prepareReceiver(context, base.sender, random, k);

@@ -69,14 +69,19 @@ describe.each(engines)('AES engine $name', (engine) => {
     expect(hex(out)).toBe(hex(expected.update(new Uint8Array(out.length))));
   });
 
-  it('encrypts kernel memory in place and nothing else', () => {
+  it('encrypts kernel memory, in place and from elsewhere, and nothing beside it', () => {
     const { arena } = kernels();
     arena.scope(() => {
       const pointer = arena.alloc(96);
       const view = arena.u8(pointer, 96).fill(9);
       view.set(PLAIN, 16);
-      engine.encryptInPlace(KEY, pointer + 16, 4);
-      expect(hex(view.subarray(16, 80))).toBe(hex(engine.encryptBlocks(KEY, PLAIN)));
+      const source = arena.put(PLAIN);
+      for (const from of [pointer + 16, source]) {
+        view.subarray(16, 80).set(from === source ? new Uint8Array(64) : PLAIN);
+        engine.encryptAt(KEY, pointer + 16, from, 4);
+        expect(hex(view.subarray(16, 80))).toBe(hex(engine.encryptBlocks(KEY, PLAIN)));
+      }
+      expect(arena.u8(source, 64)).toEqual(PLAIN);
       expect([...view.subarray(0, 16), ...view.subarray(80)].every((byte) => byte === 9)).toBe(
         true,
       );
@@ -86,7 +91,7 @@ describe.each(engines)('AES engine $name', (engine) => {
   it('refuses wrong lengths and counters', () => {
     expect(() => engine.encryptBlocks(KEY.subarray(1), PLAIN)).toThrow(RangeError);
     expect(() => engine.encryptBlocks(KEY, PLAIN.subarray(1))).toThrow(RangeError);
-    expect(() => engine.encryptInPlace(KEY.subarray(1), 64, 1)).toThrow(RangeError);
+    expect(() => engine.encryptAt(KEY.subarray(1), 64, 64, 1)).toThrow(RangeError);
     expect(() => engine.counterStream(KEY.subarray(1), 0, PLAIN.slice())).toThrow(RangeError);
     for (const first of [-1, 0.5, 2 ** 53, Number.NaN]) {
       expect(() => engine.counterStream(KEY, first, PLAIN.slice())).toThrow(RangeError);

@@ -1,0 +1,101 @@
+/** The choice of k in the handshake: both sides use what the hello asks for, or there is no session. */
+
+import { describe, expect, it } from 'vitest';
+import * as z from 'zod';
+import { decodeControl, encodeControl } from '../../../protocol/channel/codec.ts';
+import type { Channel } from '../../../protocol/channel/index.ts';
+import { memoryPair } from '../../../protocol/channel/memory.ts';
+import { Kind } from '../../../protocol/inference/messages.ts';
+import { PROTOCOL_VERSION } from '../../../protocol/inference/session.ts';
+import { DEFAULT_OT_K, OT_KS } from '../../../protocol/ot/softspoken.ts';
+import { runClear } from '../../../protocol/program/clear.ts';
+import type { OutputStep } from '../../../protocol/program/program.ts';
+import {
+  inferBoth,
+  openSessions,
+  prepareBoth,
+  randomInput,
+  residualModel,
+  seedOf,
+} from '../../support/model.ts';
+
+const model = residualModel();
+
+type Hello = Record<string, unknown>;
+const fields = z.record(z.string(), z.any());
+
+/** Two connected channels; what the first says in its hello is changed on the way. */
+function changing(change: (hello: Hello) => Hello): [Channel, Channel] {
+  const [near, far] = memoryPair();
+  const send = near.send.bind(near);
+  near.send = (kind, payload) => {
+    if (kind !== Kind.hello) return send(kind, payload);
+    return send(kind, encodeControl(change(decodeControl(payload, fields)) as never));
+  };
+  return [near, far];
+}
+
+const open = (change: (hello: Hello) => Hello, k = DEFAULT_OT_K) =>
+  openSessions(model, seedOf(5), undefined, changing(change), k);
+
+describe("the session's k", () => {
+  it.each(OT_KS)('%i: both sides use it, and the answer is right', async (k) => {
+    const sessions = await openSessions(model, seedOf(5), undefined, undefined, k);
+    expect([sessions.client.otK, sessions.server.otK]).toEqual([k, k]);
+    await prepareBoth(sessions);
+    const input = randomInput(model, seedOf(6));
+    const result = await inferBoth(sessions, input);
+    const { tolerance } = model.program.steps.at(-1) as OutputStep;
+    const clear = runClear(model, input);
+    for (const [i, value] of result.entries()) {
+      expect(Math.abs(value - clear[i]!)).toBeLessThanOrEqual(tolerance);
+    }
+  });
+
+  it('is 4 unless the client asks for another', async () => {
+    expect((await openSessions(model, seedOf(5))).server.otK).toBe(4);
+  });
+
+  it.each([0, 1, 2, 3, 5, 7, 16, -4])('%i is refused', async (otK) => {
+    await expect(open((hello) => ({ ...hello, otK }))).rejects.toMatchObject({
+      name: 'ProtocolError',
+      code: 'refused',
+      message: `the client asks for OTs with k = ${otK}, this server makes them with one of 4, 6, 8`,
+    });
+  });
+
+  it.each([4.5, '4', null])('%j is no k', async (otK) => {
+    await expect(open((hello) => ({ ...hello, otK }))).rejects.toMatchObject({
+      code: 'bad-message',
+    });
+  });
+
+  it('is not asked for by earlier versions, which are told of the version', async () => {
+    const earlier = ({ otK: _, ...hello }: Hello) => ({ ...hello, version: PROTOCOL_VERSION - 1 });
+    await expect(open(earlier)).rejects.toMatchObject({ code: 'version-mismatch' });
+  });
+
+  it('cannot differ between the parties', async () => {
+    for (const [asked, heard] of [
+      [4, 6],
+      [6, 4],
+      [8, 6],
+    ] as const) {
+      await expect(open((hello) => ({ ...hello, otK: heard }), asked)).rejects.toMatchObject({
+        code: 'bad-message',
+      });
+    }
+  });
+
+  it('is part of what names the session', async () => {
+    const starts = await Promise.all(
+      OT_KS.map(async (k) => {
+        const { client, server } = await openSessions(model, seedOf(5), undefined, undefined, k);
+        const { start } = client.labelTweaks.take(1);
+        expect(server.labelTweaks.take(1).start).toEqual(start);
+        return start.join();
+      }),
+    );
+    expect(new Set(starts).size).toBe(OT_KS.length);
+  });
+});
