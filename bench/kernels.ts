@@ -5,7 +5,8 @@
  */
 
 import type { GadgetParams } from '../protocol/gadgets/gadget.ts';
-import { relu, reluCircuit } from '../protocol/gadgets/relu.ts';
+import { gadgetOf } from '../protocol/gadgets/index.ts';
+import { reluCircuit } from '../protocol/gadgets/relu-garbled.ts';
 import { evaluate, garble, LABEL_BYTES } from '../protocol/garble/halfgates.ts';
 import { responseJobs, uploadJobs } from '../protocol/inference/split.ts';
 import { cotBytes } from '../protocol/ot/correlations.ts';
@@ -20,6 +21,8 @@ import {
   offerSetup,
 } from '../protocol/ot/setup.ts';
 import { COTS_PER_CHUNK, DEFAULT_OT_K } from '../protocol/ot/softspoken.ts';
+import { RELU } from '../protocol/program/kinds.ts';
+import { COMPARISONS } from '../protocol/program/program.ts';
 import { opensslAes, wasmAes } from '../protocol/random/aes.ts';
 import { INSTANCES_PER_KEY, type Tweaks } from '../protocol/random/hash.ts';
 import { freshSeed, randomBytes, randomRing, systemRandom } from '../protocol/random/index.ts';
@@ -68,7 +71,7 @@ interface Part extends Omit<KernelResult, 'value'> {
 }
 
 export async function benchKernels(effort: Effort): Promise<KernelResult[]> {
-  const parts = [garbling, extension, encryptedConvolution, ringConvolution, reluLane].flatMap(
+  const parts = [garbling, extension, encryptedConvolution, ringConvolution, reluLanes].flatMap(
     (group) => group(),
   );
   const times = await measure(
@@ -94,8 +97,13 @@ export const CONVOLUTION: ConvShape = {
   groups: 1,
 };
 
-/** A ReLU on 27 bits that leaves out 10 of them and cuts off 10: 17 bits are compared, 18 AND gates. */
-const RELU_PARAMS: GadgetParams = { rangeBits: 27, dropBits: 10, shift: 10 };
+/** A ReLU on 27 bits that leaves out 10 of them and cuts off 10: 17 bits are compared, by 18 AND gates if garbled. */
+const RELU_PARAMS: GadgetParams = {
+  rangeBits: 27,
+  dropBits: 10,
+  shift: 10,
+  comparison: 'encoded',
+};
 
 const COMPARISON = reluCircuit(RELU_PARAMS.rangeBits - RELU_PARAMS.dropBits, true);
 
@@ -248,13 +256,20 @@ function ringConvolution(): Part[] {
   ];
 }
 
-function reluLane(): Part[] {
+/** ReLUs of 17 and of 11 bits, by both comparisons: ratios of one run. */
+function reluLanes(): Part[] {
+  return [RELU_PARAMS, { ...RELU_PARAMS, rangeBits: 21 }].flatMap((params) =>
+    COMPARISONS.flatMap((comparison) => reluLane({ ...params, comparison })),
+  );
+}
+
+function reluLane(params: GadgetParams): Part[] {
+  const relu = gadgetOf({ kind: RELU, params });
   const n = relu.laneElements;
-  const params = RELU_PARAMS;
   const { client, server } = setUpCots();
   const c = randomRing(systemRandom, n);
   // Activations of both signs inside the range.
-  const a = randomRing(systemRandom, n).map((word, i) => (word >> 8) - c[i]!);
+  const a = randomRing(systemRandom, n).map((word, i) => (word >> (33 - params.rangeBits)) - c[i]!);
   const mask = randomRing(systemRandom, n);
   const labelCots = relu.labelCots(params) * n;
   const productCots = relu.productCots(params) * n;
@@ -262,43 +277,43 @@ function reluLane(): Part[] {
   const productTweaks = freshTweaks();
 
   const offline = () => {
-    const seed = freshSeed();
+    const [seed, clientSeed] = [freshSeed(), freshSeed()];
     const choices = relu.draw(params, n, seed);
     server.receiver.alloc(choices, productCots);
     client.sender.alloc(productCots);
     client.sender.flush(server.receiver.flush());
-    client.receiver.alloc(relu.choose(params, c), labelCots);
+    const chosen = relu.choose(params, c, clientSeed);
+    client.receiver.alloc(chosen, labelCots);
     server.sender.alloc(labelCots);
     server.sender.flush(client.receiver.flush());
-    const opened = relu.correct(
-      params,
+    const opened = relu.correct(params, {
       c,
-      {
+      mask,
+      labels: { blocks: client.receiver.take(labelCots), choices: chosen, tweaks: labelTweaks },
+      products: {
         blocks: client.sender.take(productCots),
         offset: client.sender.offset,
         tweaks: productTweaks,
       },
-      freshSeed(),
-    );
-    const prepared = relu.prepare(
-      params,
+      seed: clientSeed,
+    });
+    const prepared = relu.prepare(params, {
       n,
-      {
+      labels: {
         blocks: server.sender.take(labelCots),
         offset: server.sender.offset,
         tweaks: labelTweaks,
       },
-      { blocks: server.receiver.take(productCots), choices, tweaks: productTweaks },
-      opened.message,
+      products: { blocks: server.receiver.take(productCots), choices, tweaks: productTweaks },
+      corrections: opened.message,
       seed,
-    );
-    const labels = client.receiver.take(labelCots);
-    const stored = relu.store(params, opened.state, labels, labelTweaks, prepared.message);
+    });
+    const stored = relu.store(params, n, opened.state, prepared.message);
     return { prepared: prepared.state, stored };
   };
   const online = ({ prepared, stored }: ReturnType<typeof offline>): Int32Array => {
     const { message, state } = relu.reveal(params, prepared, a);
-    return relu.finish(params, state, relu.evaluate(params, stored, message, mask));
+    return relu.finish(params, state, relu.evaluate(params, n, stored, message));
   };
 
   const ready = offline();
@@ -306,11 +321,12 @@ function reluLane(): Part[] {
   const ots = cotBytes(labelCots) + cotBytes(productCots);
   const offlineBytes = (ots + bytes.corrections + bytes.tables) / n;
   const onlineBytes = (bytes.material + bytes.result) / n;
+  const bits = params.rangeBits - params.dropBits;
   const part = (name: string, perRelu: number, run: () => unknown): Part => ({
-    name: `ReLU of ${COMPARISON.andCount} AND gates, both halves, ${n} a lane: ${name}`,
+    name: `ReLU of ${bits} bits, ${params.comparison}, both halves, ${n} a lane: ${name}`,
     unit: 'k ReLU/s',
     work: n / 1e3,
-    bytes: `${perRelu.toFixed(0)} B per ReLU`,
+    bytes: `${perRelu.toFixed(1)} B per ReLU`,
     run,
   });
   return [

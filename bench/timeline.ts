@@ -55,7 +55,7 @@ export const COLOURS: readonly Colour[] = [
     kinds: [Kind.labelChoices, Kind.corrections],
   },
   {
-    name: 'garble',
+    name: 'prepare lanes',
     fill: '#e08a2e',
     tasks: ['prepareLane', 'prepareArgmax'],
     kinds: [Kind.tables],
@@ -66,9 +66,9 @@ export const COLOURS: readonly Colour[] = [
     tasks: ['linear'],
     kinds: [Kind.maskedInput, Kind.output],
   },
-  { name: 'send labels', fill: '#c9a227', tasks: ['reveal'], kinds: [Kind.material] },
+  { name: 'reveal', fill: '#c9a227', tasks: ['reveal'], kinds: [Kind.material] },
   {
-    name: 'evaluate garbled',
+    name: 'evaluate',
     fill: '#d2504c',
     tasks: ['evaluate', 'evaluateArgmax'],
     kinds: [Kind.result],

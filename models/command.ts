@@ -5,6 +5,7 @@ import { basename, extname } from 'node:path';
 import { Command } from 'commander';
 import { createThreadPool } from '../protocol/pool/node.ts';
 import { encodeModel } from '../protocol/program/model.ts';
+import { COMPARISONS, type Comparison } from '../protocol/program/program.ts';
 import { readImages } from './compile/images.ts';
 import { type CompileOptions, compile, formatReport } from './compile/index.ts';
 import { formatScore, scoreAll, type scoreTasks } from './compile/score.ts';
@@ -21,6 +22,7 @@ interface CompileCommandOptions {
   readonly activationBits?: number;
   readonly weightBits?: number;
   readonly compareBits?: number;
+  readonly comparison?: Comparison;
   readonly margin?: string;
   readonly reveal?: string;
   readonly labels?: string;
@@ -50,6 +52,10 @@ export function compileCommand(): Command {
     .option(
       '--compare-bits <N>',
       "fractional bits a ReLU's comparison looks at: fewer cost fewer bytes",
+    )
+    .option(
+      '--comparison <HOW>',
+      'how ReLUs compare: encoded (default), or garbled, the baseline of half gates',
     )
     .option('--margin <FACTOR>', 'room for values larger than the measured ones')
     .option('--reveal <WHAT>', 'what clients learn: logits, or the label alone')
@@ -103,8 +109,13 @@ function settingsOf(path: string, options: CompileCommandOptions): CompileOption
   if (reveal !== undefined && reveal !== 'logits' && reveal !== 'label') {
     throw new TypeError(`--reveal should be logits or label, not ${reveal}`);
   }
+  const { comparison } = options;
+  if (comparison !== undefined && !COMPARISONS.includes(comparison)) {
+    throw new TypeError(`--comparison should be ${COMPARISONS.join(' or ')}, not ${comparison}`);
+  }
   return {
     name: options.name ?? basename(path, extname(path)),
+    ...(comparison === undefined ? {} : { comparison }),
     ...(activationBits === undefined ? {} : { activationBits }),
     ...(weightBits === undefined ? {} : { weightBits }),
     ...(compareBits === undefined ? {} : { compareBits }),

@@ -156,7 +156,7 @@ export function emit(
   }
   const fractionBits = list.bits(network.output);
   const rangeBits = fittingBits(network, 'output', network.output, output, fractionBits);
-  const { name, reveal, labels } = settings;
+  const { name, reveal, labels, comparison } = settings;
   const input = list.index(network.output);
   list.add(
     'output',
@@ -170,6 +170,7 @@ export function emit(
     program: {
       name,
       input: { shape, fractionBits: settings.activationBits, mean, std },
+      comparison,
       steps: list.steps,
       labels,
     },

@@ -1,5 +1,7 @@
 /** What a caller may choose about the numbers of a program. */
 
+import { COMPARISONS, type Comparison } from '../../protocol/program/program.ts';
+
 export interface CompileOptions {
   /** Name of the program. */
   readonly name?: string;
@@ -18,6 +20,8 @@ export interface CompileOptions {
   readonly minWeightBits?: number;
   /** Room for values larger than the calibrated ones, as a factor; 1.5 unless told. */
   readonly margin?: number;
+  /** How ReLUs compare; `encoded` by default. `garbled` is the baseline of half gates: some ten times the bytes. */
+  readonly comparison?: Comparison;
   /**
    * Fractional bits a ReLU's comparison looks at, at most those of the activation; 8 unless told. Each bit is an AND gate
    * of every ReLU, about 48 bytes; without it, inputs closer to zero than its value may count as negative. Down to 6 the
@@ -71,6 +75,7 @@ function filledIn(options: CompileOptions, activationBits: number): Settings {
     name: options.name ?? 'network',
     labels: options.labels ?? [],
     reveal: options.reveal ?? 'logits',
+    comparison: options.comparison ?? 'encoded',
     activationBits,
     weightBits,
     minWeightBits: options.minWeightBits ?? Math.min(9, weightBits),
@@ -86,6 +91,11 @@ function filledIn(options: CompileOptions, activationBits: number): Settings {
       );
     }
   };
+  if (!COMPARISONS.includes(settings.comparison)) {
+    throw new RangeError(
+      `comparison should be ${COMPARISONS.join(' or ')}, but it is ${settings.comparison}`,
+    );
+  }
   check('activationBits', 4, 20);
   check('weightBits', 4, 20);
   check('minWeightBits', 1, weightBits);

@@ -19,10 +19,11 @@ import { CircuitBuilder } from '../garble/builder.ts';
 import type { Circuit } from '../garble/circuit.ts';
 import { evaluate, garble, tableBytes, tweaksOf } from '../garble/halfgates.ts';
 import { activeLabels, colours, decodeBits } from '../garble/labels.ts';
+import type { SenderCots } from '../ot/pads.ts';
 import type { Tweaks } from '../random/hash.ts';
 import { Prg, randomBytes } from '../random/index.ts';
 import { concat, getBit, packWires, setBit, wireBits } from './bits.ts';
-import { bitBytes, type LaneState, type SenderCots } from './gadget.ts';
+import { bitBytes, type LaneState } from './gadget.ts';
 
 /** The public numbers of an argmax: m values of k bits. */
 export interface ArgmaxParams {

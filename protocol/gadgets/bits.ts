@@ -25,6 +25,26 @@ export function packWires(x: Int32Array, positions: readonly number[], chunk: nu
   return packed;
 }
 
+/** Packed bits one behind the other: of each part its first `count` bits, the rest of whose last byte are zeros. */
+export function joinBits(...parts: readonly (readonly [Uint8Array, number])[]): Uint8Array {
+  const out = new Uint8Array((parts.reduce((sum, [, count]) => sum + count, 0) + 7) >> 3);
+  let at = 0;
+  for (const [bits, count] of parts) {
+    const shift = at & 7;
+    const first = at >> 3;
+    if (shift === 0) out.set(bits, first);
+    else {
+      bits.forEach((byte, i) => {
+        out[first + i]! |= byte << shift;
+        // Beyond the last byte nothing is left over.
+        if (first + i + 1 < out.length) out[first + i + 1] = byte >> (8 - shift);
+      });
+    }
+    at += count;
+  }
+  return out;
+}
+
 /** Bit i of packed bits. */
 export function getBit(packed: Uint8Array, i: number): number {
   return (packed[i >> 3]! >> (i & 7)) & 1;

@@ -22,7 +22,8 @@
  * messages follow from the public parameters and n alone. protocol/README, "Activation layers".
  */
 
-import type { Tweaks } from '../random/hash.ts';
+import type { ReceiverCots, SenderCots } from '../ot/pads.ts';
+import type { Comparison } from '../program/program.ts';
 
 /** The public numbers of a layer: |x| < 2^(k-1) - 2^t, and f bits are cut off. */
 export interface GadgetParams {
@@ -32,27 +33,12 @@ export interface GadgetParams {
   readonly dropBits: number;
   /** f: bits the truncation cuts off. */
   readonly shift: number;
+  /** How ReLUs compare. */
+  readonly comparison: Comparison;
 }
 
 /** Plain data a party keeps between two steps of a lane. */
 export type LaneState = Readonly<Record<string, Uint8Array | Int32Array>>;
-
-/**
- * Correlated OTs as their sender holds them: blocks q, and offset. `tweaks`: hash tweaks that are this lane's alone under
- * that offset.
- */
-export interface SenderCots {
-  readonly blocks: Uint8Array;
-  readonly offset: Uint8Array;
-  readonly tweaks: Tweaks;
-}
-
-/** Correlated OTs as their receiver holds them: blocks q xor choice * offset, and random choices (packed bits). */
-export interface ReceiverCots {
-  readonly blocks: Uint8Array;
-  readonly choices: Uint8Array;
-  readonly tweaks: Tweaks;
-}
 
 /** Exact bytes of the four messages of a lane. */
 export interface GadgetBytes {
@@ -60,6 +46,33 @@ export interface GadgetBytes {
   readonly tables: number;
   readonly material: number;
   readonly result: number;
+}
+
+/** What the client brings to its offline step. */
+export interface ClientLane {
+  /** Its shares of the pre-activations. */
+  readonly c: Int32Array;
+  /** r', its shares of the activations. */
+  readonly mask: Int32Array;
+  /** The label OTs, by the bits it chose. */
+  readonly labels: ReceiverCots;
+  /** The product OTs, of which it is the sender. */
+  readonly products: SenderCots;
+  /** The seed it chose from. */
+  readonly seed: Uint8Array;
+}
+
+/** What the server brings to its offline step. */
+export interface ServerLane {
+  readonly n: number;
+  /** The label OTs, of which it is the sender. */
+  readonly labels: SenderCots;
+  /** The product OTs, by the bits it drew. */
+  readonly products: ReceiverCots;
+  /** The client's message. */
+  readonly corrections: Uint8Array;
+  /** The seed it drew from. */
+  readonly seed: Uint8Array;
 }
 
 export interface Gadget<
@@ -86,35 +99,14 @@ export interface Gadget<
 
   /** Server: the random choice bits of its product OTs (packed), the same for the same seed. */
   draw(params: GadgetParams, n: number, seed: Uint8Array): Uint8Array;
-  /** Client: the choice bits of its label OTs (packed), in the order `prepare` uses them. */
-  choose(params: GadgetParams, c: Int32Array): Uint8Array;
-  /** Client: turns product OTs into shares of products with its own values. */
-  correct(
-    params: GadgetParams,
-    c: Int32Array,
-    products: SenderCots,
-    seed: Uint8Array,
-  ): { message: Uint8Array; state: Opened };
-  /**
-   * Server: takes the corrections, garbles. `labels`: the client's label OTs, of which the server is the sender;
-   * `seed`: the one it drew from.
-   */
-  prepare(
-    params: GadgetParams,
-    n: number,
-    labels: SenderCots,
-    products: ReceiverCots,
-    corrections: Uint8Array,
-    seed: Uint8Array,
-  ): { message: Uint8Array; state: Prepared };
-  /** Client: keeps what it needs online. `labels`: the blocks its choices bought. */
-  store(
-    params: GadgetParams,
-    state: Opened,
-    labels: Uint8Array,
-    labelTweaks: Tweaks,
-    tables: Uint8Array,
-  ): Stored;
+  /** Client: the choice bits of its label OTs (packed), in the order of the OTs; the same for the same seed. */
+  choose(params: GadgetParams, c: Int32Array, seed: Uint8Array): Uint8Array;
+  /** Client: turns product OTs into shares of products with its own values; label OTs into what it keeps of them. */
+  correct(params: GadgetParams, own: ClientLane): { message: Uint8Array; state: Opened };
+  /** Server: takes the corrections, makes the tables. */
+  prepare(params: GadgetParams, own: ServerLane): { message: Uint8Array; state: Prepared };
+  /** Client: takes the tables; what it keeps until the input exists. */
+  store(params: GadgetParams, n: number, state: Opened, tables: Uint8Array): Stored;
 
   /** Server, online: what the client needs to work on a. */
   reveal(
@@ -122,8 +114,8 @@ export interface Gadget<
     state: Prepared,
     a: Int32Array,
   ): { message: Uint8Array; state: Pending };
-  /** Client, online: its masked result; `mask` is r'. */
-  evaluate(params: GadgetParams, state: Stored, material: Uint8Array, mask: Int32Array): Uint8Array;
+  /** Client, online: its masked result. */
+  evaluate(params: GadgetParams, n: number, state: Stored, material: Uint8Array): Uint8Array;
   /** Server, online: y - r'. */
   finish(params: GadgetParams, state: Pending, result: Uint8Array): Int32Array;
 }

@@ -1,4 +1,4 @@
-/** The gadgets by element kind. A new kind has one file and one line here. */
+/** The gadgets by element kind. A new kind has one file here, and one line for each comparison. */
 
 import {
   type ActivationKind,
@@ -9,25 +9,27 @@ import {
   RELU,
   SQUARE,
 } from '../program/kinds.ts';
-import type { ActivationStep } from '../program/program.ts';
+import type { ActivationStep, Comparison } from '../program/program.ts';
 import type { Gadget, GadgetParams } from './gadget.ts';
 import { identity } from './identity.ts';
 import { relu } from './relu.ts';
+import { garbledRelu } from './relu-garbled.ts';
 import { square } from './square.ts';
 
-const gadgets: Readonly<Record<ActivationKind, Gadget>> = {
-  [IDENTITY]: identity,
-  [RELU]: relu,
-  [SQUARE]: square,
+const gadgets: Readonly<Record<Comparison, Readonly<Record<ActivationKind, Gadget>>>> = {
+  encoded: { [IDENTITY]: identity, [RELU]: relu, [SQUARE]: square },
+  garbled: { [IDENTITY]: identity, [RELU]: garbledRelu, [SQUARE]: square },
 };
 
-/** The gadget of an element kind. */
-export function gadgetOf(kind: ActivationKind): Gadget {
-  return gadgets[kind];
+/** The gadget of a lane. */
+export function gadgetOf({ kind, params }: Pick<Lane, 'kind' | 'params'>): Gadget {
+  return gadgets[params.comparison][kind];
 }
 
-/** Most elements of a lane of each kind. AGREEMENT. */
-export const LANE_ELEMENTS: readonly number[] = KINDS.map((kind) => gadgets[kind].laneElements);
+/** Most elements of a lane of each kind, for both comparisons. AGREEMENT. */
+export const LANE_ELEMENTS: readonly number[] = Object.values(gadgets).flatMap((own) =>
+  KINDS.map((kind) => own[kind].laneElements),
+);
 
 /** Elements of one kind in one activation layer that travel together. */
 export interface Lane {
@@ -38,12 +40,12 @@ export interface Lane {
 }
 
 /** The lanes of a layer, in the order their messages travel. */
-export function lanesOf(step: ActivationStep): Lane[] {
+export function lanesOf(step: ActivationStep, comparison: Comparison): Lane[] {
   const { kinds, rangeBits, dropBits } = step;
   const counts = countKinds(kinds);
   return KINDS.flatMap((kind) => {
-    const { laneElements } = gadgets[kind];
-    const params = { rangeBits, dropBits, shift: kindOf(kind).shift(step) };
+    const params = { rangeBits, dropBits, shift: kindOf(kind).shift(step), comparison };
+    const { laneElements } = gadgetOf({ kind, params });
     const elements = new Uint32Array(counts[kindOf(kind).count]);
     for (let i = 0, at = 0; i < kinds.length; i++) if (kinds[i] === kind) elements[at++] = i;
     return Array.from({ length: Math.ceil(elements.length / laneElements) }, (_, i) => ({

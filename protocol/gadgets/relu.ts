@@ -1,323 +1,273 @@
 /**
- * ReLU with truncation: a garbled comparison and an arithmetic output, in one round.
- * Half gates (Zahur, Rosulek, Evans, Eurocrypt 2015), free XOR; low bits dropped as in Circa (NeurIPS 2021), here without
- * a fault beyond one unit in the last place. protocol/README, "Activation layers".
+ * ReLU with truncation: an encoded comparison (compare/encoding.ts) and its product with the truncated value, in one round.
+ * relu-garbled.ts does the same by half gates. protocol/README, "Activation layers".
  *
- *   client holds c, B = c >> f, q = sign(c)            server holds a, A = (a >> f) + 1, p = sign(a)   (online)
+ * With A = (a >> f) + 1, B = c >> f, p, q the signs of a and c, the truncated value is X = A + B + 2^(32-f) p q, and
+ * y = b X. The comparison gives the client e = b ^ pi for a random bit pi of the server. With a random bit rho of the
+ * client, e' = e ^ rho is public and s = rho ^ pi = (b ^ e') is shared, so that y = e' X + (1 - 2 e') s X.
+ *
+ *   client holds c, r'; draws rho                          server holds a (online); draws pi, mu
  *
  *   offline
- *     bits t..k-1 of c, and q  ---- label OTs ----->    zero labels of its input wires
- *     products with B          ---- corrections --->    garbles; pi = colour of b's zero label;
- *                                                       shares of rho*B for a random bit rho
- *     shares of pi*B           <--- tables, delta --    delta = pi xor rho
+ *     c_1 .. c_n, rho            ---- label OTs ------->    the comparison's pads; shares of rho m, m = mA its difference
+ *     q, and (1 - 2 rho) B*      ---- corrections ----->    shares of mu q and of pi (1 - 2 rho) B*
+ *     the comparison's state     <--- tables -----------    the comparison's corrections
  *   online
- *     evaluates: labels of     <--- labels of a, p;
- *     b and g, colour e             T, T_g
- *     v + v_g - r'             ---- result -------->    y - r' = result - n - n_g
+ *     e' = e ^ rho               <--- material ---------    the comparison's message; d = p ^ mu; E = (1 - 2 pi) A* - mA
+ *     its share of y, less r'    ---- e', result ------>    y - r'
  *
- * Circuit: b = (x >= 0), the top bit of the sum of bits t..k-1 of a and c; g = b and p and q, the carry that leaves the
- * ring. y = b*(A + B) + g*2^(32-f). With L^e the label of colour e, b = e xor pi, b_e = e xor pi:
- *   n = -H(L^0) - b_0*A - S_pi,  T = H(L^1) + b_1*A - S_pi + n,  where S_pi + C_pi = pi*B
- *   v = e ? T - H(L^1) + B - C_pi : C_pi - H(L^0)  =  b*(A + B) + n.
- * The same with the public constant 2^(32-f) in place of A, and no product, gives the g term.
+ * p q = d q + (1 - 2 d) mu q: with zc + zs = mu q mod 2^f the carry goes into A* = A + 2^(32-f) (1 - 2 d) zs and
+ * B* = B + 2^(32-f) (d q + (1 - 2 d) zc), X = A* + B*. And s X = rho (1 - 2 pi) A* + rho B* + pi A* + pi (1 - 2 rho) B*,
+ * where the first product is made with E and shares of rho mA, and the last with OTs in which the server chooses pi; B* is
+ * linear in d, so that one OT takes both of its parts.
  *
- * Before: shares a, c of x, |x| < 2^(k-1) - 2^t. After: y - r' and r'. Error: |y - ReLU(x) / 2^f| <= 1 ULP, never a wrap.
- * Leakage: none (each party's view is uniform given its input). n instances, chunked by INSTANCES_PER_KEY.
+ * Before: shares a, c of x, |x| < 2^(k-1) - 2^t. After: y - r' and r'. Error: |y - ReLU(x) / 2^f| <= 1 ULP for t <= f;
+ * beyond, inputs of |x| < 2^t are passed with probability (2^t + x + 1) / 2^(t+1). With t = 0 the comparison reads x - 1,
+ * so that f = 0 gives exact results. Never a wrap.
+ * Leakage: none. e', d and E are masked by rho, mu and mA, each fresh and used once.
  */
 
-import { CircuitBuilder } from '../garble/builder.ts';
-import type { Circuit } from '../garble/circuit.ts';
-import { evaluate, garble, LABEL_BYTES, tweaksOf } from '../garble/halfgates.ts';
-import { activateWords, colours } from '../garble/labels.ts';
-import { padWords, senderPadWords } from '../ot/pads.ts';
 import {
-  bitProductBytes,
-  bitProductReceive,
-  bitProductSend,
-  bitProductTweaks,
-} from '../ot/product.ts';
-import { INSTANCES_PER_KEY, type Tweaks } from '../random/hash.ts';
+  choicePositions,
+  chooseOffline,
+  comparisonBytes,
+  comparisonCots,
+  comparisonTweaks,
+  correctOffline,
+  decodeOnline,
+  encodeOffline,
+  encodeOnline,
+} from '../compare/encoding.ts';
+import { padWords, type ReceiverCots, type SenderCots, senderPadWords } from '../ot/pads.ts';
+import { bitProductBytes, bitProductReceive, bitProductSend } from '../ot/product.ts';
+import { tweaksForInstances } from '../random/hash.ts';
 import { deriveSeed, Prg, randomBytes } from '../random/index.ts';
-import { getBit, packWires, setBit, wordsView } from './bits.ts';
-import type { Gadget, GadgetParams, LaneState } from './gadget.ts';
-import { bitBytes, roundingUnit, wrapWeight } from './gadget.ts';
+import { concat, getBit, joinBits, packWires, setBit, wordsView } from './bits.ts';
+import { bitBytes, type Gadget, type LaneState, roundingUnit, wrapWeight } from './gadget.ts';
 
-/** Client, between `correct` and `store`. */
+/** Client: its share of y less r' for both e', at d = 0, and what d = 1 adds to each. */
 interface Opened extends LaneState {
-  /** B = c >> f. */
-  readonly truncated: Int32Array;
-  /** Its share of rho*B. */
-  readonly product: Int32Array;
-}
-
-/** Client, until the input exists. */
-interface Stored extends LaneState {
-  readonly truncated: Int32Array;
-  /** C_pi, its share of pi*B. */
-  readonly product: Int32Array;
-  /** Labels of its own input wires. */
-  readonly labels: Uint8Array;
-  readonly tables: Uint8Array;
-  /** Tweaks: the start, and the first number in two words. */
-  readonly start: Uint8Array;
-  readonly numbers: Int32Array;
+  readonly comparison: Uint8Array;
+  readonly rho: Uint8Array;
+  readonly zero: Int32Array;
+  readonly one: Int32Array;
+  readonly zeroCarry: Int32Array;
+  readonly oneCarry: Int32Array;
 }
 
 /** Server, until it learns a. */
 interface Prepared extends LaneState {
-  /** Seed of the zero labels of its own input wires. */
-  readonly seed: Uint8Array;
-  readonly offset: Uint8Array;
-  /** Per output wire, n each: the colour of the zero label; H of the labels of colour 0 and of colour 1. */
-  readonly colours: Uint8Array;
-  readonly hash0: Int32Array;
-  readonly hash1: Int32Array;
-  /** S_pi, its share of pi*B. */
-  readonly product: Int32Array;
+  readonly comparison: Uint8Array;
+  readonly pi: Uint8Array;
+  readonly mu: Uint8Array;
+  /** mA, which masks A*. */
+  readonly masking: Int32Array;
+  /** Its shares of rho mA and of pi (1 - 2 rho) B* at d = 0, and what d = 1 adds. */
+  readonly share: Int32Array;
+  readonly shareCarry: Int32Array;
+  /** 2^(32-f) zs. */
+  readonly carry: Int32Array;
 }
 
-/** Server, between its message and the client's: n + n_g. */
+/** Server, between its message and the client's: its share of y for both e'. */
 interface Pending extends LaneState {
-  readonly offsetSum: Int32Array;
+  readonly zero: Int32Array;
+  readonly one: Int32Array;
 }
 
-/** Bits of a comparison: positions t..k-1, then the sign bit where a carry out of the ring must be caught. */
-function wirePositions({ rangeBits, dropBits, shift }: GadgetParams): number[] {
-  const positions = Array.from({ length: rangeBits - dropBits }, (_, i) => dropBits + i);
-  if (shift > 0) positions.push(31);
-  return positions;
+/** n random bits of a purpose, packed: the same for the same seed. */
+function randomBits(seed: Uint8Array, purpose: 'rho' | 'pi' | 'mu', n: number): Uint8Array {
+  const bits = randomBytes(new Prg(deriveSeed(seed, purpose)), bitBytes(n));
+  if (n % 8 !== 0) bits[bits.length - 1]! &= (1 << (n % 8)) - 1;
+  return bits;
 }
 
-/** The comparison circuit on m bits of each party, with the carry g when `wrap`. m + 1 AND gates with it, m - 1 without. */
-export function reluCircuit(m: number, wrap: boolean): Circuit {
-  const inputs = m + (wrap ? 1 : 0);
-  const builder = new CircuitBuilder(inputs, inputs);
-  const { garbler: a, evaluator: c } = builder;
-  const positive = builder.not(builder.addMsb(a.slice(0, m), c.slice(0, m)));
-  if (!wrap) return builder.build([positive]);
-  const carry = builder.and(a[m]!, c[m]!);
-  return builder.build([positive, builder.and(positive, carry)]);
+/** The OTs number `from` of each element on: n blocks each. */
+function otsFrom<T extends SenderCots | ReceiverCots>(cots: T, from: number, n: number): T {
+  const { start, first } = cots.tweaks;
+  return {
+    ...cots,
+    blocks: cots.blocks.subarray(16 * n * from),
+    tweaks: { start, first: first + from * tweaksForInstances(n) },
+  };
 }
 
-const circuits = new Map<number, Circuit>();
-
-function circuitOf(params: GadgetParams): Circuit {
-  const m = params.rangeBits - params.dropBits;
-  const wrap = params.shift > 0;
-  const key = 2 * m + (wrap ? 1 : 0);
-  let circuit = circuits.get(key);
-  if (circuit === undefined) circuits.set(key, (circuit = reluCircuit(m, wrap)));
-  return circuit;
+/** The OTs number `from` of each element alone. */
+function otsAt<T extends SenderCots | ReceiverCots>(cots: T, from: number, n: number): T {
+  const rest = otsFrom(cots, from, n);
+  return { ...rest, blocks: rest.blocks.subarray(0, 16 * n) };
 }
 
-/** What a chunk of a lane is garbled with: its elements and its own tweaks. */
-interface Chunk {
-  readonly from: number;
-  readonly size: number;
-  readonly index: number;
-  readonly tweaks: Tweaks;
-}
+/** Widths of the two products with pi, and of the one with mu: without a truncation there is no carry. */
+const piWidths = (shift: number): number[] => (shift === 0 ? [32] : [32, shift]);
+const muWidths = (shift: number): number[] => (shift === 0 ? [] : [shift]);
 
-/** Tweaks of a chunk: the circuit's, then one for each output wire's hash. */
-function chunkTweaks(circuit: Circuit): number {
-  return tweaksOf(circuit) + circuit.outputs.length;
-}
-
-function chunksOf(circuit: Circuit, n: number, tweaks: Tweaks): Chunk[] {
-  return Array.from({ length: Math.ceil(n / INSTANCES_PER_KEY) }, (_, index) => ({
-    from: index * INSTANCES_PER_KEY,
-    size: Math.min(INSTANCES_PER_KEY, n - index * INSTANCES_PER_KEY),
-    index,
-    tweaks: { start: tweaks.start, first: tweaks.first + index * chunkTweaks(circuit) },
-  }));
-}
-
-/** The tweak that hashes output wire `wire` of a chunk. */
-function outputTweak(circuit: Circuit, { start, first }: Tweaks, wire: number): Tweaks {
-  return { start, first: first + tweaksOf(circuit) + wire };
-}
-
-/** The labels of one wire of a buffer of wires of `size` labels each. */
-function wireOf(labels: Uint8Array, size: number, wire: number): Uint8Array {
-  const wireBytes = size * LABEL_BYTES;
-  return labels.subarray(wire * wireBytes, (wire + 1) * wireBytes);
-}
-
-/** Fills `labels` with the zero labels of the garbler's own input wires of a chunk. */
-function drawOwnLabels(seed: Uint8Array, chunk: Chunk, labels: Uint8Array): Uint8Array {
-  new Prg(deriveSeed(seed, 'garbler labels', chunk.index)).fill(labels);
-  return labels;
-}
-
-export const relu: Gadget<Opened, Stored, Prepared, Pending> = {
-  heavy: true,
-  laneElements: 2048,
-  labelCots: (params) => wirePositions(params).length,
-  productCots: () => 1,
-  labelTweaks: (params, n) => Math.ceil(n / INSTANCES_PER_KEY) * chunkTweaks(circuitOf(params)),
-  productTweaks: (_, n) => bitProductTweaks(n),
+export const relu: Gadget<Opened, Opened, Prepared, Pending> = {
+  heavy: false,
+  laneElements: 8192,
+  labelCots: (params) => comparisonCots(params) + 1,
+  productCots: ({ shift }) => (shift === 0 ? 1 : 2),
+  labelTweaks: (params, n) => comparisonTweaks(params, n) + tweaksForInstances(n),
+  productTweaks: (params, n) => relu.productCots(params) * tweaksForInstances(n),
   bytes(params, n) {
-    const { andCount, garblerInputs, outputs } = circuitOf(params);
+    const { corrections, message } = comparisonBytes(params, n);
+    const { shift } = params;
     return {
-      corrections: bitProductBytes(n, 32),
-      tables: 32 * andCount * n + bitBytes(n),
-      material: (16 * garblerInputs + 4 * outputs.length) * n,
-      result: 4 * n,
+      corrections: bitProductBytes(n, ...piWidths(shift), ...muWidths(shift)),
+      tables: corrections,
+      material: 4 * n + (shift === 0 ? 0 : bitBytes(n)) + message,
+      result: 4 * n + bitBytes(n),
     };
   },
 
-  draw: (_, n, seed) => randomBytes(new Prg(deriveSeed(seed, 'rho')), bitBytes(n)),
-
-  choose: (params, c) => packWires(c, wirePositions(params), INSTANCES_PER_KEY),
-
-  correct(params, c, products) {
-    const truncated = new Int32Array(c.length);
-    for (let i = 0; i < c.length; i++) truncated[i] = c[i]! >> params.shift;
-    const { blocks, offset, tweaks } = products;
-    const { message, shares } = bitProductSend(truncated, 32, blocks, offset, tweaks);
-    return { message, state: { truncated, product: shares } };
+  draw({ shift }, n, seed) {
+    const pi = randomBits(seed, 'pi', n);
+    return shift === 0 ? pi : joinBits([pi, n], [randomBits(seed, 'mu', n), n]);
   },
 
-  prepare(params, n, labels, products, corrections, seed) {
-    const circuit = circuitOf(params);
-    const inputs = circuit.garblerInputs;
-    const outputs = circuit.outputs.length;
-    const message = new Uint8Array(relu.bytes(params, n).tables);
-    const zeroColours = new Uint8Array(outputs * n);
-    const hash0 = new Int32Array(outputs * n);
-    const hash1 = new Int32Array(outputs * n);
-    const room = new Uint8Array(inputs * Math.min(n, INSTANCES_PER_KEY) * LABEL_BYTES);
-    for (const chunk of chunksOf(circuit, n, labels.tweaks)) {
-      const { from, size, tweaks } = chunk;
-      const span = (buffer: Uint8Array, width: number) =>
-        buffer.subarray(from * width, (from + size) * width);
-      const own = drawOwnLabels(seed, chunk, room.subarray(0, inputs * size * LABEL_BYTES));
-      const bought = span(labels.blocks, inputs * LABEL_BYTES);
-      const { outputZeroLabels } = garble(
-        circuit,
-        size,
-        labels.offset,
-        [own, bought],
-        tweaks,
-        undefined,
-        span(message, 32 * circuit.andCount),
-      );
-      for (let wire = 0; wire < outputs; wire++) {
-        const zero = wireOf(outputZeroLabels, size, wire);
-        const tweak = outputTweak(circuit, tweaks, wire);
-        const pads = senderPadWords(zero, labels.offset, tweak);
-        const colour = colours(zero);
-        for (let i = 0, at = wire * n + from; i < size; i++, at++) {
-          // The label of colour 0 is the zero label when its colour is 0, the other one otherwise.
-          const swap = (pads.zero[i]! ^ pads.one[i]!) & -colour[i]!;
-          zeroColours[at] = colour[i]!;
-          hash0[at] = pads.zero[i]! ^ swap;
-          hash1[at] = pads.one[i]! ^ swap;
-        }
-      }
-    }
-    // The products were made with random bits rho; delta = pi xor rho turns shares of rho*B into shares of pi*B.
-    const { choices, blocks } = products;
-    const product = bitProductReceive(choices, 32, blocks, products.tweaks, corrections);
-    const flips = message.subarray(32 * circuit.andCount * n);
+  choose(params, c, seed) {
+    const positions = choicePositions(params);
+    const n = c.length;
+    const bits = packWires(c, positions, n);
+    return joinBits([bits, n * positions.length], [randomBits(seed, 'rho', n), n]);
+  },
+
+  correct(params, { c, mask, labels, products, seed }) {
+    const { shift } = params;
+    const n = c.length;
+    const weight = wrapWeight(shift);
+    const rho = randomBits(seed, 'rho', n);
+    const comparison = chooseOffline(params, c, labels);
+    const last = otsAt(labels, comparisonCots(params), n);
+    const rhoShare = padWords(last.blocks, last.tweaks)[0]!;
+    const carryOf = shift === 0 ? undefined : offerCarry(c, shift, otsAt(products, 1, n));
+    // B* at d = 0, and what d = 1 adds to it, the second without its weight.
+    const [usual, added] = [new Int32Array(n), new Int32Array(n)];
+    const [y, yAdded] = [new Int32Array(n), new Int32Array(n)];
     for (let i = 0; i < n; i++) {
-      const delta = zeroColours[i]! ^ getBit(choices, i);
-      setBit(flips, i, delta);
-      product[i] = Math.imul(1 - 2 * delta, product[i]!);
+      const zc = carryOf === undefined ? 0 : carryOf.shares[i]!;
+      const sign = 1 - 2 * getBit(rho, i);
+      usual[i] = (c[i]! >> shift) + Math.imul(weight, zc);
+      added[i] = (c[i]! >>> 31) - 2 * zc;
+      y[i] = Math.imul(sign, usual[i]!);
+      yAdded[i] = Math.imul(sign, added[i]!);
     }
-    const offset = labels.offset;
-    return { message, state: { seed, offset, colours: zeroColours, hash0, hash1, product } };
-  },
-
-  store(params, { truncated, product }, labels, labelTweaks, tables) {
-    const n = truncated.length;
-    const flips = tables.subarray(32 * circuitOf(params).andCount * n);
-    const own = new Int32Array(n);
+    const numbers = [y, yAdded];
+    const factors = piWidths(shift).map((width, i) => ({ y: numbers[i]!, width }));
+    const { message, shares } = bitProductSend(factors, otsAt(products, 0, n));
+    const [zero, one] = [new Int32Array(n), new Int32Array(n)];
+    const [zeroCarry, oneCarry] = [new Int32Array(n), new Int32Array(n)];
+    const [own, ownAdded] = [shares[0]!, shares[1] ?? new Int32Array(n)];
     for (let i = 0; i < n; i++) {
-      const delta = getBit(flips, i);
-      own[i] = Math.imul(delta, truncated[i]!) + Math.imul(1 - 2 * delta, product[i]!);
+      const bit = getBit(rho, i);
+      const product = rhoShare[i]! + Math.imul(bit, usual[i]!) + own[i]!;
+      const productCarry = Math.imul(weight, Math.imul(bit, added[i]!) + ownAdded[i]!);
+      zero[i] = product - mask[i]!;
+      one[i] = usual[i]! - product - mask[i]!;
+      zeroCarry[i] = productCarry;
+      oneCarry[i] = Math.imul(weight, added[i]!) - productCarry;
     }
-    const { start, first } = labelTweaks;
-    const numbers = Int32Array.of(first % 0x1_0000_0000, Math.floor(first / 0x1_0000_0000));
-    return { truncated, product: own, labels, tables, start, numbers };
+    return {
+      message: concat(message, carryOf?.message ?? new Uint8Array(0)),
+      state: { comparison, rho, zero, one, zeroCarry, oneCarry },
+    };
   },
 
-  reveal(params, state, a) {
-    const circuit = circuitOf(params);
+  prepare(params, { n, labels, products, corrections, seed }) {
+    const { shift } = params;
+    const weight = wrapWeight(shift);
+    const [pi, mu] = [randomBits(seed, 'pi', n), randomBits(seed, 'mu', n)];
+    const { corrections: message, state: comparison } = encodeOffline(params, n, labels);
+    const last = otsAt(labels, comparisonCots(params), n);
+    const pads = senderPadWords(last.blocks, last.offset, last.tweaks);
+    const cut = bitProductBytes(n, ...piWidths(shift));
+    const piCots = { ...otsAt(products, 0, n), choices: pi };
+    const shares = bitProductReceive(piWidths(shift), piCots, corrections.subarray(0, cut));
+    const [share, masking] = [shares[0]!, pads.one[0]!];
+    const shareCarry = shares[1] ?? new Int32Array(n);
+    let carry = new Int32Array(n);
+    if (shift > 0) {
+      const muCots = { ...otsAt(products, 1, n), choices: mu };
+      carry = bitProductReceive([shift], muCots, corrections.subarray(cut))[0]! as typeof carry;
+    }
+    const zero = pads.zero[0]!;
+    for (let i = 0; i < n; i++) {
+      masking[i] = masking[i]! - zero[i]!;
+      share[i] = share[i]! - zero[i]!;
+      shareCarry[i] = Math.imul(weight, shareCarry[i]!);
+      carry[i] = Math.imul(weight, carry[i]!);
+    }
+    return { message, state: { comparison, pi, mu, masking, share, shareCarry, carry } };
+  },
+
+  store(params, n, state, tables) {
+    return { ...state, comparison: correctOffline(params, n, state.comparison, tables) };
+  },
+
+  reveal(params, { comparison, pi, mu, masking, share, shareCarry, carry }, a) {
+    const { shift, dropBits } = params;
     const n = a.length;
-    const inputs = circuit.garblerInputs;
     const message = new Uint8Array(relu.bytes(params, n).material);
-    const positions = wirePositions(params);
-    // Labels need no tweak, only the cut into chunks.
-    for (const chunk of chunksOf(circuit, n, { start: state.seed, first: 0 })) {
-      const { from, size } = chunk;
-      const labels = message.subarray(
-        from * inputs * LABEL_BYTES,
-        (from + size) * inputs * LABEL_BYTES,
-      );
-      drawOwnLabels(state.seed, chunk, labels);
-      activateWords(labels, state.offset, a.subarray(from, from + size), positions);
-    }
-    const masked = new Int32Array(message.buffer, inputs * n * 16);
-    const offsetSum = new Int32Array(n);
-    const unit = roundingUnit(params.shift);
-    const weight = wrapWeight(params.shift);
+    const masked = new Int32Array(message.buffer, 0, n);
+    const signs = message.subarray(4 * n, 4 * n + (shift === 0 ? 0 : bitBytes(n)));
+    const [zero, one] = [new Int32Array(n), new Int32Array(n)];
+    const unit = roundingUnit(shift);
     for (let i = 0; i < n; i++) {
-      const pi = state.colours[i]!;
-      const share = state.product[i]!;
-      const own = (a[i]! >> params.shift) + unit;
-      const offset = (-state.hash0[i]! - Math.imul(pi, own) - share) | 0;
-      masked[i] = state.hash1[i]! + Math.imul(1 - pi, own) - share + offset;
-      offsetSum[i] = offset;
+      const piBit = getBit(pi, i);
+      const d = shift === 0 ? 0 : (a[i]! >>> 31) ^ getBit(mu, i);
+      if (shift > 0) setBit(signs, i, d);
+      const own = (a[i]! >> shift) + unit + Math.imul(1 - 2 * d, carry[i]!);
+      masked[i] = Math.imul(1 - 2 * piBit, own) - masking[i]!;
+      const product = share[i]! + Math.imul(piBit, own) + Math.imul(d, shareCarry[i]!);
+      zero[i] = product;
+      one[i] = own - product;
     }
-    if (circuit.outputs.length > 1) {
-      for (let i = n; i < 2 * n; i++) {
-        const pi = state.colours[i]!;
-        const offset = (-state.hash0[i]! - Math.imul(pi, weight)) | 0;
-        masked[i] = state.hash1[i]! + Math.imul(1 - pi, weight) + offset;
-        offsetSum[i - n] = offsetSum[i - n]! + offset;
-      }
-    }
-    return { message, state: { offsetSum } };
+    // Where every bit is compared, the coin falls at x = -1 alone; reading x - 1 moves it to 0, whose ReLU is 0 anyway.
+    const compared = dropBits === 0 ? a.map((value) => value - 1) : a;
+    message.set(encodeOnline(params, comparison, compared, pi), 4 * n + signs.length);
+    return { message, state: { zero, one } };
   },
 
-  evaluate(params, state, material, mask) {
-    const circuit = circuitOf(params);
-    const n = state.truncated.length;
-    const inputs = circuit.garblerInputs;
-    const masked = wordsView(material.subarray(inputs * n * 16));
-    const result = new Int32Array(n);
-    const first = (state.numbers[0]! >>> 0) + state.numbers[1]! * 0x1_0000_0000;
-    for (const { from, size, tweaks } of chunksOf(circuit, n, { start: state.start, first })) {
-      const span = (buffer: Uint8Array, width: number) =>
-        buffer.subarray(from * width, (from + size) * width);
-      const own = span(state.labels, inputs * LABEL_BYTES);
-      const active = [span(material, inputs * LABEL_BYTES), own] as const;
-      const tables = span(state.tables, 32 * circuit.andCount);
-      const outputs = evaluate(circuit, size, active, tables, tweaks);
-      for (let wire = 0; wire < circuit.outputs.length; wire++) {
-        const labels = wireOf(outputs, size, wire);
-        const hash = padWords(labels, outputTweak(circuit, tweaks, wire));
-        const colour = colours(labels);
-        for (let i = 0, at = from; i < size; i++, at++) {
-          const e = colour[i]!;
-          // e ? T - H : -H, and for the comparison's output the product: e ? B - C : C.
-          let v = (masked[wire * n + at]! & -e) - hash[i]!;
-          if (wire === 0) {
-            v += Math.imul(e, state.truncated[at]!) + Math.imul(1 - 2 * e, state.product[at]!);
-          }
-          result[at] = result[at]! + v;
-        }
-      }
+  evaluate(params, n, { comparison, rho, zero, one, zeroCarry, oneCarry }, material) {
+    const masked = wordsView(material.subarray(0, 4 * n));
+    const cut = 4 * n + (params.shift === 0 ? 0 : bitBytes(n));
+    const signs = material.subarray(4 * n, cut);
+    const e = decodeOnline(params, n, comparison, material.subarray(cut));
+    const message = new Uint8Array(relu.bytes(params, n).result);
+    const result = new Int32Array(message.buffer, 0, n);
+    const known = message.subarray(4 * n);
+    for (let i = 0; i < n; i++) {
+      const rhoBit = getBit(rho, i);
+      const bit = getBit(e, i) ^ rhoBit;
+      setBit(known, i, bit);
+      const d = params.shift === 0 ? 0 : getBit(signs, i);
+      const own = zero[i]! ^ ((zero[i]! ^ one[i]!) & -bit);
+      const added = zeroCarry[i]! ^ ((zeroCarry[i]! ^ oneCarry[i]!) & -bit);
+      result[i] = own + (added & -d) + Math.imul((1 - 2 * bit) * rhoBit, masked[i]!);
     }
-    for (let i = 0; i < n; i++) result[i] = result[i]! - mask[i]!;
-    return new Uint8Array(result.buffer);
+    return message;
   },
 
-  finish(_, { offsetSum }, result) {
-    const values = wordsView(result);
-    const shares = new Int32Array(values.length);
-    for (let i = 0; i < values.length; i++) shares[i] = values[i]! - offsetSum[i]!;
+  finish(_, { zero, one }, message) {
+    const n = zero.length;
+    const result = wordsView(message.subarray(0, 4 * n));
+    const known = message.subarray(4 * n);
+    const shares = new Int32Array(n);
+    for (let i = 0; i < n; i++) {
+      const keep = -getBit(known, i);
+      shares[i] = result[i]! + (zero[i]! ^ ((zero[i]! ^ one[i]!) & keep));
+    }
     return shares;
   },
 };
+
+/** Client: shares of mu q mod 2^f, q the sign of c. */
+function offerCarry(
+  c: Int32Array,
+  shift: number,
+  cots: SenderCots,
+): { message: Uint8Array; shares: Int32Array } {
+  const signs = c.map((value) => value >>> 31);
+  const { message, shares } = bitProductSend([{ y: signs, width: shift }], cots);
+  return { message, shares: shares[0]! };
+}

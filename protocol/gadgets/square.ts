@@ -2,9 +2,10 @@
  * Square: the polynomial that replaces a ReLU, y = X^2 with X = x / 2^f truncated. Any convex quadratic
  * becomes this by completing the square; its constants are the server's and are added outside (protocol/README).
  *
- * The client's share of x is fixed before the input exists, so no product of two unknown numbers is needed: with K = 32 - f,
- * A = (a + 2^30) >> f, C = (c >> f) + 1 - 2^(30-f), and p, q the signs of a + 2^30 and c, truncation (truncate.ts) is
- * X = A + C + 2^K pq, and with the bits of A, of which p is the highest,
+ * The client's share of x is fixed before the input exists, so no product of two unknown numbers is needed. Both shares are
+ * reduced to signed numbers of w = k + 1 bits: with x + 2^(w-2) positive and below 2^(w-1), they wrap around exactly when
+ * both are negative (w = k bits would not do). With K = w - f, A = (a + 2^(w-2)) >> f, C = (c >> f) + 1 - 2^(w-2-f), and
+ * p, q the signs of a + 2^(w-2) and c, truncation is X = A + C + 2^K pq, and with the bits of A, of which p is the highest,
  *
  *   X^2 = A^2 + C^2 + sum over j < K of 2^(j+1) A_j B_j + 2^(K+1) q (pA)   mod 2^32
  *   B_j = C for j < K - 1,   B_(K-1) = q (2C + 2^K) - C
@@ -12,7 +13,7 @@
  * The client knows C, q and all B_j offline: what is left are products of bits with numbers (Gilboa, 1999), made offline
  * for random bits u_j and random m and corrected online.
  *
- *   client holds c                                         server holds a (online); draws u_j, m
+ *   client holds c, r'                                     server holds a (online); draws u_j, m
  *
  *   offline   corrections of u_j B_j    ------------->   its shares S_j of u_j B_j
  *             q, by a label OT          ------------->
@@ -21,36 +22,31 @@
  *             C^2 + sum 2^(j+1) (d_j B_j + (1 - 2 d_j) C_j) + 2^(K+1) (q E + its share of q m) - r'
  *                                       ------------->   + A^2 + sum 2^(j+1) (1 - 2 d_j) S_j + 2^(K+1) its share of q m
  *
- * Before: shares a, c of x, |x| < 2^30. After: y - r' and r', y = X^2 exactly, |X - x / 2^f| <= 1 ULP.
+ * Before: shares a, c of x, |x| < 2^(k-1), k <= 30. After: y - r' and r', y = X^2 exactly, |X - x / 2^f| <= 1 ULP.
  * Leakage: none, d_j and E are masked by the uniform u_j and m, each used once.
- *
- * Multiplying shares of X after truncating it, as usual, takes 32 + 1 OTs, 200 B offline and 12.1 B online; this takes
- * K + 1, and for f = 16 116.9 B and 7.9 B, and keeps 148 B until then where that kept 28 B.
  */
 
+import { padWords, type SenderCots } from '../ot/pads.ts';
 import {
   bitProductBytes,
+  bitProductCorrect,
   bitProductReceive,
   bitProductSend,
   bitProductTweaks,
 } from '../ot/product.ts';
-import type { Tweaks } from '../random/hash.ts';
 import { deriveSeed, Prg, randomRing } from '../random/index.ts';
 import { lowBits, pack, packedBytes, unpack } from '../ring/packing.ts';
 import { concat, packWires, wordsView } from './bits.ts';
-import type { Gadget, LaneState } from './gadget.ts';
-import { roundingUnit, wrapWeight } from './gadget.ts';
-import { OFFSET } from './truncate.ts';
+import { type Gadget, type GadgetParams, type LaneState, roundingUnit } from './gadget.ts';
 
 /** Client. */
 interface Opened extends LaneState {
   readonly c: Int32Array;
+  /** r'. */
+  readonly mask: Int32Array;
   /** 2^(j+1) C_j, element by element. */
   readonly products: Int32Array;
-}
-
-interface Stored extends Opened {
-  /** Its share of q m. */
+  /** Its share of q m, before `store` its pad. */
   readonly carry: Int32Array;
 }
 
@@ -70,37 +66,77 @@ interface Pending extends LaneState {
   readonly own: Int32Array;
 }
 
-/** How many bits of A matter: K, but for f = 0, whose highest is shifted out of the ring. */
-const planesOf = (shift: number): number => Math.min(32 - shift, 31);
+/** The numbers of the algebra above. */
+interface Widths {
+  /** w: bits of a reduced share. */
+  readonly share: number;
+  /** K: bits of A. */
+  readonly planes: number;
+  /** 2^(w-2), which makes every value positive. */
+  readonly offset: number;
+  /** 2^(K+1), what q (pA) is worth. */
+  readonly carryWeight: number;
+  /** So q m matters mod 2^(31-K); a product has one bit at least. */
+  readonly carryBits: number;
+}
+
+function widthsOf({ rangeBits, shift }: GadgetParams): Widths {
+  // The offset must survive the truncation whole.
+  const share = Math.max(rangeBits, shift + 1) + 1;
+  const planes = share - shift;
+  return {
+    share,
+    planes,
+    offset: 1 << (share - 2),
+    carryWeight: planes > 30 ? 0 : 1 << (planes + 1),
+    carryBits: Math.max(31 - planes, 1),
+  };
+}
+
+/** The low `bits` bits of a value as a signed number. */
+const reduce = (value: number, bits: number): number => (value << (32 - bits)) >> (32 - bits);
 
 /** 2^(j+1) A_j B_j matters mod 2^32, B_j therefore mod 2^(31-j). */
 const planeBits = (plane: number): number => 31 - plane;
 
-/** What q (pA) is worth: 2^(K+1). */
-const carryWeight = (shift: number): number => (shift < 2 ? 0 : 1 << (33 - shift));
-
-/** So q m matters mod 2^(f-1); a product has one bit at least. */
-const carryBits = (shift: number): number => Math.max(shift - 1, 1);
-
-const planes = (shift: number): number[] => Array.from({ length: planesOf(shift) }, (_, j) => j);
+const planesUpTo = (count: number): number[] => Array.from({ length: count }, (_, j) => j);
 
 /** Server: u, the same for the same seed. */
-function drawBits(shift: number, n: number, seed: Uint8Array): Int32Array {
-  const mask = lowBits(planesOf(shift));
+function drawBits(planes: number, n: number, seed: Uint8Array): Int32Array {
+  const mask = lowBits(planes);
   return randomRing(new Prg(deriveSeed(seed, 'u')), n).map((word) => word & mask);
 }
 
 /** Client: C, and the B of the plane of p. */
-function factorsOf(shift: number, c: Int32Array): { usual: Int32Array; highest: Int32Array } {
-  const constant = roundingUnit(shift) - (OFFSET >> shift);
-  const wrap = wrapWeight(shift);
+function factorsOf(
+  params: GadgetParams,
+  c: Int32Array,
+): { usual: Int32Array; highest: Int32Array } {
+  const { share, planes, offset } = widthsOf(params);
+  const { shift } = params;
+  const constant = roundingUnit(shift) - (offset >> shift);
   const [usual, highest] = [new Int32Array(c.length), new Int32Array(c.length)];
   for (let i = 0; i < c.length; i++) {
-    const value = (c[i]! >> shift) + constant;
+    const reduced = reduce(c[i]!, share);
+    const value = (reduced >> shift) + constant;
     usual[i] = value;
-    highest[i] = shift === 0 ? value : ((c[i]! >> 31) & (2 * value + wrap)) - value;
+    highest[i] = ((reduced >> 31) & (2 * value + (1 << planes))) - value;
   }
   return { usual, highest };
+}
+
+/** The OTs of one plane. */
+function planeOf<T extends Pick<SenderCots, 'blocks' | 'tweaks'>>(
+  cots: T,
+  plane: number,
+  n: number,
+): T {
+  const { start, first } = cots.tweaks;
+  return {
+    ...cots,
+    blocks: cots.blocks.subarray(16 * n * plane, 16 * n * (plane + 1)),
+    tweaks: { start, first: first + plane * bitProductTweaks(n) },
+  };
 }
 
 /** Files the shares of one plane where its elements are. */
@@ -118,110 +154,101 @@ function correctedSum(products: Int32Array, element: number, planes: number, d: 
   return sum;
 }
 
-export const square: Gadget<Opened, Stored, Prepared, Pending> = {
+export const square: Gadget<Opened, Opened, Prepared, Pending> = {
   heavy: false,
   laneElements: 8192,
   labelCots: () => 1,
-  productCots: ({ shift }) => planesOf(shift),
+  productCots: (params) => widthsOf(params).planes,
   labelTweaks: (_, n) => bitProductTweaks(n),
-  productTweaks: ({ shift }, n) => planesOf(shift) * bitProductTweaks(n),
-  bytes({ shift }, n) {
-    const carry = bitProductBytes(n, carryBits(shift));
+  productTweaks: (params, n) => widthsOf(params).planes * bitProductTweaks(n),
+  bytes(params, n) {
+    const { planes, carryBits } = widthsOf(params);
+    const tables = bitProductBytes(n, carryBits);
     return {
-      corrections: planes(shift).reduce((sum, j) => sum + bitProductBytes(n, planeBits(j)), 0),
-      tables: carry,
-      material: packedBytes(n, planesOf(shift)) + carry,
+      corrections: planesUpTo(planes).reduce((sum, j) => sum + packedBytes(n, planeBits(j)), 0),
+      tables,
+      material: packedBytes(n, planes) + tables,
       result: 4 * n,
     };
   },
 
-  draw: ({ shift }, n, seed) => packWires(drawBits(shift, n, seed), planes(shift), n),
-
-  choose: (_, c) => packWires(c, [31], c.length),
-
-  correct({ shift }, c, { blocks, offset, tweaks }) {
-    const n = c.length;
-    const { usual, highest } = factorsOf(shift, c);
-    const products = new Int32Array(planesOf(shift) * n);
-    const messages = planes(shift).map((j) => {
-      const { message, shares } = bitProductSend(
-        j === 31 - shift ? highest : usual,
-        planeBits(j),
-        blocks.subarray(16 * n * j, 16 * n * (j + 1)),
-        offset,
-        planeTweaks(tweaks, j, n),
-      );
-      placePlane(products, shares, j, planesOf(shift));
-      return message;
-    });
-    return { message: concat(...messages), state: { c, products } };
+  draw(params, n, seed) {
+    const { planes } = widthsOf(params);
+    return packWires(drawBits(planes, n, seed), planesUpTo(planes), n);
   },
 
-  prepare({ shift }, n, labels, { blocks, tweaks }, corrections, seed) {
-    const u = drawBits(shift, n, seed);
-    const products = new Int32Array(planesOf(shift) * n);
+  choose: (params, c) => packWires(c, [widthsOf(params).share - 1], c.length),
+
+  correct(params, { c, mask, labels, products: cots }) {
+    const n = c.length;
+    const { planes } = widthsOf(params);
+    const { usual, highest } = factorsOf(params, c);
+    const products = new Int32Array(planes * n);
+    const messages = planesUpTo(planes).map((j) => {
+      const factor = { y: j === planes - 1 ? highest : usual, width: planeBits(j) };
+      const { message, shares } = bitProductSend([factor], planeOf(cots, j, n));
+      placePlane(products, shares[0]!, j, planes);
+      return message;
+    });
+    const carry = padWords(labels.blocks, labels.tweaks)[0]!;
+    return { message: concat(...messages), state: { c, mask, products, carry } };
+  },
+
+  prepare(params, { n, labels, products: cots, corrections, seed }) {
+    const { planes, carryBits } = widthsOf(params);
+    const u = drawBits(planes, n, seed);
+    const products = new Int32Array(planes * n);
     let at = 0;
-    for (const j of planes(shift)) {
-      const bytes = bitProductBytes(n, planeBits(j));
-      const shares = bitProductReceive(
-        packWires(u, [j], n),
-        planeBits(j),
-        blocks.subarray(16 * n * j, 16 * n * (j + 1)),
-        planeTweaks(tweaks, j, n),
-        corrections.subarray(at, at + bytes),
-      );
-      placePlane(products, shares, j, planesOf(shift));
+    for (const j of planesUpTo(planes)) {
+      const bytes = packedBytes(n, planeBits(j));
+      const own = { ...planeOf(cots, j, n), choices: packWires(u, [j], n) };
+      const message = corrections.subarray(at, at + bytes);
+      placePlane(products, bitProductReceive([planeBits(j)], own, message)[0]!, j, planes);
       at += bytes;
     }
     const m = randomRing(new Prg(deriveSeed(seed, 'm')), n);
-    const { message, shares: carry } = bitProductSend(
-      m,
-      carryBits(shift),
-      labels.blocks,
-      labels.offset,
-      labels.tweaks,
-    );
-    return { message, state: { u, products, m, carry } };
+    const { message, shares } = bitProductSend([{ y: m, width: carryBits }], labels);
+    return { message, state: { u, products, m, carry: shares[0]! } };
   },
 
-  store({ shift }, { c, products }, labels, tweaks, tables) {
-    const q = packWires(c, [31], c.length);
-    const carry = bitProductReceive(q, carryBits(shift), labels, tweaks, tables);
-    return { c, products, carry };
+  store(params, n, state, tables) {
+    const { share, carryBits } = widthsOf(params);
+    const q = packWires(state.c, [share - 1], n);
+    const carry = bitProductCorrect([carryBits], q, [state.carry], tables)[0]!;
+    return { ...state, carry };
   },
 
-  reveal({ shift }, { u, products, m, carry }, a) {
+  reveal(params, { u, products, m, carry }, a) {
     const n = a.length;
-    const weight = carryWeight(shift);
-    const all = planesOf(shift);
+    const { share, planes, offset, carryWeight, carryBits } = widthsOf(params);
+    const { shift } = params;
     const [d, masked, own] = [new Int32Array(n), new Int32Array(n), new Int32Array(n)];
     for (let i = 0; i < n; i++) {
-      const value = ((a[i]! + OFFSET) | 0) >> shift;
+      const value = reduce(a[i]! + offset, share) >> shift;
       d[i] = value ^ u[i]!;
       masked[i] = ((value >> 31) & value) - m[i]!;
-      const carried = Math.imul(weight, carry[i]!);
-      own[i] = Math.imul(value, value) + correctedSum(products, i, all, d[i]!) + carried;
+      const carried = Math.imul(carryWeight, carry[i]!);
+      own[i] = Math.imul(value, value) + correctedSum(products, i, planes, d[i]!) + carried;
     }
-    const message = concat(pack(d, all), pack(masked, carryBits(shift)));
+    const message = concat(pack(d, planes), pack(masked, carryBits));
     return { message, state: { own } };
   },
 
-  evaluate({ shift }, { c, products, carry }, material, mask) {
-    const n = c.length;
-    const all = planesOf(shift);
-    const cut = packedBytes(n, all);
-    const d = unpack(material.subarray(0, cut), n, all);
-    const masked = unpack(material.subarray(cut), n, carryBits(shift));
-    const { usual, highest } = factorsOf(shift, c);
-    const weight = carryWeight(shift);
+  evaluate(params, n, { c, mask, products, carry }, material) {
+    const { share, planes, carryWeight, carryBits } = widthsOf(params);
+    const cut = packedBytes(n, planes);
+    const d = unpack(material.subarray(0, cut), n, planes);
+    const masked = unpack(material.subarray(cut), n, carryBits);
+    const { usual, highest } = factorsOf(params, c);
     const result = new Int32Array(n);
     for (let i = 0; i < n; i++) {
       const value = usual[i]!;
-      const top = d[i]! >>> (all - 1);
-      const rest = d[i]! ^ (top << (all - 1));
-      const known = 2 * Math.imul(rest, value) + (Math.imul(top, highest[i]!) << all);
-      const carried = Math.imul(weight, ((c[i]! >> 31) & masked[i]!) + carry[i]!);
-      const sum = correctedSum(products, i, all, d[i]!) + known + carried;
+      const top = d[i]! >>> (planes - 1);
+      const rest = d[i]! ^ (top << (planes - 1));
+      const known = 2 * Math.imul(rest, value) + (Math.imul(top, highest[i]!) << planes);
+      const q = reduce(c[i]!, share) >> 31;
+      const carried = Math.imul(carryWeight, (q & masked[i]!) + carry[i]!);
+      const sum = correctedSum(products, i, planes, d[i]!) + known + carried;
       result[i] = Math.imul(value, value) + sum - mask[i]!;
     }
     return new Uint8Array(result.buffer);
@@ -233,8 +260,3 @@ export const square: Gadget<Opened, Stored, Prepared, Pending> = {
     return shares;
   },
 };
-
-/** The tweaks of one plane's products. */
-function planeTweaks({ start, first }: Tweaks, plane: number, n: number): Tweaks {
-  return { start, first: first + plane * bitProductTweaks(n) };
-}

@@ -16,8 +16,8 @@ export interface ClientBundle {
   readonly number: number;
   /** Mask of the input, one element each. */
   readonly inputMask: Int32Array;
-  /** Per activation layer: the mask r' of its output, and the state of its lanes. */
-  readonly layers: readonly { readonly mask: Int32Array; readonly lanes: readonly LaneState[] }[];
+  /** Per activation layer: the state of its lanes. */
+  readonly layers: readonly (readonly LaneState[])[];
   /** Its share of the output, or what it needs to evaluate the garbled argmax. */
   readonly output: Int32Array | ArgmaxStored;
 }

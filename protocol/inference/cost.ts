@@ -4,7 +4,7 @@
  */
 
 import { argmax } from '../gadgets/argmax.ts';
-import { gadgetOf, type Lane } from '../gadgets/index.ts';
+import { gadgetOf } from '../gadgets/index.ts';
 import { cotBytes } from '../ot/correlations.ts';
 import { DEFAULT_OT_K, type OtK } from '../ot/softspoken.ts';
 import { sizeOf } from '../ring/shape.ts';
@@ -54,13 +54,11 @@ function linearCost({ step, plan }: LinearLayout): StepCost {
 
 function activationCost({ step, lanes }: ActivationLayout, otK: OtK): StepCost {
   const ots = (perElement: 'labelCots' | 'productCots') =>
-    sum(lanes, ({ kind, params, elements }) =>
-      wireBytes(cotBytes(gadgetOf(kind)[perElement](params) * elements.length, otK)),
+    sum(lanes, (lane) =>
+      wireBytes(cotBytes(gadgetOf(lane)[perElement](lane.params) * lane.elements.length, otK)),
     );
   const messages = (which: 'corrections' | 'tables' | 'material' | 'result') =>
-    sum(lanes, ({ kind, params, elements }: Lane) =>
-      wireBytes(gadgetOf(kind).bytes(params, elements.length)[which]),
-    );
+    sum(lanes, (lane) => wireBytes(gadgetOf(lane).bytes(lane.params, lane.elements.length)[which]));
   return {
     name: step.name,
     op: 'activation',

@@ -75,7 +75,7 @@ export function layoutOf(program: Program): Layout {
         outputSize: sizeOf(linearOutput(step.shape)),
       });
     } else if (step.op === 'activation') {
-      activations.push({ step, index, lanes: lanesOf(step), size, shape });
+      activations.push({ step, index, lanes: lanesOf(step, program.comparison), size, shape });
     } else if (step.op === 'output') {
       const params = { values: size, rangeBits: step.rangeBits };
       output = { step, index, size, argmax: step.reveal === 'label' ? params : undefined };

@@ -7,7 +7,7 @@
  *       |       its choices in the product OTs                       |
  *       |       c = W*mask - s of every layer                        |   s
  *  3    |  ---- per lane: choices in the label OTs, corrections -->  |
- *  4    |  <--- per lane: garbled tables --------------------------  |   states of the lanes
+ *  4    |  <--- per lane: tables ----------------------------------  |   states of the lanes
  *
  * Two round trips, whatever the depth: masks are chosen by the client alone, so that all linear layers go at once. The
  * layers of a flight stream: each is sent when it is ready, and the other side works on it while the next is made. A lane is
@@ -23,7 +23,6 @@ import { gadgetOf, type Lane } from '../gadgets/index.ts';
 import { cotBytes } from '../ot/correlations.ts';
 import type { LinearWeights, Model } from '../program/model.ts';
 import { walkAsync } from '../program/walk.ts';
-import type { Tweaks } from '../random/hash.ts';
 import { deriveSeed, freshSeed, Prg, randomRing } from '../random/index.ts';
 import { sizeOf } from '../ring/shape.ts';
 import { type PolynomialRange, placeShares, responseBytes, uploadBytes } from '../rlwe/index.ts';
@@ -34,10 +33,8 @@ import { Command, encodeCommand, Kind, receiveMessage, sendMessage } from './mes
 import type { ClientSession, Progress, ServerSession } from './session.ts';
 import { responseJobs, uploadJobs, uploadRangeBytes } from './split.ts';
 
-const labelCount = ({ kind, params, elements }: Lane) =>
-  gadgetOf(kind).labelCots(params) * elements.length;
-const productCount = ({ kind, params, elements }: Lane) =>
-  gadgetOf(kind).productCots(params) * elements.length;
+const labelCount = (lane: Lane) => gadgetOf(lane).labelCots(lane.params) * lane.elements.length;
+const productCount = (lane: Lane) => gadgetOf(lane).productCots(lane.params) * lane.elements.length;
 
 // ------------------------------------------------------------------------------------------------------- client
 
@@ -98,7 +95,8 @@ export async function prepareClient(
       for (const lane of lanes) {
         const bytes = cotBytes(productCount(lane), session.otK);
         const drawn = await receiveMessage(channel, Kind.productChoices, bytes);
-        waiting.push({ lane, c: gather(c, lane.elements), drawn });
+        const mask = gather(maskOf(index), lane.elements);
+        waiting.push({ lane, c: gather(c, lane.elements), mask, drawn });
       }
       return maskOf(index);
     },
@@ -110,27 +108,28 @@ export async function prepareClient(
   await together(channel, uploads, responses);
 
   // Flight 3, and flight 4 behind it.
-  const opened = waiting.map(() => new Deferred<OpenedLane>());
+  const opened = waiting.map(() => new Deferred<LaneState>());
   const openedOutput = new Deferred<Omit<ArgmaxStored, 'tables'>>();
-  const send = openLanes(session, waiting, seed, (i, lane) => opened[i]!.resolve(lane)).then(
+  const send = openLanes(session, waiting, seed, (i, state) => opened[i]!.resolve(state)).then(
     async () => {
       if (output.argmax === undefined) return;
       openedOutput.resolve(await openArgmax(session, output.argmax, outputShare!));
     },
   );
   const receive = async () => {
-    const layers: { mask: Int32Array; lanes: LaneState[] }[] = [];
+    const layers: LaneState[][] = [];
     let i = 0;
-    for (const { index, step, lanes } of activations) {
+    for (const { step, lanes } of activations) {
       const stored: LaneState[] = [];
-      for (const { kind, params, elements } of lanes) {
-        const { state, labels, tweaks } = await opened[i++]!.promise;
-        const gadget = gadgetOf(kind);
-        const { tables: bytes } = gadget.bytes(params, elements.length);
+      for (const lane of lanes) {
+        const state = await opened[i++]!.promise;
+        const gadget = gadgetOf(lane);
+        const n = lane.elements.length;
+        const { tables: bytes } = gadget.bytes(lane.params, n);
         const tables = await receiveMessage(channel, Kind.tables, bytes);
-        stored.push(gadget.store(params, state, labels, tweaks, tables));
+        stored.push(gadget.store(lane.params, n, state, tables));
       }
-      layers.push({ mask: maskOf(index), lanes: stored });
+      layers.push(stored);
       advance(step.name);
     }
     if (output.argmax === undefined) return { layers, output: outputShare! };
@@ -153,15 +152,10 @@ interface WaitingLane {
   readonly lane: Lane;
   /** The client's share of its elements. */
   readonly c: Int32Array;
+  /** The mask of its results. */
+  readonly mask: Int32Array;
   /** The server's choices in its product OTs. */
   readonly drawn: Uint8Array;
-}
-
-/** A lane between flights 3 and 4. */
-interface OpenedLane {
-  readonly state: LaneState;
-  readonly labels: Uint8Array;
-  readonly tweaks: Tweaks;
 }
 
 /** Flight 3: sends choices and corrections of all lanes in order. */
@@ -169,27 +163,28 @@ async function openLanes(
   { channel, pool, cots, labelTweaks, productTweaks }: ClientSession,
   waiting: WaitingLane[],
   seed: Uint8Array,
-  opened: (index: number, lane: OpenedLane) => void,
+  opened: (index: number, state: LaneState) => void,
 ): Promise<void> {
   const parts = new Ordered<() => Promise<void>>(pool.workers + 1, (emit) => emit());
-  for (const [i, { lane, c, drawn }] of waiting.entries()) {
+  for (const [i, { lane, c, mask, drawn }] of waiting.entries()) {
     const { kind, params } = lane;
-    const gadget = gadgetOf(kind);
-    const tweaks = labelTweaks.take(gadget.labelTweaks(params, c.length));
+    const gadget = gadgetOf(lane);
     const input = {
       kind,
       params,
       c,
+      mask,
       drawn,
       labels: cots.receiver.ticket(labelCount(lane)),
+      labelTweaks: labelTweaks.take(gadget.labelTweaks(params, c.length)),
       products: cots.sender.ticket(productCount(lane)),
-      tweaks: productTweaks.take(gadget.productTweaks(params, c.length)),
+      productTweaks: productTweaks.take(gadget.productTweaks(params, c.length)),
       seed: deriveSeed(seed, 'lane', i),
     };
-    const work = pool.run('openLane', input, { give: { c, drawn } });
+    const work = pool.run('openLane', input, { give: { c, mask, drawn } });
     await parts.add(
-      work.then(({ choices, labels, corrections, state }) => async () => {
-        opened(i, { state, labels, tweaks });
+      work.then(({ choices, corrections, state }) => async () => {
+        opened(i, state);
         await sendMessage(channel, Kind.labelChoices, choices);
         await sendMessage(channel, Kind.corrections, corrections);
       }),
@@ -296,7 +291,7 @@ export async function prepareServer(
   await answers.drain();
 
   // Flights 3 and 4.
-  const states = await garbleLanes(session, drawn, seed);
+  const states = await prepareLanes(session, drawn, seed);
   const prepared = activations.map(({ lanes }) => states.splice(0, lanes.length));
   for (const { step } of activations) advance(step.name);
   if (output.argmax === undefined) {
@@ -364,7 +359,7 @@ interface DrawnLane {
 }
 
 /** Flights 3 and 4: takes the client's choices and corrections lane by lane, and sends the tables. */
-async function garbleLanes(
+async function prepareLanes(
   { channel, pool, otK, cots, labelTweaks, productTweaks }: ServerSession,
   drawn: DrawnLane[],
   seed: Uint8Array,
@@ -379,7 +374,7 @@ async function garbleLanes(
   );
   for (const [i, { lane, blocks, choices }] of drawn.entries()) {
     const { kind, params, elements } = lane;
-    const gadget = gadgetOf(kind);
+    const gadget = gadgetOf(lane);
     const n = elements.length;
     const labels = cots.sender.ticket(labelCount(lane));
     const bought = await receiveMessage(channel, Kind.labelChoices, cotBytes(labels.count, otK));

@@ -54,22 +54,23 @@ export async function inferClient(
   await channel.send(Kind.command, encodeCommand(Command.infer, bundle.number));
   await sendMessage(channel, Kind.maskedInput, bytesOf(masked));
   for (const [i, layer] of activations.entries()) {
-    const { mask, lanes } = bundle.layers[i]!;
+    const states = bundle.layers[i]!;
     const results = new Ordered<Uint8Array>(pool.workers + 1, (result) =>
       sendMessage(channel, Kind.result, result),
     );
-    for (const [j, { kind, params, elements }] of layer.lanes.entries()) {
-      const gadget = gadgetOf(kind);
-      const { material: bytes } = gadget.bytes(params, elements.length);
+    for (const [j, lane] of layer.lanes.entries()) {
+      const { kind, params, elements } = lane;
+      const gadget = gadgetOf(lane);
+      const n = elements.length;
+      const { material: bytes } = gadget.bytes(params, n);
       const material = await receiveMessage(channel, Kind.material, bytes);
-      const state = lanes[j]!;
-      const own = gather(mask, elements);
+      const state = states[j]!;
       // The bundle is spent: nothing of the lane is needed again.
-      const give = { state, material, own };
+      const give = { state, material };
       await results.add(
         gadget.heavy
-          ? pool.run('evaluate', { kind, params, state, material, mask: own }, { give })
-          : Promise.resolve(gadget.evaluate(params, state, material, own)),
+          ? pool.run('evaluate', { kind, params, n, state, material }, { give })
+          : Promise.resolve(gadget.evaluate(params, n, state, material)),
       );
     }
     await results.drain();
@@ -190,7 +191,7 @@ async function runActivation(
       const { kind, params, elements } = lane;
       const own = gather(a, elements);
       addConstants(lane, own, constants?.before, plane);
-      const gadget = gadgetOf(kind);
+      const gadget = gadgetOf(lane);
       const state = states[i]!;
       const work = gadget.heavy
         ? pool.run('reveal', { kind, params, state, a: own }, { give: { state, own } })
@@ -205,8 +206,8 @@ async function runActivation(
   });
   const receive = (async () => {
     for (const [i, lane] of lanes.entries()) {
-      const { kind, params, elements } = lane;
-      const gadget = gadgetOf(kind);
+      const { params, elements } = lane;
+      const gadget = gadgetOf(lane);
       const { result: bytes } = gadget.bytes(params, elements.length);
       const result = await receiveMessage(channel, Kind.result, bytes);
       const values = gadget.finish(params, await pending[i]!.promise, result);

@@ -89,7 +89,7 @@ const seed = new Uint8Array(16).fill(7);
 const random = (label: string) => new Prg(deriveSeed(seed, label));
 const noTime: StepTime = { clientOffline: 0, serverOffline: 0, clientOnline: 0, serverOnline: 0 };
 
-/** Elements of the measured lane: one hash key's worth. */
+/** Most elements of a measured lane: one hash key's worth. */
 const LANE = 1024;
 
 // What surrounds the steps, in milliseconds, as found on 2 cores (see bench/). LOCAL.
@@ -189,37 +189,52 @@ interface LaneTime extends StepTime {
   readonly serverStored: number;
 }
 
-/** A gadget, per element, its OTs included. */
+/** A gadget, per element of a lane of n, its OTs included. */
 function measureLane(
   kind: ActivationKind,
   params: GadgetParams,
+  n: number,
   ot: { receiver: number; sender: number },
 ): LaneTime {
-  const gadget = gadgetOf(kind);
-  const n = LANE;
+  const gadget = gadgetOf({ kind, params });
   const labels = gadget.labelCots(params);
   const products = gadget.productCots(params);
   const offset = randomBytes(random('offset'), 16);
   offset[0]! |= 1;
   const tweaks = { start: seed, first: 0 };
   const c = randomRing(random('c'), n);
-  const own = { blocks: randomBytes(random('own'), 16 * n * products), offset, tweaks };
-  const sold = { blocks: randomBytes(random('sold'), 16 * n * labels), offset, tweaks };
+  const mask = randomRing(random('mask'), n);
   const choices = gadget.draw(params, n, seed);
-  const taken = { blocks: randomBytes(random('taken'), 16 * n * products), choices, tweaks };
-  const { message: corrections, state: opened } = gadget.correct(params, c, own, seed);
-  const prepare = () => gadget.prepare(params, n, sold, taken, corrections, seed);
+  const chosen = gadget.choose(params, c, seed);
+  const client = {
+    c,
+    mask,
+    labels: { blocks: randomBytes(random('labels'), 16 * n * labels), choices: chosen, tweaks },
+    products: { blocks: randomBytes(random('products'), 16 * n * products), offset, tweaks },
+    seed,
+  };
+  const { message: corrections, state: opened } = gadget.correct(params, client);
+  const server = {
+    n,
+    labels: { blocks: client.labels.blocks, offset, tweaks },
+    products: { blocks: client.products.blocks, choices, tweaks },
+    corrections,
+    seed,
+  };
+  const prepare = () => gadget.prepare(params, server);
   const { message: tables, state: prepared } = prepare();
-  const stored = gadget.store(params, opened, sold.blocks, tweaks, tables);
+  const store = () => gadget.store(params, n, opened, tables);
+  const stored = store();
   const { message: material, state: pending } = gadget.reveal(params, prepared, c);
-  const evaluate = () => gadget.evaluate(params, stored, material, c);
+  const evaluate = () => gadget.evaluate(params, n, stored, material);
   const result = evaluate();
   const perElement = (work: () => unknown) => time(work) / n;
   return {
     clientOffline:
       perElement(() => {
-        gadget.choose(params, c);
-        gadget.correct(params, c, own, seed);
+        gadget.choose(params, c, seed);
+        gadget.correct(params, client);
+        store();
       }) +
       labels * ot.receiver +
       products * ot.sender,
@@ -291,15 +306,16 @@ export function measureProgram(layout: Layout, otK: OtK = DEFAULT_OT_K): Measure
   const activationPrice = ({ lanes, size }: ActivationLayout) =>
     lanes.reduce(
       (total, { kind, params, elements }) => {
-        const lane = once([kind, params], () => measureLane(kind, params, ot));
         const n = elements.length;
+        const size = Math.min(n, LANE);
+        const lane = once([kind, params, size], () => measureLane(kind, params, size, ot));
         return {
-          time: sum(sum(total.time, scaled(lane, n)), laneTasks(gadgetOf(kind).heavy)),
+          time: sum(sum(total.time, scaled(lane, n)), laneTasks(gadgetOf({ kind, params }).heavy)),
           clientStored: total.clientStored + Math.round(lane.clientStored * n),
           serverStored: total.serverStored + Math.round(lane.serverStored * n),
         };
       },
-      { time: turn(size), clientStored: 4 * size, serverStored: 0 },
+      { time: turn(size), clientStored: 0, serverStored: 0 },
     );
   const layers = new Map([
     ...layout.linears.map((layer) => [layer.step.name, linearPrice(layer)] as const),

@@ -46,7 +46,7 @@ import { Kind, PIECE_BYTES, receiveMessage, sendMessage } from './messages.ts';
 import type { tasks } from './tasks.ts';
 
 /** Version of the protocol. AGREEMENT. */
-export const PROTOCOL_VERSION = 3;
+export const PROTOCOL_VERSION = 4;
 
 const NONCE_BYTES = 32;
 

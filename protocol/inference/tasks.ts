@@ -4,7 +4,7 @@
  */
 
 import { type ArgmaxParams, argmax } from '../gadgets/argmax.ts';
-import type { GadgetParams, LaneState, ReceiverCots } from '../gadgets/gadget.ts';
+import type { GadgetParams, LaneState } from '../gadgets/gadget.ts';
 import { gadgetOf } from '../gadgets/index.ts';
 import type { BaseSender } from '../ot/base.ts';
 import {
@@ -13,6 +13,7 @@ import {
   redeemSender,
   type SenderTicket,
 } from '../ot/correlations.ts';
+import type { ReceiverCots } from '../ot/pads.ts';
 import { chooseSetup, extendSetup, offerSetup } from '../ot/setup.ts';
 import type { OtK } from '../ot/softspoken.ts';
 import type { ActivationKind } from '../program/kinds.ts';
@@ -69,7 +70,7 @@ export const tasks = {
   drawLane: (
     input: LaneInput & { n: number; ticket: ReceiverTicket; seed: Uint8Array },
   ): { message: Uint8Array; blocks: Uint8Array; choices: Uint8Array } => {
-    const choices = gadgetOf(input.kind).draw(input.params, input.n, input.seed);
+    const choices = gadgetOf(input).draw(input.params, input.n, input.seed);
     return { ...redeemReceiver(input.ticket, choices), choices };
   },
 
@@ -77,24 +78,33 @@ export const tasks = {
   openLane: (
     input: LaneInput & {
       c: Int32Array;
+      /** The mask of the lane's results. */
+      mask: Int32Array;
       labels: ReceiverTicket;
+      labelTweaks: Tweaks;
       products: SenderTicket;
+      productTweaks: Tweaks;
       /** The server's choices in the product OTs. */
       drawn: Uint8Array;
-      tweaks: Tweaks;
       seed: Uint8Array;
     },
-  ): { choices: Uint8Array; labels: Uint8Array; corrections: Uint8Array; state: LaneState } => {
-    const { kind, params, c, products, tweaks, seed } = input;
-    const gadget = gadgetOf(kind);
-    const { message: choices, blocks: labels } = redeemReceiver(
-      input.labels,
-      gadget.choose(params, c),
-    );
-    const { offset } = products.seeds;
-    const own = { blocks: redeemSender(products, input.drawn), offset, tweaks };
-    const { message: corrections, state } = gadget.correct(params, c, own, seed);
-    return { choices, labels, corrections, state };
+  ): { choices: Uint8Array; corrections: Uint8Array; state: LaneState } => {
+    const { params, c, mask, products, seed } = input;
+    const gadget = gadgetOf(input);
+    const chosen = gadget.choose(params, c, seed);
+    const { message: choices, blocks } = redeemReceiver(input.labels, chosen);
+    const { message: corrections, state } = gadget.correct(params, {
+      c,
+      mask,
+      labels: { blocks, choices: chosen, tweaks: input.labelTweaks },
+      products: {
+        blocks: redeemSender(products, input.drawn),
+        offset: products.seeds.offset,
+        tweaks: input.productTweaks,
+      },
+      seed,
+    });
+    return { choices, corrections, state };
   },
 
   /** Server: a lane's tables, from the client's choices and corrections. */
@@ -109,10 +119,10 @@ export const tasks = {
       seed: Uint8Array;
     },
   ): { message: Uint8Array; state: LaneState } => {
-    const { kind, params, n, labels, labelTweaks, choices, products, corrections, seed } = input;
+    const { params, n, labels, labelTweaks, choices, products, corrections, seed } = input;
     const { offset } = labels.seeds;
-    const sold = { blocks: redeemSender(labels, choices), offset, tweaks: labelTweaks };
-    return gadgetOf(kind).prepare(params, n, sold, products, corrections, seed);
+    const own = { blocks: redeemSender(labels, choices), offset, tweaks: labelTweaks };
+    return gadgetOf(input).prepare(params, { n, labels: own, products, corrections, seed });
   },
 
   openArgmax: (input: { params: ArgmaxParams; c: Int32Array; ticket: ReceiverTicket }) =>
@@ -168,12 +178,11 @@ export const tasks = {
   reveal: (
     input: LaneInput & { state: LaneState; a: Int32Array },
   ): { message: Uint8Array; state: LaneState } =>
-    gadgetOf(input.kind).reveal(input.params, input.state, input.a),
+    gadgetOf(input).reveal(input.params, input.state, input.a),
 
   evaluate: (
-    input: LaneInput & { state: LaneState; material: Uint8Array; mask: Int32Array },
-  ): Uint8Array =>
-    gadgetOf(input.kind).evaluate(input.params, input.state, input.material, input.mask),
+    input: LaneInput & { n: number; state: LaneState; material: Uint8Array },
+  ): Uint8Array => gadgetOf(input).evaluate(input.params, input.n, input.state, input.material),
 
   prepareArgmax: (input: {
     params: ArgmaxParams;

@@ -14,6 +14,7 @@
 
 import { wasm as aesWasm } from './wasm/aes.ts';
 import { wasm as bitsWasm } from './wasm/bits.ts';
+import { wasm as compareWasm } from './wasm/compare.ts';
 import { wasm as garbleWasm } from './wasm/garble.ts';
 import { wasm as nttWasm } from './wasm/ntt.ts';
 import { wasm as ringWasm } from './wasm/ring.ts';
@@ -114,8 +115,57 @@ export interface BitsKernels {
     groups: number,
     k: number,
   ): void;
-  xorFirstWords(dst: number, a: number, b: number, blocks: number): void;
+  hashInputs(dst: number, src: number, shifts: number, count: number, blocks: number): void;
+  xorWords(dst: number, a: number, b: number, word: number, blocks: number): void;
   correctRows(rows: number, d: number, masks: number, groups: number, k: number): void;
+}
+
+/** Signatures of assembly/compare.ts. */
+export interface CompareKernels {
+  orMasked(dst: number, a: number, b: number, mask: number, n: number): void;
+  wordPlanes(
+    dst: number,
+    words: number,
+    top: number,
+    count: number,
+    stride: number,
+    groups: number,
+  ): void;
+  serverOffline(
+    state: number,
+    corrections: number,
+    zero: number,
+    one: number,
+    padStride: number,
+    nodes: number,
+    groups: number,
+  ): void;
+  clientOffline(
+    state: number,
+    pads: number,
+    padStride: number,
+    nodes: number,
+    groups: number,
+  ): void;
+  clientCorrect(state: number, corrections: number, nodes: number, groups: number): void;
+  serverOnline(
+    message: number,
+    state: number,
+    a: number,
+    aStride: number,
+    pi: number,
+    column: number,
+    nodes: number,
+    groups: number,
+  ): void;
+  clientOnline(
+    e: number,
+    state: number,
+    message: number,
+    x: number,
+    nodes: number,
+    groups: number,
+  ): void;
 }
 
 /** Signatures of assembly/aes.ts. */
@@ -281,6 +331,7 @@ export interface Kernels {
   readonly arena: Arena;
   readonly aes: AesKernels;
   readonly bits: BitsKernels;
+  readonly compare: CompareKernels;
   readonly ring: RingKernels;
   readonly garble: GarbleKernels;
   readonly ntt: NttKernels;
@@ -305,6 +356,7 @@ export function kernels(): Kernels {
       arena: new Arena(memory),
       aes: instantiate<AesKernels>(aesWasm, memory),
       bits: instantiate<BitsKernels>(bitsWasm, memory),
+      compare: instantiate<CompareKernels>(compareWasm, memory),
       ring: instantiate<RingKernels>(ringWasm, memory),
       garble: instantiate<GarbleKernels>(garbleWasm, memory),
       ntt: instantiate<NttKernels>(nttWasm, memory),

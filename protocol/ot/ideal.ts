@@ -81,13 +81,15 @@ export class IdealReceiver implements CotReceiver {
   }
 
   flush(): Uint8Array {
+    const offset = new Int32Array(this.#offset.buffer);
     let bytes = 0;
     this.#ledger.deliver((count) => {
       const blocks = this.#deal(count);
       const choices = this.#choices.drain();
-      for (let i = 0; i < blocks.length; i++) {
-        const mask = -((choices[i >> 7]! >> ((i >> 4) & 7)) & 1);
-        blocks[i]! ^= mask & this.#offset[i & 15]!;
+      const words = new Int32Array(blocks.buffer);
+      for (let i = 0; i < words.length; i++) {
+        const mask = -((choices[i >> 5]! >> ((i >> 2) & 7)) & 1);
+        words[i]! ^= mask & offset[i & 3]!;
       }
       bytes = cotBytes(count);
       return blocks;

@@ -7,8 +7,22 @@
  */
 
 import { kernels } from '../kernels/index.ts';
-import { aesEncryptBlocks } from '../random/aes.ts';
+import { defaultAes } from '../random/aes.ts';
 import { hashInstances, INSTANCES_PER_KEY, type Tweaks, tweakKey } from '../random/hash.ts';
+
+/** Correlated OTs as their sender holds them: blocks q, offset, and hash tweaks for no other use under that offset. */
+export interface SenderCots {
+  readonly blocks: Uint8Array;
+  readonly offset: Uint8Array;
+  readonly tweaks: Tweaks;
+}
+
+/** Correlated OTs as their receiver holds them: blocks q xor choice * offset, and random choices (packed bits). */
+export interface ReceiverCots {
+  readonly blocks: Uint8Array;
+  readonly choices: Uint8Array;
+  readonly tweaks: Tweaks;
+}
 
 /**
  * Both pads of the sender. The receiver's is `hashInstances(t, tweaks)`.
@@ -26,62 +40,90 @@ export function senderPads(
 }
 
 /**
- * The first 32 bits of each of the sender's pads: of `senderPads(q, offset, tweaks)`.
- * @returns n words each; secret
+ * The first 32-bit words of each of the sender's pads: of `senderPads(q, offset, tweaks)`.
+ * @param words - how many, at most four
+ * @returns for each word n numbers; secret
  */
 export function senderPadWords(
   q: Uint8Array,
   offset: Uint8Array,
   tweaks: Tweaks,
-): { zero: Int32Array; one: Int32Array } {
-  const [zero, one] = hashWords(q, tweaks, [NO_OFFSET, offset]) as [Int32Array, Int32Array];
-  return { zero, one };
+  words = 1,
+): { zero: Int32Array[]; one: Int32Array[] } {
+  const pads = hashWords(q, tweaks, [NO_OFFSET, offset], words);
+  return { zero: pads.slice(0, words), one: pads.slice(words) };
 }
 
 /**
- * The first 32 bits of each pad: of `hashInstances(blocks, tweaks)`.
- * @returns n words; secret
+ * The first 32-bit words of each pad: of `hashInstances(blocks, tweaks)`.
+ * @param words - how many, at most four
+ * @returns for each word n numbers; secret
  */
-export function padWords(blocks: Uint8Array, tweaks: Tweaks): Int32Array {
-  return hashWords(blocks, tweaks, [NO_OFFSET])[0]!;
+export function padWords(blocks: Uint8Array, tweaks: Tweaks, words = 1): Int32Array[] {
+  return hashWords(blocks, tweaks, [NO_OFFSET], words);
 }
 
-const NO_OFFSET = new Uint8Array(16);
+/** The offset of the pad that belongs to the blocks themselves. */
+export const NO_OFFSET: Uint8Array = new Uint8Array(16);
 
-/** For each offset the first words of the hashes of `blocks ^ offset`. A key encrypts for all offsets in one call. */
+/** Hashes in kernel memory: block i is `encrypted[i] ^ inputs[i]`, those of the first offset first. Secret. */
+export interface HashedBlocks {
+  readonly inputs: number;
+  readonly encrypted: number;
+}
+
+/**
+ * Hashes at most {@link INSTANCES_PER_KEY} blocks under one tweak, for each offset those of `blocks ^ offset`, in kernel
+ * memory of the caller's scope. A key encrypts for all offsets in one call.
+ */
+export function hashInArena(
+  blocks: Uint8Array,
+  key: Uint8Array,
+  offsets: readonly Uint8Array[],
+): HashedBlocks {
+  const { arena, bits } = kernels();
+  const n = blocks.length / 16;
+  const all = n * offsets.length;
+  const inputs = arena.alloc(16 * all);
+  const encrypted = arena.alloc(16 * all);
+  const plain = arena.put(blocks);
+  const shifts = arena.alloc(16 * offsets.length);
+  offsets.forEach((offset, i) => {
+    arena.u8(shifts + 16 * i, 16).set(offset);
+  });
+  // The orthomorphism is linear: it is applied to the blocks once, and to each offset.
+  bits.sigma(shifts, shifts, offsets.length);
+  bits.hashInputs(inputs, plain, shifts, offsets.length, n);
+  defaultAes.encryptAt(key, encrypted, inputs, all);
+  return { inputs, encrypted };
+}
+
+/** For each offset the first words of all hashes. */
 function hashWords(
   blocks: Uint8Array,
   { start, first }: Tweaks,
   offsets: readonly Uint8Array[],
+  words: number,
 ): Int32Array[] {
   const { arena, bits } = kernels();
-  const total = blocks.length / 16;
-  const out = offsets.map(() => new Int32Array(total));
-  arena.scope(() => {
-    const most = Math.min(total, INSTANCES_PER_KEY);
-    const plain = arena.alloc(16 * most);
-    const inputs = arena.alloc(16 * most * offsets.length);
-    const encrypted = arena.alloc(16 * most * offsets.length);
-    const words = arena.alloc(4 * most * offsets.length);
-    const shifts = offsets.map((offset) => arena.put(offset));
-    // The orthomorphism is linear: it is applied once, and to each offset.
-    for (const shift of shifts) bits.sigma(shift, shift, 1);
-    for (let from = 0, tweak = first; from < total; from += most, tweak++) {
-      const piece = blocks.subarray(16 * from, 16 * (from + most));
+  const out = Array.from(
+    { length: words * offsets.length },
+    () => new Int32Array(blocks.length / 16),
+  );
+  const step = 16 * INSTANCES_PER_KEY;
+  for (let from = 0, tweak = first; from < blocks.length; from += step, tweak++) {
+    arena.scope(() => {
+      const piece = blocks.subarray(from, from + step);
+      const { inputs, encrypted } = hashInArena(piece, tweakKey(start, tweak), offsets);
       const n = piece.length / 16;
-      arena.u8(plain, piece.length).set(piece);
-      bits.sigma(plain, plain, n);
-      shifts.forEach((shift, i) => {
-        bits.xorBlock(inputs + 16 * n * i, plain, shift, n);
-      });
-      const bytes = piece.length * offsets.length;
-      const cipher = aesEncryptBlocks(tweakKey(start, tweak), arena.u8(inputs, bytes));
-      arena.u8(encrypted, bytes).set(cipher);
-      bits.xorFirstWords(words, encrypted, inputs, bytes / 16);
+      const room = arena.alloc(4 * n);
       out.forEach((array, i) => {
-        array.set(arena.i32(words + 4 * n * i, n), from);
+        const word = i % words;
+        const at = piece.length * ((i - word) / words);
+        bits.xorWords(room, encrypted + at, inputs + at, word, n);
+        array.set(arena.i32(room, n), from / 16);
       });
-    }
-  });
+    });
+  }
   return out;
 }

@@ -8,7 +8,7 @@ import * as z from 'zod';
 import { pack, packedBytes, unpack } from '../ring/packing.ts';
 import { checkProgram } from './check.ts';
 import { KIND_BITS } from './kinds.ts';
-import type { Program } from './program.ts';
+import { COMPARISONS, type Program } from './program.ts';
 
 /** Version of the encoding below. AGREEMENT. */
 const FORMAT = 1;
@@ -129,6 +129,8 @@ const programSchema = z.strictObject({
     mean: z.array(z.number()).max(4096),
     std: z.array(z.number().positive()).max(4096),
   }),
+  // Programs that were made before there was a choice take the better one.
+  comparison: z.enum(COMPARISONS).default('encoded'),
   steps: z.array(step).min(1).max(10_000),
   labels: z.array(name).max(100_000),
 });

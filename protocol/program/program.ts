@@ -11,6 +11,13 @@
 
 import type { LinearShape, Shape } from '../ring/shape.ts';
 
+/**
+ * How ReLUs compare: `encoded` as in compare/encoding.ts, or `garbled` by half gates, the field's baseline. They differ in
+ * bytes and in what happens to inputs below 2^t, see {@link ActivationStep}.
+ */
+export const COMPARISONS = ['encoded', 'garbled'] as const;
+export type Comparison = (typeof COMPARISONS)[number];
+
 interface StepBase {
   /** The layer's name, for people. */
   readonly name: string;
@@ -76,7 +83,10 @@ export interface ActivationStep extends StepBase {
   readonly kinds: Uint8Array;
   /** k: every pre-activation x keeps |x| < 2^(k-1) - 2^t. */
   readonly rangeBits: number;
-  /** t: low bits the comparison leaves out. Beyond f it costs accuracy: ReLU inputs below 2^t may count as negative. */
+  /**
+   * t: low bits the comparison leaves out. Beyond f it costs accuracy. Encoded, |x| < 2^t passes with probability
+   * (2^t + x + 1) / 2^(t+1); garbled, 0 <= x < 2^t passes with probability (x + 1) / 2^t, x < 0 never.
+   */
   readonly dropBits: number;
   /** f: bits cut off by a ReLU or identity element. */
   readonly shift: number;
@@ -110,6 +120,7 @@ export interface ProgramInput {
 export interface Program {
   readonly name: string;
   readonly input: ProgramInput;
+  readonly comparison: Comparison;
   /** In topological order; the last is the one output step. */
   readonly steps: readonly Step[];
   /** Names of the classes, if the outputs are classes. */

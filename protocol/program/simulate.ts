@@ -11,13 +11,13 @@ import type { Random } from '../random/index.ts';
 import { randomRing } from '../random/index.ts';
 import { interpret, nearest, type Rounding, runClear } from './clear.ts';
 import type { Model } from './model.ts';
-import type { OutputStep, Program } from './program.ts';
+import type { Comparison, OutputStep, Program } from './program.ts';
 
 /** Words drawn at a time. */
 const BATCH = 4096;
 
 /** The errors of shared arithmetic (gadgets/, rlwe/noise.ts), for shares drawn from `random`. */
-function sharedRounding(random: Random): Rounding {
+function sharedRounding(random: Random, comparison: Comparison): Rounding {
   let words: Int32Array = new Int32Array(0);
   let used = 0;
   const draw = (): number => {
@@ -33,22 +33,34 @@ function sharedRounding(random: Random): Rounding {
     const c = draw() & mask;
     return (x - ((x - c) & mask) - c) / 2 ** bits;
   };
+  /** What an encoded comparison of x = a + c gives; see compare/encoding.ts. */
+  const encoded = (x: number, dropBits: number): boolean => {
+    // With t = 0 it reads x - 1 (gadgets/relu.ts).
+    const read = dropBits === 0 ? x - 1 : x;
+    const mask = 2 ** dropBits - 1;
+    const c = draw();
+    const a = (read - c) | 0;
+    const kept = (read - (a & mask) - (c & mask)) / 2 ** dropBits;
+    // Where all bits differ, the lowest one of a decides.
+    return kept === -1 ? ((a >> dropBits) & 1) === 1 : kept >= 0;
+  };
   return {
     // Two rounded shares: the sum of two errors uniform in half a unit either way, as a whole number.
     product: (exact) => exact.map((value) => value + Math.round((draw() + draw()) / 2 ** 32)),
     truncate: (x, bits) => (bits === 0 ? x : floors(x, bits) + 1),
-    positive: (x, dropBits) => floors(x, dropBits) >= 0,
+    positive: (x, dropBits) =>
+      comparison === 'encoded' ? encoded(x, dropBits) : floors(x, dropBits) >= 0,
   };
 }
 
 /** One private run's result, simulated: what inference/ would compute for some shares. */
 export function runSimulated(model: Model, input: Int32Array, random: Random): Int32Array {
-  return interpret(model, input, sharedRounding(random), () => {});
+  return interpret(model, input, sharedRounding(random, model.program.comparison), () => {});
 }
 
 /** The same with the errors of one step alone. */
 function runSimulatedAt(step: number, model: Model, input: Int32Array, random: Random): Int32Array {
-  const shared = sharedRounding(random);
+  const shared = sharedRounding(random, model.program.comparison);
   // The interpreter tells of every step it has made, in order.
   let at = 0;
   const now = () => (at === step ? shared : nearest);

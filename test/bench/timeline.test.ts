@@ -202,7 +202,7 @@ it.skipIf(!existsSync(built))('an inference is traced on both sides', async () =
   expect(profiles.length).toBe(1);
   const [{ client, server, offline, online }] = profiles as [Profile];
   const names = ({ tasks }: PartyTrace) => new Set(tasks.map(({ task }) => task));
-  expect(names(client)).toContain('evaluate');
+  expect(names(client)).toContain('openLane');
   expect(names(server)).toContain('prepareLane');
   // Each frame that left arrived, and no earlier: the clock is one.
   for (const [from, to] of [

@@ -55,6 +55,7 @@ const floors: Record<string, number> = {
   'protocol/rlwe': 3,
   'protocol/ot': 3,
   'protocol/garble': 3,
+  'protocol/compare': 4,
   'protocol/program': 4,
   'protocol/gadgets': 5,
   'protocol/channel': 5,

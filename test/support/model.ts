@@ -25,7 +25,7 @@ import { createInlinePool } from '../../protocol/pool/inline.ts';
 import { encodeProgram } from '../../protocol/program/encode.ts';
 import { IDENTITY, RELU, SQUARE } from '../../protocol/program/kinds.ts';
 import type { Model, StepWeights } from '../../protocol/program/model.ts';
-import type { Program, Step } from '../../protocol/program/program.ts';
+import type { Comparison, Program, Step } from '../../protocol/program/program.ts';
 import { measureTolerance, revealing } from '../../protocol/program/simulate.ts';
 import { deriveSeed, Prg, randomBytes, randomRing } from '../../protocol/random/index.ts';
 import type { LinearShape, Shape } from '../../protocol/ring/shape.ts';
@@ -48,7 +48,10 @@ export class ModelBuilder {
   readonly #random: Prg;
   readonly #inputShape: Shape;
 
-  constructor(shape: Shape, seed: Uint8Array) {
+  readonly comparison: Comparison;
+
+  constructor(shape: Shape, seed: Uint8Array, comparison: Comparison = 'encoded') {
+    this.comparison = comparison;
     this.#inputShape = shape;
     this.#shapes = [shape];
     this.#random = new Prg(seed);
@@ -220,6 +223,7 @@ export class ModelBuilder {
         mean: new Array(channels).fill(0),
         std: new Array(channels).fill(1),
       },
+      comparison: this.comparison,
       steps: this.steps,
       labels: [],
     };

@@ -195,8 +195,32 @@ export function correctRows(rows: usize, d: usize, masks: usize, groups: usize, 
   }
 }
 
-/** dst[i] = the first 32 bits of block i of a ^ b; dst takes blocks * 4 bytes. */
-export function xorFirstWords(dst: usize, a: usize, b: usize, blocks: usize): void {
+/**
+ * What the block hash encrypts: dst = sigma(src) ^ shift for each of `count` blocks `shifts`, `blocks` blocks each, one set
+ * after the other.
+ */
+export function hashInputs(
+  dst: usize,
+  src: usize,
+  shifts: usize,
+  count: usize,
+  blocks: usize,
+): void {
+  const end = src + (blocks << 4);
+  for (; src < end; src += 16, dst += 16) {
+    const x = v128.load(src);
+    const s = v128.xor(v128.shuffle<i64>(x, x, 1, 0), v128.shuffle<i64>(x, i64x2.splat(0), 0, 2));
+    let to = dst;
+    for (let i: usize = 0; i < count; i++, to += blocks << 4) {
+      v128.store(to, v128.xor(s, v128.load(shifts + (i << 4))));
+    }
+  }
+}
+
+/** dst[i] = word `word` of block i of a ^ b; dst takes blocks * 4 bytes. */
+export function xorWords(dst: usize, a: usize, b: usize, word: usize, blocks: usize): void {
   const end = dst + (blocks << 2);
+  a += word << 2;
+  b += word << 2;
   for (; dst < end; dst += 4, a += 16, b += 16) store<u32>(dst, load<u32>(a) ^ load<u32>(b));
 }

@@ -197,6 +197,7 @@ describe('the square form of compiled networks', () => {
     const settings = {
       ...{ name: 'x', labels: [], reveal: 'logits' as const, activationBits: 14, weightBits: 10 },
       ...{ minWeightBits: 9, margin: 1.5, compareBits: 8, errorImages: 0 },
+      comparison: 'encoded' as const,
     };
     let squares = 0;
     for (const node of network.nodes) {

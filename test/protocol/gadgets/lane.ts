@@ -54,7 +54,7 @@ export function runLane(
   const labelCount = gadget.labelCots(params) * n;
   const productCount = gadget.productCots(params) * n;
   const choices = gadget.draw(params, n, serverSeed);
-  const bits = gadget.choose(params, c);
+  const bits = gadget.choose(params, c, clientSeed);
   labels[0].alloc(labelCount);
   labels[1].alloc(bits, labelCount);
   if (labelCount > 0) labels[0].flush(labels[1].flush());
@@ -62,29 +62,32 @@ export function runLane(
   products[1].alloc(choices, productCount);
   products[0].flush(products[1].flush());
 
-  const opened = gadget.correct(
-    params,
+  const mask = randomRing(new Prg(deriveSeed(seed, 'mask')), n);
+  const opened = gadget.correct(params, {
     c,
-    {
+    mask,
+    labels: { blocks: labels[1].take(labelCount), choices: bits, tweaks: labelTweaks },
+    products: {
       blocks: products[0].take(productCount),
       offset: products[0].offset,
       tweaks: productTweaks,
     },
-    clientSeed,
-  );
-  const prepared = gadget.prepare(
-    params,
+    seed: clientSeed,
+  });
+  const prepared = gadget.prepare(params, {
     n,
-    { blocks: labels[0].take(labelCount), offset: labels[0].offset, tweaks: labelTweaks },
-    { blocks: products[1].take(productCount), choices, tweaks: productTweaks },
-    opened.message,
-    serverSeed,
-  );
-  const own = labels[1].take(labelCount);
-  const stored = gadget.store(params, opened.state, own, labelTweaks, prepared.message);
-  const mask = randomRing(new Prg(deriveSeed(seed, 'mask')), n);
+    labels: {
+      blocks: labels[0].take(labelCount),
+      offset: labels[0].offset,
+      tweaks: labelTweaks,
+    },
+    products: { blocks: products[1].take(productCount), choices, tweaks: productTweaks },
+    corrections: opened.message,
+    seed: serverSeed,
+  });
+  const stored = gadget.store(params, n, opened.state, prepared.message);
   const revealed = gadget.reveal(params, prepared.state, a);
-  const result = gadget.evaluate(params, stored, revealed.message, mask);
+  const result = gadget.evaluate(params, n, stored, revealed.message);
   const share = gadget.finish(params, revealed.state, result);
   return {
     corrections: opened.message,

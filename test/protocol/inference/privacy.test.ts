@@ -194,12 +194,12 @@ describe('nothing is used twice', () => {
       close: () => inline.close(),
       run(task, input, options) {
         if (task === 'prepareLane') {
-          const { kind, params, n, labelTweaks } = input as Parameters<typeof tasks.prepareLane>[0];
-          note(labelTweaks, gadgetOf(kind).labelTweaks(params, n));
+          const lane = input as Parameters<typeof tasks.prepareLane>[0];
+          note(lane.labelTweaks, gadgetOf(lane).labelTweaks(lane.params, lane.n));
         }
         if (task === 'openLane') {
-          const { kind, params, c, tweaks } = input as Parameters<typeof tasks.openLane>[0];
-          note(tweaks, gadgetOf(kind).productTweaks(params, c.length));
+          const lane = input as Parameters<typeof tasks.openLane>[0];
+          note(lane.productTweaks, gadgetOf(lane).productTweaks(lane.params, lane.c.length));
         }
         return inline.run(task, input, options);
       },

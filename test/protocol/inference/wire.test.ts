@@ -57,8 +57,8 @@ const worker = new URL('../../../dist/protocol/inference/worker.js', import.meta
 describe('the wire', () => {
   it('carries the same bytes as ever under the same seeds', async () => {
     expect(await digests(createInlinePool(tasks))).toEqual({
-      client: 'ef3178488ca276413792ecf8',
-      server: 'cc0673635823c344497d04b4',
+      client: 'f04bb276b8a40c83b109ac0a',
+      server: '01e1c5fc6d3b2b1dada5e0c2',
       results: '72bcacdc132ad6c5f9b7c730',
     });
   });

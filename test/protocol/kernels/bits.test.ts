@@ -27,9 +27,19 @@ describe('bit kernels', () => {
       bits.xorBlock(x, x, arena.put(block), n);
       expect(arena.u8(x, 16 * n).slice()).toEqual(blocks.map((byte, i) => byte ^ block[i & 15]!));
       const words = arena.alloc(4 * n);
-      bits.xorFirstWords(words, x, arena.put(blocks), n);
-      const word = new Int32Array(block.buffer)[0]!;
-      expect([...arena.i32(words, n)]).toEqual(new Array(n).fill(word));
+      const original = arena.put(blocks);
+      for (let word = 0; word < 4; word++) {
+        bits.xorWords(words, x, original, word, n);
+        const own = new Int32Array(block.buffer)[word]!;
+        expect([...arena.i32(words, n)]).toEqual(new Array(n).fill(own));
+      }
+      const shifts = arena.put(Uint8Array.from([...new Uint8Array(16), ...block]));
+      const inputs = arena.alloc(32 * n);
+      bits.hashInputs(inputs, original, shifts, 2, n);
+      const sigma = reference.sigma(blocks);
+      expect(arena.u8(inputs, 16 * n).slice()).toEqual(sigma);
+      const shifted = sigma.map((byte, i) => byte ^ block[i & 15]!);
+      expect(arena.u8(inputs + 16 * n, 16 * n).slice()).toEqual(shifted);
       const y = arena.put(blocks);
       bits.sigma(y, y, n);
       expect(arena.u8(y, 16 * n).slice()).toEqual(reference.sigma(blocks));

@@ -30,9 +30,11 @@ function correlations(choices: Uint8Array, count: number) {
 function bitProduct(y: Int32Array, choices: Uint8Array, bits: number) {
   const n = y.length;
   const { q, t, offset } = correlations(choices, n);
-  const { message, shares } = bitProductSend(y, bits, q, offset, tweaks);
+  const sender = { blocks: q, offset, tweaks };
+  const { message, shares } = bitProductSend([{ y, width: bits }], sender);
   expect(message.length).toBe(bitProductBytes(n, bits));
-  return { mine: shares, theirs: bitProductReceive(choices, bits, t, tweaks, message), message };
+  const theirs = bitProductReceive([bits], { choices, blocks: t, tweaks }, message);
+  return { mine: shares[0]!, theirs: theirs[0]!, message };
 }
 
 describe('bit product', () => {
@@ -55,6 +57,23 @@ describe('bit product', () => {
         expect(share).toBeLessThan(modulus);
       }
     }
+  });
+
+  it('one bit with several numbers: each product is exact, and takes its own word of the pad', () => {
+    const choices = randomBytes(random, 16);
+    const { q, t, offset } = correlations(choices, 128);
+    const factors = [32, 17, 1, 32].map((width) => ({ y: randomRing(random, 128), width }));
+    const sender = { blocks: q, offset, tweaks };
+    const { message, shares } = bitProductSend(factors, sender);
+    const widths = factors.map(({ width }) => width);
+    const theirs = bitProductReceive(widths, { choices, blocks: t, tweaks }, message);
+    factors.forEach(({ y, width }, f) => {
+      for (let i = 0; i < 128; i++) {
+        const sum = (shares[f]![i]! + theirs[f]![i]!) << (32 - width);
+        expect(sum).toBe(bit(choices, i) === 1 ? y[i]! << (32 - width) : 0);
+      }
+    });
+    expect(shares[0]).not.toEqual(shares[3]);
   });
 
   it('is exact for any batch (property)', () => {
@@ -86,9 +105,11 @@ describe('bit product', () => {
     const y = randomRing(random, 64);
     const choices = randomBytes(random, 8);
     const { q, t, offset } = correlations(choices, 64);
-    const { message, shares } = bitProductSend(y, 32, q, offset, tweaks);
-    const theirs = bitProductReceive(choices, 32, t, { ...tweaks, first: 41 }, message);
-    const right = shares.filter(
+    const sender = { blocks: q, offset, tweaks };
+    const { message, shares } = bitProductSend([{ y, width: 32 }], sender);
+    const other = { choices, blocks: t, tweaks: { ...tweaks, first: 41 } };
+    const theirs = bitProductReceive([32], other, message)[0]!;
+    const right = shares[0]!.filter(
       (share, i) => ((share + theirs[i]!) | 0) === bit(choices, i) * y[i]!,
     );
     expect(right.length).toBe(0);
@@ -98,13 +119,17 @@ describe('bit product', () => {
     const blocks = randomBytes(random, 16 * 1500);
     const offset = randomBytes(random, 16);
     const pads = senderPads(blocks, offset, tweaks);
-    const firstWords = (bytes: Uint8Array) =>
-      new Int32Array(bytes.slice().buffer).filter((_, i) => i % 4 === 0);
-    expect(padWords(blocks, tweaks)).toEqual(firstWords(pads.zero));
-    expect(senderPadWords(blocks, offset, tweaks)).toEqual({
-      zero: firstWords(pads.zero),
-      one: firstWords(pads.one),
-    });
+    const words = (bytes: Uint8Array, count: number) =>
+      Array.from({ length: count }, (_, word) =>
+        new Int32Array(bytes.slice().buffer).filter((_, i) => i % 4 === word),
+      );
+    for (const count of [1, 2, 4]) {
+      expect(padWords(blocks, tweaks, count)).toEqual(words(pads.zero, count));
+      expect(senderPadWords(blocks, offset, tweaks, count)).toEqual({
+        zero: words(pads.zero, count),
+        one: words(pads.one, count),
+      });
+    }
     expect(pads.zero).toEqual(hashInstances(blocks, tweaks));
   });
 
@@ -117,15 +142,18 @@ describe('bit product', () => {
   it('refuses what does not fit', () => {
     const { q, t, offset } = correlations(new Uint8Array(2), 10);
     const y = new Int32Array(10);
-    expect(() => bitProductSend(new Int32Array(9), 8, q, offset, tweaks)).toThrow(RangeError);
-    const { message } = bitProductSend(y, 19, q, offset, tweaks);
+    const sender = { blocks: q, offset, tweaks };
+    expect(() => bitProductSend([{ y: new Int32Array(9), width: 8 }], sender)).toThrow(RangeError);
+    const { message } = bitProductSend([{ y, width: 19 }], sender);
+    const receiver = (choices: Uint8Array) => ({ choices, blocks: t, tweaks });
     for (const bytes of [0, message.length - 1, message.length + 1]) {
       const wrong = new Uint8Array(bytes);
-      const work = () => bitProductReceive(new Uint8Array(2), 19, t, tweaks, wrong);
+      const work = () => bitProductReceive([19], receiver(new Uint8Array(2)), wrong);
       expect(work).toThrow(ProtocolError);
     }
-    expect(() => bitProductReceive(new Uint8Array(1), 19, t, tweaks, message)).toThrow(RangeError);
-    expect(() => bitProductSend(y, 33, q, offset, tweaks)).toThrow(RangeError);
+    const short = () => bitProductReceive([19], receiver(new Uint8Array(1)), message);
+    expect(short).toThrow(RangeError);
+    expect(() => bitProductSend([{ y, width: 33 }], sender)).toThrow(RangeError);
     expect([0, 1, 1024, 1025].map(bitProductTweaks)).toEqual([0, 1, 1, 2]);
   });
 });

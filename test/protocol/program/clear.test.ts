@@ -31,6 +31,7 @@ function single(change: Partial<ActivationStep>, before: number, after: number):
     program: {
       name: 'single',
       input: { shape: [1, 1, n], fractionBits: 8, mean: [0.25], std: [0.5] },
+      comparison: 'encoded',
       steps: [
         activation,
         {

@@ -52,7 +52,13 @@ describe('program bytes', () => {
         ];
         const shape = [1, 1, kinds.length] as const;
         const input = { shape, fractionBits: 8, mean: [0], std: [1] };
-        const program: Program = { name: 'map', input, steps, labels: [] };
+        const program: Program = {
+          name: 'map',
+          input,
+          comparison: 'encoded',
+          steps,
+          labels: [],
+        };
         expect(decodeProgram(encodeProgram(program))).toEqual(program);
       }),
     );

@@ -45,6 +45,7 @@ export function everyStep(seed: number, dropBits = 4): Model {
     program: {
       name: 'every step',
       input: { shape: [1, 4, 4], fractionBits: 8, mean: [0.5], std: [0.5] },
+      comparison: 'encoded',
       steps: [
         {
           op: 'linear',

@@ -1,0 +1,142 @@
+/**
+ * One lane of a gadget with every input in the open: what each party holds, and what random values it was made from.
+ *
+ * The dealer of the OTs stands here in the open, so that a test can give two OTs the same blocks. A test that looks for a
+ * leak plants the fault in `Sources`, or in what a party keeps between two steps.
+ */
+
+import { getBit } from '../../../protocol/gadgets/bits.ts';
+import type { Gadget, GadgetParams, LaneState } from '../../../protocol/gadgets/gadget.ts';
+import { gadgetOf } from '../../../protocol/gadgets/index.ts';
+import type { ReceiverCots, SenderCots } from '../../../protocol/ot/pads.ts';
+import type { ActivationKind } from '../../../protocol/program/kinds.ts';
+import type { Tweaks } from '../../../protocol/random/hash.ts';
+import { deriveSeed, Prg, randomBytes, randomRing } from '../../../protocol/random/index.ts';
+
+/** OTs of one direction before anyone has chosen: the sender's blocks, OT by OT, n blocks each. */
+export interface Dealt {
+  readonly blocks: Uint8Array;
+  readonly offset: Uint8Array;
+  readonly tweaks: Tweaks;
+}
+
+/** Everything a lane's randomness comes from. */
+export interface Sources {
+  readonly labels: Dealt;
+  readonly products: Dealt;
+  readonly clientSeed: Uint8Array;
+  readonly serverSeed: Uint8Array;
+  /** r'. */
+  readonly mask: Int32Array;
+}
+
+/** All that the client holds and receives. */
+export interface ClientView {
+  readonly params: GadgetParams;
+  readonly n: number;
+  readonly c: Int32Array;
+  readonly mask: Int32Array;
+  readonly labels: ReceiverCots;
+  readonly products: SenderCots;
+  readonly seed: Uint8Array;
+  readonly state: LaneState;
+  readonly tables: Uint8Array;
+  readonly material: Uint8Array;
+}
+
+/** All that the server holds and receives. */
+export interface ServerView {
+  readonly params: GadgetParams;
+  readonly n: number;
+  readonly a: Int32Array;
+  readonly labels: SenderCots;
+  readonly products: ReceiverCots;
+  readonly seed: Uint8Array;
+  readonly state: LaneState;
+  readonly corrections: Uint8Array;
+  readonly result: Uint8Array;
+  /** y - r'. */
+  readonly share: Int32Array;
+}
+
+/** Both views, and y. */
+export interface Played {
+  readonly client: ClientView;
+  readonly server: ServerView;
+  readonly y: Int32Array;
+}
+
+export interface Case {
+  readonly kind: ActivationKind;
+  readonly params: GadgetParams;
+}
+
+/** Fresh sources of the lane number `index` of a session: all its lanes share offsets and the starts of the tweaks. */
+export function sourcesOf(own: Case, n: number, session: Uint8Array, index: number): Sources {
+  const { params } = own;
+  const gadget = gadgetOf(own);
+  const seed = deriveSeed(session, 'lane', index);
+  const deal = (label: string, count: number, tweaks: number): Dealt => {
+    const offset = deriveSeed(session, `offset of ${label}`);
+    offset[0]! |= 1;
+    return {
+      blocks: randomBytes(new Prg(deriveSeed(seed, label)), 16 * n * count),
+      offset,
+      tweaks: { start: deriveSeed(session, `tweaks of ${label}`), first: tweaks * index },
+    };
+  };
+  return {
+    labels: deal('labels', gadget.labelCots(params), gadget.labelTweaks(params, n)),
+    products: deal('products', gadget.productCots(params), gadget.productTweaks(params, n)),
+    clientSeed: deriveSeed(seed, 'client'),
+    serverSeed: deriveSeed(seed, 'server'),
+    mask: randomRing(new Prg(deriveSeed(seed, 'mask')), n),
+  };
+}
+
+/** What a receiver with these choices (packed) holds. */
+function chosen({ blocks, offset, tweaks }: Dealt, choices: Uint8Array): ReceiverCots {
+  const words = new Int32Array(blocks.slice().buffer);
+  const shift = new Int32Array(offset.slice().buffer);
+  for (let i = 0; i < words.length; i++) words[i]! ^= -getBit(choices, i >> 2) & shift[i & 3]!;
+  return { blocks: new Uint8Array(words.buffer), choices, tweaks };
+}
+
+/** A change of what a party keeps after its offline step: the planting of a fault. */
+export interface Tampering {
+  readonly client?: (state: LaneState) => LaneState;
+  readonly server?: (state: LaneState) => LaneState;
+}
+
+/** Plays both halves. */
+export function play(
+  own: Case,
+  a: Int32Array,
+  c: Int32Array,
+  sources: Sources,
+  { client = (state) => state, server = (state) => state }: Tampering = {},
+): Played {
+  const { params } = own;
+  const gadget: Gadget = gadgetOf(own);
+  const n = a.length;
+  const { clientSeed, serverSeed, mask } = sources;
+  const drawn = gadget.draw(params, n, serverSeed);
+  const bought = chosen(sources.labels, gadget.choose(params, c, clientSeed));
+  const products = chosen(sources.products, drawn);
+  const clientLane = { c, mask, labels: bought, products: sources.products, seed: clientSeed };
+  const opened = gadget.correct(params, clientLane);
+  const corrections = opened.message;
+  const serverLane = { n, labels: sources.labels, products, corrections, seed: serverSeed };
+  const prepared = gadget.prepare(params, serverLane);
+  const tables = prepared.message;
+  const state = client(gadget.store(params, n, opened.state, tables));
+  const kept = server(prepared.state);
+  const { message: material, state: pending } = gadget.reveal(params, kept, a);
+  const result = gadget.evaluate(params, n, state, material);
+  const share = gadget.finish(params, pending, result);
+  return {
+    client: { params, n, ...clientLane, state, tables, material },
+    server: { params, a, ...serverLane, state: kept, result, share },
+    y: share.map((value, i) => value + mask[i]!),
+  };
+}
