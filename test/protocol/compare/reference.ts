@@ -27,7 +27,8 @@ export interface Message {
   readonly choice: number;
 }
 
-const lowBits = (count: number): number => 2 ** count - 1;
+/** Of at most 30 bits. */
+const lowBits = (count: number): number => (1 << count) - 1;
 
 export const parity = (word: number): number => {
   let sum = 0;
@@ -37,7 +38,9 @@ export const parity = (word: number): number => {
 
 /** The bits of a word from position `top` down, `count` of them. */
 export function bitsFrom(word: number, top: number, count: number): number[] {
-  return Array.from({ length: count }, (_, i) => (word >>> (top - i)) & 1);
+  const bits: number[] = [];
+  for (let i = 0; i < count; i++) bits.push((word >>> (top - i)) & 1);
+  return bits;
 }
 
 /** Of each OT the pad that was chosen. */
@@ -120,7 +123,7 @@ export function lawOf(a: readonly number[], c: readonly number[]): number {
   const m = a.length - 1;
   const number = (bits: readonly number[]) => bits.slice(1).reduce((sum, bit) => 2 * sum + bit, 0);
   const sum = number(a) + number(c);
-  const carry = sum === lowBits(m) ? a[m]! : Math.floor(sum / 2 ** m);
+  const carry = sum === 2 ** m - 1 ? a[m]! : Math.floor(sum / 2 ** m);
   return 1 ^ a[0]! ^ c[0]! ^ carry;
 }
 

@@ -140,6 +140,25 @@ export function planeWords(nodes: number): { corrections: number[]; message: num
   };
 }
 
+/** The words of the corrections or of the message of each element. */
+export function sentWords(
+  sent: Uint8Array,
+  nodes: number,
+  n: number,
+  which: 'corrections' | 'message',
+): number[][] {
+  const planes = planesIn(sent, n);
+  const lengths = planeWords(nodes)[which];
+  return Array.from({ length: n }, (_, i) => {
+    let plane = 0;
+    return lengths.map((length) => {
+      let word = 0;
+      for (let row = 0; row < length; row++) word |= getBit(planes[plane++]!, i) << row;
+      return word;
+    });
+  });
+}
+
 /** The words of a message in the order of the planes. */
 const wordsOf = ({ columns, end, choice }: Message): number[] => [...columns, end, choice];
 
@@ -149,7 +168,7 @@ export function padBit(hash: Uint8Array, ot: number, bit: number): number {
 }
 
 /** The pads of element i out of the hashes of the OTs' blocks. */
-function padsOf(nodes: number, hashes: readonly Uint8Array[], i: number): Pads {
+export function padsOf(nodes: number, hashes: readonly Uint8Array[], i: number): Pads {
   const used = new Int32Array(nodes + 1);
   return readPads(nodes, (ot, count) => {
     const hash = hashes[ot - 1]!.subarray(16 * i, 16 * (i + 1));

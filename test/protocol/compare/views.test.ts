@@ -15,6 +15,7 @@ import {
 } from './reference.ts';
 
 const long = process.env['SOTTO_LONG'] === '1';
+const TIMEOUT = 1_800_000;
 
 /** A fault of the construction: what it makes of the pads and of pi. */
 type Fault = (zero: Pads, one: Pads, pi: number) => [Pads, Pads, number];
@@ -34,7 +35,7 @@ class View {
 function cutter(value: number): (bits: number) => number {
   let rest = value;
   return (bits) => {
-    const part = rest & (2 ** bits - 1);
+    const part = rest & ((1 << bits) - 1);
     rest >>>= bits;
     return part;
   };
@@ -125,10 +126,14 @@ describe("the client's view of a comparison", () => {
   for (const m of [1, 2, 3, 4]) {
     const step = m < 4 || long ? 1 : 61;
     const of = step === 1 ? '' : ` (one pair of shares in ${step}; all with SOTTO_LONG=1)`;
-    it(`m = ${m}: each view comes from one value of the server's randomness, whatever a and c are${of}`, () => {
-      const { random, ...rest } = exhaust(m, step);
-      expect(rest).toEqual({ bits: random, repeated: 0, wrong: 0 });
-    });
+    it(
+      `m = ${m}: each view comes from one value of the server's randomness, whatever a and c are${of}`,
+      () => {
+        const { random, ...rest } = exhaust(m, step);
+        expect(rest).toEqual({ bits: random, repeated: 0, wrong: 0 });
+      },
+      TIMEOUT,
+    );
   }
 
   // Each fault with a c for which it tells.

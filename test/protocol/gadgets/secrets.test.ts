@@ -6,10 +6,17 @@
 import { describe, expect, it } from 'vitest';
 import type { LaneState } from '../../../protocol/gadgets/gadget.ts';
 import { gadgetOf } from '../../../protocol/gadgets/index.ts';
-import { type ActivationKind, KINDS, kindOf, SQUARE } from '../../../protocol/program/kinds.ts';
+import {
+  type ActivationKind,
+  KINDS,
+  kindOf,
+  RELU,
+  SQUARE,
+} from '../../../protocol/program/kinds.ts';
 import { COMPARISONS, type Comparison } from '../../../protocol/program/program.ts';
 import { hashInstances, tweaksForInstances } from '../../../protocol/random/hash.ts';
 import { deriveSeed, Prg, randomBytes, randomRing } from '../../../protocol/random/index.ts';
+import { DEVIATION_LIMIT, largestCorrelation } from '../../support/statistics.ts';
 import { testSeed } from './lane.ts';
 import {
   type Case,
@@ -141,14 +148,15 @@ function playPair(
   place: Place,
   seed: Uint8Array,
   origins: readonly Origin[] = [],
+  changes: Tampering = {},
 ): Pair {
   const { rangeBits, dropBits } = own.params;
   const limit = 2 ** (rangeBits - 1) - 2 ** dropBits;
-  const lane = (index: number, sources: Sources, changes: Tampering = {}) => {
+  const lane = (index: number, sources: Sources, tampered: Tampering = {}) => {
     const random = new Prg(deriveSeed(seed, 'values', index));
     const [x, c] = [randomRing(random, N).map((word) => word % limit), randomRing(random, N)];
     const a = x.map((value, i) => value - c[i]!);
-    return play(own, a, c, sources, changes);
+    return play(own, a, c, sources, tampered);
   };
   const [honest, other] = [0, 1].map((i) => sourcesOf(own, N, seed, i)) as [Sources, Sources];
   if (place === 'elements') {
@@ -157,7 +165,7 @@ function playPair(
     return { first: both, second: both, from: HALF, count: HALF };
   }
   const sources = origins.reduce((now, origin) => plant(honest, now, origin, place), other);
-  return { first: lane(0, honest), second: lane(1, sources), from: 0, count: N };
+  return { first: lane(0, honest, changes), second: lane(1, sources), from: 0, count: N };
 }
 
 /** For each pair of elements what the attack gets wrong: 0, or a mask of wrong bits against the first of the right answers. */
@@ -179,6 +187,25 @@ function attack(
     const answers = secret.relation === 'difference' ? [u - v] : [u - v, v - u, u + v, -u - v];
     const errors = answers.map((answer) => ((s - t) ^ answer) & mask);
     return errors.includes(0) ? 0 : errors[0]!;
+  });
+}
+
+/**
+ * What hides the bits of an element, bit by bit: observation and hidden value together give it. Of numbers with unknown
+ * signs that is the lowest bit alone.
+ */
+function masksOf(secret: Secret, params: Case['params'], run: Played): Uint8Array[] {
+  const seen =
+    secret.hiddenFrom === 'client' ? secret.observe(run.client) : secret.observe(run.server);
+  const hidden = secret.hidden(run);
+  const bits = secret.relation === 'difference up to signs' ? 1 : secret.bits(params);
+  return Array.from({ length: bits }, (_, bit) => {
+    const out = new Uint8Array(N / 8);
+    for (let i = 0; i < N; i++) {
+      const mask = secret.relation === 'difference' ? seen[i]! - hidden[i]! : seen[i]! ^ hidden[i]!;
+      out[i >> 3]! |= ((mask >>> bit) & 1) << (i & 7);
+    }
+    return out;
   });
 }
 
@@ -222,6 +249,32 @@ for (const { own, secrets } of gadgets) {
     }
   });
 }
+
+describe('the secrets of one element', () => {
+  for (const { own, secrets } of gadgets) {
+    const { params } = own;
+
+    it(`${titleOf(own)} beside ${params.comparison} comparisons: no bit that hides something hides another thing too`, () => {
+      const { first } = playPair(own, 'lanes', testSeed(211));
+      for (const party of ['client', 'server'] as const) {
+        const masks = secrets
+          .filter(({ hiddenFrom }) => hiddenFrom === party)
+          .flatMap((secret) => masksOf(secret, params, first));
+        expect(largestCorrelation(masks), `hidden from the ${party}`).toBeLessThan(DEVIATION_LIMIT);
+      }
+    });
+  }
+
+  it('one bit for pi and mu is caught', () => {
+    const own = caseOf(RELU, 'encoded');
+    const { first } = playPair(own, 'lanes', testSeed(211), [], {
+      server: (state) => ({ ...state, mu: state['pi']! }),
+    });
+    const masks = SECRETS.encoded[RELU].filter(({ name }) => name === 'pi' || name === 'mu');
+    const all = masks.flatMap((secret) => masksOf(secret, own.params, first));
+    expect(largestCorrelation(all)).toBeGreaterThan(DEVIATION_LIMIT);
+  });
+});
 
 describe('the list of secrets', () => {
   for (const { own, secrets } of gadgets) {
