@@ -13,6 +13,7 @@ import { readLines, readWhole } from './files.ts';
 import { loadNamed, NETWORK_NAMES } from './graph/builders/index.ts';
 import { type Graph, loadGraph, preprocessAll } from './graph/index.ts';
 import { readOnnxFile } from './onnx/index.ts';
+import { showStatus } from './terminal.ts';
 
 interface CompileCommandOptions {
   readonly calibrate: string;
@@ -21,7 +22,7 @@ interface CompileCommandOptions {
   readonly images: number;
   readonly activationBits?: number;
   readonly weightBits?: number;
-  readonly compareBits?: number;
+  readonly compareBits?: string;
   readonly comparison?: Comparison;
   readonly margin?: string;
   readonly reveal?: string;
@@ -50,8 +51,8 @@ export function compileCommand(): Command {
     .option('--activation-bits <N>', 'fractional bits of activations')
     .option('--weight-bits <N>', 'fractional bits of weights')
     .option(
-      '--compare-bits <N>',
-      "fractional bits a ReLU's comparison looks at: fewer cost fewer bytes",
+      '--compare-bits <BITS>',
+      "fractional bits a ReLU's comparison looks at: fewer cost fewer bytes; auto, unless given, measures how few each layer can do with",
     )
     .option(
       '--comparison <HOW>',
@@ -88,7 +89,8 @@ async function run(path: string, options: CompileCommandOptions): Promise<void> 
   }
   const images = preprocessAll(graph.input, samples.pixels, samples.count);
   const reveal = graph.readout === 'argmax' ? 'label' : 'logits';
-  const { model, report } = compile(graph, images, { reveal, ...settings });
+  const { model, report } = compile(graph, images, { reveal, onProgress: showStatus, ...settings });
+  showStatus('');
   process.stdout.write(`${formatReport(report)}\n`);
   if (scored?.labels !== undefined) {
     const pool = createThreadPool<typeof scoreTasks>(
@@ -118,12 +120,18 @@ function settingsOf(path: string, options: CompileCommandOptions): CompileOption
     ...(comparison === undefined ? {} : { comparison }),
     ...(activationBits === undefined ? {} : { activationBits }),
     ...(weightBits === undefined ? {} : { weightBits }),
-    ...(compareBits === undefined ? {} : { compareBits }),
+    compareBits: compareBits === undefined ? 'auto' : compareBitsOf(compareBits),
     ...(margin === undefined ? {} : { margin: Number(margin) }),
     ...(reveal === undefined ? {} : { reveal }),
     ...(errors === undefined ? {} : { errorImages: errors }),
     ...(labels === undefined ? {} : { labels: readLines(labels) }),
   };
+}
+
+function compareBitsOf(text: string): number | 'auto' {
+  if (text === 'auto') return text;
+  if (/^\d{1,9}$/.test(text)) return Number(text);
+  throw new TypeError(`--compare-bits should be a whole number or auto, not ${text}`);
 }
 
 function numbersOf(option: string, text: string): number[] {

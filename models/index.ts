@@ -24,6 +24,7 @@ export type {
   ProgramInput,
   Step,
 } from '../protocol/program/program.ts';
+export type { ComparisonReport } from './compile/comparisons.ts';
 export { type Images, readImages } from './compile/images.ts';
 export {
   type Compiled,

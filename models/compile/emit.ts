@@ -18,7 +18,7 @@ import {
   maxPoolReach,
 } from './precision.ts';
 import { linearWeights, norms, squareConstants } from './quantise.ts';
-import type { CompileReport } from './report.ts';
+import type { EmitReport } from './report.ts';
 import { encryptionOf } from './report.ts';
 import type { ScaledNetwork } from './scales.ts';
 import type { SquarePlan } from './squares.ts';
@@ -57,7 +57,7 @@ export function emit(
   calibration: Calibration,
   settings: Settings,
   lowered: ReadonlyMap<string, number>,
-): { model: Model; report: Omit<CompileReport, 'tolerance'> } {
+): { model: Model; report: EmitReport } {
   const made = activationBits(network, settings, lowered);
   const reaches = new Map<string, Reach>();
   for (const node of network.nodes) {

@@ -1,7 +1,7 @@
 /**
  * The compiler: from a float network to a program and its weights.
  *
- *   graph -> delay, fold -> network -> calibrate -> squares -> scales -> precision -> quantise, emit -> model
+ *   graph -> delay, fold -> network -> calibrate -> squares -> scales -> precision -> quantise, emit -> comparisons -> model
  *
  * - `compile` is pure; the same graph, images and options make the same model.
  * - What the model computes is defined by protocol/program/clear.ts, not here.
@@ -15,6 +15,7 @@ import { Prg } from '../../protocol/random/index.ts';
 import type { Graph } from '../graph/index.ts';
 import { countGraph, loadGraph } from '../graph/index.ts';
 import { type Calibration, calibrate } from './calibrate.ts';
+import { lowerComparisons, measureComparisons } from './comparisons.ts';
 import { delayRelus } from './delay.ts';
 import { emit } from './emit.ts';
 import { fold } from './fold.ts';
@@ -22,7 +23,7 @@ import type { Network } from './network.ts';
 import type { CompileOptions, Settings } from './options.ts';
 import { RangeMisfit, settingsOf } from './options.ts';
 import { activationBits, leastBits, outputReach } from './precision.ts';
-import type { CompileReport } from './report.ts';
+import type { CompileReport, EmitReport } from './report.ts';
 import { scaleNetwork } from './scales.ts';
 import type { SquarePlan } from './squares.ts';
 import { planSquares } from './squares.ts';
@@ -55,13 +56,17 @@ export function compile(
   const network = fold(ready);
   const images = [...calibration];
   const measured = calibrate(ready, network, images);
-  const { model, report } = firstFit(network, measured, candidates);
-  const inputs = (count: number) => quantised(model, images.slice(0, count));
-  const tolerance = measureTolerance(
-    model,
-    inputs(toleranceImages(countGraph(graph).macs)),
-    new Prg(TOLERANCE_SEED),
-  );
+  const fitting = firstFit(network, measured, candidates);
+  const inputs = (count: number) => quantised(fitting.model, images.slice(0, count));
+  const { macs } = countGraph(graph);
+  const few = inputs(toleranceImages(macs));
+  const [{ margin }] = candidates;
+  const { model, comparisons, before } =
+    options.compareBits === 'auto'
+      ? lowerComparisons(fitting.model, inputs(comparisonImages(macs)), { ...options, margin })
+      : { ...fitting, comparisons: measureComparisons(fitting.model, few), before: undefined };
+  const report = { ...reportOf(model, fitting.report), comparisons, comparedBefore: before };
+  const tolerance = measureTolerance(model, few, new Prg(TOLERANCE_SEED));
   const program = revealing(model.program, { tolerance });
   const { errorImages = 0 } = options;
   const errors = errorImages > 0 && measureErrors(model, inputs(errorImages), new Prg(ERROR_SEED));
@@ -125,6 +130,24 @@ function build(
  */
 function toleranceImages(macs: number): number {
   return Math.min(32, Math.max(2, Math.round(3e8 / macs)));
+}
+
+/** The same for `compareBits: 'auto'`: all of most networks. LOCAL. */
+function comparisonImages(macs: number): number {
+  return Math.max(16, Math.round(3e10 / macs));
+}
+
+/** The report of a model whose activation layers have other ranges than when the report was made. */
+function reportOf({ program }: Model, report: EmitReport): EmitReport {
+  const layers = report.layers.map((layer) => {
+    const step = program.steps[layer.step]!;
+    if (step.op !== 'activation') return layer;
+    const { rangeBits, dropBits } = step;
+    const room = (k: number, t: number) => 2 ** (k - 1) - 2 ** t;
+    const reached = layer.used! * room(layer.rangeBits!, layer.dropBits!);
+    return { ...layer, rangeBits, dropBits, used: reached / room(rangeBits, dropBits) };
+  });
+  return { ...report, layers };
 }
 
 /** Public: they draw simulated shares, no secret. */

@@ -23,22 +23,28 @@ export interface CompileOptions {
   /** How ReLUs compare; `encoded` by default. `garbled` is the baseline of half gates: some ten times the bytes. */
   readonly comparison?: Comparison;
   /**
-   * Fractional bits a ReLU's comparison looks at, at most those of the activation; 8 unless told. Each bit is an AND gate
-   * of every ReLU, about 48 bytes; without it, inputs closer to zero than its value may count as negative. Down to 6 the
-   * reference ResNet-20 and ResNet-32 lose no accuracy that 1,000 images could show.
+   * Fractional bits a ReLU's comparison looks at, at most those of the activation; 8 unless told. Inputs closer to zero
+   * than the value of the last of them may be taken for the other sign. `auto` starts from 8 and chooses for each layer
+   * by what fewer bits do to the outputs on the calibration images (compile/comparisons.ts): minutes where compiling
+   * takes seconds, which is why it has to be asked for here; `sotto compile` and `sotto reduce` do.
    */
-  readonly compareBits?: number;
+  readonly compareBits?: number | 'auto';
   /**
    * Calibration images on which the report measures what each layer's rounding comes to at the output, as many runs each
    * as there are layers; 0 unless told, which leaves it out.
    */
   readonly errorImages?: number;
+  /** Hears what `auto` is measuring, as text for people. An error that it throws ends the compilation. */
+  readonly onProgress?: ((what: string) => void) | undefined;
 }
 
-/** See CompileOptions. LOCAL. */
+/** See CompileOptions; also what `auto` starts from. LOCAL. */
 const COMPARE_BITS = 8;
 
-export type Settings = Required<CompileOptions>;
+/** Options of one try to compile, all filled in. */
+export interface Settings extends Required<Omit<CompileOptions, 'compareBits' | 'onProgress'>> {
+  readonly compareBits: number;
+}
 
 /** Fractional bits of activations to try, most first. */
 const ACTIVATION_BITS = [14, 13, 12, 11, 10];
@@ -58,18 +64,22 @@ export class RangeMisfit extends RangeError {
  * Fills in what was left out: the settings to try in turn, until one fits.
  * @throws RangeError when a number is outside its range
  */
-export function settingsOf(options: CompileOptions): Settings[] {
+export function settingsOf(options: CompileOptions): [Settings, ...Settings[]] {
   const { activationBits } = options;
-  if (activationBits !== undefined) return [filledIn(options, activationBits)];
-  const { compareBits = COMPARE_BITS } = options;
-  return ACTIVATION_BITS.map((bits) => {
+  const asked = options.compareBits === 'auto' ? undefined : options.compareBits;
+  if (activationBits !== undefined) {
+    return [filledIn(options, activationBits, asked ?? Math.min(COMPARE_BITS, activationBits))];
+  }
+  const compareBits = asked ?? COMPARE_BITS;
+  const tries = ACTIVATION_BITS.map((bits) => {
     // Checked against the most bits alone: with fewer, a comparison looks at all there are.
     const compared = bits === ACTIVATION_BITS[0] ? compareBits : Math.min(compareBits, bits);
-    return filledIn({ ...options, compareBits: compared }, bits);
+    return filledIn(options, bits, compared);
   });
+  return tries as [Settings, ...Settings[]];
 }
 
-function filledIn(options: CompileOptions, activationBits: number): Settings {
+function filledIn(options: CompileOptions, activationBits: number, compareBits: number): Settings {
   const weightBits = options.weightBits ?? 10;
   const settings: Settings = {
     name: options.name ?? 'network',
@@ -80,7 +90,7 @@ function filledIn(options: CompileOptions, activationBits: number): Settings {
     weightBits,
     minWeightBits: options.minWeightBits ?? Math.min(9, weightBits),
     margin: options.margin ?? 1.5,
-    compareBits: options.compareBits ?? Math.min(COMPARE_BITS, activationBits),
+    compareBits,
     errorImages: options.errorImages ?? 0,
   };
   const check = (name: keyof Settings, low: number, high: number) => {

@@ -4,6 +4,7 @@ import { KINDS, type KindCounts, kindOf } from '../../protocol/program/kinds.ts'
 import type { LinearStep, Step } from '../../protocol/program/program.ts';
 import { NOISE_BUDGET } from '../../protocol/rlwe/noise.ts';
 import { planLayer, responseBytes, uploadBytes } from '../../protocol/rlwe/plan.ts';
+import type { ComparisonReport } from './comparisons.ts';
 
 /**
  * Numbers of one step, of an activation layer also its elements by kind. Only the owner of the model sees them: calibrated
@@ -62,7 +63,8 @@ export function encryptionOf(step: LinearStep): EncryptionReport {
   }
 }
 
-export interface CompileReport {
+/** What is known before anything is run. */
+export interface EmitReport {
   /** Images that ranges were measured on. */
   readonly images: number;
   /** Fractional bits of the input and, but for what is pooled, of activations. */
@@ -70,6 +72,13 @@ export interface CompileReport {
   /** Weight bits that were asked for; layers with less had to give bits to their range. */
   readonly weightBits: number;
   readonly layers: readonly LayerReport[];
+}
+
+export interface CompileReport extends EmitReport {
+  /** What the ReLUs' comparisons cost, and what simulated private runs of calibration images come to. */
+  readonly comparisons: ComparisonReport;
+  /** With `compareBits: 'auto'`, the same before it changed anything: with 8 fractional bits. */
+  readonly comparedBefore?: ComparisonReport | undefined;
   /** How far a private logit may lie from the clear one, in units of the output's last place. */
   readonly tolerance: number;
 }
@@ -83,6 +92,7 @@ const COLUMNS: readonly Column[] = [
   ['weights', (layer) => layer.weightBits],
   ['k', (layer) => layer.rangeBits],
   ['t', (layer) => layer.dropBits],
+  ['compared', (layer) => (layer.relus ? layer.rangeBits! - 1 - layer.dropBits! : undefined)],
   ['used', (layer) => (layer.used === undefined ? undefined : `${Math.round(100 * layer.used)}%`)],
   ...KINDS.map((kind): Column => {
     const { name, count } = kindOf(kind);
@@ -123,5 +133,23 @@ export function formatReport(report: CompileReport): string {
     const names = lowered.map(({ name }) => name).join(', ');
     lines.push(`fewer than ${report.weightBits} weight bits, for their ranges: ${names}`);
   }
+  lines.push(...formatComparisons(report.comparisons, report.comparedBefore));
   return lines.join('\n');
+}
+
+/** What comparisons cost, in bytes and in labels; with auto, in brackets what they cost with 8 fractional bits. */
+export function formatComparisons(
+  comparisons: ComparisonReport,
+  before?: ComparisonReport | undefined,
+): string[] {
+  const { images, runs } = comparisons;
+  if (comparisons.bytes === 0) return [];
+  const both = (text: (report: ComparisonReport) => string) =>
+    before === undefined
+      ? text(comparisons)
+      : `${text(comparisons)} (with 8 fractional bits: ${text(before)})`;
+  return [
+    `a ReLU compares ${both((r) => r.comparedBits.toFixed(1))} bits on average, in ${both((r) => r.bytes.toFixed(0))} bytes`,
+    `simulated private runs, ${runs} of each of ${images} calibration images: ${both((r) => `${r.changed}`)} images change their label, logits are off by ${both((r) => `${(100 * r.error).toPrecision(2)} %`)} of the distance between the two largest`,
+  ];
 }

@@ -2,14 +2,15 @@
  * Scoring: how often the float network and its program name the right class, and the same one, on labelled images.
  *
  * A pool shares the images out. What a program computes is clear.ts's exact fixed point; a private run differs from it by
- * no more than the program's tolerance.
+ * rounding and by what comparisons leave out, so that one simulated private run of each image is scored beside it.
  */
 
 import type { Pool } from '../../protocol/pool/index.ts';
 import { argmax as argmaxOf, runClear } from '../../protocol/program/clear.ts';
 import { encodeInput } from '../../protocol/program/input.ts';
 import type { Model } from '../../protocol/program/model.ts';
-import { revealing } from '../../protocol/program/simulate.ts';
+import { revealing, runSimulated } from '../../protocol/program/simulate.ts';
+import { deriveSeed, Prg } from '../../protocol/random/index.ts';
 import { argmax, type Graph, preprocess, runFloat } from '../graph/index.ts';
 
 /** Labelled images: pixels 0..255, [image][C][H][W], and the class of each. */
@@ -23,6 +24,9 @@ export interface Score {
   readonly images: number;
   /** Images that the program names right. */
   readonly fixedRight: number;
+  /** Images that a simulated private run names right, and that it names as the program does in the clear. */
+  readonly simulatedRight: number;
+  readonly simulatedAgreeing: number;
   /** Images that the float network names right, and that both name the same; undefined without a float network. */
   readonly floatRight: number | undefined;
   readonly agreeing: number | undefined;
@@ -37,13 +41,20 @@ export interface ScoreInput extends ScoredImages {
   readonly model: Model;
   /** The float network; left out, the program alone is scored. */
   readonly graph?: Graph | undefined;
+  /** Number of the first image among those that are scored in pieces: simulated runs are seeded by it; 0 unless given. */
+  readonly first?: number;
 }
 
+/** Public: it draws simulated shares, no secret. */
+const SEED = new Uint8Array(16).fill(3);
+
 /** Scores images one after the other. */
-export function score({ model, graph, pixels, labels }: ScoreInput): Score {
+export function score({ model, graph, pixels, labels, first = 0 }: ScoreInput): Score {
   const logits = { ...model, program: revealing(model.program, { reveal: 'logits' }) };
   const size = pixels.length / labels.length;
   let fixedRight = 0;
+  let simulatedRight = 0;
+  let simulatedAgreeing = 0;
   let floatRight = 0;
   let agreeing = 0;
   let outOfRange = 0;
@@ -62,6 +73,10 @@ export function score({ model, graph, pixels, labels }: ScoreInput): Score {
     );
     if (outOfRange > before) imagesOutOfRange++;
     if (fixed === label) fixedRight++;
+    const random = new Prg(deriveSeed(SEED, 'score', first + i));
+    const simulated = argmaxOf(runSimulated(logits, input, random));
+    if (simulated === label) simulatedRight++;
+    if (simulated === fixed) simulatedAgreeing++;
     if (graph === undefined) return;
     const float = argmax(runFloat(graph, preprocess(graph.input, image)));
     if (float === label) floatRight++;
@@ -70,6 +85,8 @@ export function score({ model, graph, pixels, labels }: ScoreInput): Score {
   return {
     images: labels.length,
     fixedRight,
+    simulatedRight,
+    simulatedAgreeing,
     floatRight: graph && floatRight,
     agreeing: graph && agreeing,
     outOfRange,
@@ -101,6 +118,7 @@ export async function scoreAll(pool: Pool<typeof scoreTasks>, input: ScoreInput)
         ...input,
         pixels: pixels.slice(from * size, (from + each) * size),
         labels: labels.slice(from, from + each),
+        first: from,
       }),
     );
   }
@@ -110,6 +128,8 @@ export async function scoreAll(pool: Pool<typeof scoreTasks>, input: ScoreInput)
   return {
     images: labels.length,
     fixedRight: sum((s) => s.fixedRight),
+    simulatedRight: sum((s) => s.simulatedRight),
+    simulatedAgreeing: sum((s) => s.simulatedAgreeing),
     floatRight: float ? sum((s) => s.floatRight!) : undefined,
     agreeing: float ? sum((s) => s.agreeing!) : undefined,
     outOfRange: sum((s) => s.outOfRange),
@@ -121,9 +141,10 @@ export async function scoreAll(pool: Pool<typeof scoreTasks>, input: ScoreInput)
 export function formatScore(score: Score): string {
   const percent = (n: number) => `${((100 * n) / score.images).toFixed(2)} %`;
   const { floatRight, agreeing, fixedRight, outOfRange, imagesOutOfRange } = score;
+  const simulated = `in a simulated private run ${percent(score.simulatedRight)}, with the label of fixed point for ${percent(score.simulatedAgreeing)}`;
   const float =
     floatRight === undefined || agreeing === undefined
       ? ''
       : `, in float ${percent(floatRight)}; the same label for ${percent(agreeing)}`;
-  return `${score.images} images: right in fixed point ${percent(fixedRight)}${float}; ${outOfRange} values out of range, of ${imagesOutOfRange} images`;
+  return `${score.images} images: right in fixed point ${percent(fixedRight)}${float}; ${simulated}; ${outOfRange} values out of range, of ${imagesOutOfRange} images`;
 }

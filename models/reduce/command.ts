@@ -249,7 +249,10 @@ async function finish(
   const name = basename(output);
   const samples = slice(training.training, 0, CALIBRATION);
   const images = preprocessAll(graph.input, samples.pixels, samples.labels.length);
-  const { model, report } = compile(graph, images, { name });
+  const { model, report } = compile(graph, images, {
+    ...{ name, compareBits: 'auto', onProgress: showStatus },
+  });
+  showStatus('');
   process.stdout.write(`${formatReport(report)}\n`);
   const scoring = createThreadPool<typeof scoreTasks>(
     new URL('../compile/worker.js', import.meta.url),

@@ -4,7 +4,7 @@
  */
 
 import { argmax } from '../gadgets/argmax.ts';
-import { gadgetOf } from '../gadgets/index.ts';
+import { gadgetOf, type Lane } from '../gadgets/index.ts';
 import { cotBytes } from '../ot/correlations.ts';
 import { DEFAULT_OT_K, type OtK } from '../ot/softspoken.ts';
 import { sizeOf } from '../ring/shape.ts';
@@ -50,6 +50,23 @@ function linearCost({ step, plan }: LinearLayout): StepCost {
   const up = sum(uploadJobs(plan), (range) => wireBytes(uploadRangeBytes(plan, range)));
   const down = sum(responseJobs(plan), (range) => wireBytes(responseBytes(plan, ...range)));
   return { name: step.name, op: 'linear', offline: { up, down }, online: none };
+}
+
+/**
+ * Bytes of one element of a full lane, both ways together, frame headers not counted: what choosing elements and their
+ * numbers is priced with.
+ */
+export function elementBytes(
+  lane: Pick<Lane, 'kind' | 'params'>,
+  otK: OtK = DEFAULT_OT_K,
+): { readonly offline: number; readonly online: number } {
+  const { params } = lane;
+  const gadget = gadgetOf(lane);
+  const n = gadget.laneElements;
+  const { corrections, tables, material, result } = gadget.bytes(params, n);
+  const ots = gadget.labelCots(params) + gadget.productCots(params);
+  const offline = cotBytes(n * ots, otK) + corrections + tables;
+  return { offline: offline / n, online: (material + result) / n };
 }
 
 function activationCost({ step, lanes }: ActivationLayout, otK: OtK): StepCost {

@@ -53,6 +53,23 @@ describe('sotto compile', () => {
     expect(text).toMatch(/net.sotto: \d+ bytes/);
   });
 
+  it('chooses compared bits by what they change', async () => {
+    const out = at('auto.sotto');
+    const arguments_ = [at('net.sottonet'), '--calibrate', at('images.bin'), '-o', out];
+    const text = await run(...arguments_, '--compare-bits', 'auto');
+    expect(text).toMatch(/layer .* compared /);
+    expect(text).toMatch(/a ReLU compares [\d.]+ \(with 8 fractional bits: [\d.]+\) bits/);
+    expect(text).toMatch(/0 \(with 8 fractional bits: 0\) images change their label/);
+    const bits = (file: string) => {
+      const { program } = decodeModel(readFileSync(file));
+      return program.steps.flatMap((step) => (step.op === 'activation' ? [step.dropBits] : []));
+    };
+    const chosen = bits(out);
+    await run(...arguments_, '--compare-bits', '8');
+    expect(Math.max(...bits(out).map((t, i) => chosen[i]! - t))).toBeGreaterThan(0);
+    expect(Math.min(...bits(out).map((t, i) => chosen[i]! - t))).toBeGreaterThanOrEqual(0);
+  });
+
   it.each<[string, string[], RegExp]>([
     ['no network', ['none.onnx'], /none.onnx: there is no such file/],
     ['another kind of file', ['labels.txt'], /labels.txt should be an .onnx, .safetensors/],
@@ -60,6 +77,16 @@ describe('sotto compile', () => {
     ['a wrong reveal', ['net.sottonet', '--reveal', 'all'], /--reveal should be logits or label/],
     ['a mean that is none', ['net.sottonet', '--mean', '1,,2'], /--mean should be numbers/],
     ['a mean of other channels', ['net.sottonet', '--mean', '1'], /one number for each of 3/],
+    [
+      'compared bits that are none',
+      ['net.sottonet', '--compare-bits', 'few'],
+      /number or auto, not few/,
+    ],
+    [
+      'no compared bits',
+      ['net.sottonet', '--compare-bits', '0'],
+      /compareBits should be .* 1\.\.14/,
+    ],
     ['a margin that is none', ['net.sottonet', '--margin', 'x'], /margin should be a factor/],
   ])('refuses in one sentence: %s', async (_what, [network, ...options], message) => {
     writeFileSync(at('images.bin.safetensors'), new Uint8Array(8));

@@ -27,6 +27,9 @@ describe('scores', () => {
       imagesOutOfRange: 0,
     });
     expect(result.agreeing).toBeGreaterThanOrEqual(COUNT - 2);
+    expect(result.simulatedAgreeing).toBeGreaterThanOrEqual(COUNT - 2);
+    const apart = COUNT - result.simulatedAgreeing;
+    expect(Math.abs(result.simulatedRight - result.fixedRight)).toBeLessThanOrEqual(apart);
     expect(Math.abs(result.fixedRight - 40)).toBeLessThanOrEqual(COUNT - result.agreeing!);
   });
 
@@ -48,7 +51,9 @@ describe('scores', () => {
   it('do without the float network', () => {
     const result = score({ model, pixels, labels });
     expect(result).toMatchObject({ floatRight: undefined, agreeing: undefined });
-    expect(formatScore(result)).toMatch(/^50 images: right in fixed point \d+.00 %; 0 values/);
+    expect(formatScore(result)).toMatch(
+      /^50 images: right in fixed point \d+.00 %; in a simulated private run \d+.00 %, .*; 0 values/,
+    );
   });
 
   it('score programs that reveal the label alone', () => {
