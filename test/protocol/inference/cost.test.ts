@@ -5,6 +5,7 @@ import { layoutOf } from '../../../protocol/inference/layout.ts';
 import { OT_KS } from '../../../protocol/ot/softspoken.ts';
 import { RELU, SQUARE } from '../../../protocol/program/kinds.ts';
 import type { Model } from '../../../protocol/program/model.ts';
+import type { Comparison } from '../../../protocol/program/program.ts';
 import { Lockstep } from '../../support/lockstep.ts';
 import {
   inferBoth,
@@ -35,9 +36,14 @@ function linearModel(): Model {
   return net.finish();
 }
 
+function withComparison(model: Model, comparison: Comparison): Model {
+  return { ...model, program: { ...model.program, comparison } };
+}
+
 const models: [string, () => Model][] = [
   ['residual, logits', () => residualModel()],
   ['residual, label only', () => residualModel('label')],
+  ['residual, garbled', () => withComparison(residualModel(), 'garbled')],
   ['wide', wideModel],
   ['linear alone', linearModel],
 ];

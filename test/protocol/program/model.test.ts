@@ -75,6 +75,19 @@ describe('program bytes', () => {
     extra.steps = [];
     expect(() => decodeProgram(text(JSON.stringify(extra)))).toThrow(/steps/);
   });
+
+  it('say how ReLUs compare: what is unknown is refused, and what says nothing is encoded', () => {
+    const program = JSON.parse(new TextDecoder().decode(encodeProgram(everyStep(1).program)));
+    const bytesOf = (value: object) => new TextEncoder().encode(JSON.stringify(value));
+    program.comparison = 'garbled';
+    expect(decodeProgram(bytesOf(program)).comparison).toBe('garbled');
+    program.comparison = 'guessed';
+    expect(() => decodeProgram(bytesOf(program))).toThrow(
+      'program: comparison: Invalid option: expected one of "encoded"|"garbled"',
+    );
+    delete program.comparison;
+    expect(decodeProgram(bytesOf(program)).comparison).toBe('encoded');
+  });
 });
 
 describe('the check of programs', () => {
