@@ -225,6 +225,7 @@ export interface NttKernels {
     quotient: number,
   ): void;
   multiplyAccumulate(sums: number, pair: number, w: number, n: number): void;
+  accumulateProduct(sums: number, x: number, w: number, n: number): void;
   foldSums(sums: number, n: number, radix: number): void;
   reduceSums(dst: number, sums: number, n: number, prime: number, negativeInverse: number): void;
   multiply(
@@ -285,6 +286,14 @@ export interface RlweKernels {
   addWide(x: number, y: number, n: number, modulus: number): void;
   subtractWide(x: number, y: number, n: number, modulus: number): void;
   toRing(dst: number, src: number, n: number, ratio: number): void;
+  roundUniform(
+    dst: number,
+    src: number,
+    noise: number,
+    n: number,
+    bits: number,
+    modulus: number,
+  ): void;
   packResidues(dst: number, src: number, n: number, width: number): void;
   unpackResidues(dst: number, src: number, n: number, width: number, bound: number): number;
   packRounded(dst: number, src: number, n: number, drop: number, width: number): void;

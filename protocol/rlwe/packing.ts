@@ -147,7 +147,10 @@ export function connectedTiles(packing: Packing, outTile: number): [from: number
 }
 
 /** Channel and phases of plane `plane`: planes go by channel, then row phase, then column phase. */
-function planeOf(packing: Packing, plane: number): [channel: number, row: number, column: number] {
+export function planeOf(
+  packing: Packing,
+  plane: number,
+): [channel: number, row: number, column: number] {
   const columnPhases = packing.columns.phases;
   const rowPhases = packing.rows.phases;
   const perChannel = rowPhases.length * columnPhases.length;
@@ -160,7 +163,7 @@ function planeOf(packing: Packing, plane: number): [channel: number, row: number
 }
 
 /** Output rows or columns [start, end) of tile `index` of an axis. */
-function outputsOf(axis: Axis, index: number): [start: number, end: number] {
+export function outputsOf(axis: Axis, index: number): [start: number, end: number] {
   return [index * axis.tile, Math.min((index + 1) * axis.tile, axis.outputs)];
 }
 

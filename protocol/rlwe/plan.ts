@@ -42,7 +42,7 @@ export interface LayerPlan {
 }
 
 /** Largest norm2 of a weight bound: it keeps every weight below p / 2. AGREEMENT. */
-const LARGEST_NORM = 2 ** 25;
+export const LARGEST_NORM = 2 ** 25;
 
 /**
  * Plans a layer: degree 2048 if its noise fits, else 4096; among the packings that fit the one with fewest bytes.
@@ -70,7 +70,8 @@ export function planLayer(shape: LinearShape, weightBound: WeightBound): LayerPl
   );
 }
 
-function checkShape(conv: ConvShape): void {
+/** @throws RangeError when a shape is not a layer. */
+export function checkShape(conv: ConvShape): void {
   const { channels, outChannels, groups, height, width, kernel, stride, pads } = conv;
   const positive = [channels, outChannels, groups, height, width, ...kernel, ...stride];
   if (
@@ -96,7 +97,7 @@ function checkShape(conv: ConvShape): void {
 }
 
 /** Sizes of the pieces when `total` is cut into 1, 2, ... pieces: each size that needs fewer pieces than the next. */
-function pieceSizes(total: number): number[] {
+export function pieceSizes(total: number): number[] {
   const sizes: number[] = [];
   for (let size = total; size >= 1; ) {
     const pieces = Math.ceil(total / size);

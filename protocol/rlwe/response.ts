@@ -188,13 +188,13 @@ const COMPOSE_INVERSE = invert(FIRST, SECOND);
 const COMPOSE_QUOTIENT = constantQuotient(COMPOSE_INVERSE, SECOND);
 
 /** dst = the values modulo q' (64-bit lanes) of `count` pairs of residues. */
-function compose(dst: number, x: number, y: number, count: number): void {
+export function compose(dst: number, x: number, y: number, count: number): void {
   const { rlwe } = kernels();
   rlwe.compose(dst, x, y, count, FIRST, SECOND, COMPOSE_INVERSE, COMPOSE_QUOTIENT);
 }
 
 /** {@link compose} at some positions of two polynomials. */
-function composeAt(dst: number, x: number, y: number, positions: Uint32Array): void {
+export function composeAt(dst: number, x: number, y: number, positions: Uint32Array): void {
   const { arena, rlwe } = kernels();
   arena.scope(() => {
     const count = positions.length;

@@ -55,6 +55,7 @@ const floors: Record<string, number> = {
   'protocol/rlwe': 3,
   'protocol/ot': 3,
   'protocol/garble': 3,
+  'protocol/linear': 4,
   'protocol/compare': 4,
   'protocol/program': 4,
   'protocol/gadgets': 5,
@@ -154,7 +155,7 @@ describe('the house', () => {
   });
 
   it('the core is synchronous', () => {
-    const core = ['kernels', 'random', 'ring', 'rlwe', 'ot', 'garble', 'gadgets'];
+    const core = ['kernels', 'random', 'ring', 'rlwe', 'linear', 'ot', 'garble', 'gadgets'];
     const wrong = files.filter(
       (file) =>
         core.some((room) => inside(`protocol/${room}`)(file)) &&

@@ -240,6 +240,17 @@ export function multiplyAccumulate(sums: usize, pair: usize, w: usize, n: usize)
   }
 }
 
+/** sums[i] += x[i] w[i] for n residues each; folds as for multiplyAccumulate. */
+export function accumulateProduct(sums: usize, x: usize, w: usize, n: usize): void {
+  const end = w + 4 * n;
+  for (; w < end; w += 16, x += 16, sums += 32) {
+    const a = v128.load(x);
+    const b = v128.load(w);
+    v128.store(sums, i64x2.add(v128.load(sums), i64x2.extmul_low_i32x4_u(a, b)));
+    v128.store(sums, i64x2.add(v128.load(sums, 16), i64x2.extmul_high_i32x4_u(a, b)), 16);
+  }
+}
+
 /** sums[i] = something below 2^59 with the same residue, for n 64-bit lanes; radix = 2^32 mod p. */
 export function foldSums(sums: usize, n: usize, radix: u32): void {
   const end = sums + 8 * n;

@@ -205,6 +205,39 @@ export function toRing(dst: usize, src: usize, n: usize, ratio: f64): void {
   }
 }
 
+/**
+ * dst[i] = floor((2^bits src[i] + noise[i] + (q - 1) / 2) / q) mod 2^bits, 64-bit lanes below an odd q < 2^52 to 32-bit
+ * lanes; noise[i] < 2^bits <= 2^32. Uniform noise makes it exactly uniform when src is.
+ */
+export function roundUniform(
+  dst: usize,
+  src: usize,
+  noise: usize,
+  n: usize,
+  bits: i32,
+  modulus: f64,
+): void {
+  const q = <i64>modulus;
+  const ratio = <f64>((<u64>1) << (<u64>bits)) / modulus;
+  const half = (q - 1) >> 1;
+  const mask = <u32>(((<u64>1) << (<u64>bits)) - 1);
+  for (let i: usize = 0; i < n; i++) {
+    const x = load<i64>(src + 8 * i);
+    // The estimate is off by at most one, so the rest lies in (-q, 5 q / 2 + 2^32): exact although products wrap.
+    let quotient = <i64>(<f64>x * ratio);
+    let rest = (x << (<i64>bits)) - quotient * q + half + <i64>load<u32>(noise + 4 * i);
+    const negative = rest >> 63;
+    quotient += negative;
+    rest += q & negative;
+    for (let step = 0; step < 3; step++) {
+      const above = ~((rest - q) >> 63);
+      quotient -= above;
+      rest -= q & above;
+    }
+    store<u32>(dst + 4 * i, <u32>quotient & mask);
+  }
+}
+
 /** Writes n 32-bit lanes of `width` <= 32 bits, lowest bits first; may clear 8 bytes past the end. */
 export function packResidues(dst: usize, src: usize, n: usize, width: usize): void {
   let carry: u64 = 0;

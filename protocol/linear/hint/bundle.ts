@@ -1,0 +1,468 @@
+/**
+ * A linear layer from a static hint: additive shares of W r for the server's W and masks r of the client, from one message.
+ *
+ * In Z_q[X]/(X^N + 1), with Delta = q / 2^k and the public polynomials a_0, a_1, ... (parameters.ts):
+ *
+ *   Client                                                          Server (W; u_j, e_j of every output tile j)
+ *   -------------------------------------------------------------------------------------------------------------
+ *                                                    <-- hint, once   A'_j = sum_i W_ji a_(i+1) + u_j a_0 + e_j,
+ *                                                                     its high bits (hint.ts)
+ *   fresh ternary s, binomial e_0, e_1, ...
+ *   layerKeys      key = e_0 - a_0 s               -- key, whole -->  decodeKeys
+ *   maskInput      phase_i = a_(i+1) s + e_(i+1)
+ *                  r_i = phase_i / Delta rounded
+ *                  D = m - r_i where masks are
+ *                  other than r_i                  -- corrections ->  decodeCorrections
+ *   clientShares   c_j = round(A'_j s / Delta)                        serverShares   S_j = round(u_j key / Delta)
+ *                                                                     correctedLinear   W times D
+ *
+ * After:  c + S + W D = W (r + eps) + d  (mod 2^k) on every output, where r is the mask of the layer's input, |eps| <= 1/2
+ * for every coefficient that is read, and  Delta d = e_j s + u_j e_0 - W e_i + roundings  (variance in parameters.ts).
+ * Nothing returns to the client: c is known as soon as it is drawn.
+ *
+ * - Rounding. r_i = floor((2^k phase + v + (q - 1) / 2) / q) with a secret uniform v < 2^k. For uniform phases every one of
+ *   the q 2^k pairs (phase, v) counts once and each r has exactly q of them: r is uniform, not nearly so.
+ * - The server learns nothing: key and phases are RLWE samples under s, and the corrections are masked by phases that
+ *   mask nothing else. One s serves one layer (one spatial tile of it) of one bundle. With one s for several layers a
+ *   server that publishes A' = alpha a_x + 2^f a_y in place of a hint would read inputs: a truncation of the result
+ *   leaves alpha x / 2^f + r_y, which is sent masked by that very r_y. A test mounts it.
+ * - The client learns nothing of W from the hint (hint.ts), and from what the network returns only through the errors:
+ *   it knows eps. Where a truncation follows, that is a part of a rounding error. Where none does, repeating an input
+ *   and averaging would give W, so such a layer is *exact*: the corrections carry all bits of q, in the form of encryptions
+ *   b = e - a_(i+1) s + round(q m / 2^k) of the masks, and
+ *       S_j = round((sum_i W_ji b_i + u_j key) / Delta) + noise,   c + S = W r + d + noise,   Delta d = e_j s + u_j e_0 + W e_i + ...,
+ *   without eps, with 40 bits of A' and fresh noise of the server that is uniform over an eighth of the tolerance to either
+ *   side. A test mounts the attack on both.
+ * - The key is whole: rounded as well, its errors would give u_j away by averaging.
+ *
+ * Tiles are independent jobs: input tiles of maskInput, output tiles of the shares. Every random value comes from a seed
+ * and the index of a tile, so the bytes do not depend on how the work is split. A seed serves one layer of one bundle.
+ */
+
+import { ProtocolError } from '../../errors.ts';
+import { kernels } from '../../kernels/index.ts';
+import { deriveSeed, Prg } from '../../random/index.ts';
+import { lowBits, pack, unpack } from '../../ring/packing.ts';
+import { linearInputSize, linearOutput, sizeOf } from '../../ring/shape.ts';
+import { encryptPolynomial } from '../../rlwe/keys.ts';
+import { packInput, usedCoefficients } from '../../rlwe/packing.ts';
+import { binomial, ternary, uniformBelow } from '../../rlwe/sampling.ts';
+import { transformOf } from '../../rlwe/transform.ts';
+import { correctionStarts } from './corrections.ts';
+import { sumProducts } from './hint.ts';
+import type { PublicPolynomials } from './parameters.ts';
+import {
+  DEGREE,
+  HINT_SET,
+  MODULUS,
+  POLYNOMIAL_WORDS,
+  publicPolynomial,
+  publicStream,
+} from './parameters.ts';
+import type { HintPlan } from './plan.ts';
+import { correctionBytes, keyBytes, POLYNOMIAL_BYTES, shareCount } from './plan.ts';
+import type { TileRange } from './polynomial.ts';
+import {
+  checkLength,
+  checkMessage,
+  checkRange,
+  composePolynomial,
+  montgomeryTransforms,
+  multiplyPolynomials,
+  polynomialAt,
+  roundedProduct,
+  unpackPolynomials,
+} from './polynomial.ts';
+
+/**
+ * Client: the secrets s of one layer of one bundle, one for each spatial tile: transforms times 2^32.
+ * @param seed - 16 fresh secret bytes of this layer of this bundle alone
+ */
+export function layerSecrets({ packing }: HintPlan, seed: Uint8Array): Uint32Array {
+  const secrets = new Uint32Array(packing.spatialTiles * POLYNOMIAL_WORDS);
+  const { arena } = kernels();
+  arena.scope(() => {
+    const small = arena.alloc(4 * DEGREE);
+    for (let tile = 0; tile < packing.spatialTiles; tile++) {
+      ternary(small, DEGREE, new Prg(deriveSeed(seed, 'hint s', tile)));
+      secrets.set(montgomeryTransforms(small), tile * POLYNOMIAL_WORDS);
+    }
+  });
+  return secrets;
+}
+
+/**
+ * Client: the keys of a layer, `keyBytes(plan)` bytes: transforms of e_0 - a_0 s as packed residues, all bits of them.
+ * @param secrets - see {@link layerSecrets}
+ * @param seed - the one the secrets are from
+ */
+export function layerKeys(
+  plan: HintPlan,
+  { generation }: PublicPolynomials,
+  secrets: Uint32Array,
+  seed: Uint8Array,
+): Uint8Array {
+  checkSecrets(plan, secrets);
+  const keys = new Uint8Array(keyBytes(plan));
+  const { arena } = kernels();
+  arena.scope(() => {
+    const zero = arena.alloc(4 * DEGREE);
+    arena.i32(zero, DEGREE).fill(0);
+    for (let tile = 0; tile < plan.packing.spatialTiles; tile++) {
+      const secret = { degree: DEGREE, transforms: polynomialAt(secrets, tile) };
+      const errors = new Prg(deriveSeed(seed, 'hint key error', tile));
+      const key = encryptPolynomial(secret, zero, publicStream(generation, 0), errors);
+      keys.set(key, tile * POLYNOMIAL_BYTES);
+    }
+  });
+  return keys;
+}
+
+/** What the client has of some input tiles. */
+export interface MaskedTiles {
+  /** Masks of the free elements, tile by tile in the order of the layout: {@link placeMasks} puts them in a tensor. */
+  readonly masks: Int32Array;
+  /** Bytes for the server: the parts of a partition, in order, make `correctionBytes(plan)` bytes. */
+  readonly corrections: Uint8Array;
+}
+
+/**
+ * Client: masks and corrections of input tiles [from, to).
+ * @param secrets - see {@link layerSecrets}
+ * @param seed - the one the secrets are from
+ * @param given - the masks of the whole input tensor, in a layer whose masks are not free
+ * @throws RangeError when an argument does not belong to the plan
+ */
+export function maskInput(
+  plan: HintPlan,
+  publics: PublicPolynomials,
+  secrets: Uint32Array,
+  seed: Uint8Array,
+  [from, to]: TileRange,
+  given?: Int32Array,
+): MaskedTiles {
+  checkSecrets(plan, secrets);
+  checkRange('input tiles', [from, to], plan.packing.inTiles);
+  const size = linearInputSize(plan.shape);
+  if (plan.masks !== 'free' || given !== undefined) {
+    checkLength('given masks', given?.length ?? 0, plan.masks === 'free' ? 0 : size);
+  }
+  const corrections = new Uint8Array(correctionBytes(plan, from, to));
+  if (plan.masks === 'exact') {
+    encryptMasks(plan, publics.generation, secrets, seed, [from, to], given!, corrections);
+    return { masks: new Int32Array(0), corrections };
+  }
+  const { ringBits, inputs } = plan;
+  const { spatialTiles } = plan.packing;
+  const modulus = lowBits(ringBits);
+  // Masks of elements that an earlier spatial tile holds free: what halo copies must be.
+  const known = given ?? new Int32Array(size);
+  const masks: number[] = [];
+  let written = 0;
+  for (let inTile = from; inTile < to; inTile++) {
+    const differences: number[] = [];
+    for (let tile = 0; tile < spatialTiles; tile++) {
+      const index = inTile * spatialTiles + tile;
+      const rounded = roundedPhase(
+        ringBits,
+        publicPolynomial(publics, inTile + 1),
+        polynomialAt(secrets, tile),
+        deriveSeed(seed, 'hint input', index),
+      );
+      const { free, freeElements, corrected, correctedElements } = inputs[index]!;
+      free.forEach((at, i) => {
+        masks.push((known[freeElements[i]!] = rounded[at]!));
+      });
+      corrected.forEach((at, i) => {
+        const element = correctedElements[i]!;
+        differences.push(((element < 0 ? 0 : known[element]!) - rounded[at]!) & modulus);
+      });
+    }
+    if (differences.length === 0) continue;
+    const packed = pack(Int32Array.from(differences), ringBits);
+    corrections.set(packed, written);
+    written += packed.length;
+  }
+  return { masks: Int32Array.from(masks), corrections };
+}
+
+/** The rounded phase of one input polynomial: N elements of Z_2^k. */
+function roundedPhase(
+  ringBits: number,
+  a: Uint32Array,
+  secret: Uint32Array,
+  seed: Uint8Array,
+): Int32Array {
+  const { arena, rlwe } = kernels();
+  return arena.scope(() => {
+    const phase = multiplyPolynomials(a, secret);
+    const small = arena.alloc(4 * DEGREE);
+    binomial(small, DEGREE, new Prg(deriveSeed(seed, 'hint input error')));
+    HINT_SET.primes.forEach((prime, k) => {
+      rlwe.addSmall(phase + 4 * k * DEGREE, small, DEGREE, prime);
+    });
+    const wide = arena.alloc(8 * DEGREE);
+    composePolynomial(wide, phase);
+    const noise = arena.i32(small, DEGREE);
+    new Prg(deriveSeed(seed, 'hint rounding')).fill(arena.u8(small, 4 * DEGREE));
+    const modulus = lowBits(ringBits);
+    for (let i = 0; i < DEGREE; i++) noise[i]! &= modulus;
+    const rounded = arena.alloc(4 * DEGREE);
+    rlwe.roundUniform(rounded, wide, small, DEGREE, ringBits, MODULUS);
+    return arena.i32(rounded, DEGREE).slice();
+  });
+}
+
+/** The corrections of an exact layer: encryptions of its packed masks under s. */
+function encryptMasks(
+  { packing, ringBits }: HintPlan,
+  generation: number,
+  secrets: Uint32Array,
+  seed: Uint8Array,
+  [from, to]: TileRange,
+  given: Int32Array,
+  out: Uint8Array,
+): void {
+  const { spatialTiles } = packing;
+  const { arena } = kernels();
+  arena.scope(() => {
+    const message = arena.alloc(4 * DEGREE);
+    const coefficients = arena.i32(message, DEGREE);
+    for (let index = from * spatialTiles; index < to * spatialTiles; index++) {
+      const inTile = Math.floor(index / spatialTiles);
+      const tile = index % spatialTiles;
+      packInput(packing, given, inTile, tile, coefficients);
+      // round(q m / 2^k) is the encoding of 2^(32 - k) m modulo 2^32.
+      for (let i = 0; i < DEGREE; i++) coefficients[i]! <<= 32 - ringBits;
+      const secret = { degree: DEGREE, transforms: polynomialAt(secrets, tile) };
+      const errors = new Prg(deriveSeed(seed, 'hint exact error', index));
+      const a = publicStream(generation, inTile + 1);
+      const b = encryptPolynomial(secret, message, a, errors);
+      out.set(b, (index - from * spatialTiles) * POLYNOMIAL_BYTES);
+    }
+  });
+}
+
+/**
+ * Client: its shares c of output tiles [from, to), in the order of the used coefficients.
+ * @param hint - transforms of A'_j of exactly these tiles, see decodeHint
+ * @param secrets - see {@link layerSecrets}
+ * @throws RangeError when an argument does not belong to the plan
+ */
+export function clientShares(
+  plan: HintPlan,
+  hint: Uint32Array,
+  secrets: Uint32Array,
+  range: TileRange,
+): Int32Array {
+  checkSecrets(plan, secrets);
+  return productShares(plan, range, hint, (tile) => polynomialAt(secrets, tile));
+}
+
+/**
+ * Server: transforms of the client's keys, one for each spatial tile.
+ * @throws ProtocolError when they are not well formed
+ */
+export function decodeKeys(plan: HintPlan, keys: Uint8Array): Uint32Array {
+  checkMessage('hint keys', keys.length, keyBytes(plan));
+  return unpackPolynomials('hint keys', keys);
+}
+
+/**
+ * Server: one correction for each corrected coefficient, in the order of the layout, for correctedLinear.
+ * @throws ProtocolError when they are not well formed
+ */
+export function decodeCorrections(plan: HintPlan, corrections: Uint8Array): Int32Array {
+  checkMessage('hint corrections', corrections.length, correctionBytes(plan));
+  const { inTiles, spatialTiles } = plan.packing;
+  const starts = correctionStarts(plan);
+  const out = new Int32Array(starts[inTiles * spatialTiles]!);
+  let read = 0;
+  for (let inTile = 0; inTile < inTiles; inTile++) {
+    const start = starts[inTile * spatialTiles]!;
+    const count = starts[(inTile + 1) * spatialTiles]! - start;
+    if (count === 0) continue;
+    const bits = count * plan.ringBits;
+    const bytes = corrections.subarray(read, (read += Math.ceil(bits / 8)));
+    if (bits % 8 > 0 && bytes[bytes.length - 1]! >> (bits % 8) !== 0) {
+      throw new ProtocolError('bad-message', 'hint corrections: padding bits are not zero');
+    }
+    out.set(unpack(bytes, count, plan.ringBits), start);
+  }
+  return out;
+}
+
+/**
+ * Server: the corrections of an exact layer, transforms of an encryption for each input polynomial.
+ * @throws ProtocolError when they are not well formed
+ */
+export function decodeExactCorrections(plan: HintPlan, corrections: Uint8Array): Uint32Array {
+  checkMessage('hint corrections', corrections.length, correctionBytes(plan));
+  return unpackPolynomials('hint corrections', corrections);
+}
+
+/**
+ * Server: its shares S of output tiles [from, to), in the order of the used coefficients; W times the corrections is to
+ * be added. It does not depend on them, nor on W.
+ * @param rows - transforms of u_j of exactly these tiles, see rowTransforms
+ * @param keys - see {@link decodeKeys}
+ * @throws RangeError when an argument does not belong to the plan, or the layer is exact
+ */
+export function serverShares(
+  plan: HintPlan,
+  rows: Uint32Array,
+  keys: Uint32Array,
+  range: TileRange,
+): Int32Array {
+  if (plan.masks === 'exact') throw new RangeError('hint shares: the layer is exact');
+  checkSecrets(plan, keys);
+  return productShares(plan, range, rows, (tile) => polynomialAt(keys, tile));
+}
+
+/** What an exact layer's shares are made of, beside rows and keys. */
+export interface ExactInputs {
+  readonly weights: Int32Array;
+  /** See {@link decodeExactCorrections}. */
+  readonly corrections: Uint32Array;
+  /** 16 fresh secret bytes of the server for this layer of this bundle alone. */
+  readonly seed: Uint8Array;
+}
+
+/**
+ * Server: its shares of an exact layer's output tiles [from, to), whole: corrections and noise are in them.
+ * @param rows - transforms of u_j of exactly these tiles, see rowTransforms
+ * @param keys - see {@link decodeKeys}
+ * @throws RangeError when an argument does not belong to the plan, or the layer is not exact
+ */
+export function exactServerShares(
+  plan: HintPlan,
+  rows: Uint32Array,
+  keys: Uint32Array,
+  range: TileRange,
+  { weights, corrections, seed }: ExactInputs,
+): Int32Array {
+  if (plan.masks !== 'exact') throw new RangeError('hint shares: the layer is not exact');
+  checkSecrets(plan, keys);
+  const { inTiles, spatialTiles } = plan.packing;
+  checkLength('corrections', corrections.length, inTiles * spatialTiles * POLYNOMIAL_WORDS);
+  const { arena } = kernels();
+  return arena.scope(() => {
+    const sums = arena.alloc(8 * POLYNOMIAL_WORDS);
+    const product = arena.alloc(4 * POLYNOMIAL_WORDS);
+    const shares = productShares(
+      plan,
+      range,
+      rows,
+      (tile) => polynomialAt(keys, tile),
+      (outTile, tile) => {
+        const input = (inTile: number) => polynomialAt(corrections, inTile * spatialTiles + tile);
+        sumProducts(plan, weights, outTile, input, sums);
+        HINT_SET.primes.forEach((prime, k) => {
+          const transform = transformOf(DEGREE, prime);
+          transform.inverseOfSums(product + 4 * k * DEGREE, sums + 8 * k * DEGREE);
+        });
+        return product;
+      },
+    );
+    const modulus = lowBits(plan.ringBits);
+    let at = 0;
+    for (let outTile = range[0]; outTile < range[1]; outTile++) {
+      const count = shareCount(plan, outTile, outTile + 1);
+      for (const noise of drawNoise(plan, count, deriveSeed(seed, 'hint noise', outTile))) {
+        shares[at] = (shares[at]! + noise) & modulus;
+        at++;
+      }
+    }
+    return shares;
+  });
+}
+
+/** `count` uniform integers within [-plan.noise, plan.noise]. */
+function drawNoise({ noise }: HintPlan, count: number, seed: Uint8Array): number[] {
+  const { arena } = kernels();
+  return arena.scope(() => {
+    const pointer = arena.alloc(8 * count);
+    // Uniform below the largest multiple that 52 bits hold, so that few words are refused.
+    const values = 2 * noise + 1;
+    uniformBelow(pointer, count, values * Math.floor(2 ** 52 / values), new Prg(seed));
+    const words = new BigUint64Array(arena.memory.buffer, pointer, count);
+    return Array.from(words, (x) => (Number(x) % values) - noise);
+  });
+}
+
+/** For each output polynomial of some output tiles: the used coefficients of (x y + addend) / Delta, rounded. */
+function productShares(
+  plan: HintPlan,
+  [from, to]: TileRange,
+  polynomials: Uint32Array,
+  factor: (spatialTile: number) => Uint32Array,
+  addend?: (outTile: number, spatialTile: number) => number,
+): Int32Array {
+  const { packing, ringBits } = plan;
+  checkRange('output tiles', [from, to], packing.outTiles);
+  checkLength('polynomials', polynomials.length, (to - from) * POLYNOMIAL_WORDS);
+  const shares = new Int32Array(shareCount(plan, from, to));
+  let written = 0;
+  for (let outTile = from; outTile < to; outTile++) {
+    const polynomial = polynomialAt(polynomials, outTile - from);
+    for (let tile = 0; tile < packing.spatialTiles; tile++) {
+      const { positions } = usedCoefficients(packing, outTile * packing.spatialTiles + tile);
+      const more = addend?.(outTile, tile);
+      const share = roundedProduct(polynomial, factor(tile), positions, ringBits, more);
+      shares.set(share, written);
+      written += share.length;
+    }
+  }
+  return shares;
+}
+
+/**
+ * Either party: puts the shares of output tiles [from, to) at their elements of the output tensor.
+ * @throws RangeError when a length does not belong to the plan
+ */
+export function placeShares(
+  plan: HintPlan,
+  shares: Int32Array,
+  [from, to]: TileRange,
+  output: Int32Array,
+): void {
+  const { packing } = plan;
+  checkRange('output tiles', [from, to], packing.outTiles);
+  checkLength('shares', shares.length, shareCount(plan, from, to));
+  checkLength('output', output.length, sizeOf(linearOutput(plan.shape)));
+  let at = 0;
+  for (let index = from * packing.spatialTiles; index < to * packing.spatialTiles; index++) {
+    const { elements } = usedCoefficients(packing, index);
+    for (const element of elements) output[element] = shares[at++]!;
+  }
+}
+
+/**
+ * Client: puts the masks of the free elements of input tiles [from, to) into the input tensor. It must come filled with
+ * uniform elements of Z_2^k: those that no output reads keep them.
+ * @throws RangeError when a length does not belong to the plan
+ */
+export function placeMasks(
+  plan: HintPlan,
+  masks: Int32Array,
+  [from, to]: TileRange,
+  input: Int32Array,
+): void {
+  const { inTiles, spatialTiles } = plan.packing;
+  checkRange('input tiles', [from, to], inTiles);
+  checkLength('input', input.length, linearInputSize(plan.shape));
+  const layouts = plan.inputs.slice(from * spatialTiles, to * spatialTiles);
+  checkLength(
+    'masks',
+    masks.length,
+    layouts.reduce((sum, { free }) => sum + free.length, 0),
+  );
+  let at = 0;
+  for (const { freeElements } of layouts) {
+    for (const element of freeElements) input[element] = masks[at++]!;
+  }
+}
+
+function checkSecrets({ packing }: HintPlan, secrets: Uint32Array): void {
+  checkLength('secrets or keys', secrets.length, packing.spatialTiles * POLYNOMIAL_WORDS);
+}

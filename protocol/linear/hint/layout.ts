@@ -1,0 +1,144 @@
+/**
+ * Which coefficients of a layer's input polynomials the used outputs meet, and what each of them is: free, its phase
+ * becomes the mask of an input element; or corrected, the client sends how far the phase is from what it must be.
+ *
+ * Output m of a tile sits at m C S and meets the weights of every output m' of that tile: those of its own at the
+ * coefficients of its input rectangle, those of another at the same places moved by (m - m') C S, where the packing has
+ * zeros. So an input polynomial is read at the rectangles of its planes and, with several outputs a polynomial, at their
+ * shifted copies. A coefficient that holds no element, because it is padding or a shifted copy, must be the mask 0. One that
+ * holds an element is free in the first spatial tile that reads it; tiles after that have halo copies, corrected. Positions
+ * are modulo N, with X^N = -1 taking care of itself: a zero has no sign.
+ */
+
+import type { ConvShape } from '../../ring/shape.ts';
+import { linearInputSize } from '../../ring/shape.ts';
+import type { Axis, Packing } from '../../rlwe/packing.ts';
+import { outputsOf, packInput, planeOf } from '../../rlwe/packing.ts';
+import { DEGREE } from './parameters.ts';
+
+/** How the masks of a layer's input come about. */
+export type Masks =
+  /** The layer's phases are the masks of its input: nothing else decides them. */
+  | 'free'
+  /** The masks are given, because another layer reads the same elements: every coefficient is corrected. */
+  | 'fixed'
+  /** The masks are given, and corrections carry all bits of q: the outputs reach the client without a truncation. */
+  | 'exact';
+
+/** Coefficients of one input polynomial that some used output meets, ascending. Public, plain data. */
+export interface InputLayout {
+  /** Free coefficients, and the elements of the input tensor that they mask. */
+  readonly free: Uint32Array;
+  readonly freeElements: Uint32Array;
+  /** Corrected coefficients, and the elements they must be the masks of; -1 where the mask is 0. */
+  readonly corrected: Uint32Array;
+  readonly correctedElements: Int32Array;
+}
+
+/** Local indices [from, to) of an axis that a plane of one phase is read at, for `outputs` outputs of a tile. */
+export function readSpan(axis: Axis, phase: number, outputs: number): [from: number, to: number] {
+  const offsets = axis.taps.filter((tap) => tap.phase === phase).map((tap) => tap.offset);
+  return [Math.min(...offsets) - axis.base, Math.max(...offsets) - axis.base + outputs];
+}
+
+/** Smallest and largest m - m' for the outputs m' of a group and the outputs m in their tiles. */
+export function outputShifts(packing: Packing, group: number): [least: number, most: number] {
+  const { conv, outputsPerTile } = packing;
+  const perGroup = conv.outChannels / conv.groups;
+  let [least, most] = [0, 0];
+  for (let output = group * perGroup; output < (group + 1) * perGroup; output++) {
+    const first = output - (output % outputsPerTile);
+    const last = Math.min(first + outputsPerTile, conv.outChannels) - 1;
+    least = Math.min(least, first - output);
+    most = Math.max(most, last - output);
+  }
+  return [least, most];
+}
+
+/** Marks with 1 the coefficients of an input polynomial that some used output meets; returns how many there are. */
+export function markReads(
+  packing: Packing,
+  inTile: number,
+  spatialTile: number,
+  marks: Uint8Array,
+): number {
+  const { rows, columns, rowStride, blockStride, planesPerTile } = packing;
+  const [top, bottom] = outputsOf(rows, Math.floor(spatialTile / columns.tiles));
+  const [left, right] = outputsOf(columns, spatialTile % columns.tiles);
+  const n = marks.length;
+  let count = 0;
+  marks.fill(0);
+  const planes = Math.min(planesPerTile, packing.planes - inTile * planesPerTile);
+  const perGroup = packing.conv.channels / packing.conv.groups;
+  let groupBefore = -1;
+  let shifts: [number, number] = [0, 0];
+  for (let p = 0; p < planes; p++) {
+    const [channel, rowPhase, columnPhase] = planeOf(packing, inTile * planesPerTile + p);
+    const group = Math.floor(channel / perGroup);
+    if (group !== groupBefore) shifts = outputShifts(packing, group);
+    groupBefore = group;
+    const [firstRow, lastRow] = readSpan(rows, rowPhase, bottom - top);
+    const [firstColumn, lastColumn] = readSpan(columns, columnPhase, right - left);
+    for (let shift = shifts[0]; shift <= shifts[1]; shift++) {
+      const block = (shift * planesPerTile + p) * blockStride;
+      for (let y = firstRow; y < lastRow; y++) {
+        for (let x = firstColumn; x < lastColumn; x++) {
+          const at = modulo(block + y * rowStride + x, n);
+          count += 1 - marks[at]!;
+          marks[at] = 1;
+        }
+      }
+    }
+  }
+  return count;
+}
+
+/** x mod n for -n <= x < 2 n. */
+export function modulo(x: number, n: number): number {
+  return x < 0 ? x + n : x >= n ? x - n : x;
+}
+
+/**
+ * The layout of every input polynomial, at inTile * spatialTiles + spatialTile.
+ * @param masks - 'free', or everything that is read is corrected
+ */
+export function layoutInputs(packing: Packing, masks: Masks): InputLayout[] {
+  const { inTiles, spatialTiles } = packing;
+  const conv: ConvShape = packing.conv;
+  const size = linearInputSize(conv);
+  const numbers = Int32Array.from({ length: size }, (_, i) => i + 1);
+  const owned = new Uint8Array(size);
+  const elements = new Int32Array(DEGREE);
+  const marks = new Uint8Array(DEGREE);
+  const layouts: InputLayout[] = [];
+  for (let inTile = 0; inTile < inTiles; inTile++) {
+    for (let spatialTile = 0; spatialTile < spatialTiles; spatialTile++) {
+      const count = markReads(packing, inTile, spatialTile, marks);
+      packInput(packing, numbers, inTile, spatialTile, elements);
+      const free = new Uint32Array(count);
+      const freeElements = new Uint32Array(count);
+      const corrected = new Uint32Array(count);
+      const correctedElements = new Int32Array(count);
+      let [frees, corrections] = [0, 0];
+      for (let at = 0; at < DEGREE; at++) {
+        if (marks[at] === 0) continue;
+        const element = elements[at]! - 1;
+        if (masks === 'free' && element >= 0 && owned[element] === 0) {
+          owned[element] = 1;
+          free[frees] = at;
+          freeElements[frees++] = element;
+        } else {
+          corrected[corrections] = at;
+          correctedElements[corrections++] = element;
+        }
+      }
+      layouts.push({
+        free: free.slice(0, frees),
+        freeElements: freeElements.slice(0, frees),
+        corrected: corrected.slice(0, corrections),
+        correctedElements: correctedElements.slice(0, corrections),
+      });
+    }
+  }
+  return layouts;
+}

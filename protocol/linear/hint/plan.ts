@@ -1,0 +1,256 @@
+/**
+ * The plan of one layer: tiles, bits of the hint, layout of the masks, and with them every length in the hint and on the
+ * wire. Both parties compute it from public data and must come to the same answer: AGREEMENT, as a whole.
+ *
+ * Bytes, with N = 2048 and 26 + 26 bits of q:
+ *   hint           output tiles x N x hintBits / 8, once per model: all spatial tiles share a_i and A'
+ *   keys           spatial tiles x N x 52 / 8 a bundle: a secret for each
+ *   corrections    coefficients that are read and not free x k / 8 a bundle, whole bytes for every input tile;
+ *                  of an exact layer: input polynomials x N x 52 / 8
+ *
+ * More outputs a polynomial make the hint smaller and all else larger: the zeros between the outputs must be corrected,
+ * and those corrections multiplied with every weight. More planes a polynomial save polynomials and cost a few
+ * corrections. So a plan takes what is cheapest over {@link BUNDLES_PER_HINT} bundles, a millisecond of either party counting
+ * as {@link BYTES_PER_MS}: one output a polynomial for convolutions of some size, several for matrices and small layers.
+ */
+
+import type { LinearShape } from '../../ring/shape.ts';
+import { linearInputSize, linearOutput, macsOf, sizeOf } from '../../ring/shape.ts';
+import type { WeightBound } from '../../rlwe/noise.ts';
+import type { Packing } from '../../rlwe/packing.ts';
+import { asConvolution, cutAxis, strides, usedCount } from '../../rlwe/packing.ts';
+import { polynomialBytes } from '../../rlwe/parameters.ts';
+import { checkShape, LARGEST_NORM, pieceSizes } from '../../rlwe/plan.ts';
+import type { InputLayout, Masks } from './layout.ts';
+import { layoutInputs, markReads } from './layout.ts';
+import {
+  DEGREE,
+  EXACT_HINT_BITS,
+  errorBound,
+  errorVariance,
+  HINT_BITS,
+  HINT_SET,
+  MOST_RING_BITS,
+} from './parameters.ts';
+
+/** What a plan is made from: public. */
+export interface HintRequest {
+  readonly shape: LinearShape;
+  /** Public bound on the weights, see `weightNorms`. */
+  readonly weightBound: WeightBound;
+  /** k: masks, corrections and shares of this layer are modulo 2^k. */
+  readonly ringBits: number;
+  /** Largest error an output may have, in units of the ring: what the layer's consumer leaves room for. */
+  readonly tolerance: number;
+  readonly masks: Masks;
+}
+
+/** Public, plain data: survives structured cloning. */
+export interface HintPlan {
+  readonly shape: LinearShape;
+  readonly packing: Packing;
+  readonly masks: Masks;
+  readonly ringBits: number;
+  /** Bits of a coefficient of the hint. */
+  readonly hintBits: number;
+  /** Exact layers: the server's share carries fresh noise, uniform in [-noise, noise]; else 0. */
+  readonly noise: number;
+  /** Variance of an output's error, noise included, in units of the ring. */
+  readonly variance: number;
+  /** The layout of every input polynomial, input tile major, spatial tile minor. */
+  readonly inputs: readonly InputLayout[];
+}
+
+/** Bundles over which a plan spreads the bytes of its hint. AGREEMENT. */
+export const BUNDLES_PER_HINT = 16;
+
+/** What a millisecond of one core counts as: 50 ms a megabyte, a link of 160 Mbit/s. AGREEMENT. */
+const BYTES_PER_MS = 20_000;
+
+/** Milliseconds of a mask polynomial, of both shares of an output polynomial, of a product in the hint. AGREEMENT. */
+const MS = { mask: 0.05, shares: 0.03, hint: 0.015 };
+
+/** Multiply-accumulates of the integer products in a millisecond. AGREEMENT. */
+const MACS_PER_MS = 3e6;
+
+/** Bytes of a polynomial that travels whole, modulo both primes. */
+export const POLYNOMIAL_BYTES: number = polynomialBytes(HINT_SET);
+
+/**
+ * Plans a layer.
+ * @throws RangeError when the shape is not a layer, or its error fits no plan; the message names the numbers
+ */
+export function planHint(request: HintRequest): HintPlan {
+  const { shape, weightBound, ringBits, tolerance, masks } = request;
+  const conv = asConvolution(shape);
+  checkShape(conv);
+  const { norm1, norm2 } = weightBound;
+  if (!(norm1 >= 0 && norm2 >= 0 && norm2 < LARGEST_NORM && norm1 < 2 ** 48)) {
+    throw new RangeError(
+      `hint layer: weight norms of at most 2^48 and 2^25 fit, got ${norm1} and ${norm2}`,
+    );
+  }
+  if (!(Number.isInteger(ringBits) && ringBits >= 2 && ringBits <= MOST_RING_BITS)) {
+    throw new RangeError(`hint layer: rings of 2 to ${MOST_RING_BITS} bits fit, got ${ringBits}`);
+  }
+  const best = bestPacking(request);
+  if (best === undefined) {
+    const exact = masks === 'exact';
+    const { masks: ofMasks, total } = errorVariance(
+      norm2,
+      1,
+      ringBits,
+      exact ? EXACT_HINT_BITS : HINT_BITS[HINT_BITS.length - 1]!,
+      exact,
+    );
+    const bound = errorBound(total, sizeOf(linearOutput(shape)));
+    throw new RangeError(
+      `hint layer: ${conv.kernel.join('x')} kernels with a weight norm of ${norm2.toFixed(1)} in a ring of ` +
+        `${ringBits} bits err by up to ${bound.toFixed(1)}, ${Math.sqrt(ofMasks).toFixed(1)} of its ` +
+        `${Math.sqrt(total).toFixed(1)} standard deviation from the masks; the tolerance is ${tolerance}` +
+        (exact ? ', of which an eighth is noise of at least 1' : ''),
+    );
+  }
+  const { packing, hintBits, variance, noise } = best;
+  const inputs = layoutInputs(packing, masks);
+  return { shape, packing, masks, ringBits, hintBits, noise, variance, inputs };
+}
+
+/** Bits of the hint, noise and variance for some outputs a polynomial; undefined when the error is too large. */
+function fittingBits(
+  { shape, weightBound, ringBits, tolerance, masks }: HintRequest,
+  outputs: number,
+): { hintBits: number; noise: number; variance: number } | undefined {
+  const coefficients = sizeOf(linearOutput(shape));
+  const exact = masks === 'exact';
+  const noise = exact ? Math.floor(tolerance / 8) : 0;
+  if (exact && !(noise >= 1 && noise < 2 ** 31)) return undefined;
+  for (const hintBits of exact ? [EXACT_HINT_BITS] : HINT_BITS) {
+    const { total } = errorVariance(weightBound.norm2, outputs, ringBits, hintBits, exact);
+    if (errorBound(total, coefficients) + noise <= tolerance) {
+      return { hintBits, noise, variance: total + (noise * (noise + 1)) / 3 };
+    }
+  }
+  return undefined;
+}
+
+interface Choice {
+  readonly packing: Packing;
+  readonly hintBits: number;
+  readonly noise: number;
+  readonly variance: number;
+}
+
+/** The choice of fewest bytes, the first of equals; undefined when none fits. */
+function bestPacking(request: HintRequest): Choice | undefined {
+  const { shape, ringBits, masks } = request;
+  const conv = asConvolution(shape);
+  const [, height, width] = linearOutput(conv);
+  const columnCuts = pieceSizes(width).map((tile) => cutAxis(conv, 1, width, tile));
+  const outputSizes = pieceSizes(conv.outChannels).reverse();
+  const marks = new Uint8Array(DEGREE);
+  let best: (Choice & { bytes: number }) | undefined;
+  for (const rowTile of pieceSizes(height)) {
+    const rows = cutAxis(conv, 0, height, rowTile);
+    for (const columns of columnCuts) {
+      const { rowStride, blockStride } = strides(rows, columns);
+      const blocks = Math.floor(DEGREE / blockStride);
+      const spatialTiles = rows.tiles * columns.tiles;
+      const planes = conv.channels * rows.phases.length * columns.phases.length;
+      const keys = spatialTiles * POLYNOMIAL_BYTES;
+      if (best !== undefined && keys > best.bytes) continue;
+      for (const planesPerTile of pieceSizes(planes)) {
+        const inTiles = Math.ceil(planes / planesPerTile);
+        for (const outputsPerTile of outputSizes) {
+          if (outputsPerTile * planesPerTile > blocks) break;
+          const fitting = fittingBits(request, outputsPerTile);
+          if (fitting === undefined) break;
+          const outTiles = Math.ceil(conv.outChannels / outputsPerTile);
+          const packing: Packing = {
+            conv,
+            rows,
+            columns,
+            rowStride,
+            blockStride,
+            planes,
+            planesPerTile,
+            outputsPerTile,
+            inTiles,
+            outTiles,
+            spatialTiles,
+          };
+          const inputs = inTiles * spatialTiles;
+          const ms =
+            inputs * MS.mask +
+            outTiles * spatialTiles * MS.shares +
+            (outTiles * inTiles * MS.hint) / conv.groups / BUNDLES_PER_HINT +
+            (masks === 'exact' ? 0 : (2 * (outputsPerTile - 1) * macsOf(conv)) / MACS_PER_MS);
+          const hint = (outTiles * DEGREE * fitting.hintBits) / 8;
+          let bytes = keys + hint / BUNDLES_PER_HINT + ms * BYTES_PER_MS;
+          if (masks === 'exact') bytes += inputs * POLYNOMIAL_BYTES;
+          if (best !== undefined && bytes >= best.bytes) continue;
+          if (masks !== 'exact') {
+            // As many as the first polynomial has; elements that nobody reads make it no worse a guess.
+            const read = inputs * markReads(packing, 0, 0, marks);
+            const free = masks === 'free' ? Math.min(read, linearInputSize(conv)) : 0;
+            bytes += ((read - free) * ringBits) / 8;
+          }
+          if (best === undefined || bytes < best.bytes) best = { packing, ...fitting, bytes };
+        }
+      }
+    }
+  }
+  return best;
+}
+
+/** Bytes of one polynomial of the hint. */
+export function hintPolynomialBytes({ hintBits }: HintPlan): number {
+  return (DEGREE * hintBits) / 8;
+}
+
+/** Bytes of the layer's part of the hint. */
+export function hintBytes(plan: HintPlan): number {
+  return plan.packing.outTiles * hintPolynomialBytes(plan);
+}
+
+/** Bytes of the layer's keys in a bundle. */
+export function keyBytes({ packing }: HintPlan): number {
+  return packing.spatialTiles * POLYNOMIAL_BYTES;
+}
+
+/** Corrected coefficients of one input tile. */
+export function correctionCount({ packing, inputs }: HintPlan, inTile: number): number {
+  let count = 0;
+  for (let i = 0; i < packing.spatialTiles; i++) {
+    count += inputs[inTile * packing.spatialTiles + i]!.corrected.length;
+  }
+  return count;
+}
+
+/** Bytes of the corrections of input tiles [from, to). */
+export function correctionBytes(
+  plan: HintPlan,
+  from = 0,
+  to: number = plan.packing.inTiles,
+): number {
+  if (plan.masks === 'exact') return (to - from) * plan.packing.spatialTiles * POLYNOMIAL_BYTES;
+  let bytes = 0;
+  for (let inTile = from; inTile < to; inTile++) {
+    bytes += Math.ceil((correctionCount(plan, inTile) * plan.ringBits) / 8);
+  }
+  return bytes;
+}
+
+/** Bytes of the layer in a bundle. */
+export function bundleBytes(plan: HintPlan): number {
+  return keyBytes(plan) + correctionBytes(plan);
+}
+
+/** Used coefficients of output tiles [from, to), all their spatial tiles. */
+export function shareCount({ packing }: HintPlan, from = 0, to: number = packing.outTiles): number {
+  let count = 0;
+  for (let index = from * packing.spatialTiles; index < to * packing.spatialTiles; index++) {
+    count += usedCount(packing, index);
+  }
+  return count;
+}
