@@ -45,7 +45,7 @@ import { deriveSeed, Prg } from '../../random/index.ts';
 import { lowBits, pack, unpack } from '../../ring/packing.ts';
 import { linearInputSize, linearOutput, sizeOf } from '../../ring/shape.ts';
 import { encryptPolynomial } from '../../rlwe/keys.ts';
-import { packInput, usedCoefficients } from '../../rlwe/packing.ts';
+import { packInput, usedCoefficients, usedCount } from '../../rlwe/packing.ts';
 import { binomial, ternary, uniformBelow } from '../../rlwe/sampling.ts';
 import { transformOf } from '../../rlwe/transform.ts';
 import { correctionStarts } from './corrections.ts';
@@ -60,7 +60,13 @@ import {
   publicStream,
 } from './parameters.ts';
 import type { HintPlan } from './plan.ts';
-import { correctionBytes, keyBytes, POLYNOMIAL_BYTES, shareCount } from './plan.ts';
+import {
+  correctionBytes,
+  correctionCount,
+  keyBytes,
+  POLYNOMIAL_BYTES,
+  shareCount,
+} from './plan.ts';
 import type { TileRange } from './polynomial.ts';
 import {
   checkLength,
@@ -157,10 +163,11 @@ export function maskInput(
   const modulus = lowBits(ringBits);
   // Masks of elements that an earlier spatial tile holds free: what halo copies must be.
   const known = given ?? new Int32Array(size);
-  const masks: number[] = [];
-  let written = 0;
+  const masks = new Int32Array(freeCount(plan, from, to));
+  let [masked, written] = [0, 0];
   for (let inTile = from; inTile < to; inTile++) {
-    const differences: number[] = [];
+    const differences = new Int32Array(correctionCount(plan, inTile));
+    let differing = 0;
     for (let tile = 0; tile < spatialTiles; tile++) {
       const index = inTile * spatialTiles + tile;
       const rounded = roundedPhase(
@@ -170,20 +177,22 @@ export function maskInput(
         deriveSeed(seed, 'hint input', index),
       );
       const { free, freeElements, corrected, correctedElements } = inputs[index]!;
-      free.forEach((at, i) => {
-        masks.push((known[freeElements[i]!] = rounded[at]!));
-      });
-      corrected.forEach((at, i) => {
+      for (let i = 0; i < free.length; i++) {
+        const mask = rounded[free[i]!]!;
+        masks[masked++] = mask;
+        known[freeElements[i]!] = mask;
+      }
+      for (let i = 0; i < corrected.length; i++) {
         const element = correctedElements[i]!;
-        differences.push(((element < 0 ? 0 : known[element]!) - rounded[at]!) & modulus);
-      });
+        const mask = element < 0 ? 0 : known[element]!;
+        differences[differing++] = (mask - rounded[corrected[i]!]!) & modulus;
+      }
     }
-    if (differences.length === 0) continue;
-    const packed = pack(Int32Array.from(differences), ringBits);
+    const packed = pack(differences, ringBits);
     corrections.set(packed, written);
     written += packed.length;
   }
-  return { masks: Int32Array.from(masks), corrections };
+  return { masks, corrections };
 }
 
 /** The rounded phase of one input polynomial: N elements of Z_2^k. */
@@ -403,10 +412,16 @@ function productShares(
   checkLength('polynomials', polynomials.length, (to - from) * POLYNOMIAL_WORDS);
   const shares = new Int32Array(shareCount(plan, from, to));
   let written = 0;
+  // Positions depend on the spatial tile and on how many outputs share the polynomial.
+  const known: Uint32Array[] = [];
   for (let outTile = from; outTile < to; outTile++) {
     const polynomial = polynomialAt(polynomials, outTile - from);
     for (let tile = 0; tile < packing.spatialTiles; tile++) {
-      const { positions } = usedCoefficients(packing, outTile * packing.spatialTiles + tile);
+      const index = outTile * packing.spatialTiles + tile;
+      if (known[tile]?.length !== usedCount(packing, index)) {
+        known[tile] = usedCoefficients(packing, index).positions;
+      }
+      const positions = known[tile]!;
       const more = addend?.(outTile, tile);
       const share = roundedProduct(polynomial, factor(tile), positions, ringBits, more);
       shares.set(share, written);
@@ -451,16 +466,20 @@ export function placeMasks(
   const { inTiles, spatialTiles } = plan.packing;
   checkRange('input tiles', [from, to], inTiles);
   checkLength('input', input.length, linearInputSize(plan.shape));
-  const layouts = plan.inputs.slice(from * spatialTiles, to * spatialTiles);
-  checkLength(
-    'masks',
-    masks.length,
-    layouts.reduce((sum, { free }) => sum + free.length, 0),
-  );
+  checkLength('masks', masks.length, freeCount(plan, from, to));
   let at = 0;
-  for (const { freeElements } of layouts) {
+  for (const { freeElements } of plan.inputs.slice(from * spatialTiles, to * spatialTiles)) {
     for (const element of freeElements) input[element] = masks[at++]!;
   }
+}
+
+/** Free elements of input tiles [from, to). */
+function freeCount({ packing, inputs }: HintPlan, from: number, to: number): number {
+  let count = 0;
+  for (let i = from * packing.spatialTiles; i < to * packing.spatialTiles; i++) {
+    count += inputs[i]!.free.length;
+  }
+  return count;
 }
 
 function checkSecrets({ packing }: HintPlan, secrets: Uint32Array): void {

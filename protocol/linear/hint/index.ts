@@ -11,6 +11,7 @@
  *   placeMasks, and clientShares at any time after. Server: decodeKeys, then serverShares with correctedLinear, or
  *   exactServerShares. A seed serves one layer of one bundle, on either side.
  * - What the parties hold is modulo 2^k of the layer, in the low k bits. correctedLinear alone is modulo 2^32.
+ * - Layers that read one tensor: merge them where they fit (mergeShapes), else one is 'free' and the others 'fixed'.
  * - Everything is pure and synchronous, and works on ranges of tiles: ranges are jobs for a pool of workers, plans and bytes
  *   survive structured cloning, and results do not depend on the partition.
  * - After a ProtocolError the peer's message is unusable and the session dead.
@@ -36,6 +37,7 @@ export { correctedLinear } from './corrections.ts';
 export type { HintContext } from './hint.ts';
 export { decodeHint, hintDigest, makeHint, openHint, rowSeeds, rowTransforms } from './hint.ts';
 export type { Masks } from './layout.ts';
+export { mergeShapes, mergeWeights } from './merge.ts';
 export type { PublicPolynomials } from './parameters.ts';
 export { publicPolynomials } from './parameters.ts';
 export type { HintPlan, HintRequest } from './plan.ts';
