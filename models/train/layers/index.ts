@@ -12,7 +12,7 @@ import type {
   Triple,
 } from '../../graph/index.ts';
 import { activationLayer } from './activation.ts';
-import { batchNormLayer } from './batch-norm.ts';
+import { batchNormLayer, scaleLayer } from './batch-norm.ts';
 import { convLayer, denseLayer } from './conv.ts';
 import { type Builder, type Layer, planeOrder, sizeOf } from './layer.ts';
 
@@ -153,6 +153,7 @@ type Layers = {
 const layers: Layers = {
   conv: convLayer,
   batchNorm: batchNormLayer,
+  scale: scaleLayer,
   dense: denseLayer,
   add: addLayer,
   averagePool: (builder) => poolLayer(builder, builder.node),
