@@ -25,6 +25,7 @@ export {
   shareImages,
   slice,
 } from './data/images.ts';
+export { whiteningFilters } from './data/whitening.ts';
 export type { Floats } from './kernels/index.ts';
 export {
   accuracyOf,
@@ -54,11 +55,13 @@ export {
   Adam,
   clipGradients,
   cosine,
+  Lookahead,
   type Optimiser,
   type Rates,
   type Schedule,
   Sgd,
   steps,
+  triangle,
 } from './optimiser.ts';
 export { createTrainingPool } from './pool.ts';
 export { Stream } from './random.ts';

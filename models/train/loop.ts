@@ -53,6 +53,8 @@ export interface TrainOptions {
   readonly optimiser: Optimiser;
   readonly schedule: Schedule;
   readonly teacher?: Teacher | undefined;
+  /** Share of every label that all classes get alike; 0 unless given. */
+  readonly smoothing?: number | undefined;
   readonly groups?: Groups | undefined;
   readonly augmentation?: Augmentation | undefined;
   /**
@@ -196,7 +198,7 @@ export async function train(
   images: LabelledImages,
   options: TrainOptions,
 ): Promise<void> {
-  const { epochs, done = 0, shards = 1, groups, augmentation, optimiser } = options;
+  const { epochs, done = 0, shards = 1, smoothing = 0, groups, augmentation, optimiser } = options;
   const { mode = 'train' } = options;
   const { batch, parameters, statistics } = network;
   const perStep = shards * batch;
@@ -227,10 +229,11 @@ export async function train(
         slots.map((slot, s) => {
           const from = step * perStep + s * batch;
           const indices = order.slice(from, from + batch);
-          const seeds = [options.seed, epoch, step, s];
+          const seeds = [options.seed, epoch, step, s] as const;
           const job = {
             student,
             teacher,
+            smoothing,
             groups,
             mode,
             set,
@@ -251,7 +254,8 @@ export async function train(
       collect(network, slots);
       options.beforeStep?.(parameters);
       if (options.clip !== undefined) clipGradients(parameters, options.clip);
-      optimiser.step(parameters, options.schedule((epoch + step / steps) / epochs));
+      const progress = (epoch + step / steps) / epochs;
+      optimiser.step(parameters, options.schedule(progress), progress);
       if (mode === 'train') moveStatistics(statistics);
       options.afterStep?.(parameters);
 
