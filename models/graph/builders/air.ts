@@ -64,7 +64,7 @@ function airWeights(seed: number, whitening: Float32Array | undefined): WeightSo
   };
 }
 
-/** For 32x32 images 58,496 ReLUs and 111 million multiplications, 68 million where pooling joins convolutions. */
+/** For 32x32 images 58,496 ReLUs and 111 million multiplications, 57 million where pooling joins convolutions. */
 export function airNet(options: AirOptions = {}): Graph {
   const { widths = [64, 256, 256], whitening, seed = 1 } = options;
   const net = new Assembly({ ...options, weights: options.weights ?? airWeights(seed, whitening) });

@@ -155,6 +155,16 @@ export interface MapKernels {
     rows: number,
     images: number,
   ): void;
+  addRows(
+    dst: number,
+    dstImage: number,
+    src: number,
+    srcRow: number,
+    srcImage: number,
+    bytes: number,
+    rows: number,
+    images: number,
+  ): void;
 }
 
 function decode(base64: string): Uint8Array<ArrayBuffer> {

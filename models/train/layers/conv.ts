@@ -9,56 +9,10 @@
  * with those cells, turned around: no zeros are multiplied, whatever the stride.
  */
 
-import type { AveragePoolNode, ConvNode, DenseNode } from '../../graph/index.ts';
-import type { Floats, TrainingMemory } from '../kernels/index.ts';
+import type { ConvNode, DenseNode } from '../../graph/index.ts';
 import { Gather } from './gather.ts';
-import { type Builder, type Layer, type Parameter, padded, sizeOf, type Value } from './layer.ts';
-
-/** A zero-padded copy of a batch of images; the images themselves where there is nothing to pad. */
-class PaddedImages {
-  readonly width: number;
-  readonly imageSize: number;
-  readonly at: number;
-  readonly #copy: () => void;
-
-  constructor(
-    memory: TrainingMemory,
-    batch: number,
-    source: Pick<Value, 'channels' | 'height' | 'width'>,
-    floats: Floats,
-    [top, left, bottom, right]: readonly [number, number, number, number],
-  ) {
-    const { channels, height, width } = source;
-    this.width = left + width + right;
-    this.imageSize = (top + height + bottom) * this.width * channels;
-    if (top + left + bottom + right === 0) {
-      this.at = floats.at;
-      this.#copy = () => {};
-      return;
-    }
-    this.at = memory.floats(batch * this.imageSize).at;
-    const row = 4 * this.width * channels;
-    const first = this.at + top * row + 4 * left * channels;
-    const bytes = 4 * width * channels;
-    this.#copy = () =>
-      memory.maps.copyRows(
-        first,
-        row,
-        4 * this.imageSize,
-        floats.at,
-        bytes,
-        height * bytes,
-        bytes,
-        height,
-        batch,
-      );
-  }
-
-  /** Takes the images' present numbers. */
-  refresh(): void {
-    this.#copy();
-  }
-}
+import { PaddedImages } from './images.ts';
+import { type Builder, type Layer, padded, sizeOf } from './layer.ts';
 
 function range(from: number, to: number): number[] {
   return Array.from({ length: Math.max(0, to - from + 1) }, (_, i) => from + i);
@@ -188,93 +142,8 @@ function backwardProducts({ memory, batch, node, inputs, output }: Builder<ConvN
   return { image, products };
 }
 
-/**
- * The weights of a convolution whose results are pooled, as those of one convolution that computes what is pooled: every
- * number of a kernel, spread over the places where it stands in the windows of the pool.
- */
-function pooledWeight(
-  { node, output, inputs }: Builder<ConvNode>,
-  [ph, pw]: readonly [number, number],
-  own: Parameter,
-): {
-  readonly weight: Parameter;
-  readonly kernel: readonly [number, number];
-  refresh(): void;
-  collect(): void;
-} {
-  const [kh, kw] = node.kernel;
-  const [height, width] = [kh + ph - 1, kw + pw - 1];
-  const kernels = (output.channels * inputs[0]!.channels) / node.groups;
-  const floats = () => new Float32Array(kernels * height * width);
-  const weight: Parameter = { ...own, value: floats(), gradient: floats() };
-  /** Pairs of the place of a number in its kernel, and one in the larger kernel, for each place in the window. */
-  const places: (readonly [number, number])[] = grid(
-    range(0, kh - 1).map((y) => y * kw),
-    range(0, kw - 1),
-  ).flatMap((from) => {
-    const corner = Math.floor(from / kw) * width + (from % kw);
-    const window = grid(
-      range(0, ph - 1).map((y) => y * width),
-      range(0, pw - 1),
-    );
-    return window.map((o) => [from, corner + o] as const);
-  });
-  const from = Int32Array.from(places, ([own]) => own);
-  const to = Int32Array.from(places, ([, larger]) => larger);
-  const share = 1 / (ph * pw);
-  return {
-    weight,
-    kernel: [height, width],
-    refresh() {
-      const { value } = weight;
-      value.fill(0);
-      for (let k = 0, i = 0, o = 0; k < kernels; k++, i += kh * kw, o += height * width) {
-        for (let p = 0; p < from.length; p++) {
-          value[o + to[p]!]! += share * own.value[i + from[p]!]!;
-        }
-      }
-    },
-    collect() {
-      const { gradient } = weight;
-      for (let k = 0, i = 0, o = 0; k < kernels; k++, i += kh * kw, o += height * width) {
-        for (let p = 0; p < from.length; p++) {
-          own.gradient[i + from[p]!]! += share * gradient[o + to[p]!]!;
-        }
-      }
-      gradient.fill(0);
-    },
-  };
-}
-
-/**
- * A convolution of stride 1 and the average pooling behind it: one convolution with the pool's stride, which multiplies
- * less than half as often for 3x3 kernels and windows of 2x2.
- */
-function pooledConvLayer(builder: Builder<ConvNode>, pool: AveragePoolNode): Layer {
-  const { node } = builder;
-  const own = builder.parameter(node.weight, 'weight');
-  const { weight, kernel, refresh, collect } = pooledWeight(builder, pool.kernel, own);
-  const layer = convLayer({
-    ...builder,
-    pool: undefined,
-    node: { ...node, kernel, stride: pool.stride },
-    parameter: (name, kind) => (name === node.weight ? weight : builder.parameter(name, kind)),
-  });
-  return {
-    forward(mode) {
-      refresh();
-      layer.forward(mode);
-    },
-    backward(mode) {
-      layer.backward(mode);
-      collect();
-    },
-  };
-}
-
 /** y += conv(x); the caller's bias or zeros stand in y first. */
 export function convLayer(builder: Builder<ConvNode>): Layer {
-  if (builder.pool !== undefined) return pooledConvLayer(builder, builder.pool);
   const { node, memory, batch, output } = builder;
   const input = builder.inputs[0]!;
   const weight = builder.parameter(node.weight, 'weight');

@@ -15,6 +15,7 @@ import { activationLayer } from './activation.ts';
 import { batchNormLayer, scaleLayer } from './batch-norm.ts';
 import { convLayer, denseLayer } from './conv.ts';
 import { type Builder, type Layer, planeOrder, sizeOf } from './layer.ts';
+import { pooledConvLayer } from './pooled.ts';
 
 function addLayer({ memory, batch, inputs, output }: Builder<AddNode>): Layer {
   const [a, b] = inputs;
@@ -151,7 +152,8 @@ type Layers = {
 };
 
 const layers: Layers = {
-  conv: convLayer,
+  conv: (builder) =>
+    builder.pool === undefined ? convLayer(builder) : pooledConvLayer(builder, builder.pool),
   batchNorm: batchNormLayer,
   scale: scaleLayer,
   dense: denseLayer,

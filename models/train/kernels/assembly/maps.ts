@@ -343,3 +343,26 @@ export function copyRows(
     }
   }
 }
+
+/** Adds the rows of a part of each image to images without anything else. Strides in bytes. */
+export function addRows(
+  dst: usize,
+  dstImage: usize,
+  src: usize,
+  srcRow: usize,
+  srcImage: usize,
+  bytes: usize,
+  rows: usize,
+  images: usize,
+): void {
+  for (let image: usize = 0; image < images; image++, dst += dstImage, src += srcImage) {
+    for (let r: usize = 0; r < rows; r++) {
+      const to = dst + r * bytes;
+      const from = src + r * srcRow;
+      for (let o: usize = 0; o < bytes; o += 16) {
+        const own = v128.and(v128.load(from + o), lanes(<i32>((bytes - o) >> 2)));
+        v128.store(to + o, f32x4.add(v128.load(to + o), own));
+      }
+    }
+  }
+}
