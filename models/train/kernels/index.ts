@@ -156,6 +156,30 @@ export interface MapKernels {
     rows: number,
     images: number,
   ): void;
+  maxPool(
+    x: number,
+    table: number,
+    window: number,
+    windowSize: number,
+    y: number,
+    pixels: number,
+    channels: number,
+    images: number,
+    xImage: number,
+  ): void;
+  maxPoolGradient(
+    dx: number,
+    x: number,
+    table: number,
+    window: number,
+    windowSize: number,
+    y: number,
+    dy: number,
+    pixels: number,
+    channels: number,
+    images: number,
+    xImage: number,
+  ): void;
   addRows(
     dst: number,
     dstImage: number,

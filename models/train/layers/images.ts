@@ -1,9 +1,9 @@
-/** Batches of images with zeros around them. */
+/** Batches of images with something around them. */
 
 import type { Floats, TrainingMemory } from '../kernels/index.ts';
 import type { Value } from './layer.ts';
 
-/** A zero-padded copy of a batch of images; the images themselves where there is nothing to pad. */
+/** A copy of a batch of images with zeros around them, or `fill`; the images themselves where there is nothing to pad. */
 export class PaddedImages {
   readonly width: number;
   readonly imageSize: number;
@@ -16,6 +16,7 @@ export class PaddedImages {
     source: Pick<Value, 'channels' | 'height' | 'width'>,
     floats: Floats,
     [top, left, bottom, right]: readonly [number, number, number, number],
+    fill = 0,
   ) {
     const { channels, height, width } = source;
     this.width = left + width + right;
@@ -25,7 +26,9 @@ export class PaddedImages {
       this.#copy = () => {};
       return;
     }
-    this.at = memory.floats(batch * this.imageSize).at;
+    const copy = memory.floats(batch * this.imageSize);
+    if (fill !== 0) copy.data.fill(fill);
+    this.at = copy.at;
     const row = 4 * this.width * channels;
     const first = this.at + top * row + 4 * left * channels;
     const bytes = 4 * width * channels;

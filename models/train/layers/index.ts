@@ -15,6 +15,7 @@ import { activationLayer } from './activation.ts';
 import { batchNormLayer, scaleLayer } from './batch-norm.ts';
 import { convLayer, denseLayer } from './conv.ts';
 import { type Builder, type Layer, planeOrder, sizeOf } from './layer.ts';
+import { maxPoolLayer } from './max-pool.ts';
 import { pooledConvLayer } from './pooled.ts';
 
 function addLayer({ memory, batch, inputs, output }: Builder<AddNode>): Layer {
@@ -158,6 +159,7 @@ const layers: Layers = {
   scale: scaleLayer,
   dense: denseLayer,
   add: addLayer,
+  maxPool: maxPoolLayer,
   averagePool: (builder) => poolLayer(builder, builder.node),
   globalAveragePool(builder) {
     const { height, width } = builder.inputs[0]!;

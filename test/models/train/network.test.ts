@@ -4,6 +4,7 @@ import {
   type Graph,
   IDENTITY,
   inferShapes,
+  type MaxPoolNode,
   type Node,
   RELU,
   runFloat,
@@ -325,6 +326,62 @@ describe('gradients against finite differences', () => {
       for (const [name, worst] of error) expect(worst, name).toBeLessThan(3e-3);
     },
   );
+
+  /** A convolution and the max pooling behind it. */
+  const maxPooled = (window: Pick<MaxPoolNode, 'kernel' | 'stride' | 'pads'>): Graph => {
+    const graph = pooled({ kernel: [2, 2], stride: [2, 2], groups: 1 });
+    const nodes = graph.nodes.map((node): Node => {
+      return node.id === 'pool'
+        ? { ...window, op: 'maxPool', id: 'pool', inputs: ['second'] }
+        : node;
+    });
+    return { ...graph, nodes };
+  };
+
+  it.each([
+    { kernel: [2, 2], stride: [2, 2], pads: [0, 0, 0, 0] },
+    { kernel: [3, 3], stride: [2, 2], pads: [1, 1, 1, 1] },
+    { kernel: [3, 2], stride: [1, 3], pads: [0, 1, 2, 0] },
+  ] as const)('of max pooling, $kernel by $stride, pads $pads', (window) => {
+    const graph = maxPooled(window);
+    const network = new Network(graph, 2);
+    const images = randomBatch(graph, 2);
+    const results = network.forward(images, 'train');
+    const wanted = [0, 1].flatMap((b) => [
+      ...runFloat(graph, images.subarray(112 * b, 112 * (b + 1))),
+    ]);
+    expect(results).toHaveLength(wanted.length);
+    for (const [i, v] of results.entries()) expect(v).toBeCloseTo(wanted[i]!, 4);
+    const { error, judged } = checkGradients(network, images, 'train');
+    expect(judged).toBeGreaterThan(0.4);
+    // Looser: where another number of a window becomes the largest, there is a kink.
+    for (const [name, worst] of error) expect(worst, name).toBeLessThan(3e-2);
+  });
+
+  it('of max pooling go to the first of the largest, also of the numbers below zero beside a border', () => {
+    const graph: Graph = {
+      input: { id: 'in', shape: [1, 2, 4], mean: [0], std: [1] },
+      nodes: [
+        {
+          ...{ op: 'conv', id: 'same', inputs: ['in'], weight: 'one' },
+          ...{ kernel: [1, 1], stride: [1, 1], pads: [0, 0, 0, 0], groups: 1 },
+        },
+        {
+          ...{ op: 'maxPool', id: 'pool', inputs: ['same'] },
+          ...{ kernel: [2, 2], stride: [1, 2], pads: [1, 0, 0, 0] },
+        },
+        { op: 'flatten', id: 'flat', inputs: ['pool'] },
+      ],
+      output: 'flat',
+      tensors: new Map([['one', { shape: [1, 1, 1, 1], data: Float32Array.of(1) }]]),
+    };
+    const network = new Network(graph, 1);
+    const image = Float32Array.of(-3, -2, 5, 5, -2, -4, 5, 7);
+    expect([...network.forward(image, 'train')]).toEqual([-2, 5, -2, 7]);
+    network.backward(Float32Array.of(1, 10, 100, 1000), 'train');
+    const dx = [...network.value('same').gradient!.data];
+    expect(dx).toEqual([0, 101, 10, 0, 0, 0, 0, 1000]);
+  });
 
   it('of a convolution with other readers are left where they are', () => {
     const graph = pooled({ kernel: [2, 2], stride: [2, 2], groups: 1 });
