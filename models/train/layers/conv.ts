@@ -216,7 +216,7 @@ export function convLayer(builder: Builder<ConvNode>): Layer {
   const input = builder.inputs[0]!;
   const weight = builder.parameter(node.weight, 'weight');
   const bias = node.bias === undefined ? undefined : builder.parameter(node.bias, 'vector');
-  const { forward, back } = suitsWinograd(node, input.channels, output)
+  const { forward, back } = suitsWinograd(node, input.channels, output, batch)
     ? winogradProducts(builder)
     : gatheredProducts(builder);
   const vector = memory.floats(padded(output.channels));

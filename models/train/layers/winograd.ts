@@ -6,8 +6,10 @@
  * products again, and the matrices of one layer fit into the memory that all layers use for it.
  */
 
+import type { ConvNode } from '../../graph/index.ts';
 import type { Floats, TrainingMemory } from '../kernels/index.ts';
 import type { PaddedImages } from './images.ts';
+import type { Value } from './layer.ts';
 
 /** Results of a tile, each way. */
 const TILE = 4;
@@ -25,8 +27,11 @@ const ROW_APART = 64;
 /** Matrices lie this much further apart, bytes, for the same reason. LOCAL */
 const MATRIX_APART = 320;
 
-/** Fewest channels on either side: transforms have to pay. LOCAL */
+/** Fewest channels on either side: transforms of tiles have to pay. LOCAL */
 const CHANNELS = 16;
+
+/** Fewest products saved by each weight in a batch: its own transform has to pay. LOCAL; it pays from about 1,200 on. */
+const SAVED = 1500;
 
 export interface WinogradShape {
   readonly channels: number;
@@ -40,26 +45,18 @@ export interface WinogradShape {
 
 /** Whether a convolution is one that this file computes, and faster than gathered products. */
 export function suitsWinograd(
-  {
-    kernel,
-    stride,
-    pads,
-    groups,
-  }: {
-    readonly kernel: readonly number[];
-    readonly stride: readonly number[];
-    readonly pads: readonly number[];
-    readonly groups: number;
-  },
+  { kernel, stride, pads, groups }: Pick<ConvNode, 'kernel' | 'stride' | 'pads' | 'groups'>,
   channels: number,
-  { channels: results, height, width }: Readonly<Record<'channels' | 'height' | 'width', number>>,
+  { channels: results, height, width }: Pick<Value, 'channels' | 'height' | 'width'>,
+  batch: number,
 ): boolean {
   const tiles = Math.ceil(height / TILE) * Math.ceil(width / TILE);
+  const saved = CELLS * height * width - POINTS * tiles;
   return (
     `${kernel} ${stride} ${groups}` === '3,3 1,1 1' &&
     pads.every((pad) => pad <= 2) &&
     [channels, results].every((n) => n >= CHANNELS && n % 8 === 0) &&
-    2 * POINTS * tiles <= CELLS * height * width
+    batch * saved >= SAVED
   );
 }
 

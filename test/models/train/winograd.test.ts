@@ -126,17 +126,22 @@ describe.each([
     const pad = fc.integer({ min: 0, max: 2 });
     const cases = fc
       .record({
-        batch: fc.integer({ min: 1, max: 3 }),
+        batch: fc.integer({ min: 1, max: 34 }),
         inputs: fc.constantFrom(16, 24),
         outputs: fc.constantFrom(16, 32),
-        height: fc.integer({ min: 3, max: 13 }),
-        width: fc.integer({ min: 3, max: 13 }),
+        height: fc.integer({ min: 3, max: 10 }),
+        width: fc.integer({ min: 3, max: 10 }),
         pads: fc.tuple(pad, pad, pad, pad),
       })
       .filter((of) => {
         const { height, width } = planeOf(of);
         if (height < 1 || width < 1) return false;
-        return suitsWinograd(nodeOf(of), of.inputs, { channels: of.outputs, height, width });
+        return suitsWinograd(
+          nodeOf(of),
+          of.inputs,
+          { channels: of.outputs, height, width },
+          of.batch,
+        );
       });
     fc.assert(
       fc.property(cases, (of) => check(of, fma)),
@@ -153,17 +158,21 @@ describe('layers that suit it', () => {
   const plane = (size: number, channels = 32) => ({ channels, height: size, width: size });
   const node = nodeOf({ pads: [1, 1, 1, 1] });
 
-  it('have tiles that are not mostly empty, and channels enough', () => {
+  it('have channels enough, and save enough products in a batch', () => {
     const sizes = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 32];
-    const suiting = sizes.filter((size) => suitsWinograd(node, 32, plane(size)));
-    expect(suiting).toEqual([3, 4, 6, 7, 8, 9, 10, 15, 32]);
-    expect(suitsWinograd(node, 8, plane(8))).toBe(false);
-    expect(suitsWinograd(node, 32, plane(8, 8))).toBe(false);
-    expect(suitsWinograd(node, 36, plane(8))).toBe(false);
+    const suiting = (batch: number) =>
+      sizes.filter((size) => suitsWinograd(node, 32, plane(size), batch));
+    expect(suiting(4)).toEqual([8, 9, 10, 15, 32]);
+    expect(suiting(16)).toEqual([4, 6, 7, 8, 9, 10, 15, 32]);
+    expect(suiting(64)).toEqual([3, 4, 5, 6, 7, 8, 9, 10, 15, 32]);
+    expect(suitsWinograd(node, 8, plane(8), 64)).toBe(false);
+    expect(suitsWinograd(node, 32, plane(8, 8), 64)).toBe(false);
+    expect(suitsWinograd(node, 36, plane(8), 64)).toBe(false);
   });
 
   it('are 3x3 convolutions in steps of one and in one group', () => {
-    const suits = (more: Partial<ConvNode>) => suitsWinograd({ ...node, ...more }, 32, plane(8));
+    const suits = (more: Partial<ConvNode>) =>
+      suitsWinograd({ ...node, ...more }, 32, plane(8), 64);
     expect(suits({})).toBe(true);
     expect(suits({ kernel: [3, 1] })).toBe(false);
     expect(suits({ stride: [1, 2] })).toBe(false);
