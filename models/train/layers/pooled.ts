@@ -13,13 +13,14 @@ import { PaddedImages } from './images.ts';
 import { type Builder, type Layer, sizeOf, type Value } from './layer.ts';
 
 export function pooledConvLayer(builder: Builder<ConvNode>, pool: AveragePoolNode): Layer {
-  const { node, memory, batch } = builder;
+  const { node, memory, batch, output } = builder;
   const input = builder.inputs[0]!;
   const { channels } = input;
   const [rows, columns] = pool.kernel;
-  const [top, left, bottom, right] = node.pads;
-  const height = top + input.height + bottom - rows + 1;
-  const width = left + input.width + right - columns + 1;
+  const [top, left] = node.pads;
+  // As far as the convolution's steps reach.
+  const height = (output.height - 1) * pool.stride[0] + node.kernel[0];
+  const width = (output.width - 1) * pool.stride[1] + node.kernel[1];
   const image = new PaddedImages(memory, batch, input, input.value, node.pads);
   const floats = () => memory.floats(batch * height * width * channels);
   const means: Value = {
