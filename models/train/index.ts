@@ -30,6 +30,7 @@ export type { Floats } from './kernels/index.ts';
 export {
   accuracyOf,
   type EpochStats,
+  measureStatistics,
   progressLine,
   score,
   scoresOf,
@@ -71,6 +72,7 @@ export {
   type ScoresJob,
   type ShardJob,
   type ShardResult,
+  type StatisticsJob,
   trainTasks,
 } from './shard.ts';
 export { replaceFile, type StageOptions, trainStage } from './stage.ts';

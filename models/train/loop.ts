@@ -310,6 +310,46 @@ export async function scoresOf(
   return out;
 }
 
+/**
+ * Takes the running statistics of batch norms anew, as their means over some batches, with the parameters as they are. Those
+ * that training moves are of steps ago: at high learning rates they fit the parameters badly. Training does not read them, so
+ * that it goes on as it would have.
+ */
+export async function measureStatistics(
+  network: Network,
+  images: LabelledImages,
+  options: {
+    /** Fewer where the set has fewer. */
+    readonly batches: number;
+    readonly seed: number;
+    readonly augmentation?: Augmentation | undefined;
+    readonly pool?: TrainingPool | undefined;
+  },
+): Promise<void> {
+  const { seed, augmentation, pool = createInlinePool(trainTasks) } = options;
+  const { batch, statistics } = network;
+  const set = shareImages(images);
+  const copy = original(network);
+  const order = new Stream(seed).permutation(set.labels.length);
+  const batches = Math.min(options.batches, Math.floor(order.length / batch));
+  if (batches === 0) {
+    throw new RangeError(`${order.length} images do not fill one batch of ${batch}`);
+  }
+  const measured = await Promise.all(
+    Array.from({ length: batches }, (_, i) => {
+      const indices = order.slice(i * batch, (i + 1) * batch);
+      const seeds = [seed, 0, i, 0] as const;
+      return pool.run('statisticsShard', { network: copy, set, indices, augmentation, seeds });
+    }),
+  );
+  let at = 0;
+  for (const { value } of statistics) {
+    for (let i = 0; i < value.length; i++, at++) {
+      value[i] = measured.reduce((sum, of) => sum + of[at]!, 0) / batches;
+    }
+  }
+}
+
 /** Share of the images whose label has the highest of their scores, 0..1; a row with NaN counts as wrong. */
 export function accuracyOf(scores: Float32Array, labels: Uint8Array): number {
   const classes = scores.length / labels.length;

@@ -203,5 +203,22 @@ export function scoreShard({ network: original, set, from, to }: ScoresJob): Flo
   return out;
 }
 
+/** A batch whose statistics are wanted. */
+export interface StatisticsJob {
+  readonly network: Original;
+  readonly set: LabelledImages;
+  readonly indices: Uint32Array;
+  readonly augmentation?: Augmentation | undefined;
+  readonly seeds: ShardJob['seeds'];
+}
+
+/** The statistics of all batch norms over a batch, one after the other. */
+export function statisticsShard(job: StatisticsJob): Float32Array {
+  const network = replicaOf(job.network);
+  const augment = job.augmentation && augmenter(job.augmentation, job.seeds);
+  network.forward(makeBatch(job.set, network.input, job.indices, augment).images, 'train');
+  return Float32Array.from(network.statistics.flatMap(({ batch }) => [...batch]));
+}
+
 /** Tasks of a pool that trains. */
-export const trainTasks = { trainShard, scoreShard };
+export const trainTasks = { trainShard, scoreShard, statisticsShard };

@@ -61,6 +61,8 @@ export interface Recipe {
   readonly schedule?: (peak: number) => Schedule;
   /** Share of every label that all classes get alike. */
   readonly smoothing?: number;
+  /** Batches that the statistics of norms are measured on after every epoch; as training leaves them unless given. */
+  readonly measured?: number;
   /** Tensors that keep the values that `build` gave them. */
   readonly frozen?: readonly string[];
   /** A published network whose scores are learnt from beside the labels. */
@@ -175,6 +177,7 @@ export const RECIPES: Readonly<Record<string, Recipe>> = {
         { every: 25, share: 0.27 },
       ),
     smoothing: 0.2,
+    measured: 64,
     augmentation: { kind: 'shiftTurns', shift: 2 },
     frozen: AIR_FROZEN,
     reduced: [],

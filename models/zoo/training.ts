@@ -3,6 +3,7 @@
 import { say, showStatus } from '../terminal.ts';
 import {
   cosine,
+  measureStatistics,
   Network,
   progressLine,
   Sgd,
@@ -37,6 +38,11 @@ export async function trainDense(
     ...options,
     onProgress: (progress) => showStatus(`${name}: ${progressLine(progress)}`),
     async onEpoch(done, { loss }) {
+      if (recipe.measured !== undefined) {
+        const { measured: batches } = recipe;
+        const { pool } = options;
+        await measureStatistics(network, training, { batches, seed, augmentation, pool });
+      }
       const right = 100 * (await score(network, validation, options.pool));
       const minutes = ((performance.now() - began) / 60_000).toFixed(1);
       began = performance.now();

@@ -12,6 +12,7 @@ import { concatenate, makeBatch, slice } from '../../../models/train/data/images
 import { whiteningFilters } from '../../../models/train/data/whitening.ts';
 import {
   type EpochStats,
+  measureStatistics,
   progressLine,
   score,
   scoresOf,
@@ -312,6 +313,42 @@ describe('the loop', () => {
     crossEntropy(await scoresOf(before, set), set.labels, outcome);
     const mean = outcome.values.reduce((sum, value) => sum + value, 0) / 160;
     expect(losses[0]).toBeCloseTo(mean, 5);
+  });
+
+  it('measures statistics anew: the means of batches, and nothing else changes', async () => {
+    const dense = (await trained(() => new Sgd(), { epochs: 1 })).toGraph();
+    const network = new Network(dense, 16);
+    const stale = network.statistics.map(({ value }) => [...value]);
+    const measure = { batches: 99, seed: 1 };
+    await measureStatistics(network, set, measure);
+    const after = network.toGraph();
+    const norms = new Set(network.statistics.map(({ name }) => name));
+    for (const [name, tensor] of dense.tensors) {
+      if (!norms.has(name)) expect(after.tensors.get(name)).toEqual(tensor);
+    }
+    expect(network.statistics.map(({ value }) => [...value])).not.toEqual(stale);
+    // All batches together have every image once: the mean of their means is that of one large batch.
+    const whole = new Network(dense, 160);
+    whole.forward(
+      makeBatch(
+        set,
+        whole.input,
+        Uint32Array.from({ length: 160 }, (_, i) => i),
+      ).images,
+      'train',
+    );
+    const means = whole.statistics.findIndex(({ name }) => name.endsWith('mean'));
+    for (const [i, v] of network.statistics[means]!.value.entries()) {
+      expect(v).toBeCloseTo(whole.statistics[means]!.batch[i]!, 4);
+    }
+    const worker = new URL('../../../dist/models/train/worker.js', import.meta.url);
+    const pool = createThreadPool<typeof trainTasks>(worker, { workers: 2 });
+    const threaded = new Network(dense, 16);
+    await measureStatistics(threaded, set, { ...measure, pool });
+    expect(threaded.toGraph()).toEqual(after);
+    await pool.close();
+    const large = measureStatistics(new Network(dense, 161), set, measure);
+    await expect(large).rejects.toThrow('160 images do not fill one batch of 161');
   });
 
   it('takes the mean over shards: one shard twice is one step on it', async () => {
