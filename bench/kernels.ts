@@ -1,5 +1,6 @@
 /**
- * What the parts of the protocol do on one core, both parties' work in one thread and no network between them.
+ * What the parts of the protocol do on one core, both parties' work in one thread and no network between them. Times are
+ * the process's processor time, so that other work on the machine counts less.
  *
  * Sizes are those of the literature, so that a figure can stand beside a peer's (references.ts).
  */
@@ -22,7 +23,6 @@ import {
 } from '../protocol/ot/setup.ts';
 import { COTS_PER_CHUNK, DEFAULT_OT_K } from '../protocol/ot/softspoken.ts';
 import { RELU } from '../protocol/program/kinds.ts';
-import { COMPARISONS } from '../protocol/program/program.ts';
 import { opensslAes, wasmAes } from '../protocol/random/aes.ts';
 import { INSTANCES_PER_KEY, type Tweaks } from '../protocol/random/hash.ts';
 import { freshSeed, randomBytes, randomRing, systemRandom } from '../protocol/random/index.ts';
@@ -49,7 +49,14 @@ import {
   uploadBytes,
   weightNorms,
 } from '../protocol/rlwe/index.ts';
-import { type Effort, measure, perSecond, type Summary } from './measure.ts';
+import {
+  type Effort,
+  perSecond,
+  processorTime,
+  type Summary,
+  sample,
+  summarise,
+} from './measure.ts';
 import { REFERENCES } from './references.ts';
 
 /** One figure. */
@@ -68,19 +75,27 @@ interface Part extends Omit<KernelResult, 'value'> {
   /** Units of work of one call, for a figure per second; without it the figure is the ms of a call. */
   readonly work?: number;
   readonly run: () => unknown;
+  /** Names a further figure: how many times this one's rate the part before it has, sample by sample. */
+  readonly ratio?: string;
 }
 
 export async function benchKernels(effort: Effort): Promise<KernelResult[]> {
   const parts = [garbling, extension, encryptedConvolution, ringConvolution, reluLanes].flatMap(
     (group) => group(),
   );
-  const times = await measure(
+  const samples = await sample(
     effort,
     parts.map(({ run }) => run),
+    processorTime,
   );
-  return parts.map(({ run: _, work, ...part }, i) => {
-    const ms = times[i]!;
-    return { ...part, value: work === undefined ? ms : perSecond(ms, work) };
+  return parts.flatMap(({ run: _, work, ratio, ...part }, i) => {
+    const ms = summarise(samples[i]!);
+    const result = { ...part, value: work === undefined ? ms : perSecond(ms, work) };
+    if (ratio === undefined) return [result];
+    const scale = (parts[i - 1]!.work ?? 1) / (work ?? 1);
+    const before = samples[i - 1]!;
+    const value = summarise(samples[i]!.map((own, round) => (scale * own) / before[round]!));
+    return [result, { name: ratio, unit: 'times', value }];
   });
 }
 
@@ -256,11 +271,16 @@ function ringConvolution(): Part[] {
   ];
 }
 
-/** ReLUs of 17 and of 11 bits, by both comparisons: ratios of one run. */
+/** ReLUs of 17 and of 11 bits, by either comparison, each figure beside the other's. */
 function reluLanes(): Part[] {
-  return [RELU_PARAMS, { ...RELU_PARAMS, rangeBits: 21 }].flatMap((params) =>
-    COMPARISONS.flatMap((comparison) => reluLane({ ...params, comparison })),
-  );
+  return [RELU_PARAMS, { ...RELU_PARAMS, rangeBits: 21 }].flatMap((params) => {
+    const encoded = reluLane({ ...params, comparison: 'encoded' });
+    const garbled = reluLane({ ...params, comparison: 'garbled' });
+    return encoded.flatMap((part, i) => {
+      const ratio = part.name.replace(/encoded.*:/, 'time garbled / encoded, pair by pair:');
+      return [part, { ...garbled[i]!, ratio }];
+    });
+  });
 }
 
 function reluLane(params: GadgetParams): Part[] {

@@ -31,13 +31,13 @@ export type Attribution = Readonly<Record<OperatorClass, number>>;
 
 /**
  * Which class a main thread works for, by the innermost frame that one of these knows: see samples.ts. A gadget's file is
- * named after its kind.
+ * named after its kind, with half gates as well.
  */
 const CLASS_OF_FRAME: readonly (readonly [OperatorClass | typeof IDLE, RegExp])[] = [
   [IDLE, /^(\(idle\)|wait) /],
   ...KINDS.map((kind): readonly [OperatorClass, RegExp] => {
     const { name } = kindOf(kind);
-    return [name, new RegExp(`/gadgets/${name.toLowerCase()}\\.[jt]s$`)];
+    return [name, new RegExp(`/gadgets/${name.toLowerCase()}(-garbled)?\\.[jt]s$`)];
   }),
   ['output', /\/gadgets\/argmax\.[jt]s$/],
   ['linear', /\/protocol\/(rlwe|ring\/linear)/],

@@ -99,7 +99,7 @@ describe('samples', () => {
 
   it('are filed under the innermost frame that is known', () => {
     const nodes = [
-      node(1, '(root)', '', [2, 3, 6, 8]),
+      node(1, '(root)', '', [2, 3, 6, 8, 9]),
       node(2, '(idle)', ''),
       node(3, 'garble', 'file:///x/protocol/garble/halfgates.js', [4]),
       node(4, 'encrypt', 'file:///x/protocol/random/aes.js', [5, 7]),
@@ -107,15 +107,19 @@ describe('samples', () => {
       node(6, 'mystery', 'file:///elsewhere.js'),
       node(7, 'set', ''),
       node(8, 'bulkCopy', 'file:///x/protocol/bulk.js'),
+      node(9, 'reveal', 'file:///x/protocol/gadgets/relu.js', [10]),
+      node(10, 'encodeOnline', 'file:///x/protocol/compare/encoding.js'),
     ];
-    const samples = [2, 2, 3, 5, 4, 7, 8, 6];
-    const timeDeltas = [1000, 1000, 1000, 2000, 1000, 1000, 1000, 1000];
-    expect(partsOf({ nodes, samples, timeDeltas, startTime: 0, endTime: 9000 })).toEqual([
+    const samples = [2, 2, 3, 5, 4, 7, 8, 9, 10, 6];
+    const timeDeltas = [1000, 1000, 1000, 2000, 1000, 1000, 1000, 1000, 1000, 1000];
+    expect(partsOf({ nodes, samples, timeDeltas, startTime: 0, endTime: 11_000 })).toEqual([
       part(IDLE, 1, 3),
       part('garbling', 3, 5),
       part('AES', 5, 8),
       part('memory', 8, 9),
-      part('other', 9, 9),
+      part('gadgets', 9, 10),
+      part('encoded comparison', 10, 11),
+      part('other', 11, 11),
     ]);
   });
 });

@@ -113,6 +113,7 @@ describe('attribution', () => {
   it('files frames of a main thread under classes', () => {
     const classOf = (frame: string) => TRACED.parts!.find(([, test]) => test.test(frame))?.[0];
     expect(classOf('reveal file:///x/dist/protocol/gadgets/relu.js')).toBe('ReLU');
+    expect(classOf('reveal file:///x/dist/protocol/gadgets/relu-garbled.js')).toBe('ReLU');
     expect(classOf('evaluate file:///x/dist/protocol/gadgets/square.js')).toBe('square');
     expect(classOf('finish file:///x/dist/protocol/gadgets/identity.js')).toBe('identity');
     expect(classOf('linear file:///x/dist/protocol/ring/linear.js')).toBe('linear');
