@@ -26,10 +26,11 @@ import { RELU } from '../protocol/program/kinds.ts';
 import { opensslAes, wasmAes } from '../protocol/random/aes.ts';
 import { INSTANCES_PER_KEY, type Tweaks } from '../protocol/random/hash.ts';
 import { freshSeed, randomBytes, randomRing, systemRandom } from '../protocol/random/index.ts';
-import { linear } from '../protocol/ring/linear.ts';
+import { linear, packWeights } from '../protocol/ring/linear.ts';
 import {
   type ConvShape,
   fanIn,
+  type LinearShape,
   linearInputSize,
   linearOutput,
   macsOf,
@@ -80,7 +81,7 @@ interface Part extends Omit<KernelResult, 'value'> {
 }
 
 export async function benchKernels(effort: Effort): Promise<KernelResult[]> {
-  const parts = [garbling, extension, encryptedConvolution, ringConvolution, reluLanes].flatMap(
+  const parts = [garbling, extension, encryptedConvolution, integerLayers, reluLanes].flatMap(
     (group) => group(),
   );
   const samples = await sample(
@@ -254,21 +255,41 @@ function encryptedConvolution(): Part[] {
 }
 
 /** Weights of 8 bits with a sign. */
-function smallWeights(): Int32Array {
-  return randomRing(systemRandom, weightCount(CONVOLUTION)).map((word) => word >> 24);
+function smallWeights(shape: LinearShape = CONVOLUTION): Int32Array {
+  return randomRing(systemRandom, weightCount(shape)).map((word) => word >> 24);
 }
 
-function ringConvolution(): Part[] {
-  const x = randomRing(systemRandom, linearInputSize(CONVOLUTION));
-  const weights = smallWeights();
-  return [
-    {
-      name: 'integer convolution 3x3, 64 -> 64 on 32x32, mod 2^32',
+/** The layers of usual networks that differ most in how they use a processor, by name. */
+const INTEGER_LAYERS: readonly (readonly [string, LinearShape])[] = [
+  ['convolution 3x3, 64 -> 64 on 32x32', CONVOLUTION],
+  ['convolution 3x3, 512 -> 512 on 4x4', convolution(512, 512, 4)],
+  [
+    'convolution 3x3, stride 2, 64 -> 128 on 32x32',
+    { ...convolution(64, 128, 32), stride: [2, 2] },
+  ],
+  [
+    'convolution 1x1, 64 -> 256 on 56x56',
+    { ...convolution(64, 256, 56), kernel: [1, 1], pads: [0, 0, 0, 0] },
+  ],
+  ['depthwise convolution 3x3, 32 on 112x112', { ...convolution(32, 32, 112), groups: 32 }],
+  ['matrix 4096 -> 1000', { kind: 'dense', inputs: 4096, outputs: 1000 }],
+];
+
+function convolution(channels: number, outChannels: number, size: number): ConvShape {
+  return { ...CONVOLUTION, channels, outChannels, height: size, width: size };
+}
+
+function integerLayers(): Part[] {
+  return INTEGER_LAYERS.map(([name, shape]) => {
+    const x = randomRing(systemRandom, linearInputSize(shape));
+    const weights = packWeights(shape, smallWeights(shape));
+    return {
+      name: `integer ${name}, mod 2^32`,
       unit: 'G MAC/s',
-      work: macsOf(CONVOLUTION) / 1e9,
-      run: () => linear(CONVOLUTION, x, weights),
-    },
-  ];
+      work: macsOf(shape) / 1e9,
+      run: () => linear(shape, x, weights),
+    };
+  });
 }
 
 /** ReLUs of 17 and of 11 bits, by either comparison, each figure beside the other's. */

@@ -18,7 +18,7 @@ import {
 } from '../ot/softspoken.ts';
 import type { ActivationKind } from '../program/kinds.ts';
 import { deriveSeed, Prg, randomBytes, randomRing } from '../random/index.ts';
-import { linear } from '../ring/linear.ts';
+import { linear, packWeights } from '../ring/linear.ts';
 import {
   type LinearShape,
   linearInputSize,
@@ -180,7 +180,8 @@ function measurePlain(shape: LinearShape, x: Int32Array, kernel: Int32Array): nu
   const [channels] = linearOutput(shape);
   const to = Math.min(channels, Math.max(1, Math.floor((channels * 2 ** 22) / macsOf(shape))));
   const bias = new Int32Array(channels);
-  const run = () => linear(shape, x, kernel, bias, { from: 0, to });
+  const packed = packWeights(shape, kernel);
+  const run = () => linear(shape, x, packed, bias, { from: 0, to });
   return (time(run) * channels) / to;
 }
 

@@ -131,7 +131,7 @@ export const tasks = {
   linear: (input: {
     shape: LinearShape;
     x: Int32Array;
-    kernel: Int32Array;
+    kernel: Int32Array | Int16Array;
     bias: Int32Array;
     range: ChannelRange;
   }): Int32Array => linear(input.shape, input.x, input.kernel, input.bias, input.range),
