@@ -9,6 +9,19 @@ import { gadgetOf } from '../protocol/gadgets/index.ts';
 import { reluCircuit } from '../protocol/gadgets/relu-garbled.ts';
 import { evaluate, garble, LABEL_BYTES } from '../protocol/garble/halfgates.ts';
 import { responseJobs, uploadJobs } from '../protocol/inference/split.ts';
+import {
+  decodePublicKey,
+  decodeUpload,
+  decryptResponse,
+  encryptUpload,
+  evaluateLayer,
+  generateKeys,
+  placeShares,
+  planLayer,
+  responseBytes,
+  uploadBytes,
+  weightNorms,
+} from '../protocol/linear/rlwe/index.ts';
 import { cotBytes } from '../protocol/ot/correlations.ts';
 import {
   type Cots,
@@ -36,19 +49,6 @@ import {
   sizeOf,
   weightCount,
 } from '../protocol/ring/shape.ts';
-import {
-  decodePublicKey,
-  decodeUpload,
-  decryptResponse,
-  encryptUpload,
-  evaluateLayer,
-  generateKeys,
-  placeShares,
-  planLayer,
-  responseBytes,
-  uploadBytes,
-  weightNorms,
-} from '../protocol/rlwe/index.ts';
 import { type Effort, measure, perSecond, type Summary } from './measure.ts';
 import { REFERENCES } from './references.ts';
 

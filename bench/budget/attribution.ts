@@ -40,7 +40,7 @@ const CLASS_OF_FRAME: readonly (readonly [OperatorClass | typeof IDLE, RegExp])[
     return [name, new RegExp(`/gadgets/${name.toLowerCase()}\\.[jt]s$`)];
   }),
   ['output', /\/gadgets\/argmax\.[jt]s$/],
-  ['linear', /\/protocol\/(rlwe|ring\/linear)/],
+  ['linear', /\/protocol\/(linear\/|ring\/linear)/],
 ];
 
 /** How the parties are traced: of workers, tasks are enough. */

@@ -1,9 +1,9 @@
 /** What the compiler decided, layer by layer. */
 
+import { NOISE_BUDGET } from '../../protocol/linear/rlwe/noise.ts';
+import { planLayer, responseBytes, uploadBytes } from '../../protocol/linear/rlwe/plan.ts';
 import { KINDS, type KindCounts, kindOf } from '../../protocol/program/kinds.ts';
 import type { LinearStep, Step } from '../../protocol/program/program.ts';
-import { NOISE_BUDGET } from '../../protocol/rlwe/noise.ts';
-import { planLayer, responseBytes, uploadBytes } from '../../protocol/rlwe/plan.ts';
 import type { ComparisonReport } from './comparisons.ts';
 
 /**
@@ -29,7 +29,7 @@ export interface LayerReport extends Partial<KindCounts> {
   readonly error?: number;
 }
 
-/** The RLWE parameters of one linear layer (protocol/rlwe/plan.ts). */
+/** The RLWE parameters of one linear layer (protocol/linear/rlwe/plan.ts). */
 export interface EncryptionReport {
   /** Ring degree. */
   readonly degree: number;

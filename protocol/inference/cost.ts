@@ -5,10 +5,10 @@
 
 import { argmax } from '../gadgets/argmax.ts';
 import { gadgetOf, type Lane } from '../gadgets/index.ts';
+import { responseBytes } from '../linear/rlwe/index.ts';
 import { cotBytes } from '../ot/correlations.ts';
 import { DEFAULT_OT_K, type OtK } from '../ot/softspoken.ts';
 import { sizeOf } from '../ring/shape.ts';
-import { responseBytes } from '../rlwe/index.ts';
 import type { ActivationLayout, Layout, LinearLayout, OutputLayout } from './layout.ts';
 import { COMMAND_BYTES, wireBytes } from './messages.ts';
 import { responseJobs, uploadJobs, uploadRangeBytes } from './split.ts';

@@ -6,6 +6,8 @@
 import type { ArgmaxParams } from '../gadgets/argmax.ts';
 import type { Lane } from '../gadgets/index.ts';
 import { lanesOf } from '../gadgets/index.ts';
+import type { LayerPlan } from '../linear/rlwe/plan.ts';
+import { planLayer } from '../linear/rlwe/plan.ts';
 import type { Shapes } from '../program/check.ts';
 import { checkProgram } from '../program/check.ts';
 import { runLocal } from '../program/local.ts';
@@ -19,8 +21,6 @@ import type {
 import { inputsOf } from '../program/program.ts';
 import type { Shape } from '../ring/shape.ts';
 import { linearOutput, sizeOf } from '../ring/shape.ts';
-import type { LayerPlan } from '../rlwe/plan.ts';
-import { planLayer } from '../rlwe/plan.ts';
 
 /** A linear step and its packing. */
 export interface LinearLayout {

@@ -20,12 +20,17 @@ import { bulkBytes } from '../bulk.ts';
 import { type ArgmaxParams, argmax } from '../gadgets/argmax.ts';
 import type { LaneState } from '../gadgets/gadget.ts';
 import { gadgetOf, type Lane } from '../gadgets/index.ts';
+import {
+  type PolynomialRange,
+  placeShares,
+  responseBytes,
+  uploadBytes,
+} from '../linear/rlwe/index.ts';
 import { cotBytes } from '../ot/correlations.ts';
 import type { LinearWeights, Model } from '../program/model.ts';
 import { walkAsync } from '../program/walk.ts';
 import { deriveSeed, freshSeed, Prg, randomRing } from '../random/index.ts';
 import { sizeOf } from '../ring/shape.ts';
-import { type PolynomialRange, placeShares, responseBytes, uploadBytes } from '../rlwe/index.ts';
 import type { ArgmaxStored, ClientBundle, ServerBundle } from './bundle.ts';
 import { Deferred, Ordered, together } from './flow.ts';
 import { type ActivationLayout, gather, type LinearLayout, localOf } from './layout.ts';

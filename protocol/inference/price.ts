@@ -9,6 +9,15 @@
 import type { GadgetParams, LaneState } from '../gadgets/gadget.ts';
 import { gadgetOf } from '../gadgets/index.ts';
 import {
+  decodePublicKey,
+  decodeUpload,
+  decryptResponse,
+  encryptUpload,
+  evaluateLayer,
+  generateKeys,
+  type LayerPlan,
+} from '../linear/rlwe/index.ts';
+import {
   COTS_PER_CHUNK,
   DEFAULT_OT_K,
   extendReceiver,
@@ -26,15 +35,6 @@ import {
   macsOf,
   weightCount,
 } from '../ring/shape.ts';
-import {
-  decodePublicKey,
-  decodeUpload,
-  decryptResponse,
-  encryptUpload,
-  evaluateLayer,
-  generateKeys,
-  type LayerPlan,
-} from '../rlwe/index.ts';
 import { type Bytes, type Cost, costOf, type StepCost } from './cost.ts';
 import type { ActivationLayout, Layout, LinearLayout } from './layout.ts';
 import { responseJobs, uploadJobs } from './split.ts';

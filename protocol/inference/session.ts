@@ -24,6 +24,13 @@ import type { Channel } from '../channel/index.ts';
 import { ProtocolError } from '../errors.ts';
 import { LANE_ELEMENTS } from '../gadgets/index.ts';
 import { TweakCounter } from '../garble/tweaks.ts';
+import {
+  decodePublicKey,
+  type PublicKey,
+  publicKeyBytes,
+  type SecretKey,
+} from '../linear/rlwe/keys.ts';
+import { type Degree, PARAMETER_SETS } from '../linear/rlwe/parameters.ts';
 import { type Cots, cotsOf, finishSetup, joinSetup, setupMessageBytes } from '../ot/setup.ts';
 import {
   COTS_PER_CHUNK,
@@ -39,8 +46,6 @@ import { decodeProgram, digestOf, MAX_PROGRAM_BYTES } from '../program/encode.ts
 import type { Program } from '../program/program.ts';
 import { INSTANCES_PER_KEY, type Tweaks } from '../random/hash.ts';
 import { deriveSeed, freshSeed, type Random, randomBytes, SEED_BYTES } from '../random/index.ts';
-import { decodePublicKey, type PublicKey, publicKeyBytes, type SecretKey } from '../rlwe/keys.ts';
-import { type Degree, PARAMETER_SETS } from '../rlwe/parameters.ts';
 import { type Layout, layoutOf } from './layout.ts';
 import { Kind, PIECE_BYTES, receiveMessage, sendMessage } from './messages.ts';
 import type { tasks } from './tasks.ts';

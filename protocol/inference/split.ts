@@ -1,10 +1,10 @@
 /** How the polynomials of a linear layer are cut into worker tasks, which are also the messages on the wire. AGREEMENT. */
 
+import type { LayerPlan, PolynomialRange } from '../linear/rlwe/index.ts';
+import { PARAMETER_SETS } from '../linear/rlwe/index.ts';
+import { polynomialBytes } from '../linear/rlwe/parameters.ts';
+import { products } from '../linear/rlwe/plan.ts';
 import { SEED_BYTES } from '../random/index.ts';
-import type { LayerPlan, PolynomialRange } from '../rlwe/index.ts';
-import { PARAMETER_SETS } from '../rlwe/index.ts';
-import { polynomialBytes } from '../rlwe/parameters.ts';
-import { products } from '../rlwe/plan.ts';
 
 /** Input polynomials encrypted by one task: some 5 ms. */
 const UPLOAD_POLYNOMIALS = 32;

@@ -6,6 +6,22 @@
 import { type ArgmaxParams, argmax } from '../gadgets/argmax.ts';
 import type { GadgetParams, LaneState } from '../gadgets/gadget.ts';
 import { gadgetOf } from '../gadgets/index.ts';
+import type {
+  Evaluation,
+  LayerPlan,
+  PolynomialRange,
+  PublicKey,
+  SecretKey,
+} from '../linear/rlwe/index.ts';
+import {
+  decodeUpload,
+  decryptResponse,
+  encryptUpload,
+  evaluateLayer,
+  generateKeys,
+  WeightCaches,
+} from '../linear/rlwe/index.ts';
+import type { Degree } from '../linear/rlwe/parameters.ts';
 import type { BaseSender } from '../ot/base.ts';
 import {
   type ReceiverTicket,
@@ -21,22 +37,6 @@ import type { Tweaks } from '../random/hash.ts';
 import { Prg } from '../random/index.ts';
 import { type ChannelRange, linear } from '../ring/linear.ts';
 import type { LinearShape } from '../ring/shape.ts';
-import type {
-  Evaluation,
-  LayerPlan,
-  PolynomialRange,
-  PublicKey,
-  SecretKey,
-} from '../rlwe/index.ts';
-import {
-  decodeUpload,
-  decryptResponse,
-  encryptUpload,
-  evaluateLayer,
-  generateKeys,
-  WeightCaches,
-} from '../rlwe/index.ts';
-import type { Degree } from '../rlwe/parameters.ts';
 
 /** Which gadget, with which numbers. */
 interface LaneInput {

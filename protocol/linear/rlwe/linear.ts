@@ -28,10 +28,10 @@
  * serves one upload or one evaluation, ever: the same masks on two responses reveal the difference of the layers.
  */
 
-import { ProtocolError } from '../errors.ts';
-import { kernels } from '../kernels/index.ts';
-import { deriveSeed, Prg, SEED_BYTES } from '../random/index.ts';
-import { linearInputSize, linearOutput, sizeOf, weightCount } from '../ring/shape.ts';
+import { ProtocolError } from '../../errors.ts';
+import { kernels } from '../../kernels/index.ts';
+import { deriveSeed, Prg, SEED_BYTES } from '../../random/index.ts';
+import { linearInputSize, linearOutput, sizeOf, weightCount } from '../../ring/shape.ts';
 import type { WeightCache } from './accumulate.ts';
 import { accumulate } from './accumulate.ts';
 import type { PublicKey, SecretKey } from './keys.ts';

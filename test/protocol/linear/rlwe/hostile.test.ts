@@ -1,7 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { ProtocolError } from '../../../protocol/errors.ts';
-import { Prg, randomBytes } from '../../../protocol/random/index.ts';
-import { fanIn } from '../../../protocol/ring/shape.ts';
+import { ProtocolError } from '../../../../protocol/errors.ts';
 import {
   decodePublicKey,
   decodeUpload,
@@ -13,7 +11,9 @@ import {
   publicKeyBytes,
   responseBytes,
   weightNorms,
-} from '../../../protocol/rlwe/index.ts';
+} from '../../../../protocol/linear/rlwe/index.ts';
+import { Prg, randomBytes } from '../../../../protocol/random/index.ts';
+import { fanIn } from '../../../../protocol/ring/shape.ts';
 import { randomLayer, runLayer, testKeys, testSeed } from './support.ts';
 
 const shape = { kind: 'dense', inputs: 9, outputs: 5 } as const;
