@@ -50,9 +50,7 @@ export const TRACED: TracerOptions = { parts: CLASS_OF_FRAME, workers: false };
 export function classOfTask(task: string, kind: ActivationKind | undefined): OperatorClass {
   if (kind !== undefined) return kindOf(kind).name;
   if (/argmax/i.test(task)) return 'output';
-  return /^(linear|encryptUpload|decodeUpload|evaluateLayer|decryptResponse)$/.test(task)
-    ? 'linear'
-    : 'other';
+  return /^linear/.test(task) ? 'linear' : 'other';
 }
 
 interface Activity extends Span {

@@ -121,6 +121,14 @@ describe('the house', () => {
     expect(wrong).toEqual([]);
   });
 
+  it('which backend linear layers have is known to protocol/linear alone', () => {
+    const folder = /^protocol\/linear\/[^/]+\//;
+    const wrong = imports.filter(
+      ({ from, to }) => folder.test(to) && !inside('protocol/linear')(from),
+    );
+    expect(wrong).toEqual([]);
+  });
+
   it('channel and pool know nothing of what they carry', () => {
     const wrong = imports.filter(
       ({ from, to }) =>

@@ -16,7 +16,6 @@
 export { WeightCache, WeightCaches } from './accumulate.ts';
 export type { PublicKey, SecretKey } from './keys.ts';
 export { decodePublicKey, generateKeys, publicKeyBytes } from './keys.ts';
-export type { Evaluation, PolynomialRange } from './linear.ts';
 export {
   decodeUpload,
   decryptResponse,
@@ -24,8 +23,6 @@ export {
   evaluateLayer,
   placeShares,
 } from './linear.ts';
-export type { WeightBound } from './noise.ts';
-export { weightNorms } from './noise.ts';
 export type { Degree } from './parameters.ts';
 export { PARAMETER_SETS } from './parameters.ts';
 export type { LayerPlan } from './plan.ts';

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { ProtocolError } from '../../../../protocol/errors.ts';
+import { weightNorms } from '../../../../protocol/linear/backend.ts';
 import {
   decodePublicKey,
   decodeUpload,
@@ -10,7 +11,6 @@ import {
   planLayer,
   publicKeyBytes,
   responseBytes,
-  weightNorms,
 } from '../../../../protocol/linear/rlwe/index.ts';
 import { Prg, randomBytes } from '../../../../protocol/random/index.ts';
 import { fanIn } from '../../../../protocol/ring/shape.ts';

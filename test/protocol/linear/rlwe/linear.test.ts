@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { weightNorms } from '../../../../protocol/linear/backend.ts';
 import type { LayerPlan } from '../../../../protocol/linear/rlwe/index.ts';
 import {
   decodeUpload,
@@ -12,7 +13,6 @@ import {
   uploadBytes,
   WeightCache,
   WeightCaches,
-  weightNorms,
 } from '../../../../protocol/linear/rlwe/index.ts';
 import { Prg, randomRing } from '../../../../protocol/random/index.ts';
 import type { ConvShape, LinearShape } from '../../../../protocol/ring/shape.ts';

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { weightNorms } from '../../../../protocol/linear/rlwe/index.ts';
+import { weightNorms } from '../../../../protocol/linear/backend.ts';
 import { NOISE_BUDGET, noiseBound } from '../../../../protocol/linear/rlwe/noise.ts';
 import { PARAMETER_SETS, RESPONSE_MODULUS } from '../../../../protocol/linear/rlwe/parameters.ts';
 import type { LayerPlan } from '../../../../protocol/linear/rlwe/plan.ts';

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { kernels } from '../../../../protocol/kernels/index.ts';
+import { weightNorms } from '../../../../protocol/linear/backend.ts';
 import {
   decodeUpload,
   decryptResponse,
@@ -7,7 +8,6 @@ import {
   evaluateLayer,
   planLayer,
   uploadBytes,
-  weightNorms,
 } from '../../../../protocol/linear/rlwe/index.ts';
 import { decodeCiphertext, partA } from '../../../../protocol/linear/rlwe/keys.ts';
 import { evaluateWith } from '../../../../protocol/linear/rlwe/linear.ts';

@@ -1,0 +1,35 @@
+/**
+ * The online pass of a linear layer: the server's W x + b on integers, its output channels spread over a pool. What it
+ * needs of the offline phase is one addition, of its share s.
+ */
+
+import type { ChannelRange } from '../ring/linear.ts';
+import { linear } from '../ring/linear.ts';
+import type { LinearShape } from '../ring/shape.ts';
+import { linearOutput, macsOf } from '../ring/shape.ts';
+
+/** Multiply-accumulates of one task, some 5 ms. LOCAL. */
+const TASK_MACS = 1 << 24;
+
+/** The ranges of output channels that are a task each; none when the layer is not worth a task. */
+export function onlineRanges(shape: LinearShape): ChannelRange[] {
+  const macs = macsOf(shape);
+  if (macs < TASK_MACS / 4) return [];
+  const [channels] = linearOutput(shape);
+  const step = Math.max(1, Math.floor((channels * TASK_MACS) / macs));
+  return Array.from({ length: Math.ceil(channels / step) }, (_, i) => ({
+    from: i * step,
+    to: Math.min((i + 1) * step, channels),
+  }));
+}
+
+/** Output channels of W x + b mod 2^32, all of them unless there is a range: a task of the pool. */
+export function linearOnline(input: {
+  shape: LinearShape;
+  x: Int32Array;
+  kernel: Int32Array;
+  bias: Int32Array;
+  range?: ChannelRange;
+}): Int32Array {
+  return linear(input.shape, input.x, input.kernel, input.bias, input.range);
+}
