@@ -59,10 +59,10 @@ export interface Layout {
 }
 
 /**
+ * @param shapes - what checkProgram gave for it; it is checked here when they are left out
  * @throws RangeError when the program is not valid or a layer fits no parameter set; the sentence names the step
  */
-export function layoutOf(program: Program): Layout {
-  const shapes = checkProgram(program);
+export function layoutOf(program: Program, shapes: Shapes = checkProgram(program)): Layout {
   const linears: LinearLayout[] = [];
   const activations: ActivationLayout[] = [];
   let output: OutputLayout | undefined;

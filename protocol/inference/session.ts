@@ -36,10 +36,11 @@ import {
 } from '../ot/softspoken.ts';
 import type { Pool } from '../pool/index.ts';
 import { nextTurn } from '../pool/inline.ts';
+import type { CheckedProgram } from '../program/check.ts';
 import { decodeProgram, digestOf, MAX_PROGRAM_BYTES } from '../program/encode.ts';
-import type { Program } from '../program/program.ts';
 import { INSTANCES_PER_KEY, type Tweaks } from '../random/hash.ts';
 import { deriveSeed, freshSeed, type Random, randomBytes, SEED_BYTES } from '../random/index.ts';
+import { type Cost, costOf } from './cost.ts';
 import { type Layout, layoutOf } from './layout.ts';
 import { Kind, PIECE_BYTES, receiveMessage, sendMessage } from './messages.ts';
 import type { tasks } from './tasks.ts';
@@ -106,6 +107,8 @@ interface SessionBase {
 }
 
 export interface ClientSession extends SessionBase {
+  /** Of one bundle and one inference. */
+  readonly cost: Cost;
   /** Its keys of linear layers, by the number under which plans name them. */
   readonly linearKeys: ReadonlyMap<number, unknown>;
   /** Number of the next bundle. */
@@ -200,8 +203,10 @@ export interface ClientOptions {
   readonly model?: string | undefined;
   /** SoftSpoken's k; {@link DEFAULT_OT_K} when left out. */
   readonly otK?: OtK | undefined;
-  /** Looks at the program before any key is made; throws to refuse it. */
-  readonly accept?: ((program: Program, digest: Uint8Array) => void) | undefined;
+  /** Looks at the program before it is laid out, which takes as long as the program is large; throws to refuse it. */
+  readonly acceptProgram?: ((program: CheckedProgram, digest: Uint8Array) => void) | undefined;
+  /** Looks at what it costs before any key is made; throws to refuse it. */
+  readonly acceptCost?: ((cost: Cost) => void) | undefined;
 }
 
 /**
@@ -227,7 +232,7 @@ export async function openClient(party: Party, options: ClientOptions): Promise<
   checkPeer(peer);
   const encoded = await receiveMessage(channel, Kind.program, peer.programBytes);
   const digest = digestOf(encoded);
-  const layout = await acceptProgram(encoded, digest, options);
+  const { layout, cost } = await layOut(encoded, digest, { ...options, otK });
   const sessionId = sessionIdOf(nonce, peer.nonce, otK, digest);
 
   const linearKeys = new Map<number, unknown>();
@@ -248,23 +253,28 @@ export async function openClient(party: Party, options: ClientOptions): Promise<
   const trees = await channel.receive(Kind.setupFinish, messageBytes[3]);
   const cots = cotsOf(joinSetup(sessionId, state, trees));
   const base = { ...party, layout, model: peer.model, digest, otK, cots, ...tweaksOf(sessionId) };
-  return { ...base, linearKeys, nextBundle: 0 };
+  return { ...base, cost, linearKeys, nextBundle: 0 };
 }
 
-/** Each of its steps has a turn of the event loop of its own: in a page this is the thread that answers its user. */
-async function acceptProgram(
+/**
+ * Decodes and checks the program, lays it out and adds up its cost, each once. Each of these has a turn of the event loop of
+ * its own: in a page this is the thread that answers its user.
+ */
+async function layOut(
   encoded: Uint8Array,
   digest: Uint8Array,
-  options: ClientOptions,
-): Promise<Layout> {
+  { otK, acceptProgram, acceptCost }: ClientOptions,
+): Promise<{ layout: Layout; cost: Cost }> {
   try {
-    const program = decodeProgram(encoded);
+    const checked = decodeProgram(encoded);
+    acceptProgram?.(checked, digest);
     await nextTurn();
-    options.accept?.(program, digest);
+    const layout = layoutOf(checked.program, checked.shapes);
     await nextTurn();
-    const layout = layoutOf(program);
+    const cost = costOf(layout, otK);
+    acceptCost?.(cost);
     await nextTurn();
-    return layout;
+    return { layout, cost };
   } catch (cause) {
     if (cause instanceof ProtocolError) throw cause;
     throw new ProtocolError('program-mismatch', (cause as Error).message, { cause });

@@ -12,7 +12,7 @@
  *   online
  *     nothing                                                  a = W (x - r) + b + s, see online.ts
  *
- * After it c + s = W r mod 2^32, up to an error that the backend bounds; `interpret` in program/simulate.ts draws it.
+ * After it c + s = W r mod 2^32, up to an error that the backend bounds and program/simulate.ts draws.
  *
  * - The plan of a layer follows from the public program alone and fixes the bytes of every message. A message of no bytes is
  *   not sent: a backend whose server answers nothing has responses of 0 bytes, which its client opens at once.
