@@ -9,7 +9,7 @@ import type { GadgetParams } from '../protocol/gadgets/gadget.ts';
 import { gadgetOf } from '../protocol/gadgets/index.ts';
 import { reluCircuit } from '../protocol/gadgets/relu-garbled.ts';
 import { evaluate, garble, LABEL_BYTES } from '../protocol/garble/halfgates.ts';
-import { responseJobs, uploadJobs } from '../protocol/inference/split.ts';
+import { bytesOfParts, linear as linearLayers, weightNorms } from '../protocol/linear/index.ts';
 import { cotBytes } from '../protocol/ot/correlations.ts';
 import {
   type Cots,
@@ -37,19 +37,6 @@ import {
   sizeOf,
   weightCount,
 } from '../protocol/ring/shape.ts';
-import {
-  decodePublicKey,
-  decodeUpload,
-  decryptResponse,
-  encryptUpload,
-  evaluateLayer,
-  generateKeys,
-  placeShares,
-  planLayer,
-  responseBytes,
-  uploadBytes,
-  weightNorms,
-} from '../protocol/rlwe/index.ts';
 import {
   type Effort,
   perSecond,
@@ -197,46 +184,58 @@ function extension(): Part[] {
 }
 
 function encryptedConvolution(): Part[] {
-  const weights = smallWeights();
-  const plan = planLayer(CONVOLUTION, weightNorms(weights, fanIn(CONVOLUTION)));
-  const keys = generateKeys(plan.degree, systemRandom);
-  const publicKey = decodePublicKey(plan.degree, keys.publicKey);
-  const values = randomRing(systemRandom, linearInputSize(CONVOLUTION));
+  const { linearKey, linearUpload, linearReceive, linearResponse, linearShare } =
+    linearLayers.tasks;
+  const kernel = smallWeights();
+  const plan = linearLayers.plan({
+    shape: CONVOLUTION,
+    ...weightNorms(kernel, fanIn(CONVOLUTION)),
+  });
+  const [uploads, responses] = [linearLayers.uploads(plan), linearLayers.responses(plan)];
   const seed = freshSeed();
+  const name = linearLayers.keyOf(plan);
+  const { own: key, message } = linearKey({ key: name, seed: freshSeed() });
+  const theirs = linearLayers.takeKey(name, message);
+  const mask = randomRing(systemRandom, linearInputSize(CONVOLUTION));
   const outputs = sizeOf(linearOutput(CONVOLUTION));
 
   const encrypt = (): Uint8Array => {
-    const upload = new Uint8Array(uploadBytes(plan));
+    const upload = new Uint8Array(bytesOfParts(uploads));
     let at = 0;
-    for (const range of uploadJobs(plan)) {
-      const part = encryptUpload(plan, keys.secretKey, values, range, seed);
-      upload.set(part, at);
-      at += part.length;
+    for (const { range, bytes } of uploads) {
+      upload.set(linearUpload({ plan, key, mask, range, seed }), at);
+      at += bytes;
     }
     return upload;
   };
   const answer = (upload: Uint8Array): Uint8Array[] => {
-    const shares = new Int32Array(outputs);
-    const ciphertexts = decodeUpload(plan, upload);
-    return responseJobs(plan).map((range) => {
-      const part = evaluateLayer(plan, publicKey, weights, ciphertexts, range, seed);
-      placeShares(plan, part.shares, range, shares);
-      return part.response;
+    const s = new Int32Array(outputs);
+    const received = linearReceive({ plan, upload });
+    return responses.map(({ range }) => {
+      const { shares, response } = linearResponse({
+        plan,
+        key: theirs,
+        kernel,
+        received,
+        range,
+        seed,
+      });
+      linearLayers.place(plan, shares, range, s);
+      return response;
     });
   };
-  const decrypt = (responses: readonly Uint8Array[]): void => {
-    const shares = new Int32Array(outputs);
-    responseJobs(plan).forEach((range, i) => {
-      const part = decryptResponse(plan, keys.secretKey, responses[i]!, range);
-      placeShares(plan, part, range, shares);
-    });
+  const decrypt = (answers: readonly Uint8Array[]): void => {
+    const c = new Int32Array(outputs);
+    for (const [i, { range }] of responses.entries()) {
+      const shares = linearShare({ plan, key, response: answers[i]!, range, seed });
+      linearLayers.place(plan, shares, range, c);
+    }
   };
 
   const upload = encrypt();
-  const responses = answer(upload);
+  const answers = answer(upload);
   const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(2)} MB`;
-  const up = upload.length;
-  const down = responseBytes(plan, 0, plan.responsePolynomials);
+  const [up, down] = [upload.length, bytesOfParts(responses)];
   const part = (name: string, run: () => unknown): Part => ({
     name: `RLWE convolution 3x3, 64 -> 64 on 32x32: ${name}`,
     unit: 'ms',
@@ -245,7 +244,7 @@ function encryptedConvolution(): Part[] {
   return [
     { ...part('encrypt', encrypt), bytes: `${megabytes(up)} up` },
     { ...part('evaluate', () => answer(upload)), bytes: `${megabytes(down)} down` },
-    part('decrypt', () => decrypt(responses)),
+    part('decrypt', () => decrypt(answers)),
     {
       ...part('upload to shares', () => decrypt(answer(encrypt()))),
       bytes: megabytes(up + down),

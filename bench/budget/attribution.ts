@@ -40,7 +40,7 @@ const CLASS_OF_FRAME: readonly (readonly [OperatorClass | typeof IDLE, RegExp])[
     return [name, new RegExp(`/gadgets/${name.toLowerCase()}(-garbled)?\\.[jt]s$`)];
   }),
   ['output', /\/gadgets\/argmax\.[jt]s$/],
-  ['linear', /\/protocol\/(rlwe|ring\/linear)/],
+  ['linear', /\/protocol\/(linear\/|ring\/linear)/],
 ];
 
 /** How the parties are traced: of workers, tasks are enough. */
@@ -50,9 +50,7 @@ export const TRACED: TracerOptions = { parts: CLASS_OF_FRAME, workers: false };
 export function classOfTask(task: string, kind: ActivationKind | undefined): OperatorClass {
   if (kind !== undefined) return kindOf(kind).name;
   if (/argmax/i.test(task)) return 'output';
-  return /^(linear|encryptUpload|decodeUpload|evaluateLayer|decryptResponse)$/.test(task)
-    ? 'linear'
-    : 'other';
+  return /^linear/.test(task) ? 'linear' : 'other';
 }
 
 interface Activity extends Span {

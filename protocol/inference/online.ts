@@ -13,19 +13,17 @@
  * Round trips: activation layers + 1. The client computes nothing but its halves of the gadgets.
  */
 
-import { bulkCopy, isBulk } from '../bulk.ts';
 import { argmax } from '../gadgets/argmax.ts';
 import type { LaneState } from '../gadgets/gadget.ts';
 import { addConstants, gadgetOf } from '../gadgets/index.ts';
 import type { ChannelConstants, LinearWeights, Model } from '../program/model.ts';
-import type { LinearStep } from '../program/program.ts';
 import { walkAsync } from '../program/walk.ts';
-import { linear, packWeights } from '../ring/linear.ts';
-import { linearOutput, macsOf, sizeOf } from '../ring/shape.ts';
+import { sizeOf } from '../ring/shape.ts';
 import { addInto, subtract } from '../ring/tensor.ts';
 import type { ArgmaxStored, ClientBundle, ServerBundle } from './bundle.ts';
 import { Deferred, Ordered, together } from './flow.ts';
 import { type ActivationLayout, gather, localOf, scatter } from './layout.ts';
+import { runLinear } from './linear.ts';
 import { Command, encodeCommand, Kind, receiveMessage, sendMessage } from './messages.ts';
 import type { ClientSession, Progress, ServerSession } from './session.ts';
 
@@ -140,45 +138,6 @@ const bytesOf = (words: Int32Array): Uint8Array =>
 /** A received message is aligned and its receiver's own. */
 const wordsOf = (bytes: Uint8Array): Int32Array =>
   new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
-
-/** Multiply-accumulates of one task, 1 to 2 ms; a layer of a quarter of that is not worth a task. LOCAL. */
-const TASK_MACS = 1 << 24;
-
-/** Kernels as the workers multiply with them, packed at their first use and kept as long as the kernel itself. */
-const packedKernels = new WeakMap<Int32Array, Int32Array | Int16Array>();
-
-function packedOf({ shape }: LinearStep, kernel: Int32Array): Int32Array | Int16Array {
-  let packed = packedKernels.get(kernel);
-  if (packed === undefined) packedKernels.set(kernel, (packed = packWeights(shape, kernel)));
-  return packed;
-}
-
-/** W*x + b, the output channels spread over the pool. */
-async function runLinear(
-  { pool }: ServerSession,
-  step: LinearStep,
-  x: Int32Array,
-  weights: LinearWeights,
-): Promise<Int32Array> {
-  const { shape } = step;
-  const { bias } = weights;
-  const kernel = packedOf(step, weights.kernel);
-  const macs = macsOf(shape);
-  if (macs < TASK_MACS / 4) return linear(shape, x, kernel, bias);
-  const input = isBulk(x) ? bulkCopy(x, Int32Array) : x;
-  const [channels, height, width] = linearOutput(shape);
-  // Four channels at a time are computed together (ring/linear.ts).
-  const share = 4 * Math.max(1, Math.floor((channels * TASK_MACS) / macs / 4));
-  const out = new Int32Array(channels * height * width);
-  const parts: Promise<void>[] = [];
-  for (let from = 0; from < channels; from += share) {
-    const range = { from, to: Math.min(from + share, channels) };
-    const work = pool.run('linear', { shape, x: input, kernel, bias, range });
-    parts.push(work.then((part) => out.set(part, from * height * width)));
-  }
-  await Promise.all(parts);
-  return out;
-}
 
 /** One activation layer at the server: from its share of the pre-activations to y - r'. */
 async function runActivation(
