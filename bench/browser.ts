@@ -6,21 +6,25 @@
  */
 
 import { existsSync, readFileSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { connect } from '../client/index.ts';
+import { resNetCifar } from '../models/graph/builders/index.ts';
 import { networksOf, recipeOf } from '../models/zoo/recipes.ts';
 import type { ProtocolPool } from '../protocol/inference/session.ts';
 import type { tasks } from '../protocol/inference/tasks.ts';
 import { createThreadPool } from '../protocol/pool/node.ts';
 import { countKinds } from '../protocol/program/kinds.ts';
-import { decodeModel } from '../protocol/program/model.ts';
+import { decodeModel, encodeModel } from '../protocol/program/model.ts';
 import { mapsOf } from '../protocol/program/program.ts';
 import { sizeOf } from '../protocol/ring/shape.ts';
 import { loadDemo } from '../server/demo.ts';
 import { type Summary, summarise } from './measure.ts';
+import { compileOnNoise } from './networks.ts';
 import { startServer } from './server-process.ts';
 import { zooFolder } from './zoo.ts';
 
@@ -44,7 +48,8 @@ export interface BrowserResult {
 const places = [process.env['SOTTO_CHROMIUM'], '/usr/bin/chromium', '/usr/bin/google-chrome'];
 
 /**
- * Measures the digit network, and the zoo's network for CIFAR-10 with the fewest ReLUs and with all of them.
+ * Measures the digit network, the zoo's network for CIFAR-10 with the fewest ReLUs and with all of them, and ResNet-20
+ * with all ReLUs and random weights.
  * @throws Error when there is no Chromium
  */
 export async function benchBrowser(repetitions: number): Promise<BrowserResult[]> {
@@ -61,21 +66,31 @@ export async function benchBrowser(repetitions: number): Promise<BrowserResult[]
   const pool = createThreadPool<typeof tasks>(
     new URL('../protocol/inference/worker.js', import.meta.url),
   );
+  const folder = await mkdtemp(join(tmpdir(), 'sotto-browser-'));
   try {
     await new Promise<void>((resolve) => files.listen(0, '127.0.0.1', resolve));
     const page = await browser.newPage();
     await page.goto(`http://127.0.0.1:${(files.address() as AddressInfo).port}/models.json`);
     await page.evaluate(PREPARE_PAGE);
-    const results: BrowserResult[] = [];
+    const large = join(folder, 'model.sotto');
+    await writeFile(
+      large,
+      encodeModel(compileOnNoise('ResNet-20, all ReLUs', resNetCifar(20)).model),
+    );
     const cifar = networksOf(recipeOf('cifar10'));
-    for (const name of new Set(['digits', cifar.at(-1)!, cifar[0]!])) {
-      results.push(await compare(page, pool, join(zooFolder(), `${name}.sotto`), repetitions));
+    const zoo = ['digits', cifar.at(-1)!, cifar[0]!].map((name) =>
+      join(zooFolder(), `${name}.sotto`),
+    );
+    const results: BrowserResult[] = [];
+    for (const path of [...zoo, large]) {
+      results.push(await compare(page, pool, path, repetitions));
     }
     return results;
   } finally {
     files.close();
     await browser.close();
     await pool.close();
+    await rm(folder, { recursive: true });
   }
 }
 

@@ -14,6 +14,7 @@ import { type Profile, profileNetworks } from './profile.ts';
 import { markdown, type Report } from './report.ts';
 import { benchScaling } from './scaling.ts';
 import { page } from './shares.ts';
+import { squareBytes } from './squares.ts';
 import { timeline } from './timeline.ts';
 import { benchTraining, trainingTable } from './training.ts';
 
@@ -85,8 +86,9 @@ async function bench(options: BenchOptions): Promise<void> {
   const inference = await benchInference(repetitions);
   const sampleMs = quick ? SAMPLE_MS.quick : SAMPLE_MS.full;
   const kernels = await benchKernels({ repetitions, sampleMs });
-  const networks = options.networks ? await benchNetworks(Math.min(repetitions, 5), say) : [];
+  const networks = options.networks ? await benchNetworks(Math.min(repetitions, 7), say) : [];
   const scaling = options.networks ? await benchScaling(Math.min(repetitions, 5)) : undefined;
+  const squares = options.networks ? squareBytes() : undefined;
   const browser = options.browser ? await benchBrowser(Math.min(repetitions, 5)) : undefined;
   const report: Report = {
     machine: machineInfo(),
@@ -96,6 +98,7 @@ async function bench(options: BenchOptions): Promise<void> {
     kernels,
     networks,
     scaling,
+    squares,
     browser,
   };
   if (options.json !== undefined) {

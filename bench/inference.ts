@@ -149,7 +149,7 @@ async function timePlain(
 }
 
 /** Holds a run to its formulas. */
-function checkCost(cost: Cost, stats: { offline: PhaseStats; online: PhaseStats }): void {
+export function checkCost(cost: Cost, stats: { offline: PhaseStats; online: PhaseStats }): void {
   for (const name of ['offline', 'online'] as const) {
     const { up, down } = cost[name];
     const { bytesUp, bytesDown } = stats[name];

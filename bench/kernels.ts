@@ -1,5 +1,6 @@
 /**
- * What the parts of the protocol do on one core, both parties' work in one thread and no network between them.
+ * What the parts of the protocol do on one core, both parties' work in one thread and no network between them. Times are
+ * the process's processor time, so that other work on the machine counts less.
  *
  * Sizes are those of the literature, so that a figure can stand beside a peer's (references.ts).
  */
@@ -8,7 +9,7 @@ import type { GadgetParams } from '../protocol/gadgets/gadget.ts';
 import { gadgetOf } from '../protocol/gadgets/index.ts';
 import { reluCircuit } from '../protocol/gadgets/relu-garbled.ts';
 import { evaluate, garble, LABEL_BYTES } from '../protocol/garble/halfgates.ts';
-import { responseJobs, uploadJobs } from '../protocol/inference/split.ts';
+import { bytesOfParts, linear as linearLayers, weightNorms } from '../protocol/linear/index.ts';
 import { cotBytes } from '../protocol/ot/correlations.ts';
 import {
   type Cots,
@@ -22,14 +23,14 @@ import {
 } from '../protocol/ot/setup.ts';
 import { COTS_PER_CHUNK, DEFAULT_OT_K } from '../protocol/ot/softspoken.ts';
 import { RELU } from '../protocol/program/kinds.ts';
-import { COMPARISONS } from '../protocol/program/program.ts';
 import { opensslAes, wasmAes } from '../protocol/random/aes.ts';
 import { INSTANCES_PER_KEY, type Tweaks } from '../protocol/random/hash.ts';
 import { freshSeed, randomBytes, randomRing, systemRandom } from '../protocol/random/index.ts';
-import { linear } from '../protocol/ring/linear.ts';
+import { linear, packWeights } from '../protocol/ring/linear.ts';
 import {
   type ConvShape,
   fanIn,
+  type LinearShape,
   linearInputSize,
   linearOutput,
   macsOf,
@@ -37,19 +38,13 @@ import {
   weightCount,
 } from '../protocol/ring/shape.ts';
 import {
-  decodePublicKey,
-  decodeUpload,
-  decryptResponse,
-  encryptUpload,
-  evaluateLayer,
-  generateKeys,
-  placeShares,
-  planLayer,
-  responseBytes,
-  uploadBytes,
-  weightNorms,
-} from '../protocol/rlwe/index.ts';
-import { type Effort, measure, perSecond, type Summary } from './measure.ts';
+  type Effort,
+  perSecond,
+  processorTime,
+  type Summary,
+  sample,
+  summarise,
+} from './measure.ts';
 import { REFERENCES } from './references.ts';
 
 /** One figure. */
@@ -68,19 +63,27 @@ interface Part extends Omit<KernelResult, 'value'> {
   /** Units of work of one call, for a figure per second; without it the figure is the ms of a call. */
   readonly work?: number;
   readonly run: () => unknown;
+  /** Names a further figure: how many times this one's rate the part before it has, sample by sample. */
+  readonly ratio?: string;
 }
 
 export async function benchKernels(effort: Effort): Promise<KernelResult[]> {
-  const parts = [garbling, extension, encryptedConvolution, ringConvolution, reluLanes].flatMap(
+  const parts = [garbling, extension, encryptedConvolution, integerLayers, reluLanes].flatMap(
     (group) => group(),
   );
-  const times = await measure(
+  const samples = await sample(
     effort,
     parts.map(({ run }) => run),
+    processorTime,
   );
-  return parts.map(({ run: _, work, ...part }, i) => {
-    const ms = times[i]!;
-    return { ...part, value: work === undefined ? ms : perSecond(ms, work) };
+  return parts.flatMap(({ run: _, work, ratio, ...part }, i) => {
+    const ms = summarise(samples[i]!);
+    const result = { ...part, value: work === undefined ? ms : perSecond(ms, work) };
+    if (ratio === undefined) return [result];
+    const scale = (parts[i - 1]!.work ?? 1) / (work ?? 1);
+    const before = samples[i - 1]!;
+    const value = summarise(samples[i]!.map((own, round) => (scale * own) / before[round]!));
+    return [result, { name: ratio, unit: 'times', value }];
   });
 }
 
@@ -181,46 +184,58 @@ function extension(): Part[] {
 }
 
 function encryptedConvolution(): Part[] {
-  const weights = smallWeights();
-  const plan = planLayer(CONVOLUTION, weightNorms(weights, fanIn(CONVOLUTION)));
-  const keys = generateKeys(plan.degree, systemRandom);
-  const publicKey = decodePublicKey(plan.degree, keys.publicKey);
-  const values = randomRing(systemRandom, linearInputSize(CONVOLUTION));
+  const { linearKey, linearUpload, linearReceive, linearResponse, linearShare } =
+    linearLayers.tasks;
+  const kernel = smallWeights();
+  const plan = linearLayers.plan({
+    shape: CONVOLUTION,
+    ...weightNorms(kernel, fanIn(CONVOLUTION)),
+  });
+  const [uploads, responses] = [linearLayers.uploads(plan), linearLayers.responses(plan)];
   const seed = freshSeed();
+  const name = linearLayers.keyOf(plan);
+  const { own: key, message } = linearKey({ key: name, seed: freshSeed() });
+  const theirs = linearLayers.takeKey(name, message);
+  const mask = randomRing(systemRandom, linearInputSize(CONVOLUTION));
   const outputs = sizeOf(linearOutput(CONVOLUTION));
 
   const encrypt = (): Uint8Array => {
-    const upload = new Uint8Array(uploadBytes(plan));
+    const upload = new Uint8Array(bytesOfParts(uploads));
     let at = 0;
-    for (const range of uploadJobs(plan)) {
-      const part = encryptUpload(plan, keys.secretKey, values, range, seed);
-      upload.set(part, at);
-      at += part.length;
+    for (const { range, bytes } of uploads) {
+      upload.set(linearUpload({ plan, key, mask, range, seed }), at);
+      at += bytes;
     }
     return upload;
   };
   const answer = (upload: Uint8Array): Uint8Array[] => {
-    const shares = new Int32Array(outputs);
-    const ciphertexts = decodeUpload(plan, upload);
-    return responseJobs(plan).map((range) => {
-      const part = evaluateLayer(plan, publicKey, weights, ciphertexts, range, seed);
-      placeShares(plan, part.shares, range, shares);
-      return part.response;
+    const s = new Int32Array(outputs);
+    const received = linearReceive({ plan, upload });
+    return responses.map(({ range }) => {
+      const { shares, response } = linearResponse({
+        plan,
+        key: theirs,
+        kernel,
+        received,
+        range,
+        seed,
+      });
+      linearLayers.place(plan, shares, range, s);
+      return response;
     });
   };
-  const decrypt = (responses: readonly Uint8Array[]): void => {
-    const shares = new Int32Array(outputs);
-    responseJobs(plan).forEach((range, i) => {
-      const part = decryptResponse(plan, keys.secretKey, responses[i]!, range);
-      placeShares(plan, part, range, shares);
-    });
+  const decrypt = (answers: readonly Uint8Array[]): void => {
+    const c = new Int32Array(outputs);
+    for (const [i, { range }] of responses.entries()) {
+      const shares = linearShare({ plan, key, response: answers[i]!, range, seed });
+      linearLayers.place(plan, shares, range, c);
+    }
   };
 
   const upload = encrypt();
-  const responses = answer(upload);
+  const answers = answer(upload);
   const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(2)} MB`;
-  const up = upload.length;
-  const down = responseBytes(plan, 0, plan.responsePolynomials);
+  const [up, down] = [upload.length, bytesOfParts(responses)];
   const part = (name: string, run: () => unknown): Part => ({
     name: `RLWE convolution 3x3, 64 -> 64 on 32x32: ${name}`,
     unit: 'ms',
@@ -229,7 +244,7 @@ function encryptedConvolution(): Part[] {
   return [
     { ...part('encrypt', encrypt), bytes: `${megabytes(up)} up` },
     { ...part('evaluate', () => answer(upload)), bytes: `${megabytes(down)} down` },
-    part('decrypt', () => decrypt(responses)),
+    part('decrypt', () => decrypt(answers)),
     {
       ...part('upload to shares', () => decrypt(answer(encrypt()))),
       bytes: megabytes(up + down),
@@ -239,28 +254,53 @@ function encryptedConvolution(): Part[] {
 }
 
 /** Weights of 8 bits with a sign. */
-function smallWeights(): Int32Array {
-  return randomRing(systemRandom, weightCount(CONVOLUTION)).map((word) => word >> 24);
+function smallWeights(shape: LinearShape = CONVOLUTION): Int32Array {
+  return randomRing(systemRandom, weightCount(shape)).map((word) => word >> 24);
 }
 
-function ringConvolution(): Part[] {
-  const x = randomRing(systemRandom, linearInputSize(CONVOLUTION));
-  const weights = smallWeights();
-  return [
-    {
-      name: 'integer convolution 3x3, 64 -> 64 on 32x32, mod 2^32',
+/** The layers of usual networks that differ most in how they use a processor, by name. */
+const INTEGER_LAYERS: readonly (readonly [string, LinearShape])[] = [
+  ['convolution 3x3, 64 -> 64 on 32x32', CONVOLUTION],
+  ['convolution 3x3, 512 -> 512 on 4x4', convolution(512, 512, 4)],
+  [
+    'convolution 3x3, stride 2, 64 -> 128 on 32x32',
+    { ...convolution(64, 128, 32), stride: [2, 2] },
+  ],
+  [
+    'convolution 1x1, 64 -> 256 on 56x56',
+    { ...convolution(64, 256, 56), kernel: [1, 1], pads: [0, 0, 0, 0] },
+  ],
+  ['depthwise convolution 3x3, 32 on 112x112', { ...convolution(32, 32, 112), groups: 32 }],
+  ['matrix 4096 -> 1000', { kind: 'dense', inputs: 4096, outputs: 1000 }],
+];
+
+function convolution(channels: number, outChannels: number, size: number): ConvShape {
+  return { ...CONVOLUTION, channels, outChannels, height: size, width: size };
+}
+
+function integerLayers(): Part[] {
+  return INTEGER_LAYERS.map(([name, shape]) => {
+    const x = randomRing(systemRandom, linearInputSize(shape));
+    const weights = packWeights(shape, smallWeights(shape));
+    return {
+      name: `integer ${name}, mod 2^32`,
       unit: 'G MAC/s',
-      work: macsOf(CONVOLUTION) / 1e9,
-      run: () => linear(CONVOLUTION, x, weights),
-    },
-  ];
+      work: macsOf(shape) / 1e9,
+      run: () => linear(shape, x, weights),
+    };
+  });
 }
 
-/** ReLUs of 17 and of 11 bits, by both comparisons: ratios of one run. */
+/** ReLUs of 17 and of 11 bits, by either comparison, each figure beside the other's. */
 function reluLanes(): Part[] {
-  return [RELU_PARAMS, { ...RELU_PARAMS, rangeBits: 21 }].flatMap((params) =>
-    COMPARISONS.flatMap((comparison) => reluLane({ ...params, comparison })),
-  );
+  return [RELU_PARAMS, { ...RELU_PARAMS, rangeBits: 21 }].flatMap((params) => {
+    const encoded = reluLane({ ...params, comparison: 'encoded' });
+    const garbled = reluLane({ ...params, comparison: 'garbled' });
+    return encoded.flatMap((part, i) => {
+      const ratio = part.name.replace(/encoded.*:/, 'time garbled / encoded, pair by pair:');
+      return [part, { ...garbled[i]!, ratio }];
+    });
+  });
 }
 
 function reluLane(params: GadgetParams): Part[] {

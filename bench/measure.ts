@@ -39,6 +39,12 @@ export async function timed<T>(fn: () => T | Promise<T>): Promise<{ ms: number; 
   return { ms: performance.now() - start, result };
 }
 
+/** Milliseconds of processor time of this process, its helper threads included: other processes do not count in it. */
+export function processorTime(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
+}
+
 /**
  * Times several parts in turn, one sample of each before the next of any: what disturbs the machine for a while then
  * disturbs all of them, and they stay comparable. The first round compiles and warms caches and is not counted.
@@ -46,10 +52,19 @@ export async function timed<T>(fn: () => T | Promise<T>): Promise<{ ms: number; 
  * @returns the time of one call of each part, in ms
  */
 export async function measure(
+  effort: Effort,
+  parts: readonly (() => unknown)[],
+  now?: () => number,
+): Promise<Summary[]> {
+  return (await sample(effort, parts, now)).map(summarise);
+}
+
+/** The same, every sample: those of one round belong together. */
+export async function sample(
   { repetitions, sampleMs }: Effort,
   parts: readonly (() => unknown)[],
   now: () => number = () => performance.now(),
-): Promise<Summary[]> {
+): Promise<number[][]> {
   const samples: number[][] = parts.map(() => []);
   for (let round = 0; round <= repetitions; round++) {
     for (const [i, part] of parts.entries()) {
@@ -64,7 +79,7 @@ export async function measure(
       if (round > 0) samples[i]!.push(elapsed / calls);
     }
   }
-  return samples.map(summarise);
+  return samples;
 }
 
 /** `work` units done in each of those times, as units per second. */

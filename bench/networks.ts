@@ -3,26 +3,33 @@
  * (times and bytes do not depend on them), ranges are calibrated on noise.
  *
  * As in inference.ts the server is a process of its own on loopback, both parties share the machine's cores, and plain
- * runs alternate with private ones. What `sotto plan` says beforehand stands beside what was measured.
+ * runs alternate with private ones. Some networks run with half gates as well: a server process for either comparison,
+ * in turn, so that ratios are of neighbours. What `sotto plan` says beforehand stands beside what was measured.
  */
 
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect } from '../client/index.ts';
-import type { PhaseStats } from '../client/session.ts';
+import type { PhaseStats, Session } from '../client/session.ts';
 import { compile } from '../models/compile/index.ts';
 import { randomMap, resNet18, resNetCifar } from '../models/graph/builders/index.ts';
 import { elements, type Graph, preprocess } from '../models/graph/index.ts';
 import { layoutOf } from '../protocol/inference/layout.ts';
-import { measureProgram, type Price, priceOf } from '../protocol/inference/price.ts';
+import {
+  type MeasuredProgram,
+  measureProgram,
+  type Price,
+  priceOf,
+} from '../protocol/inference/price.ts';
 import { countKinds } from '../protocol/program/kinds.ts';
 import { encodeModel, type Model } from '../protocol/program/model.ts';
-import { mapsOf } from '../protocol/program/program.ts';
+import { type Comparison, mapsOf } from '../protocol/program/program.ts';
 import { Prg, randomBytes } from '../protocol/random/index.ts';
+import { checkCost } from './inference.ts';
 import { type Summary, summarise, timed } from './measure.ts';
 import { openPlain } from './plain.ts';
-import { startServer } from './server-process.ts';
+import { type ServerProcess, startServer } from './server-process.ts';
 
 /** What a network is to take: both parties on one machine of 2 cores, loopback. Milliseconds and bytes, both ways. */
 export interface Target {
@@ -37,10 +44,12 @@ export interface Subject {
   readonly name: string;
   readonly make: () => Graph;
   readonly target?: Target;
+  /** Whether it is run with half gates as well. */
+  readonly halfGates?: boolean;
 }
 
 export const SUBJECTS: readonly Subject[] = [
-  { name: 'ResNet-20, all ReLUs', make: () => resNetCifar(20) },
+  { name: 'ResNet-20, all ReLUs', make: () => resNetCifar(20), halfGates: true },
   {
     name: 'ResNet-32, all ReLUs',
     make: () => resNetCifar(32),
@@ -49,7 +58,7 @@ export const SUBJECTS: readonly Subject[] = [
   {
     name: 'ResNet-18, all ReLUs',
     make: () => resNet18(),
-    target: { onlineMs: 2000, offlineMs: 8000, onlineBytes: 135e6, offlineBytes: 330e6 },
+    halfGates: true,
   },
   {
     name: 'ResNet-18, 12,900 ReLUs, rest identity',
@@ -58,19 +67,27 @@ export const SUBJECTS: readonly Subject[] = [
   },
 ];
 
-export interface NetworkResult {
-  readonly name: string;
-  readonly relus: number;
+/** What a network takes with one comparison. */
+export interface Taken {
   readonly offline: Summary;
   readonly online: Summary;
   readonly offlineBytes: number;
   readonly onlineBytes: number;
   /** Round trips online. */
   readonly rounds: number;
+  /** What the client keeps of one bundle, bytes, by the gadgets. */
+  readonly clientStored: number;
   /** What the plan said. */
   readonly planned: Price;
-  /** Resident memory of the client's process with one bundle, bytes. */
-  readonly clientMemory: number;
+}
+
+export interface NetworkResult extends Taken {
+  readonly name: string;
+  readonly relus: number;
+  /** The same with half gates, where it was run, and encoded / half gates, pair by pair. */
+  readonly halfGates?:
+    | (Taken & { readonly ratio: Record<'offline' | 'online', Summary> })
+    | undefined;
   /** The same network in onnxruntime-web, and online / plain pair by pair; a reason when it could not be run. */
   readonly plain: { readonly ms: Summary; readonly ratio: Summary } | string;
   readonly target: Target | undefined;
@@ -88,7 +105,7 @@ export async function benchNetworks(
   try {
     for (const subject of SUBJECTS) {
       report(subject.name);
-      results.push(await benchNetwork(subject, join(folder, 'model.sotto'), repetitions));
+      results.push(await benchNetwork(subject, folder, repetitions));
     }
   } finally {
     await rm(folder, { recursive: true });
@@ -101,75 +118,106 @@ export function compileOnNoise(
   name: string,
   graph: Graph,
   count = CALIBRATION,
+  comparison: Comparison = 'encoded',
 ): { model: Model; images: Uint8Array[]; calibration: Float32Array[] } {
   const noise = new Prg(new Uint8Array(16));
   const size = elements(graph.input.shape);
   const images = Array.from({ length: count }, () => randomBytes(noise, size));
   const calibration = images.map((image) => preprocess(graph.input, image));
   // Noise has no ranges worth keeping: a wide margin, so that every image fits.
-  const { model } = compile(graph, calibration, { name, margin: 2 });
+  const { model } = compile(graph, calibration, { name, margin: 2, comparison });
   return { model, images, calibration };
 }
 
+/** A network with one comparison: its server, its session, and what its inferences took. */
+interface Way {
+  readonly measured: MeasuredProgram;
+  readonly server: ServerProcess;
+  readonly session: Session;
+  readonly runs: { offline: PhaseStats; online: PhaseStats }[];
+}
+
+async function openWay(model: Model, comparison: Comparison, folder: string): Promise<Way> {
+  const program = { ...model.program, comparison };
+  const path = join(folder, `${comparison}.sotto`);
+  await writeFile(path, encodeModel({ ...model, program }));
+  const measured = measureProgram(layoutOf(program));
+  const server = await startServer(path);
+  return { measured, server, session: await connect(server.url), runs: [] };
+}
+
 async function benchNetwork(
-  { name, make, target }: Subject,
-  path: string,
+  { name, make, target, halfGates }: Subject,
+  folder: string,
   repetitions: number,
 ): Promise<NetworkResult> {
   const graph = make();
   const { model, images, calibration } = compileOnNoise(name, graph);
-  await writeFile(path, encodeModel(model));
-  const layout = layoutOf(model.program);
-  const planned = priceOf(measureProgram(layout), {
-    bitsPerSecond: 10e9,
-    roundTripMs: 0.1,
-    clientCores: availableParallelism(),
-    serverCores: availableParallelism(),
-    shared: true,
-  });
   const plain = await openPlain(graph).catch((error: Error) => error.message);
-  const server = await startServer(path);
-  const session = await connect(server.url);
-  const offline: PhaseStats[] = [];
-  const online: PhaseStats[] = [];
+  const encoded = await openWay(model, 'encoded', folder);
+  const garbled = halfGates ? await openWay(model, 'garbled', folder) : undefined;
+  const ways = garbled ? [encoded, garbled] : [encoded];
   const plainMs: number[] = [];
-  let clientMemory = 0;
   try {
-    // The first run warms up and does not count.
+    // The first round warms up and does not count.
     for (let i = 0; i <= repetitions; i++) {
-      await session.prepare();
-      clientMemory = Math.max(clientMemory, process.memoryUsage().rss);
       const image = i % CALIBRATION;
-      const { stats } = await session.infer(images[image]!);
-      const ms =
-        typeof plain === 'string'
-          ? undefined
-          : (await timed(() => plain.run(calibration[image]!))).ms;
-      if (i === 0) continue;
-      offline.push(stats.offline);
-      online.push(stats.online);
-      if (ms !== undefined) plainMs.push(ms);
+      for (const way of i % 2 === 0 ? ways : [...ways].reverse()) {
+        await way.session.prepare();
+        const { stats } = await way.session.infer(images[image]!);
+        checkCost(way.measured.cost, stats);
+        if (i > 0) way.runs.push(stats);
+        if (way !== encoded || typeof plain === 'string') continue;
+        const { ms } = await timed(() => plain.run(calibration[image]!));
+        if (i > 0) plainMs.push(ms);
+      }
     }
   } finally {
-    await session.close();
-    await server.stop();
+    for (const { session, server } of ways) {
+      await session.close();
+      await server.stop();
+    }
     if (typeof plain !== 'string') await plain.close();
   }
-  const bytes = ({ bytesUp, bytesDown }: PhaseStats) => bytesUp + bytesDown;
+  const over = (phase: 'offline' | 'online', other: (round: number) => number) =>
+    summarise(encoded.runs.map((run, round) => run[phase].ms / other(round)));
+  const overGarbled = (phase: 'offline' | 'online', { runs }: Way) =>
+    over(phase, (round) => runs[round]![phase].ms);
   return {
     name,
     relus: countKinds(...mapsOf(model.program)).relus,
-    offline: summarise(offline.map(({ ms }) => ms)),
-    online: summarise(online.map(({ ms }) => ms)),
-    offlineBytes: bytes(offline[0]!),
-    onlineBytes: bytes(online[0]!),
-    rounds: online[0]!.rounds,
-    planned,
-    clientMemory,
+    ...takenBy(encoded),
+    halfGates: garbled && {
+      ...takenBy(garbled),
+      ratio: {
+        offline: overGarbled('offline', garbled),
+        online: overGarbled('online', garbled),
+      },
+    },
     plain:
       typeof plain === 'string'
         ? plain
-        : { ms: summarise(plainMs), ratio: summarise(online.map(({ ms }, i) => ms / plainMs[i]!)) },
+        : { ms: summarise(plainMs), ratio: over('online', (round) => plainMs[round]!) },
     target,
+  };
+}
+
+function takenBy({ measured, runs }: Way): Taken {
+  const cores = availableParallelism();
+  const { offline, online } = measured.cost;
+  return {
+    offline: summarise(runs.map((run) => run.offline.ms)),
+    online: summarise(runs.map((run) => run.online.ms)),
+    offlineBytes: offline.up + offline.down,
+    onlineBytes: online.up + online.down,
+    rounds: online.rounds,
+    clientStored: measured.steps.reduce((sum, step) => sum + step.clientStored, 0),
+    planned: priceOf(measured, {
+      bitsPerSecond: 10e9,
+      roundTripMs: 0.1,
+      clientCores: cores,
+      serverCores: cores,
+      shared: true,
+    }),
   };
 }

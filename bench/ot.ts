@@ -15,7 +15,7 @@ import {
 } from '../protocol/ot/softspoken.ts';
 import { type AesEngine, defaultAes, wasmAes } from '../protocol/random/aes.ts';
 import { freshSeed, randomBytes, systemRandom } from '../protocol/random/index.ts';
-import { type Effort, measure, type Summary } from './measure.ts';
+import { type Effort, measure, processorTime, type Summary } from './measure.ts';
 
 /** A client in Node, or with the engine of a browser; the server is in Node. */
 const CLIENTS = ['Node', 'browser'] as const;
@@ -35,12 +35,6 @@ interface OtResult {
 const RELUS = 1000;
 const COTS_PER_RELU = 13;
 const LANE = 11 * 2048;
-
-/** Milliseconds of processor time of this process, its helper threads included: other processes do not count in it. */
-function processorTime(): number {
-  const { user, system } = process.cpuUsage();
-  return (user + system) / 1e3;
-}
 
 /** Times a lane's correlations with every k and engine, all in turn. */
 async function benchOts(effort: Effort): Promise<OtResult[]> {

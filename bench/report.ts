@@ -5,9 +5,10 @@ import type { InferenceResult } from './inference.ts';
 import type { KernelResult } from './kernels.ts';
 import type { Disturbance, Machine } from './machine.ts';
 import type { Summary } from './measure.ts';
-import type { NetworkResult } from './networks.ts';
+import type { NetworkResult, Taken } from './networks.ts';
 import { REFERENCE_MACHINE } from './references.ts';
 import type { ScalingResult } from './scaling.ts';
+import type { SquareResult } from './squares.ts';
 import { targetsOf } from './targets.ts';
 
 export interface Report {
@@ -21,6 +22,8 @@ export interface Report {
   readonly networks: readonly NetworkResult[];
   /** Absent when networks were not asked for. */
   readonly scaling?: ScalingResult | undefined;
+  /** Absent when networks were not asked for. */
+  readonly squares?: readonly SquareResult[] | undefined;
   /** Absent when the browser was not asked for. */
   readonly browser?: readonly BrowserResult[] | undefined;
 }
@@ -108,11 +111,11 @@ ${plainText}
 
 ## Parts, on one core
 
-Median and quartiles. Peers: ${REFERENCE_MACHINE}.
+Median and quartiles, by processor time. Peers: ${REFERENCE_MACHINE}.
 
 ${table(['part', 'median', 'quartiles', 'bytes', 'native peers'], kernelRows)}
 ${networks.length > 0 ? `\n${networkSection(networks)}` : ''}
-${report.browser ? browserSection(report.browser) : ''}${targetSection(report)}`;
+${report.squares ? squareSection(report.squares) : ''}${report.browser ? browserSection(report.browser) : ''}${targetSection(report)}`;
 }
 
 /** The client in a browser, as ratios to the client in Node. */
@@ -142,7 +145,13 @@ ${table(['network', 'phase', 'Node', 'browser', 'browser / Node'], rows)}
 /** What was aimed at, and what keeps it back where it was missed. */
 function targetSection(report: Report): string {
   const targets = targetsOf(report);
-  const rows = targets.map(({ what, wanted, got, met }) => [what, wanted, got, met ? 'yes' : 'no']);
+  const rows = targets.map(({ what, before, wanted, got, met }) => [
+    what,
+    before,
+    wanted,
+    got,
+    met ? 'yes' : 'no',
+  ]);
   const missed = targets.filter(({ met }) => !met);
   const percent = (share: number) => `${(100 * share).toFixed(0)} %`;
   const { scaling } = report;
@@ -157,8 +166,31 @@ event loop of both parties is busy ${percent(scaling.loop.median)} of the time, 
 `;
   return `## Targets
 
-${table(['', 'wanted', 'measured', 'met'], rows)}
+${table(['', 'version 3', 'wanted', 'measured', 'met'], rows)}
 ${missed.length > 0 ? `\nWhat keeps the others back:\n\n${missed.map(({ what, bound }) => `- **${what}**: ${bound}`).join('\n')}\n` : ''}${workers}`;
+}
+
+/** What squares send. */
+function squareSection(results: readonly SquareResult[]): string {
+  const range = ([least, most]: readonly [number, number]) => `${least} to ${most}`;
+  const sum = ({ offline, online }: SquareResult['bytes']) =>
+    `${offline.toFixed(1)} + ${online.toFixed(1)}`;
+  const rows = results.map(({ network, squares, rangeBits, shift, bytes, at16 }) => [
+    network,
+    squares.toLocaleString('en'),
+    range(rangeBits),
+    range(shift),
+    sum(bytes),
+    sum(at16),
+  ]);
+  return `## Squares
+
+Bytes of one square, offline + online, both ways, by the formulas: means over the squares of a network, with the range k
+and the truncation f that its layers have, and with f = 16 in all of them.
+
+${table(['network', 'squares', 'k', 'f', 'bytes', 'bytes, f = 16'], rows)}
+
+`;
 }
 
 /** Full-size networks, against what they are to take and what the plan said. */
@@ -166,8 +198,14 @@ function networkSection(networks: readonly NetworkResult[]): string {
   const megabytes = (bytes: number) => (bytes / 1e6).toFixed(1);
   const against = (value: string, target: string | undefined) =>
     target === undefined ? value : `${value} (<= ${target})`;
-  const rows = networks.map((network) => {
-    const { name, offline, online, offlineBytes, onlineBytes, rounds, target, clientMemory } =
+  const all = networks.flatMap(({ halfGates, ...network }) => [
+    network,
+    ...(halfGates
+      ? [{ ...halfGates, name: `${network.name}, half gates`, target: undefined }]
+      : []),
+  ]);
+  const rows = all.map((network) => {
+    const { name, offline, online, offlineBytes, onlineBytes, rounds, target, clientStored } =
       network;
     return [
       name,
@@ -178,25 +216,48 @@ function networkSection(networks: readonly NetworkResult[]): string {
       against(megabytes(offlineBytes), target && String(target.offlineBytes / 1e6)),
       against(megabytes(onlineBytes), target && String(target.onlineBytes / 1e6)),
       String(rounds),
-      String(Math.round(clientMemory / 1e6)),
+      megabytes(clientStored),
     ];
   });
-  const planRows = networks.map(({ name, planned, offline, online, plain }) => [
-    name,
-    figure(planned.offline.totalMs),
-    figure(planned.offline.totalMs / offline.median),
-    figure(planned.online.totalMs),
-    figure(planned.online.totalMs / online.median),
-    typeof plain === 'string' ? plain : figure(plain.ms.median),
-    typeof plain === 'string' ? '' : figure(plain.ratio.median),
-  ]);
+  const planRows = all.map(({ planned, ...network }) => {
+    const plain = 'plain' in network ? network.plain : '';
+    return [
+      network.name,
+      figure(planned.offline.totalMs),
+      figure(planned.offline.totalMs / network.offline.median),
+      figure(planned.online.totalMs),
+      figure(planned.online.totalMs / network.online.median),
+      typeof plain === 'string' ? plain : figure(plain.ms.median),
+      typeof plain === 'string' ? '' : figure(plain.ratio.median),
+    ];
+  });
+  const ratioRows = networks.flatMap(({ name, halfGates, ...encoded }) => {
+    if (halfGates === undefined) return [];
+    const { offline, online } = halfGates.ratio;
+    const bytes = (of: (taken: Taken) => number) => figure(of(encoded) / of(halfGates));
+    return [
+      [
+        name,
+        `${figure(offline.median)} (${spread(offline)})`,
+        `${figure(online.median)} (${spread(online)})`,
+        bytes(({ offlineBytes }) => offlineBytes),
+        bytes(({ onlineBytes }) => onlineBytes),
+        bytes(({ clientStored }) => clientStored),
+      ],
+    ];
+  });
   const head = ['network', 'offline ms', 'quartiles', 'online ms', 'quartiles'];
   return `## Full-size networks
 
 Both parties on this machine, two processes on loopback, medians of ${networks[0]!.online.samples} repetitions; targets in
-brackets. Random weights and noise for images: times and bytes do not depend on either. Memory is the client's process.
+brackets. Random weights and noise for images: times and bytes do not depend on either. The last column is what the client
+keeps of one bundle. Half gates: the same network with the garbled comparison, in turn with the encoded one.
 
-${table([...head, 'offline MB', 'online MB', 'rounds', 'client MB'], rows)}
+${table([...head, 'offline MB', 'online MB', 'rounds', 'client keeps MB'], rows)}
+
+Encoded / half gates, times pair by pair with quartiles:
+
+${table(['network', 'offline', 'online', 'offline bytes', 'online bytes', 'client keeps'], ratioRows)}
 
 What \`sotto plan\` said beforehand, and its ratio to what was measured; the network without privacy in onnxruntime-web
 (WebAssembly, one thread), and the ratio of the online phase to it.

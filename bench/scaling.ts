@@ -99,7 +99,7 @@ async function machineGain(pool: ProtocolPool): Promise<number> {
   const kernel = shared(weightCount(shape));
   const bias = shared(shape.outChannels);
   const range = { from: 0, to: shape.outChannels };
-  const task = () => pool.run('linear', { shape, x, kernel, bias, range });
+  const task = () => pool.run('linearOnline', { shape, x, kernel, bias, range });
   const apart = await timed(async () => {
     for (let i = 0; i < TASKS; i++) await task();
   });

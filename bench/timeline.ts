@@ -32,16 +32,16 @@ export const COLOURS: readonly Colour[] = [
   {
     name: 'encrypt masks',
     fill: '#5ba3e0',
-    tasks: ['encryptUpload', 'decodeUpload'],
+    tasks: ['linearUpload', 'linearReceive'],
     kinds: [Kind.upload],
   },
   {
     name: 'layers under encryption',
     fill: '#2f5fa8',
-    tasks: ['evaluateLayer'],
+    tasks: ['linearResponse'],
     kinds: [Kind.response],
   },
-  { name: 'decrypt', fill: '#4fb3a5', tasks: ['decryptResponse'], kinds: [] },
+  { name: 'decrypt', fill: '#4fb3a5', tasks: ['linearShare'], kinds: [] },
   {
     name: "server's choices",
     fill: '#b48ade',
@@ -63,7 +63,7 @@ export const COLOURS: readonly Colour[] = [
   {
     name: 'layers on integers',
     fill: '#58a55c',
-    tasks: ['linear'],
+    tasks: ['linearOnline'],
     kinds: [Kind.maskedInput, Kind.output],
   },
   { name: 'reveal', fill: '#c9a227', tasks: ['reveal'], kinds: [Kind.material] },

@@ -1,11 +1,8 @@
 /** What a client accepts of the program a server offers, decided before any key is made. */
 
 import { ProtocolError } from '../protocol/errors.ts';
-import { costOf } from '../protocol/inference/cost.ts';
-import { layoutOf } from '../protocol/inference/layout.ts';
-import type { OtK } from '../protocol/ot/softspoken.ts';
-import { checkProgram } from '../protocol/program/check.ts';
-import type { Program } from '../protocol/program/program.ts';
+import type { Cost } from '../protocol/inference/cost.ts';
+import type { CheckedProgram } from '../protocol/program/check.ts';
 import { sizeOf } from '../protocol/ring/shape.ts';
 
 /** How much a client lets a server ask of it. LOCAL. */
@@ -40,14 +37,12 @@ export function hexOf(bytes: Uint8Array): string {
 
 /**
  * @throws ProtocolError `program-mismatch` when it is not the expected program, `refused` when it is beyond the limits
- * @throws RangeError when no session can run it
  */
 export function checkOffer(
-  program: Program,
+  { shapes }: CheckedProgram,
   digest: Uint8Array,
   expect: Expectation,
   limits: ClientLimits,
-  otK: OtK,
 ): void {
   const own = hexOf(digest);
   if (expect.digest !== undefined && expect.digest.toLowerCase() !== own) {
@@ -56,14 +51,17 @@ export function checkOffer(
       `the program has digest ${own}, expected ${expect.digest}`,
     );
   }
-  const elements = checkProgram(program).reduce((sum, shape) => sum + sizeOf(shape), 0);
+  const elements = shapes.reduce((sum, shape) => sum + sizeOf(shape), 0);
   if (!(elements <= limits.maxElements)) {
     throw new ProtocolError(
       'refused',
       `the program has ${elements} elements, this client takes at most ${limits.maxElements}`,
     );
   }
-  const { offline, online } = costOf(layoutOf(program), otK);
+}
+
+/** @throws ProtocolError `refused` when an inference moves more bytes than the limits allow */
+export function checkCost({ offline, online }: Cost, limits: ClientLimits): void {
   const bytes = offline.up + offline.down + online.up + online.down;
   if (!(bytes <= limits.maxBytes)) {
     throw new ProtocolError(

@@ -16,7 +16,7 @@ import type { Channel } from '../protocol/channel/index.ts';
 import { withSignal, withTimeout } from '../protocol/channel/lifetime.ts';
 import { abortError, ProtocolError } from '../protocol/errors.ts';
 import { BundleStore, type ClientBundle } from '../protocol/inference/bundle.ts';
-import { type Cost, costOf, type PhaseCost } from '../protocol/inference/cost.ts';
+import type { PhaseCost } from '../protocol/inference/cost.ts';
 import { Command, encodeCommand, Kind } from '../protocol/inference/messages.ts';
 import { prepareClient } from '../protocol/inference/offline.ts';
 import { inferClient } from '../protocol/inference/online.ts';
@@ -32,6 +32,7 @@ import type { Program } from '../protocol/program/program.ts';
 import { type Random, systemRandom } from '../protocol/random/index.ts';
 import {
   type ClientLimits,
+  checkCost,
   checkOffer,
   DEFAULT_LIMITS,
   type Expectation,
@@ -129,8 +130,9 @@ export async function openSession(
       openClient(party, {
         model,
         otK,
-        accept(program, digest) {
-          checkOffer(program, digest, expect, limits, otK);
+        acceptProgram: (program, digest) => checkOffer(program, digest, expect, limits),
+        acceptCost(cost) {
+          checkCost(cost, limits);
           reporter.begin('setup');
           reporter.report(0, 1);
         },
@@ -158,7 +160,6 @@ const bytesOf = ({ up, down }: PhaseCost): number => up + down;
 export class Session implements AsyncDisposable {
   readonly #session: ClientSession;
   readonly #traffic: CountedChannel;
-  readonly #cost: Cost;
   #bundles = new BundleStore<ReadyBundle>();
   /** Why the session is over. */
   #end: Error | undefined;
@@ -181,7 +182,6 @@ export class Session implements AsyncDisposable {
     this.#traffic = traffic;
     this.#options = options;
     this.#again = again;
-    this.#cost = costOf(session.layout, session.otK);
     this.#released = traffic.closed.then(async (reason) => {
       this.#end ??= reason ?? closedHere();
       this.#bundles = new BundleStore();
@@ -220,7 +220,7 @@ export class Session implements AsyncDisposable {
       throw new RangeError(`inferences: expected a positive integer, got ${inferences}`);
     }
     await this.#inTurn('the preparation', options, async (reporter) => {
-      reporter.begin('prepare', inferences * bytesOf(this.#cost.offline));
+      reporter.begin('prepare', inferences * bytesOf(this.#session.cost.offline));
       for (let i = 0; i < inferences; i++) await this.#prepareOne(reporter, i, inferences);
     });
   }
@@ -235,12 +235,12 @@ export class Session implements AsyncDisposable {
     const input = encodeInput(this.program, unitPixels(pixels));
     return this.#inTurn('the inference', options, async (reporter) => {
       if (this.available === 0) {
-        reporter.begin('prepare', bytesOf(this.#cost.offline));
+        reporter.begin('prepare', bytesOf(this.#session.cost.offline));
         await this.#prepareOne(reporter, 0, 1);
       }
       const { bundle, stats: offline } = this.#bundles.take();
-      reporter.begin('infer', bytesOf(this.#cost.online));
-      const { result, stats: online } = await this.#measured(this.#cost.online.rounds, () =>
+      reporter.begin('infer', bytesOf(this.#session.cost.online));
+      const { result, stats: online } = await this.#measured(this.#session.cost.online.rounds, () =>
         inferClient(this.#session, bundle, input, (...progress) => reporter.report(...progress)),
       );
       const { labels, steps } = this.program;
@@ -303,7 +303,7 @@ export class Session implements AsyncDisposable {
   }
 
   async #prepareOne(reporter: Reporter, index: number, of: number): Promise<void> {
-    const { result, stats } = await this.#measured(this.#cost.offline.rounds, () =>
+    const { result, stats } = await this.#measured(this.#session.cost.offline.rounds, () =>
       prepareClient(this.#session, (done, total, layer) =>
         reporter.report(index * total + done, of * total, layer),
       ),

@@ -44,12 +44,11 @@ export function offerModels(models: readonly NamedModel[]): Map<string, OfferedM
   const offers = new Map<string, OfferedModel>();
   for (const { name, model } of models) {
     if (offers.has(name)) throw new RangeError(`models: two are named "${name}"`);
-    checkModel(model);
-    const { program } = model;
+    const { program, shapes } = checkModel(model);
     offers.set(name, {
       name,
       program: encodeProgram(program),
-      layout: layoutOf(program),
+      layout: layoutOf(program, shapes),
       model: { program, weights: model.weights.map(shareWeights) },
     });
   }

@@ -31,16 +31,16 @@ export type Attribution = Readonly<Record<OperatorClass, number>>;
 
 /**
  * Which class a main thread works for, by the innermost frame that one of these knows: see samples.ts. A gadget's file is
- * named after its kind.
+ * named after its kind, with half gates as well.
  */
 const CLASS_OF_FRAME: readonly (readonly [OperatorClass | typeof IDLE, RegExp])[] = [
   [IDLE, /^(\(idle\)|wait) /],
   ...KINDS.map((kind): readonly [OperatorClass, RegExp] => {
     const { name } = kindOf(kind);
-    return [name, new RegExp(`/gadgets/${name.toLowerCase()}\\.[jt]s$`)];
+    return [name, new RegExp(`/gadgets/${name.toLowerCase()}(-garbled)?\\.[jt]s$`)];
   }),
   ['output', /\/gadgets\/argmax\.[jt]s$/],
-  ['linear', /\/protocol\/(rlwe|ring\/linear)/],
+  ['linear', /\/protocol\/(linear\/|ring\/linear)/],
 ];
 
 /** How the parties are traced: of workers, tasks are enough. */
@@ -50,9 +50,7 @@ export const TRACED: TracerOptions = { parts: CLASS_OF_FRAME, workers: false };
 export function classOfTask(task: string, kind: ActivationKind | undefined): OperatorClass {
   if (kind !== undefined) return kindOf(kind).name;
   if (/argmax/i.test(task)) return 'output';
-  return /^(linear|encryptUpload|decodeUpload|evaluateLayer|decryptResponse)$/.test(task)
-    ? 'linear'
-    : 'other';
+  return /^linear/.test(task) ? 'linear' : 'other';
 }
 
 interface Activity extends Span {

@@ -4,7 +4,8 @@ import { COLOURS, Plot } from '../../models/plot.ts';
 import { summarise } from '../measure.ts';
 import type { OperatorClass } from './attribution.ts';
 import { LOOPBACK } from './links.ts';
-import type { NetworkRun, Phase } from './results.ts';
+import type { Series } from './points.ts';
+import type { NetworkRun, Phase, PointResult } from './results.ts';
 
 /** A picture and what it shows. */
 export interface Figure {
@@ -52,6 +53,19 @@ export const PHASE_COLOURS = new Map<string, string>([
 ]);
 
 export const medianOf = (run: NetworkRun, phase: Phase): number => summarise(run.ms[phase]).median;
+
+/** Dashes of a series' lines. */
+export const dashesOf = (series: Series): string =>
+  ({ trained: 'none', identity: 'none', square: '6 4', 'half gates': '2 3' })[series];
+
+/** Rows by series. */
+export const bySeries = <Row extends Pick<PointResult, 'series'>>(
+  rows: readonly Row[],
+): [Series, Row[]][] =>
+  [...new Set(rows.map(({ series }) => series))].map((series) => [
+    series,
+    rows.filter((row) => row.series === series),
+  ]);
 
 /** A dot for each run, hollow where its times are computed. */
 export const runDots = <Row extends { readonly run: NetworkRun }>(

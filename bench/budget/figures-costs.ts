@@ -7,8 +7,10 @@ import { CLASSES } from './attribution.ts';
 import {
   BELOW,
   budgetAxis,
+  bySeries,
   CLASS_COLOURS,
   coloursOf,
+  dashesOf,
   type Figure,
   INSET,
   LOG,
@@ -37,24 +39,28 @@ export function latencyFigure(network: string, points: readonly PointResult[]): 
       }),
     )
     .sort((a, b) => a.relus - b.relus);
-  const squares = rows.filter(({ series }) => series === 'square');
-  const others = rows.filter(({ series }) => series !== 'square');
   const colour = ({ run }: (typeof rows)[number]) => NETWORK_COLOURS.get(run.network)!;
-  const line = (of: typeof rows, dashes: string) =>
-    Plot.lineY(of, { x: 'relus', y: 'median', z: 'line', stroke: colour, strokeDasharray: dashes });
-  const trained = others.some(({ series }) => series === 'trained');
+  const lines = bySeries(rows).map(([series, own]) =>
+    Plot.lineY(own, {
+      x: 'relus',
+      y: 'median',
+      z: 'line',
+      stroke: colour,
+      strokeDasharray: dashesOf(series),
+    }),
+  );
+  const trained = rows.some(({ series }) => series === 'trained');
   return {
     title: `Online latency against ReLU budget: ${network}`,
     note:
-      `${trained ? 'Trained weights.' : 'Random weights; what is no ReLU is the identity, dashed: a square.'} Filled: run, ` +
+      `${trained ? 'Trained weights.' : 'Random weights; what is no ReLU is the identity, dashed: a square. Dotted: half gates.'} Filled: run, ` +
       'with quartiles; hollow: computed from the run over loopback.',
     svg: figure(
       {
         x: budgetAxis(rows),
         y: { ...LOG, label: '↑ online, ms' },
         marks: [
-          line(others, 'none'),
-          line(squares, '6 4'),
+          ...lines,
           Plot.ruleX(rows, {
             x: 'relus',
             y1: 'lower',
@@ -74,11 +80,12 @@ export function bytesFigure(points: readonly PointResult[]): Figure {
   const colours = coloursOf(points.map(({ network }) => network));
   const rows = points
     .filter(({ series }) => series !== 'square')
-    .flatMap(({ network, relus, cost }) =>
+    .flatMap(({ network, series, relus, cost }) =>
       PHASES.map((phase) => ({
         network,
         relus,
-        line: `${network} ${phase}`,
+        half: series === 'half gates',
+        line: `${network} ${series} ${phase}`,
         phase,
         megabytes: (cost[phase].up + cost[phase].down) / 1e6,
       })),
@@ -92,7 +99,7 @@ export function bytesFigure(points: readonly PointResult[]): Figure {
     );
   return {
     title: 'Bytes of one inference against ReLU budget',
-    note: 'Both directions, exact. Solid: online; dashed: offline.',
+    note: 'Both directions, exact. Solid: online; dashed: offline. Hollow: half gates.',
     svg: figure(
       {
         x: budgetAxis(rows),
@@ -100,7 +107,13 @@ export function bytesFigure(points: readonly PointResult[]): Figure {
         marks: [
           line('online', 'none'),
           line('offline', '6 4'),
-          Plot.dot(rows, { x: 'relus', y: 'megabytes', r: 3, fill: colour }),
+          Plot.dot(rows, {
+            x: 'relus',
+            y: 'megabytes',
+            r: 3,
+            stroke: colour,
+            fill: (row: (typeof rows)[number]) => (row.half ? 'none' : colour(row)),
+          }),
         ],
       },
       colours,
@@ -114,14 +127,19 @@ export function attributionFigure(
   over: string,
   points: readonly PointResult[],
 ): Figure | undefined {
-  const swept = points.filter(({ series }) => series !== 'trained');
+  // Of half gates the whole network: fewer ReLUs have bars too low to compare.
+  const swept = points.filter(
+    ({ series, identities }) =>
+      series !== 'trained' && (series !== 'half gates' || identities === 0),
+  );
   const facetOf = ({ network, series }: PointResult) =>
     series === 'square' ? `${network}, squares` : network;
   const rows = swept.flatMap((point) => {
     const run = runOver(point, over);
     if (run === undefined) return [];
     const percent = (100 * point.relus) / countAll(point);
-    const budget = `${percent < 10 ? Number(percent.toFixed(1)) : Math.round(percent)}`;
+    const rounded = percent < 10 ? Number(percent.toFixed(1)) : Math.round(percent);
+    const budget = `${rounded}${point.series === 'half gates' ? 'h' : ''}`;
     return CLASSES.map((name) => ({
       facet: facetOf(point),
       budget,
@@ -131,13 +149,13 @@ export function attributionFigure(
   });
   if (rows.length === 0) return undefined;
   const budgets = [...new Set(rows.map(({ budget }) => budget))].sort(
-    (a, b) => Number(b) - Number(a),
+    (a, b) => Number.parseFloat(b) - Number.parseFloat(a),
   );
   return {
     title: `Where the ${phase} time goes over ${over}`,
     note:
       'One traced inference each; each instant shared equally among what either party does at it. x: ReLUs in per cent of ' +
-      'the network’s activations; the rest is the identity, or squares where it says so. other: frames, copies, garbage collection; wait: nobody computes.' +
+      'the network’s activations; the rest is the identity, or squares where it says so; h: ReLUs by half gates. other: frames, copies, garbage collection; wait: nobody computes.' +
       (over === LOOPBACK.name
         ? ''
         : ' Where a point was computed, the loopback’s shares and the waiting that is left.'),
@@ -147,8 +165,8 @@ export function attributionFigure(
         y: { label: '↑ s', grid: true },
         fx: { label: null, axis: 'top', domain: [...new Set(swept.map(facetOf))] },
         marks: [
-          // Six networks beside each other leave little room for numbers.
-          Plot.axisX({ ...BELOW, label: 'ReLUs, % →', fontSize: 10 }),
+          // Five networks beside each other leave little room for numbers.
+          Plot.axisX({ ...BELOW, label: 'ReLUs, % →', fontSize: 9 }),
           Plot.barY(rows, {
             fx: 'facet',
             x: 'budget',
@@ -211,14 +229,18 @@ export function phasesFigure(points: readonly PointResult[]): Figure {
     })
     .sort((a, b) => a.relus - b.relus);
   const colour = ({ network }: (typeof rows)[number]) => colours.get(network)!;
-  const line = (square: boolean, dashes: string) =>
-    Plot.line(
-      rows.filter(({ series }) => (series === 'square') === square),
-      { x: 'offline', y: 'online', z: 'line', stroke: colour, strokeDasharray: dashes },
-    );
+  const lines = bySeries(rows).map(([series, own]) =>
+    Plot.line(own, {
+      x: 'offline',
+      y: 'online',
+      z: 'line',
+      stroke: colour,
+      strokeDasharray: dashesOf(series),
+    }),
+  );
   return {
     title: 'Offline against online over loopback',
-    note: 'Medians. A line joins the budgets of a network, the dot grows with its ReLUs; dashed: rest square.',
+    note: 'Medians. A line joins the budgets of a network, the dot grows with its ReLUs; dashed: rest square, dotted: half gates.',
     svg: figure(
       {
         x: { ...LOG, ...BELOW, label: 'offline, ms →' },
@@ -226,8 +248,7 @@ export function phasesFigure(points: readonly PointResult[]): Figure {
         inset: INSET,
         r: { domain: [0, Math.max(1, ...rows.map(({ relus }) => relus))], range: [2, 9] },
         marks: [
-          line(false, 'none'),
-          line(true, '6 4'),
+          ...lines,
           Plot.dot(rows, { x: 'offline', y: 'online', r: 'relus', fill: colour, fillOpacity: 0.8 }),
         ],
       },

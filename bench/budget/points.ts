@@ -4,7 +4,8 @@
  * - Every model of the zoo, with the weights it ships with and the accuracy its card states.
  * - The networks the field argues with, as graphs with random weights: times and bytes do not depend on weights, and
  *   accuracy is not claimed. Their ReLUs are chosen at random all over the network; what is no ReLU is the identity, or in
- *   a series of its own the square. A method that removes whole layers would save the rounds of those as well.
+ *   a series of its own the square. A method that removes whole layers would save the rounds of those as well. The ResNets
+ *   have a series with half gates: all else as in the one with the identity, but the ReLUs' comparison is garbled.
  */
 
 import { readdirSync, readFileSync } from 'node:fs';
@@ -22,8 +23,10 @@ import { zooFolder } from '../zoo.ts';
 /** Seed of weights and maps. */
 export const SEED = 1;
 
-/** What of its activations a network keeps, and what the others are. */
-export type Series = 'trained' | RestKind;
+/** What a network of random weights has where it has no ReLU; with `half gates` the identity, its ReLUs garbled. */
+type Sweep = RestKind | 'half gates';
+
+export type Series = 'trained' | Sweep;
 
 /** One network at one budget, before it is made. */
 export interface Point {
@@ -47,57 +50,60 @@ interface Family {
   readonly name: string;
   /** Activation elements. */
   readonly elements: number;
-  /** Shares of them that are kept as ReLUs, by what the rest is. */
-  readonly shares: Readonly<Record<RestKind, readonly number[]>>;
+  /** Shares of them that are kept as ReLUs, by series. */
+  readonly shares: Readonly<Record<Sweep, readonly number[]>>;
   build(options: BuilderOptions): Graph;
 }
 
 const SWEEP = [1, 1 / 5, 1 / 20, 0];
+const GARBLED = [1, 1 / 20];
 
 const FAMILIES: readonly Family[] = [
   {
     name: 'ResNet-20',
     elements: 188_416,
-    shares: { identity: SWEEP, square: [1 / 5, 0] },
+    shares: { identity: SWEEP, square: [1 / 5, 0], 'half gates': GARBLED },
     build: (options) => resNetCifar(20, options),
   },
   {
     name: 'ResNet-32',
     elements: 303_104,
-    shares: { identity: SWEEP, square: [] },
+    shares: { identity: SWEEP, square: [], 'half gates': GARBLED },
     build: (options) => resNetCifar(32, options),
   },
   {
     name: 'ResNet-18',
     elements: 557_056,
-    shares: { identity: SWEEP, square: [] },
+    shares: { identity: SWEEP, square: [], 'half gates': GARBLED },
     build: (options) => resNet18(options),
   },
   {
     name: 'HybReNet-5x5x3x',
     elements: 343_040,
-    shares: { identity: [1, 1 / 20, 0], square: [] },
+    shares: { identity: [1, 1 / 20, 0], square: [], 'half gates': [] },
     build: (options) => hybReNet([5, 5, 3], 16, options),
   },
 ];
 
 /** What is done of the first family when it has to be quick. */
-const QUICK_SHARES: Family['shares'] = { identity: [1, 1 / 20, 0], square: [] };
+const QUICK_SHARES: Family['shares'] = { identity: [1, 1 / 20, 0], square: [], 'half gates': [1] };
 
 /** A parabola so flat that random networks keep their values in range at any depth; its cost is that of any other. */
 const FLAT = [0, 0.5, 0.01] as const;
 
-function graphPoint(family: Family, series: RestKind, share: number): Point {
+function graphPoint(family: Family, series: Sweep, share: number): Point {
   const budget = Math.round(family.elements * share);
-  const name = `${family.name}, ${budget.toLocaleString('en')} ReLUs, rest ${series}`;
+  const garbled = series === 'half gates';
+  const rest = garbled ? 'identity' : series;
+  const name = `${family.name}, ${budget.toLocaleString('en')} ReLUs, rest ${rest}`;
   return {
-    id: `${family.name}/${series}/${budget}`,
+    id: `${family.name}/${series.replace(' ', '-')}/${budget}`,
     network: family.name,
     series,
     make() {
-      const map = randomMap(budget, SEED, series);
+      const map = randomMap(budget, SEED, rest);
       const graph = family.build({ map, seed: SEED, quadratic: FLAT });
-      const { model, images } = compileOnNoise(name, graph, 1);
+      const { model, images } = compileOnNoise(name, graph, 1, garbled ? 'garbled' : 'encoded');
       return { model, image: images[0]!, accuracy: undefined };
     },
   };
@@ -170,7 +176,7 @@ export function pointsOf(quick: boolean): Point[] {
     .map((file) => zooPoint(folder, file));
   const families = quick ? [{ ...FAMILIES[0]!, shares: QUICK_SHARES }] : FAMILIES;
   const graphs = families.flatMap((family) =>
-    (Object.keys(family.shares) as RestKind[]).flatMap((series) =>
+    (Object.keys(family.shares) as Sweep[]).flatMap((series) =>
       family.shares[series].map((share) => graphPoint(family, series, share)),
     ),
   );

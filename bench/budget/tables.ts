@@ -6,6 +6,7 @@ import { PUBLISHED_ACCURACIES, PUBLISHED_LATENCIES } from '../references.ts';
 import { figure } from '../report.ts';
 import { BYTE_CLASSES, CLASSES } from './attribution.ts';
 import { LOOPBACK, NETWORKS } from './links.ts';
+import type { Series } from './points.ts';
 import {
   type BudgetReport,
   type LinkCheck,
@@ -24,13 +25,21 @@ export interface Table {
   readonly rows: readonly (readonly string[])[];
 }
 
+/** What tells a series of random weights apart from the one with the identity. */
+const SUFFIXES: Readonly<Record<Series, string>> = {
+  trained: '',
+  identity: '',
+  square: ', squares',
+  'half gates': ', half gates',
+};
+
 const count = (value: number) => value.toLocaleString('en');
 const megabytes = (bytes: number) => figure(bytes / 1e6);
 
 /** A point in words. */
 export function nameOf({ id, network, series, relus }: PointResult): string {
   if (series === 'trained') return id.replace('zoo/', '');
-  return `${network}, ${count(relus)}${series === 'square' ? ', squares' : ''}`;
+  return `${network}, ${count(relus)}${SUFFIXES[series]}`;
 }
 
 /** Median and, of more than one repetition, the quartiles. */

@@ -1,5 +1,6 @@
 /** From float weights and constants to integers. */
 
+import { weightNorms } from '../../protocol/linear/index.ts';
 import type { ChannelConstants, LinearWeights } from '../../protocol/program/model.ts';
 import { fanIn } from '../../protocol/ring/shape.ts';
 import { weightPosition } from './affine.ts';
@@ -58,21 +59,8 @@ export function squareConstants(
  * up to three digits, so that they say little about any weight.
  */
 export function norms(node: LinearNode, kernel: Int32Array): { norm1: number; norm2: number } {
-  const fan = fanIn(node.layer);
-  let norm1 = 0;
-  let squares = 0;
-  for (let first = 0; first < kernel.length; first += fan) {
-    const row = kernel.subarray(first, first + fan);
-    norm1 = Math.max(
-      norm1,
-      row.reduce((sum, w) => sum + Math.abs(w), 0),
-    );
-    squares = Math.max(
-      squares,
-      row.reduce((sum, w) => sum + w * w, 0),
-    );
-  }
-  return { norm1: roundUp(norm1), norm2: roundUp(Math.sqrt(squares)) };
+  const { norm1, norm2 } = weightNorms(kernel, fanIn(node.layer));
+  return { norm1: roundUp(norm1), norm2: roundUp(norm2) };
 }
 
 /** The smallest number of three significant digits that is not below `value`. */

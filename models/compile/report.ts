@@ -1,10 +1,11 @@
 /** What the compiler decided, layer by layer. */
 
+import { type EncryptionReport, linear } from '../../protocol/linear/index.ts';
 import { KINDS, type KindCounts, kindOf } from '../../protocol/program/kinds.ts';
 import type { LinearStep, Step } from '../../protocol/program/program.ts';
-import { NOISE_BUDGET } from '../../protocol/rlwe/noise.ts';
-import { planLayer, responseBytes, uploadBytes } from '../../protocol/rlwe/plan.ts';
 import type { ComparisonReport } from './comparisons.ts';
+
+export type { EncryptionReport } from '../../protocol/linear/index.ts';
 
 /**
  * Numbers of one step, of an activation layer also its elements by kind. Only the owner of the model sees them: calibrated
@@ -29,32 +30,13 @@ export interface LayerReport extends Partial<KindCounts> {
   readonly error?: number;
 }
 
-/** The RLWE parameters of one linear layer (protocol/rlwe/plan.ts). */
-export interface EncryptionReport {
-  /** Ring degree. */
-  readonly degree: number;
-  /** Bits of noise that a response may carry, and that it must stay below. */
-  readonly noiseBits: number;
-  readonly budgetBits: number;
-  /** Of one inference, offline: from the client and back. */
-  readonly bytesUp: number;
-  readonly bytesDown: number;
-}
-
 /**
  * How a linear layer is encrypted.
  * @throws RangeError naming the layer when its weights fit no parameters
  */
 export function encryptionOf(step: LinearStep): EncryptionReport {
   try {
-    const plan = planLayer(step.shape, step);
-    return {
-      degree: plan.degree,
-      noiseBits: plan.noiseBits,
-      budgetBits: Math.log2(NOISE_BUDGET),
-      bytesUp: uploadBytes(plan),
-      bytesDown: responseBytes(plan),
-    };
+    return linear.report(linear.plan(step));
   } catch (cause) {
     throw new RangeError(
       `layer "${step.name}" cannot be encrypted: ${(cause as Error).message}; use fewer weightBits`,

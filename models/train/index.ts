@@ -25,10 +25,12 @@ export {
   shareImages,
   slice,
 } from './data/images.ts';
+export { whiteningFilters } from './data/whitening.ts';
 export type { Floats } from './kernels/index.ts';
 export {
   accuracyOf,
   type EpochStats,
+  measureStatistics,
   progressLine,
   score,
   scoresOf,
@@ -54,11 +56,13 @@ export {
   Adam,
   clipGradients,
   cosine,
+  Lookahead,
   type Optimiser,
   type Rates,
   type Schedule,
   Sgd,
   steps,
+  triangle,
 } from './optimiser.ts';
 export { createTrainingPool } from './pool.ts';
 export { Stream } from './random.ts';
@@ -68,6 +72,7 @@ export {
   type ScoresJob,
   type ShardJob,
   type ShardResult,
+  type StatisticsJob,
   trainTasks,
 } from './shard.ts';
 export { replaceFile, type StageOptions, trainStage } from './stage.ts';

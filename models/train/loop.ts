@@ -53,6 +53,8 @@ export interface TrainOptions {
   readonly optimiser: Optimiser;
   readonly schedule: Schedule;
   readonly teacher?: Teacher | undefined;
+  /** Share of every label that all classes get alike; 0 unless given. */
+  readonly smoothing?: number | undefined;
   readonly groups?: Groups | undefined;
   readonly augmentation?: Augmentation | undefined;
   /**
@@ -196,7 +198,7 @@ export async function train(
   images: LabelledImages,
   options: TrainOptions,
 ): Promise<void> {
-  const { epochs, done = 0, shards = 1, groups, augmentation, optimiser } = options;
+  const { epochs, done = 0, shards = 1, smoothing = 0, groups, augmentation, optimiser } = options;
   const { mode = 'train' } = options;
   const { batch, parameters, statistics } = network;
   const perStep = shards * batch;
@@ -227,10 +229,11 @@ export async function train(
         slots.map((slot, s) => {
           const from = step * perStep + s * batch;
           const indices = order.slice(from, from + batch);
-          const seeds = [options.seed, epoch, step, s];
+          const seeds = [options.seed, epoch, step, s] as const;
           const job = {
             student,
             teacher,
+            smoothing,
             groups,
             mode,
             set,
@@ -251,7 +254,8 @@ export async function train(
       collect(network, slots);
       options.beforeStep?.(parameters);
       if (options.clip !== undefined) clipGradients(parameters, options.clip);
-      optimiser.step(parameters, options.schedule((epoch + step / steps) / epochs));
+      const progress = (epoch + step / steps) / epochs;
+      optimiser.step(parameters, options.schedule(progress), progress);
       if (mode === 'train') moveStatistics(statistics);
       options.afterStep?.(parameters);
 
@@ -304,6 +308,46 @@ export async function scoresOf(
   }
   await Promise.all(parts);
   return out;
+}
+
+/**
+ * Takes the running statistics of batch norms anew, as their means over some batches, with the parameters as they are. Those
+ * that training moves are of steps ago: at high learning rates they fit the parameters badly. Training does not read them, so
+ * that it goes on as it would have.
+ */
+export async function measureStatistics(
+  network: Network,
+  images: LabelledImages,
+  options: {
+    /** Fewer where the set has fewer. */
+    readonly batches: number;
+    readonly seed: number;
+    readonly augmentation?: Augmentation | undefined;
+    readonly pool?: TrainingPool | undefined;
+  },
+): Promise<void> {
+  const { seed, augmentation, pool = createInlinePool(trainTasks) } = options;
+  const { batch, statistics } = network;
+  const set = shareImages(images);
+  const copy = original(network);
+  const order = new Stream(seed).permutation(set.labels.length);
+  const batches = Math.min(options.batches, Math.floor(order.length / batch));
+  if (batches === 0) {
+    throw new RangeError(`${order.length} images do not fill one batch of ${batch}`);
+  }
+  const measured = await Promise.all(
+    Array.from({ length: batches }, (_, i) => {
+      const indices = order.slice(i * batch, (i + 1) * batch);
+      const seeds = [seed, 0, i, 0] as const;
+      return pool.run('statisticsShard', { network: copy, set, indices, augmentation, seeds });
+    }),
+  );
+  let at = 0;
+  for (const { value } of statistics) {
+    for (let i = 0; i < value.length; i++, at++) {
+      value[i] = measured.reduce((sum, of) => sum + of[at]!, 0) / batches;
+    }
+  }
 }
 
 /** Share of the images whose label has the highest of their scores, 0..1; a row with NaN counts as wrong. */

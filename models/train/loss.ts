@@ -34,20 +34,26 @@ export class Losses {
   }
 }
 
-/** Adds `weight` times the softmax cross-entropy. */
+/**
+ * Adds `weight` times the softmax cross-entropy.
+ * @param smoothing share of every label that all classes get alike (Szegedy et al., CVPR 2016)
+ */
 export function crossEntropy(
   scores: Float32Array,
   labels: Uint8Array,
   { classes, values, gradient }: Losses,
   weight = 1,
+  smoothing = 0,
 ): void {
   const p = new Float64Array(classes);
+  const others = smoothing / classes;
   for (let b = 0; b < values.length; b++) {
     softmax(scores, b * classes, p, 1);
     const label = labels[b]!;
-    values[b]! -= weight * Math.log(Math.max(p[label]!, 1e-30));
     for (let k = 0; k < classes; k++) {
-      gradient[b * classes + k]! += weight * (p[k]! - (k === label ? 1 : 0));
+      const wanted = others + (k === label ? 1 - smoothing : 0);
+      if (wanted > 0) values[b]! -= weight * wanted * Math.log(Math.max(p[k]!, 1e-30));
+      gradient[b * classes + k]! += weight * (p[k]! - wanted);
     }
   }
 }

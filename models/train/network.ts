@@ -9,6 +9,7 @@
 
 import {
   type ActivationNode,
+  type AveragePoolNode,
   elements,
   type Graph,
   type GraphInput,
@@ -16,6 +17,7 @@ import {
   type Node,
   RELU,
   type Shape,
+  SQUARE,
   type Tensor,
   tensorOf,
 } from '../graph/index.ts';
@@ -47,6 +49,8 @@ export interface NetworkOptions {
     readonly weight: number;
     readonly limits: Readonly<Record<string, readonly number[]>>;
   };
+  /** Tensors that training leaves as they are: they are no parameters, and what lies before them needs no gradient. */
+  readonly frozen?: readonly string[];
 }
 
 /** Whether a soft network learns the mask of this node. */
@@ -105,6 +109,36 @@ function withSoftTensors(graph: Graph, shapes: ReadonlyMap<string, Shape>): Map<
   return tensors;
 }
 
+/** Names of the tensors that a node's layer has gradients of. */
+function learntBy(node: Node): string[] {
+  if (node.op === 'batchNorm' || node.op === 'scale') return [node.scale, node.shift];
+  if (node.op === 'activation') return node.kinds.includes(SQUARE) ? [node.coefficients!] : [];
+  if (node.op !== 'conv' && node.op !== 'dense') return [];
+  return node.bias === undefined ? [node.weight] : [node.weight, node.bias];
+}
+
+/** What one layer computes: a node, and the average pooling that takes its results. */
+interface Piece {
+  readonly node: Node;
+  readonly pool: AveragePoolNode | undefined;
+}
+
+const resultOf = ({ node, pool }: Piece): string => pool?.id ?? node.id;
+
+/** The nodes in running order; average pooling of a convolution that nothing else reads joins the convolution. */
+function piecesOf({ nodes, output }: Graph): Piece[] {
+  const joined = new Map<string, AveragePoolNode>();
+  for (const node of nodes) {
+    if (node.op !== 'conv' || node.id === output || `${node.stride}` !== '1,1') continue;
+    const [pool, ...others] = nodes.filter(({ inputs }) => inputs.includes(node.id));
+    if (pool?.op === 'averagePool' && others.length === 0) joined.set(node.id, pool);
+  }
+  const pools = new Set<Node>(joined.values());
+  return nodes
+    .filter((node) => !pools.has(node))
+    .map((node) => ({ node, pool: joined.get(node.id) }));
+}
+
 export class Network {
   /** Images in a batch. */
   readonly batch: number;
@@ -119,6 +153,8 @@ export class Network {
   readonly shared: Graph;
   readonly #values = new Map<string, Value>();
   readonly #layers: readonly Layer[];
+  /** Those with gradients to compute. */
+  readonly #learning: readonly Layer[];
   readonly #inputOrder: Int32Array;
 
   /**
@@ -132,6 +168,7 @@ export class Network {
     const parameters = new Map<string, Parameter>();
     const statistics: Statistic[] = [];
     const { soft = false, ranges } = options;
+    const frozen = new Set(options.frozen);
     const tensors = adopt
       ? graph.tensors
       : shareTensors(soft ? withSoftTensors(graph, shapes) : graph.tensors);
@@ -149,21 +186,28 @@ export class Network {
     };
     const input = makeValue(graph.input.id, false);
     this.#inputOrder = planeOrder(input);
-    const build = (node: Node): Layer => {
+    const build = (piece: Piece): Layer => {
+      const { node, pool } = piece;
+      const inputs = node.inputs.map((id) => this.#values.get(id)!);
+      const own = soft && isSoft(node) ? softTensors(node.id) : undefined;
       const limits = ranges?.limits[node.id];
+      const range = ranges && limits && { weight: ranges.weight, limits };
+      const learns = [...learntBy(node), ...Object.values(own ?? {})].some((n) => !frozen.has(n));
+      const withGradient = learns || range !== undefined || inputs.some((x) => x.gradient);
       return layerOf({
         node,
+        pool,
         memory,
         batch,
-        inputs: node.inputs.map((id) => this.#values.get(id)!),
-        output: makeValue(node.id, true),
-        soft: soft && isSoft(node) ? softTensors(node.id) : undefined,
-        range: ranges && limits && { weight: ranges.weight, limits },
+        inputs,
+        output: makeValue(resultOf(piece), withGradient),
+        soft: own,
+        range,
         parameter(name, kind) {
           const value = tensorOf({ tensors }, name).data;
           const known = parameters.get(name);
           const made = known ?? { name, kind, value, gradient: new Float32Array(value.length) };
-          parameters.set(name, made);
+          if (!frozen.has(name)) parameters.set(name, made);
           return made;
         },
         statistic(name) {
@@ -174,7 +218,9 @@ export class Network {
         },
       });
     };
-    this.#layers = graph.nodes.map(build);
+    const pieces = piecesOf(graph);
+    this.#layers = pieces.map(build);
+    this.#learning = this.#layers.filter((_, i) => this.value(resultOf(pieces[i]!)).gradient);
     this.parameters = [...parameters.values()];
     this.statistics = statistics;
     this.results = sizeOf(this.value(graph.output));
@@ -194,7 +240,10 @@ export class Network {
     return this.#layers.reduce((sum, { penalty = 0 }) => sum + penalty, 0);
   }
 
-  /** A node's value and gradient, channels last, as the last passes left them. */
+  /**
+   * A node's value and gradient, channels last, as the last passes left them. A convolution that only an average pooling
+   * reads has none: its layer computes what is pooled at once.
+   */
   value(id: string): Value {
     const value = this.#values.get(id);
     if (value === undefined) throw new RangeError(`the network has no value named '${id}'`);
@@ -236,12 +285,12 @@ export class Network {
   ): void {
     for (const value of this.#values.values()) value.gradient?.data.fill(0);
     for (const parameter of this.parameters) parameter.gradient.fill(0);
-    this.value(this.shared.output).gradient!.data.set(gradient);
+    this.value(this.shared.output).gradient?.data.set(gradient);
     for (const [id, own] of inside) {
       const { data } = this.value(id).gradient!;
       for (let i = 0; i < data.length; i++) data[i]! += own[i]!;
     }
-    for (const layer of this.#layers.toReversed()) layer.backward(mode);
+    for (const layer of this.#learning.toReversed()) layer.backward(mode);
   }
 
   /**

@@ -3,8 +3,11 @@
 import type { Parameter } from './network.ts';
 
 export interface Optimiser {
-  /** Moves the parameters one step at a learning rate. */
-  step(parameters: readonly Parameter[], rate: number): void;
+  /**
+   * Moves the parameters one step at a learning rate.
+   * @param progress of the whole training, 0..1
+   */
+  step(parameters: readonly Parameter[], rate: number, progress: number): void;
   /** What it remembers from step to step, by name: for checkpoints, which read and overwrite it. */
   readonly memory: Map<string, Float32Array>;
 }
@@ -20,21 +23,24 @@ function recall(memory: Map<string, Float32Array>, name: string, length: number)
 export type Rates = Partial<Record<Parameter['kind'], number>>;
 
 /** Weight decay pulls at matrices and kernels only: norms, biases and polynomials keep their size. */
-function decayOf(parameter: Parameter, decay: number): number {
-  return parameter.kind === 'weight' ? decay : 0;
-}
+const WEIGHTS_DECAY: Rates = { weight: 1, vector: 0, polynomial: 0, mask: 0 };
 
-/** Stochastic gradient descent with Nesterov momentum; decay is added to the gradient. */
+/**
+ * Stochastic gradient descent with Nesterov momentum; decay is added to the gradient, by kind of parameter times a factor of
+ * `decays`, which is 1 for weights and 0 for others unless given.
+ */
 export class Sgd implements Optimiser {
   readonly memory = new Map<string, Float32Array>();
   readonly #momentum: number;
   readonly #decay: number;
   readonly #rates: Rates;
+  readonly #decays: Rates;
 
-  constructor({ momentum = 0.9, decay = 0, rates = {} as Rates } = {}) {
+  constructor({ momentum = 0.9, decay = 0, rates = {} as Rates, decays = {} as Rates } = {}) {
     this.#momentum = momentum;
     this.#decay = decay;
     this.#rates = rates;
+    this.#decays = { ...WEIGHTS_DECAY, ...decays };
   }
 
   step(parameters: readonly Parameter[], rateOfAll: number): void {
@@ -43,7 +49,7 @@ export class Sgd implements Optimiser {
       const { name, kind, value, gradient } = parameter;
       const rate = rateOfAll * (this.#rates[kind] ?? 1);
       if (rate === 0) continue;
-      const decay = decayOf(parameter, this.#decay);
+      const decay = this.#decay * (this.#decays[kind] ?? 0);
       const velocity = recall(this.memory, `velocity ${name}`, value.length);
       for (let i = 0; i < value.length; i++) {
         const g = gradient[i]! + decay * value[i]!;
@@ -82,7 +88,7 @@ export class Adam implements Optimiser {
       const { name, kind, value, gradient } = parameter;
       const rate = rateOfAll * (this.#rates[kind] ?? 1);
       if (rate === 0) continue;
-      const decay = decayOf(parameter, this.#decay);
+      const decay = this.#decay * (WEIGHTS_DECAY[kind] ?? 0);
       const mean = recall(this.memory, `mean ${name}`, value.length);
       const square = recall(this.memory, `square ${name}`, value.length);
       for (let i = 0; i < value.length; i++) {
@@ -92,6 +98,47 @@ export class Adam implements Optimiser {
         const scaled = (mean[i]! * correct1) / (Math.sqrt(square[i]! * correct2) + this.#epsilon);
         value[i]! -= rate * (scaled + decay * value[i]!);
       }
+    }
+  }
+}
+
+/**
+ * Lookahead (Zhang et al., NeurIPS 2019) around another optimiser: every so many steps the parameters go back to their slow
+ * averages, which have moved towards them by `share`; the averages get slower with the cube of progress, as in "94% on
+ * CIFAR-10 in 3.29 Seconds" (Jordan, 2024).
+ *
+ *   slow += (1 - (1 - share) * progress^3) * (value - slow),   value = slow
+ */
+export class Lookahead implements Optimiser {
+  readonly memory: Map<string, Float32Array>;
+  readonly #inner: Optimiser;
+  readonly #every: number;
+  readonly #share: number;
+
+  /**
+   * @param every steps; a divisor of those of an epoch, so that epochs end with averages
+   * @param share 0..1, at the end of training
+   */
+  constructor(inner: Optimiser, { every, share }: { every: number; share: number }) {
+    this.memory = inner.memory;
+    this.#inner = inner;
+    this.#every = every;
+    this.#share = share;
+  }
+
+  step(parameters: readonly Parameter[], rate: number, progress: number): void {
+    const steps = recall(this.memory, 'lookahead steps', 1);
+    if (steps[0] === 0) {
+      for (const { name, value } of parameters) this.memory.set(`slow ${name}`, value.slice());
+    }
+    this.#inner.step(parameters, rate, progress);
+    steps[0]!++;
+    if (steps[0]! % this.#every !== 0) return;
+    const pull = 1 - (1 - this.#share) * progress ** 3;
+    for (const { name, value } of parameters) {
+      const slow = recall(this.memory, `slow ${name}`, value.length);
+      for (let i = 0; i < value.length; i++) slow[i]! += pull * (value[i]! - slow[i]!);
+      value.set(slow);
     }
   }
 }
@@ -127,5 +174,16 @@ export function cosine(peak: number, floor = 0, warmup = 0): Schedule {
     if (progress < warmup) return (peak * progress) / warmup;
     const fraction = (progress - warmup) / (1 - warmup);
     return floor + ((peak - floor) * (1 + Math.cos(Math.PI * Math.min(1, fraction)))) / 2;
+  };
+}
+
+/** A straight rise from `start` to `peak` at the moment `at`, and a straight fall to `end`. */
+export function triangle(
+  peak: number,
+  { start, at, end }: { readonly start: number; readonly at: number; readonly end: number },
+): Schedule {
+  return (progress) => {
+    if (progress < at) return start + ((peak - start) * progress) / at;
+    return peak + ((end - peak) * (progress - at)) / (1 - at);
   };
 }

@@ -12,7 +12,6 @@ import { type Augmentation, augmenter } from './data/augment.ts';
 import { type LabelledImages, makeBatch } from './data/images.ts';
 import { crossEntropy, distillation, Losses } from './loss.ts';
 import { type Mode, Network, type NetworkOptions } from './network.ts';
-import { Stream } from './random.ts';
 
 /** A network as other threads find it: the same key means the same network. */
 export interface Original {
@@ -46,13 +45,15 @@ export interface Groups {
 export interface ShardJob {
   readonly student: Original;
   readonly teacher?: SharedTeacher | undefined;
+  /** Of the labels, see {@link crossEntropy}. */
+  readonly smoothing: number;
   readonly groups?: Groups | undefined;
   readonly mode: Mode;
   readonly set: LabelledImages;
   readonly indices: Uint32Array;
   readonly augmentation?: Augmentation | undefined;
-  /** Seeds of the shard's augmentation. */
-  readonly seeds: readonly number[];
+  /** Seeds of the shard's augmentation: the training's, the epoch, the step, the shard. */
+  readonly seeds: readonly [number, number, number, number];
   /** Receives the gradients of all parameters, then the statistics of all batch norms. */
   readonly slot: Float32Array;
 }
@@ -126,15 +127,15 @@ export function groupWeights(
 
 /** Forward and backward of one shard. */
 export function trainShard(job: ShardJob): ShardResult {
-  const { student, teacher, groups, mode, set, indices, slot } = job;
+  const { student, teacher, smoothing, groups, mode, set, indices, slot } = job;
   const network = replicaOf(student);
-  const augment = job.augmentation && augmenter(job.augmentation, new Stream(...job.seeds));
+  const augment = job.augmentation && augmenter(job.augmentation, job.seeds);
   const { images, labels } = makeBatch(set, network.input, indices, augment);
   const scores = network.forward(images, mode);
   const classes = network.results;
   const losses = new Losses(indices.length, classes);
   const share = teacher?.share ?? 0;
-  if (share < 1) crossEntropy(scores, labels, losses, 1 - share);
+  if (share < 1) crossEntropy(scores, labels, losses, 1 - share, smoothing);
   if (teacher !== undefined && share > 0) {
     const wanted = teacher.network
       ? replicaOf(teacher.network).forward(images, 'evaluate')
@@ -202,5 +203,22 @@ export function scoreShard({ network: original, set, from, to }: ScoresJob): Flo
   return out;
 }
 
+/** A batch whose statistics are wanted. */
+export interface StatisticsJob {
+  readonly network: Original;
+  readonly set: LabelledImages;
+  readonly indices: Uint32Array;
+  readonly augmentation?: Augmentation | undefined;
+  readonly seeds: ShardJob['seeds'];
+}
+
+/** The statistics of all batch norms over a batch, one after the other. */
+export function statisticsShard(job: StatisticsJob): Float32Array {
+  const network = replicaOf(job.network);
+  const augment = job.augmentation && augmenter(job.augmentation, job.seeds);
+  network.forward(makeBatch(job.set, network.input, job.indices, augment).images, 'train');
+  return Float32Array.from(network.statistics.flatMap(({ batch }) => [...batch]));
+}
+
 /** Tasks of a pool that trains. */
-export const trainTasks = { trainShard, scoreShard };
+export const trainTasks = { trainShard, scoreShard, statisticsShard };

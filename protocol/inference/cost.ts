@@ -5,13 +5,12 @@
 
 import { argmax } from '../gadgets/argmax.ts';
 import { gadgetOf, type Lane } from '../gadgets/index.ts';
+import type { Part } from '../linear/index.ts';
 import { cotBytes } from '../ot/correlations.ts';
 import { DEFAULT_OT_K, type OtK } from '../ot/softspoken.ts';
 import { sizeOf } from '../ring/shape.ts';
-import { responseBytes } from '../rlwe/index.ts';
 import type { ActivationLayout, Layout, LinearLayout, OutputLayout } from './layout.ts';
 import { COMMAND_BYTES, wireBytes } from './messages.ts';
-import { responseJobs, uploadJobs, uploadRangeBytes } from './split.ts';
 
 /** Bytes from client to server and back. */
 export interface Bytes {
@@ -46,10 +45,10 @@ function sum<T>(items: readonly T[], bytes: (item: T) => number): number {
   return items.reduce((total, item) => total + bytes(item), 0);
 }
 
-function linearCost({ step, plan }: LinearLayout): StepCost {
-  const up = sum(uploadJobs(plan), (range) => wireBytes(uploadRangeBytes(plan, range)));
-  const down = sum(responseJobs(plan), (range) => wireBytes(responseBytes(plan, ...range)));
-  return { name: step.name, op: 'linear', offline: { up, down }, online: none };
+function linearCost({ step, uploads, responses }: LinearLayout): StepCost {
+  const bytes = (parts: readonly Part[]) => sum(parts, (part) => wireBytes(part.bytes));
+  const offline = { up: bytes(uploads), down: bytes(responses) };
+  return { name: step.name, op: 'linear', offline, online: none };
 }
 
 /**

@@ -49,14 +49,14 @@ export class Deferred<T> {
 
 /**
  * Runs loops that wait for each other through a channel. The first error ends the channel, which ends the other loops;
- * that error is thrown, after all of them have stopped.
+ * that error is thrown, after all of them have stopped. Gives what the loops gave.
  */
-export async function together(
+export async function together<T extends readonly unknown[]>(
   channel: { close(reason?: Error): void },
-  ...loops: readonly Promise<unknown>[]
-): Promise<void> {
+  ...loops: { readonly [K in keyof T]: Promise<T[K]> }
+): Promise<T> {
   let first: Error | undefined;
-  await Promise.all(
+  const results = await Promise.all(
     loops.map((loop) =>
       loop.catch((error: Error) => {
         first ??= error;
@@ -65,4 +65,5 @@ export async function together(
     ),
   );
   if (first !== undefined) throw first;
+  return results as unknown as T;
 }

@@ -1,11 +1,12 @@
 /**
  * The layout of a program: everything both parties compute from the public program before they exchange a byte, such as
- * packings, lanes and sizes. Plain data, made once for a program.
+ * messages, lanes and sizes. Plain data, made once for a program.
  */
 
 import type { ArgmaxParams } from '../gadgets/argmax.ts';
 import type { Lane } from '../gadgets/index.ts';
 import { lanesOf } from '../gadgets/index.ts';
+import { type LinearPlan, linear, type Part } from '../linear/index.ts';
 import type { Shapes } from '../program/check.ts';
 import { checkProgram } from '../program/check.ts';
 import { runLocal } from '../program/local.ts';
@@ -18,15 +19,16 @@ import type {
 } from '../program/program.ts';
 import { inputsOf } from '../program/program.ts';
 import type { Shape } from '../ring/shape.ts';
-import { linearOutput, sizeOf } from '../ring/shape.ts';
-import type { LayerPlan } from '../rlwe/plan.ts';
-import { planLayer } from '../rlwe/plan.ts';
+import { sizeOf } from '../ring/shape.ts';
 
-/** A linear step and its packing. */
+/** A linear step, as the backend has planned it. */
 export interface LinearLayout {
   readonly step: LinearStep;
   readonly index: number;
-  readonly plan: LayerPlan;
+  readonly plan: LinearPlan;
+  /** Its messages of the offline phase, from the client and back. */
+  readonly uploads: readonly Part[];
+  readonly responses: readonly Part[];
   readonly outputSize: number;
 }
 
@@ -57,10 +59,10 @@ export interface Layout {
 }
 
 /**
+ * @param shapes - what checkProgram gave for it; it is checked here when they are left out
  * @throws RangeError when the program is not valid or a layer fits no parameter set; the sentence names the step
  */
-export function layoutOf(program: Program): Layout {
-  const shapes = checkProgram(program);
+export function layoutOf(program: Program, shapes: Shapes = checkProgram(program)): Layout {
   const linears: LinearLayout[] = [];
   const activations: ActivationLayout[] = [];
   let output: OutputLayout | undefined;
@@ -68,12 +70,9 @@ export function layoutOf(program: Program): Layout {
     const shape = shapes[index + 1] as Shape;
     const size = sizeOf(shape);
     if (step.op === 'linear') {
-      linears.push({
-        step,
-        index,
-        plan: planOf(step),
-        outputSize: sizeOf(linearOutput(step.shape)),
-      });
+      const plan = planOf(step);
+      const [uploads, responses] = [linear.uploads(plan), linear.responses(plan)];
+      linears.push({ step, index, plan, uploads, responses, outputSize: size });
     } else if (step.op === 'activation') {
       activations.push({ step, index, lanes: lanesOf(step, program.comparison), size, shape });
     } else if (step.op === 'output') {
@@ -85,11 +84,11 @@ export function layoutOf(program: Program): Layout {
   return { program, shapes, linears, activations, output: output as OutputLayout };
 }
 
-function planOf({ name, shape, norm1, norm2 }: LinearStep): LayerPlan {
+function planOf(step: LinearStep): LinearPlan {
   try {
-    return planLayer(shape, { norm1, norm2 });
+    return linear.plan(step);
   } catch (cause) {
-    throw new RangeError(`program step "${name}": ${(cause as Error).message}`, { cause });
+    throw new RangeError(`program step "${step.name}": ${(cause as Error).message}`, { cause });
   }
 }
 

@@ -5,7 +5,7 @@
  * trip, so the number of rounds of a phase is half its flights.
  *
  *   handshake   client hello | server welcome, program
- *   setup       client setupOffer, publicKey | server setupChoice | client setupExtend | server setupFinish
+ *   setup       client setupOffer, linearKey | server setupChoice | client setupExtend | server setupFinish
  *   offline     client prepare, upload | server response, productChoices
  *               client labelChoices, corrections | server tables
  *   online      client infer, maskedInput | then per activation layer: server material | client result
@@ -22,7 +22,7 @@ export const Kind = {
   welcome: 2,
   program: 3,
   setupOffer: 4,
-  publicKey: 5,
+  linearKey: 5,
   setupChoice: 6,
   setupExtend: 7,
   setupFinish: 8,

@@ -2,22 +2,21 @@
  * The offline phase: both parties prepare one bundle, before the input exists. protocol/README has the algebra.
  *
  *     client                                                     server
- *  1    |  ---- prepare; per linear layer: Enc(mask) ------------->  |
- *  2    |  <--- per linear layer: response; per lane: -------------  |
- *       |       its choices in the product OTs                       |
- *       |       c = W*mask - s of every layer                        |   s
- *  3    |  ---- per lane: choices in the label OTs, corrections -->  |
- *  4    |  <--- per lane: tables ----------------------------------  |   states of the lanes
+ *  1    |  ---- prepare; per linear layer: its upload ----------->  |
+ *  2    |  <--- per linear layer: its response; per lane: --------  |
+ *       |       choices in the product OTs                          |
+ *       |       c = W*mask - s of every layer                       |   s
+ *  3    |  ---- per lane: choices in the label OTs, corrections ->  |
+ *  4    |  <--- per lane: tables ---------------------------------  |   states of the lanes
  *
  * Two round trips, whatever the depth: masks are chosen by the client alone, so that all linear layers go at once. The
  * layers of a flight stream: each is sent when it is ready, and the other side works on it while the next is made. A lane is
- * one task of the pool for each party and flight.
+ * one task of the pool for each party and flight. What uploads and responses are is the business of protocol/linear.
  *
  * Both sides take OTs and hash tweaks in the order of layers and lanes, which is all the state they share.
  */
 
-import { bulkBytes } from '../bulk.ts';
-import { type ArgmaxParams, argmax } from '../gadgets/argmax.ts';
+import { argmax } from '../gadgets/argmax.ts';
 import type { LaneState } from '../gadgets/gadget.ts';
 import { gadgetOf, type Lane } from '../gadgets/index.ts';
 import { cotBytes } from '../ot/correlations.ts';
@@ -25,18 +24,40 @@ import type { LinearWeights, Model } from '../program/model.ts';
 import { walkAsync } from '../program/walk.ts';
 import { deriveSeed, freshSeed, Prg, randomRing } from '../random/index.ts';
 import { sizeOf } from '../ring/shape.ts';
-import { type PolynomialRange, placeShares, responseBytes, uploadBytes } from '../rlwe/index.ts';
 import type { ArgmaxStored, ClientBundle, ServerBundle } from './bundle.ts';
 import { Deferred, Ordered, together } from './flow.ts';
-import { type ActivationLayout, gather, type LinearLayout, localOf } from './layout.ts';
+import {
+  type ActivationLayout,
+  gather,
+  type Layout,
+  type LinearLayout,
+  localOf,
+} from './layout.ts';
+import { answerUpload, receiveShare, sendUpload } from './linear.ts';
 import { Command, encodeCommand, Kind, receiveMessage, sendMessage } from './messages.ts';
 import type { ClientSession, Progress, ServerSession } from './session.ts';
-import { responseJobs, uploadJobs, uploadRangeBytes } from './split.ts';
 
 const labelCount = (lane: Lane) => gadgetOf(lane).labelCots(lane.params) * lane.elements.length;
 const productCount = (lane: Lane) => gadgetOf(lane).productCots(lane.params) * lane.elements.length;
 
+/** Counts the layers that a phase has done. */
+function counting(progress: Progress | undefined, total: number): (step: string) => void {
+  let done = 0;
+  return (step) => progress?.(++done, total, step);
+}
+
 // ------------------------------------------------------------------------------------------------------- client
+
+/** A bundle that the client is making. */
+interface ClientWork {
+  readonly session: ClientSession;
+  /** What its masks and all else that is random come from. */
+  readonly seed: Uint8Array;
+  readonly inputMask: Int32Array;
+  /** The mask of each activation layer's results, by the index of its step. */
+  readonly masks: ReadonlyMap<number, Int32Array>;
+  readonly advance: (step: string) => void;
+}
 
 /** The client's half. */
 export async function prepareClient(
@@ -44,107 +65,68 @@ export async function prepareClient(
   progress?: Progress,
 ): Promise<ClientBundle> {
   const { channel, layout, random } = session;
-  const { program, activations, linears, output } = layout;
+  const { activations, linears } = layout;
   const number = session.nextBundle++;
-  const total = linears.length + activations.length;
-  let done = 0;
-  const advance = (step: string) => progress?.(++done, total, step);
   const seed = freshSeed(random);
-  const inputMask = randomRing(
-    new Prg(deriveSeed(seed, 'input mask')),
-    sizeOf(program.input.shape),
-  );
-  const masks = new Map(
-    activations.map(({ index, size }) => [
-      index,
-      randomRing(new Prg(deriveSeed(seed, 'mask', index)), size),
-    ]),
-  );
-  const maskOf = (index: number) => masks.get(index) as Int32Array;
-  const linearAt = new Map(linears.map((layer) => [layer.index, layer]));
-  const activationAt = new Map(activations.map((layer) => [layer.index, layer]));
+  const advance = counting(progress, linears.length + activations.length);
+  const work = { session, seed, advance, ...drawMasks(layout, seed) };
   await channel.send(Kind.command, encodeCommand(Command.prepare, number));
 
-  // Flight 1. A value the client does not know yet is undefined; checkProgram keeps it out of linear layers.
-  const uploads = walkAsync<Int32Array | undefined>(program, {
+  // Flights 1 and 2.
+  const [, { lanes, outputShare }] = await together(
+    channel,
+    sendUploads(work),
+    receiveResponses(work),
+  );
+
+  // Flights 3 and 4. What a lane is opened to waits for its tables; nobody may wait for a lane that is not opened.
+  const opened = lanes.map(() => new Deferred<LaneState>());
+  const [own, { layers, tables }] = await together(
+    channel,
+    openLanes(work, lanes, opened)
+      .then(() => openOutput(session, outputShare))
+      .catch((error: Error) => {
+        for (const lane of opened) lane.reject(error);
+        throw error;
+      }),
+    receiveTables(work, opened),
+  );
+  const output = own === undefined ? outputShare : { ...own, tables };
+  return { number, inputMask: work.inputMask, layers, output };
+}
+
+function drawMasks(
+  { program, activations }: Layout,
+  seed: Uint8Array,
+): Pick<ClientWork, 'inputMask' | 'masks'> {
+  const draw = (size: number, label: string, ...index: number[]) =>
+    randomRing(new Prg(deriveSeed(seed, label, ...index)), size);
+  return {
+    inputMask: draw(sizeOf(program.input.shape), 'input mask'),
+    masks: new Map(activations.map(({ index, size }) => [index, draw(size, 'mask', index)])),
+  };
+}
+
+/** A layer's seed, of its upload and of what becomes of the response. */
+const uploadSeed = ({ seed }: ClientWork, index: number) => deriveSeed(seed, 'upload', index);
+
+/** Flight 1. A value the client does not know yet is undefined; checkProgram keeps it out of linear layers. */
+async function sendUploads(work: ClientWork): Promise<void> {
+  const { session, inputMask, masks } = work;
+  const { layout } = session;
+  const linearAt = new Map(layout.linears.map((layer) => [layer.index, layer]));
+  await walkAsync<Int32Array | undefined>(layout.program, {
     input: () => inputMask,
     async linear(_, x, index) {
       const layer = linearAt.get(index) as LinearLayout;
-      await sendUpload(session, layer, x as Int32Array, deriveSeed(seed, 'upload', index));
+      await sendUpload(session, layer, x as Int32Array, uploadSeed(work, index));
       return undefined;
     },
     local: (step, inputs) =>
       inputs.includes(undefined) ? undefined : localOf(layout, step, inputs as Int32Array[]),
-    activation: (_, __, index) => maskOf(index),
+    activation: (_, __, index) => masks.get(index),
     output: () => undefined,
   });
-
-  // Flight 2: c of every pre-activation, and the server's choices, which wait for their turn.
-  const waiting: WaitingLane[] = [];
-  let outputShare: Int32Array | undefined;
-  const responses = walkAsync<Int32Array>(program, {
-    input: () => inputMask,
-    async linear({ name }, _, index) {
-      const c = await receiveResponse(session, linearAt.get(index) as LinearLayout);
-      advance(name);
-      return c;
-    },
-    local: (step, inputs) => localOf(layout, step, inputs),
-    async activation(_, c, index) {
-      const { lanes } = activationAt.get(index) as ActivationLayout;
-      for (const lane of lanes) {
-        const bytes = cotBytes(productCount(lane), session.otK);
-        const drawn = await receiveMessage(channel, Kind.productChoices, bytes);
-        const mask = gather(maskOf(index), lane.elements);
-        waiting.push({ lane, c: gather(c, lane.elements), mask, drawn });
-      }
-      return maskOf(index);
-    },
-    output(_, c) {
-      outputShare = c;
-      return c;
-    },
-  });
-  await together(channel, uploads, responses);
-
-  // Flight 3, and flight 4 behind it.
-  const opened = waiting.map(() => new Deferred<LaneState>());
-  const openedOutput = new Deferred<Omit<ArgmaxStored, 'tables'>>();
-  const send = openLanes(session, waiting, seed, (i, state) => opened[i]!.resolve(state)).then(
-    async () => {
-      if (output.argmax === undefined) return;
-      openedOutput.resolve(await openArgmax(session, output.argmax, outputShare!));
-    },
-  );
-  const receive = async () => {
-    const layers: LaneState[][] = [];
-    let i = 0;
-    for (const { step, lanes } of activations) {
-      const stored: LaneState[] = [];
-      for (const lane of lanes) {
-        const state = await opened[i++]!.promise;
-        const gadget = gadgetOf(lane);
-        const n = lane.elements.length;
-        const { tables: bytes } = gadget.bytes(lane.params, n);
-        const tables = await receiveMessage(channel, Kind.tables, bytes);
-        stored.push(gadget.store(lane.params, n, state, tables));
-      }
-      layers.push(stored);
-      advance(step.name);
-    }
-    if (output.argmax === undefined) return { layers, output: outputShare! };
-    const own = await openedOutput.promise;
-    const { tables: bytes } = argmax.bytes(output.argmax);
-    const tables = await receiveMessage(channel, Kind.tables, bytes);
-    return { layers, output: { ...own, tables } };
-  };
-  const fail = (error: Error) => {
-    for (const lane of [...opened, openedOutput]) lane.reject(error);
-    throw error;
-  };
-  const received = receive();
-  await together(channel, send.catch(fail), received);
-  return { number, inputMask, ...(await received) };
 }
 
 /** A lane between flights 2 and 3. */
@@ -158,13 +140,47 @@ interface WaitingLane {
   readonly drawn: Uint8Array;
 }
 
+/** Flight 2: c of every pre-activation and of the output, and the server's choices, which wait for their turn. */
+async function receiveResponses(
+  work: ClientWork,
+): Promise<{ lanes: WaitingLane[]; outputShare: Int32Array }> {
+  const { session, inputMask, masks, advance } = work;
+  const { channel, layout, otK } = session;
+  const linearAt = new Map(layout.linears.map((layer) => [layer.index, layer]));
+  const activationAt = new Map(layout.activations.map((layer) => [layer.index, layer]));
+  const waiting: WaitingLane[] = [];
+  const outputShare = await walkAsync<Int32Array>(layout.program, {
+    input: () => inputMask,
+    async linear({ name }, _, index) {
+      const layer = linearAt.get(index) as LinearLayout;
+      const c = await receiveShare(session, layer, uploadSeed(work, index));
+      advance(name);
+      return c;
+    },
+    local: (step, inputs) => localOf(layout, step, inputs),
+    async activation(_, c, index) {
+      const { lanes } = activationAt.get(index) as ActivationLayout;
+      const results = masks.get(index)!;
+      for (const lane of lanes) {
+        const bytes = cotBytes(productCount(lane), otK);
+        const drawn = await receiveMessage(channel, Kind.productChoices, bytes);
+        const mask = gather(results, lane.elements);
+        waiting.push({ lane, c: gather(c, lane.elements), mask, drawn });
+      }
+      return results;
+    },
+    output: (_, c) => c,
+  });
+  return { lanes: waiting, outputShare };
+}
+
 /** Flight 3: sends choices and corrections of all lanes in order. */
 async function openLanes(
-  { channel, pool, cots, labelTweaks, productTweaks }: ClientSession,
-  waiting: WaitingLane[],
-  seed: Uint8Array,
-  opened: (index: number, state: LaneState) => void,
+  { session, seed }: ClientWork,
+  waiting: readonly WaitingLane[],
+  opened: readonly Deferred<LaneState>[],
 ): Promise<void> {
+  const { channel, pool, cots, labelTweaks, productTweaks } = session;
   const parts = new Ordered<() => Promise<void>>(pool.workers + 1, (emit) => emit());
   for (const [i, { lane, c, mask, drawn }] of waiting.entries()) {
     const { kind, params } = lane;
@@ -184,7 +200,7 @@ async function openLanes(
     const work = pool.run('openLane', input, { give: { c, mask, drawn } });
     await parts.add(
       work.then(({ choices, corrections, state }) => async () => {
-        opened(i, state);
+        opened[i]!.resolve(state);
         await sendMessage(channel, Kind.labelChoices, choices);
         await sendMessage(channel, Kind.corrections, corrections);
       }),
@@ -193,52 +209,43 @@ async function openLanes(
   await parts.drain();
 }
 
-/** Flight 3 of a garbled argmax. */
-async function openArgmax(
-  { channel, pool, cots, labelTweaks }: ClientSession,
-  params: ArgmaxParams,
+/** Flight 3 of a garbled argmax; undefined when there is none. */
+async function openOutput(
+  { channel, pool, layout, cots, labelTweaks }: ClientSession,
   c: Int32Array,
-): Promise<Omit<ArgmaxStored, 'tables'>> {
+): Promise<Omit<ArgmaxStored, 'tables'> | undefined> {
+  const params = layout.output.argmax;
+  if (params === undefined) return undefined;
   const ticket = cots.receiver.ticket(argmax.labelCots(params));
   const { message, blocks } = await pool.run('openArgmax', { params, c, ticket });
   await sendMessage(channel, Kind.labelChoices, message);
   return { labels: blocks, tweaks: labelTweaks.take(argmax.labelTweaks(params)) };
 }
 
-async function sendUpload(
-  { channel, pool, secretKeys }: ClientSession,
-  { plan }: LinearLayout,
-  values: Int32Array,
-  seed: Uint8Array,
-): Promise<void> {
-  const secretKey = secretKeys.get(plan.degree)!;
-  const parts = new Ordered<Uint8Array>(pool.workers + 1, (part) =>
-    sendMessage(channel, Kind.upload, part),
-  );
-  for (const range of uploadJobs(plan)) {
-    await parts.add(pool.run('encryptUpload', { plan, secretKey, values, range, seed }));
+/** Flight 4: the states of all lanes by layer, and the tables of a garbled argmax, of no bytes when there is none. */
+async function receiveTables(
+  { session, advance }: ClientWork,
+  opened: readonly Deferred<LaneState>[],
+): Promise<{ layers: LaneState[][]; tables: Uint8Array }> {
+  const { channel, layout } = session;
+  const layers: LaneState[][] = [];
+  let i = 0;
+  for (const { step, lanes } of layout.activations) {
+    const stored: LaneState[] = [];
+    for (const lane of lanes) {
+      const state = await opened[i++]!.promise;
+      const gadget = gadgetOf(lane);
+      const n = lane.elements.length;
+      const { tables: bytes } = gadget.bytes(lane.params, n);
+      const tables = await receiveMessage(channel, Kind.tables, bytes);
+      stored.push(gadget.store(lane.params, n, state, tables));
+    }
+    layers.push(stored);
+    advance(step.name);
   }
-  await parts.drain();
-}
-
-async function receiveResponse(
-  { channel, pool, secretKeys }: ClientSession,
-  { plan, outputSize }: LinearLayout,
-): Promise<Int32Array> {
-  const secretKey = secretKeys.get(plan.degree)!;
-  const c = new Int32Array(outputSize);
-  const parts = new Ordered<{ range: PolynomialRange; shares: Int32Array }>(
-    pool.workers + 1,
-    ({ range, shares }) => placeShares(plan, shares, range, c),
-  );
-  for (const range of responseJobs(plan)) {
-    const response = await receiveMessage(channel, Kind.response, responseBytes(plan, ...range));
-    const input = { plan, secretKey, response, range };
-    const work = pool.run('decryptResponse', input, { give: response });
-    await parts.add(work.then((shares) => ({ range, shares })));
-  }
-  await parts.drain();
-  return c;
+  const { argmax: params } = layout.output;
+  const bytes = params === undefined ? 0 : argmax.bytes(params).tables;
+  return { layers, tables: await receiveMessage(channel, Kind.tables, bytes) };
 }
 
 // ------------------------------------------------------------------------------------------------------- server
@@ -252,9 +259,7 @@ export async function prepareServer(
 ): Promise<ServerBundle> {
   const { channel, pool, layout, cots, random } = session;
   const { activations, linears, output } = layout;
-  const total = linears.length + 2 * activations.length;
-  let done = 0;
-  const advance = (step: string) => progress?.(++done, total, step);
+  const advance = counting(progress, linears.length + 2 * activations.length);
   const seed = freshSeed(random);
 
   // Flights 1 and 2, in the order of steps; a layer is worked on while the answers to the last are still under way.
@@ -308,47 +313,6 @@ export async function prepareServer(
   });
   await sendMessage(channel, Kind.tables, message);
   return { number, linears: shares, layers: prepared, output: state };
-}
-
-/** Numbers for kernels: workers know by them which transformed weights they have kept. */
-const kernelIds = new WeakMap<Int32Array, number>();
-let kernelCount = 0;
-
-function idOf(kernel: Int32Array): number {
-  let id = kernelIds.get(kernel);
-  if (id === undefined) kernelIds.set(kernel, (id = kernelCount++));
-  return id;
-}
-
-/** Takes an upload and queues its answers; the share s it returns is complete when they have been sent. */
-async function answerUpload(
-  { channel, pool, publicKeys }: ServerSession,
-  { plan, outputSize }: LinearLayout,
-  kernel: Int32Array,
-  seed: Uint8Array,
-  answers: Ordered<() => Promise<void>>,
-): Promise<Int32Array> {
-  const publicKey = publicKeys.get(plan.degree)!;
-  const upload = bulkBytes(uploadBytes(plan));
-  let at = 0;
-  for (const range of uploadJobs(plan)) {
-    const part = await receiveMessage(channel, Kind.upload, uploadRangeBytes(plan, range));
-    upload.set(part, at);
-    at += part.length;
-  }
-  const ciphertexts = await pool.run('decodeUpload', { plan, upload });
-  const s = new Int32Array(outputSize);
-  for (const range of responseJobs(plan)) {
-    const layer = { plan, publicKey, kernel, kernelId: idOf(kernel), ciphertexts };
-    const work = pool.run('evaluateLayer', { ...layer, range, seed });
-    await answers.add(
-      work.then(({ shares, response }) => async () => {
-        placeShares(plan, shares, range, s);
-        await sendMessage(channel, Kind.response, response);
-      }),
-    );
-  }
-  return s;
 }
 
 /** A lane of the server between flights 2 and 4: its product OTs. */

@@ -13,19 +13,17 @@
  * Round trips: activation layers + 1. The client computes nothing but its halves of the gadgets.
  */
 
-import { bulkCopy, isBulk } from '../bulk.ts';
 import { argmax } from '../gadgets/argmax.ts';
 import type { LaneState } from '../gadgets/gadget.ts';
 import { addConstants, gadgetOf } from '../gadgets/index.ts';
 import type { ChannelConstants, LinearWeights, Model } from '../program/model.ts';
-import type { LinearStep } from '../program/program.ts';
 import { walkAsync } from '../program/walk.ts';
-import { linear } from '../ring/linear.ts';
-import { linearOutput, macsOf, sizeOf } from '../ring/shape.ts';
+import { sizeOf } from '../ring/shape.ts';
 import { addInto, subtract } from '../ring/tensor.ts';
 import type { ArgmaxStored, ClientBundle, ServerBundle } from './bundle.ts';
 import { Deferred, Ordered, together } from './flow.ts';
 import { type ActivationLayout, gather, localOf, scatter } from './layout.ts';
+import { runLinear } from './linear.ts';
 import { Command, encodeCommand, Kind, receiveMessage, sendMessage } from './messages.ts';
 import type { ClientSession, Progress, ServerSession } from './session.ts';
 
@@ -140,32 +138,6 @@ const bytesOf = (words: Int32Array): Uint8Array =>
 /** A received message is aligned and its receiver's own. */
 const wordsOf = (bytes: Uint8Array): Int32Array =>
   new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
-
-/** Multiply-accumulates of one task, some 5 ms; a layer of fewer is not worth a task. LOCAL. */
-const TASK_MACS = 1 << 24;
-
-/** W*x + b, the output channels spread over the pool. */
-async function runLinear(
-  { pool }: ServerSession,
-  { shape }: LinearStep,
-  x: Int32Array,
-  { kernel, bias }: LinearWeights,
-): Promise<Int32Array> {
-  const macs = macsOf(shape);
-  if (macs < TASK_MACS / 4) return linear(shape, x, kernel, bias);
-  const input = isBulk(x) ? bulkCopy(x, Int32Array) : x;
-  const [channels, height, width] = linearOutput(shape);
-  const step = Math.max(1, Math.floor((channels * TASK_MACS) / macs));
-  const out = new Int32Array(channels * height * width);
-  const parts: Promise<void>[] = [];
-  for (let from = 0; from < channels; from += step) {
-    const range = { from, to: Math.min(from + step, channels) };
-    const work = pool.run('linear', { shape, x: input, kernel, bias, range });
-    parts.push(work.then((part) => out.set(part, from * height * width)));
-  }
-  await Promise.all(parts);
-  return out;
-}
 
 /** One activation layer at the server: from its share of the pre-activations to y - r'. */
 async function runActivation(

@@ -8,6 +8,7 @@
 
 import type { GadgetParams, LaneState } from '../gadgets/gadget.ts';
 import { gadgetOf } from '../gadgets/index.ts';
+import { measureLayer } from '../linear/price.ts';
 import {
   COTS_PER_CHUNK,
   DEFAULT_OT_K,
@@ -18,26 +19,8 @@ import {
 } from '../ot/softspoken.ts';
 import type { ActivationKind } from '../program/kinds.ts';
 import { deriveSeed, Prg, randomBytes, randomRing } from '../random/index.ts';
-import { linear } from '../ring/linear.ts';
-import {
-  type LinearShape,
-  linearInputSize,
-  linearOutput,
-  macsOf,
-  weightCount,
-} from '../ring/shape.ts';
-import {
-  decodePublicKey,
-  decodeUpload,
-  decryptResponse,
-  encryptUpload,
-  evaluateLayer,
-  generateKeys,
-  type LayerPlan,
-} from '../rlwe/index.ts';
 import { type Bytes, type Cost, costOf, type StepCost } from './cost.ts';
 import type { ActivationLayout, Layout, LinearLayout } from './layout.ts';
-import { responseJobs, uploadJobs } from './split.ts';
 
 /** Milliseconds of one core, by phase and party. */
 export interface StepTime {
@@ -135,53 +118,6 @@ function measureOt(k: OtK): { receiver: number; sender: number } {
     receiver: time(() => extendReceiver(seeds, 0, count, choices)) / count,
     sender: time(() => extendSender({ ...seeds, offset }, 0, count, message)) / count,
   };
-}
-
-interface LinearTime extends StepTime {
-  readonly plan: LayerPlan;
-}
-
-/** A linear layer: one task of each sort, scaled to all of them. */
-function measureLinear(plan: LayerPlan): LinearTime {
-  const { shape } = plan;
-  const { secretKey, publicKey } = generateKeys(plan.degree, random('keys'));
-  const key = decodePublicKey(plan.degree, publicKey);
-  const values = randomRing(random('values'), linearInputSize(shape));
-  const kernel = randomRing(random('kernel'), weightCount(shape)).map((weight) => weight % 64);
-  const uploads = uploadJobs(plan);
-  const parts = uploads.map((range) => encryptUpload(plan, secretKey, values, range, seed));
-  const upload = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  parts.reduce((at, part) => {
-    upload.set(part, at);
-    return at + part.length;
-  }, 0);
-  const [up, jobs] = [uploads[0]!, responseJobs(plan)];
-  const range = jobs[0]!;
-  const ciphertexts = decodeUpload(plan, upload);
-  const { response } = evaluateLayer(plan, key, kernel, ciphertexts, range, seed);
-  const share = (of: readonly [number, number], all: number) => all / (of[1] - of[0]);
-  const encrypt = time(() => encryptUpload(plan, secretKey, values, up, seed));
-  const decode = time(() => decodeUpload(plan, upload));
-  const evaluate = time(() => evaluateLayer(plan, key, kernel, ciphertexts, range, seed));
-  const decrypt = time(() => decryptResponse(plan, secretKey, response, range));
-  return {
-    plan,
-    clientOffline:
-      encrypt * share(up, plan.uploadPolynomials) +
-      decrypt * share(range, plan.responsePolynomials),
-    serverOffline: decode + evaluate * share(range, plan.responsePolynomials),
-    clientOnline: 0,
-    serverOnline: measurePlain(shape, values, kernel),
-  };
-}
-
-/** The layer on integers, by a part of its output channels. */
-function measurePlain(shape: LinearShape, x: Int32Array, kernel: Int32Array): number {
-  const [channels] = linearOutput(shape);
-  const to = Math.min(channels, Math.max(1, Math.floor((channels * 2 ** 22) / macsOf(shape))));
-  const bias = new Int32Array(channels);
-  const run = () => linear(shape, x, kernel, bias, { from: 0, to });
-  return (time(run) * channels) / to;
 }
 
 interface LaneTime extends StepTime {
@@ -290,19 +226,17 @@ export function measureProgram(layout: Layout, otK: OtK = DEFAULT_OT_K): Measure
     if (!known.has(name)) known.set(name, measure());
     return known.get(name) as T;
   };
-  const linearPrice = ({ plan, outputSize }: LinearLayout) => ({
-    time: sum(
-      once(plan, () => measureLinear(plan)),
-      {
-        clientOffline: TASK_MS * (uploadJobs(plan).length + responseJobs(plan).length),
-        serverOffline: TASK_MS * (1 + responseJobs(plan).length),
-        clientOnline: 0,
-        serverOnline: TASK_MS,
-      },
-    ),
-    clientStored: 0,
-    serverStored: 4 * outputSize,
-  });
+  const linearPrice = ({ plan, uploads, responses }: LinearLayout) => {
+    const layer = once(plan, () => measureLayer(plan, time));
+    const handOver = {
+      clientOffline: TASK_MS * (uploads.length + responses.length),
+      serverOffline: TASK_MS * (1 + responses.length),
+      clientOnline: 0,
+      serverOnline: TASK_MS,
+    };
+    const { clientStored, serverStored } = layer;
+    return { time: sum(layer, handOver), clientStored, serverStored };
+  };
   const activationPrice = ({ lanes, size }: ActivationLayout) =>
     lanes.reduce(
       (total, { kind, params, elements }) => {

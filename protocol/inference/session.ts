@@ -5,7 +5,7 @@
  *       |  ---- hello: version, agreement, nonce, otK, model? --->  |
  *       |  <--- welcome: version, agreement, nonce, program ------  |
  *       |       both: id = H(nonces, agreement, otK, program)       |
- *       |  ---- OT offer, RLWE public keys ---------------------->  |
+ *       |  ---- OT offer, keys of linear layers ----------------->  |
  *       |  <--- OT choices ---------------------------------------  |
  *       |  ---- OT trees ---------------------------------------->  |
  *       |  <--- OT trees -----------------------------------------  |
@@ -24,6 +24,7 @@ import type { Channel } from '../channel/index.ts';
 import { ProtocolError } from '../errors.ts';
 import { LANE_ELEMENTS } from '../gadgets/index.ts';
 import { TweakCounter } from '../garble/tweaks.ts';
+import { linear } from '../linear/index.ts';
 import { type Cots, cotsOf, finishSetup, joinSetup, setupMessageBytes } from '../ot/setup.ts';
 import {
   COTS_PER_CHUNK,
@@ -35,12 +36,11 @@ import {
 } from '../ot/softspoken.ts';
 import type { Pool } from '../pool/index.ts';
 import { nextTurn } from '../pool/inline.ts';
+import type { CheckedProgram } from '../program/check.ts';
 import { decodeProgram, digestOf, MAX_PROGRAM_BYTES } from '../program/encode.ts';
-import type { Program } from '../program/program.ts';
 import { INSTANCES_PER_KEY, type Tweaks } from '../random/hash.ts';
 import { deriveSeed, freshSeed, type Random, randomBytes, SEED_BYTES } from '../random/index.ts';
-import { decodePublicKey, type PublicKey, publicKeyBytes, type SecretKey } from '../rlwe/keys.ts';
-import { type Degree, PARAMETER_SETS } from '../rlwe/parameters.ts';
+import { type Cost, costOf } from './cost.ts';
 import { type Layout, layoutOf } from './layout.ts';
 import { Kind, PIECE_BYTES, receiveMessage, sendMessage } from './messages.ts';
 import type { tasks } from './tasks.ts';
@@ -63,7 +63,7 @@ export const AGREEMENT_DIGEST: Uint8Array = sha256(
       perKey: INSTANCES_PER_KEY,
       otChunk: COTS_PER_CHUNK,
       otSlices: SLICES_PER_KEY,
-      rlwe: Object.values(PARAMETER_SETS),
+      ...linear.agreement,
     }),
   ),
 );
@@ -107,13 +107,17 @@ interface SessionBase {
 }
 
 export interface ClientSession extends SessionBase {
-  readonly secretKeys: ReadonlyMap<Degree, SecretKey>;
+  /** Of one bundle and one inference. */
+  readonly cost: Cost;
+  /** Its keys of linear layers, by the number under which plans name them. */
+  readonly linearKeys: ReadonlyMap<number, unknown>;
   /** Number of the next bundle. */
   nextBundle: number;
 }
 
 export interface ServerSession extends SessionBase {
-  readonly publicKeys: ReadonlyMap<Degree, PublicKey>;
+  /** The client's keys of linear layers, as far as the server has them. */
+  readonly linearKeys: ReadonlyMap<number, unknown>;
 }
 
 /** What a party brings to a session. */
@@ -187,9 +191,10 @@ function tweaksOf(sessionId: Uint8Array): Pick<SessionBase, 'labelTweaks' | 'pro
   };
 }
 
-/** The RLWE degrees a program needs, ascending. */
-function degreesOf(layout: Layout): Degree[] {
-  return [...new Set(layout.linears.map(({ plan }) => plan.degree))].sort((a, b) => a - b);
+/** The keys that the linear layers of a program use, ascending. */
+function linearKeysOf(layout: Layout): number[] {
+  const keys = layout.linears.map(({ plan }) => linear.keyOf(plan));
+  return [...new Set(keys)].sort((a, b) => a - b);
 }
 
 /** What the client asks of the program it is offered. */
@@ -198,8 +203,10 @@ export interface ClientOptions {
   readonly model?: string | undefined;
   /** SoftSpoken's k; {@link DEFAULT_OT_K} when left out. */
   readonly otK?: OtK | undefined;
-  /** Looks at the program before any key is made; throws to refuse it. */
-  readonly accept?: ((program: Program, digest: Uint8Array) => void) | undefined;
+  /** Looks at the program before it is laid out, which takes as long as the program is large; throws to refuse it. */
+  readonly acceptProgram?: ((program: CheckedProgram, digest: Uint8Array) => void) | undefined;
+  /** Looks at what it costs before any key is made; throws to refuse it. */
+  readonly acceptCost?: ((cost: Cost) => void) | undefined;
 }
 
 /**
@@ -225,20 +232,19 @@ export async function openClient(party: Party, options: ClientOptions): Promise<
   checkPeer(peer);
   const encoded = await receiveMessage(channel, Kind.program, peer.programBytes);
   const digest = digestOf(encoded);
-  const layout = await acceptProgram(encoded, digest, options);
+  const { layout, cost } = await layOut(encoded, digest, { ...options, otK });
   const sessionId = sessionIdOf(nonce, peer.nonce, otK, digest);
 
-  const secretKeys = new Map<Degree, SecretKey>();
+  const linearKeys = new Map<number, unknown>();
+  const names = linearKeysOf(layout);
   const [offer, ...keys] = await Promise.all([
     party.pool.run('offerSetup', { seed: freshSeed(random) }),
-    ...degreesOf(layout).map((degree) =>
-      party.pool.run('generateKeys', { degree, seed: freshSeed(random) }),
-    ),
+    ...names.map((key) => party.pool.run('linearKey', { key, seed: freshSeed(random) })),
   ]);
   await channel.send(Kind.setupOffer, offer.message);
-  for (const { secretKey, publicKey } of keys) {
-    secretKeys.set(secretKey.degree, secretKey);
-    await sendMessage(channel, Kind.publicKey, publicKey);
+  for (const [i, { own, message }] of keys.entries()) {
+    linearKeys.set(names[i]!, own);
+    await sendMessage(channel, Kind.linearKey, message);
   }
   const choice = await channel.receive(Kind.setupChoice, messageBytes[1]);
   const own = { sessionId, state: offer.state, message: choice, seed: freshSeed(random), otK };
@@ -247,23 +253,28 @@ export async function openClient(party: Party, options: ClientOptions): Promise<
   const trees = await channel.receive(Kind.setupFinish, messageBytes[3]);
   const cots = cotsOf(joinSetup(sessionId, state, trees));
   const base = { ...party, layout, model: peer.model, digest, otK, cots, ...tweaksOf(sessionId) };
-  return { ...base, secretKeys, nextBundle: 0 };
+  return { ...base, cost, linearKeys, nextBundle: 0 };
 }
 
-/** Each of its steps has a turn of the event loop of its own: in a page this is the thread that answers its user. */
-async function acceptProgram(
+/**
+ * Decodes and checks the program, lays it out and adds up its cost, each once. Each of these has a turn of the event loop of
+ * its own: in a page this is the thread that answers its user.
+ */
+async function layOut(
   encoded: Uint8Array,
   digest: Uint8Array,
-  options: ClientOptions,
-): Promise<Layout> {
+  { otK, acceptProgram, acceptCost }: ClientOptions,
+): Promise<{ layout: Layout; cost: Cost }> {
   try {
-    const program = decodeProgram(encoded);
+    const checked = decodeProgram(encoded);
+    acceptProgram?.(checked, digest);
     await nextTurn();
-    options.accept?.(program, digest);
+    const layout = layoutOf(checked.program, checked.shapes);
     await nextTurn();
-    const layout = layoutOf(program);
+    const cost = costOf(layout, otK);
+    acceptCost?.(cost);
     await nextTurn();
-    return layout;
+    return { layout, cost };
   } catch (cause) {
     if (cause instanceof ProtocolError) throw cause;
     throw new ProtocolError('program-mismatch', (cause as Error).message, { cause });
@@ -311,10 +322,10 @@ export async function openServer(
 
   const messageBytes = setupMessageBytes(otK);
   const offered = await channel.receive(Kind.setupOffer, messageBytes[0]);
-  const publicKeys = new Map<Degree, PublicKey>();
-  for (const degree of degreesOf(layout)) {
-    const encoded = await receiveMessage(channel, Kind.publicKey, publicKeyBytes(degree));
-    publicKeys.set(degree, decodePublicKey(degree, encoded));
+  const linearKeys = new Map<number, unknown>();
+  for (const key of linearKeysOf(layout)) {
+    const encoded = await receiveMessage(channel, Kind.linearKey, linear.keyBytes(key));
+    linearKeys.set(key, linear.takeKey(key, encoded));
   }
   const own = { sessionId, message: offered, seed: freshSeed(random) };
   const { message: choice, state } = await party.pool.run('chooseSetup', own);
@@ -324,5 +335,5 @@ export async function openServer(
   await channel.send(Kind.setupFinish, message);
   const cots = cotsOf(seeds);
   const base = { ...party, layout, model: offer.name, digest, otK, cots, ...tweaksOf(sessionId) };
-  return { ...base, publicKeys };
+  return { ...base, linearKeys };
 }

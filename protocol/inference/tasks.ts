@@ -6,6 +6,8 @@
 import { type ArgmaxParams, argmax } from '../gadgets/argmax.ts';
 import type { GadgetParams, LaneState } from '../gadgets/gadget.ts';
 import { gadgetOf } from '../gadgets/index.ts';
+import { linear } from '../linear/index.ts';
+import { linearOnline } from '../linear/online.ts';
 import type { BaseSender } from '../ot/base.ts';
 import {
   type ReceiverTicket,
@@ -19,24 +21,6 @@ import type { OtK } from '../ot/softspoken.ts';
 import type { ActivationKind } from '../program/kinds.ts';
 import type { Tweaks } from '../random/hash.ts';
 import { Prg } from '../random/index.ts';
-import { type ChannelRange, linear } from '../ring/linear.ts';
-import type { LinearShape } from '../ring/shape.ts';
-import type {
-  Evaluation,
-  LayerPlan,
-  PolynomialRange,
-  PublicKey,
-  SecretKey,
-} from '../rlwe/index.ts';
-import {
-  decodeUpload,
-  decryptResponse,
-  encryptUpload,
-  evaluateLayer,
-  generateKeys,
-  WeightCaches,
-} from '../rlwe/index.ts';
-import type { Degree } from '../rlwe/parameters.ts';
 
 /** Which gadget, with which numbers. */
 interface LaneInput {
@@ -44,16 +28,11 @@ interface LaneInput {
   readonly params: GadgetParams;
 }
 
-/** Bytes of transformed weights that each thread keeps from one bundle to the next. LOCAL. */
-const WEIGHT_CACHE_BYTES = 128 << 20;
-
-const weightCaches = new WeightCaches(WEIGHT_CACHE_BYTES);
-
 export const tasks = {
-  offerSetup: (input: { seed: Uint8Array }) => offerSetup(new Prg(input.seed)),
+  ...linear.tasks,
+  linearOnline,
 
-  generateKeys: (input: { degree: Degree; seed: Uint8Array }) =>
-    generateKeys(input.degree, new Prg(input.seed)),
+  offerSetup: (input: { seed: Uint8Array }) => offerSetup(new Prg(input.seed)),
 
   chooseSetup: (input: { sessionId: Uint8Array; message: Uint8Array; seed: Uint8Array }) =>
     chooseSetup(input.sessionId, input.message, new Prg(input.seed)),
@@ -127,53 +106,6 @@ export const tasks = {
 
   openArgmax: (input: { params: ArgmaxParams; c: Int32Array; ticket: ReceiverTicket }) =>
     redeemReceiver(input.ticket, argmax.choose(input.params, input.c)),
-
-  linear: (input: {
-    shape: LinearShape;
-    x: Int32Array;
-    kernel: Int32Array;
-    bias: Int32Array;
-    range: ChannelRange;
-  }): Int32Array => linear(input.shape, input.x, input.kernel, input.bias, input.range),
-
-  encryptUpload: (input: {
-    plan: LayerPlan;
-    secretKey: SecretKey;
-    values: Int32Array;
-    range: PolynomialRange;
-    seed: Uint8Array;
-  }): Uint8Array =>
-    encryptUpload(input.plan, input.secretKey, input.values, input.range, input.seed),
-
-  decodeUpload: (input: { plan: LayerPlan; upload: Uint8Array }): Uint32Array =>
-    decodeUpload(input.plan, input.upload),
-
-  evaluateLayer: (input: {
-    plan: LayerPlan;
-    publicKey: PublicKey;
-    kernel: Int32Array;
-    /** Stands for the kernel: one number for one content, in all of this process. */
-    kernelId: number;
-    ciphertexts: Uint32Array;
-    range: PolynomialRange;
-    seed: Uint8Array;
-  }): Evaluation =>
-    evaluateLayer(
-      input.plan,
-      input.publicKey,
-      input.kernel,
-      input.ciphertexts,
-      input.range,
-      input.seed,
-      weightCaches.of(input.kernelId),
-    ),
-
-  decryptResponse: (input: {
-    plan: LayerPlan;
-    secretKey: SecretKey;
-    response: Uint8Array;
-    range: PolynomialRange;
-  }): Int32Array => decryptResponse(input.plan, input.secretKey, input.response, input.range),
 
   reveal: (
     input: LaneInput & { state: LaneState; a: Int32Array },

@@ -320,6 +320,7 @@ export interface RingKernels {
     offsets: number,
     taps: number,
     weights: number,
+    bias: number,
   ): void;
   convolve1(
     out: number,
@@ -331,8 +332,33 @@ export interface RingKernels {
     offsets: number,
     taps: number,
     weights: number,
+    bias: number,
   ): void;
   dense(out: number, weights: number, rows: number, x: number, n: number): void;
+  gather(dst: number, src: number, count: number, stride: number): void;
+  halve(low: number, high: number, a: number, b: number, count: number, stride: number): void;
+  convolveHalves4(
+    out: number,
+    outPlane: number,
+    outPitch: number,
+    input: number,
+    high: number,
+    inPitch: number,
+    rows: number,
+    width: number,
+    offsets: number,
+    pairs: number,
+    weights: number,
+    bias: number,
+  ): void;
+  denseHalves(
+    out: number,
+    weights: number,
+    rows: number,
+    low: number,
+    high: number,
+    n: number,
+  ): void;
 }
 
 /** The kernels of this thread. */

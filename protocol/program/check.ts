@@ -17,6 +17,12 @@ const MAX_OUTPUT_BITS = kindOf(RELU).maxRangeBits;
 /** The shapes of all values: element 0 is the input's, element i + 1 is step i's. */
 export type Shapes = readonly Shape[];
 
+/** A program that {@link checkProgram} has let pass, with what it gave. */
+export interface CheckedProgram {
+  readonly program: Program;
+  readonly shapes: Shapes;
+}
+
 /**
  * Checks `program` and returns the shape of every value.
  * @throws RangeError with one sentence that names the step and what would be right

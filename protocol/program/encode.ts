@@ -6,7 +6,7 @@
 import { sha256 } from '@noble/hashes/sha2.js';
 import * as z from 'zod';
 import { pack, packedBytes, unpack } from '../ring/packing.ts';
-import { checkProgram } from './check.ts';
+import { type CheckedProgram, checkProgram } from './check.ts';
 import { KIND_BITS } from './kinds.ts';
 import { COMPARISONS, type Program } from './program.ts';
 
@@ -170,7 +170,7 @@ export function encodeProgram(program: Program): Uint8Array {
  * Decodes and checks a program.
  * @throws RangeError with one sentence on what is wrong with it
  */
-export function decodeProgram(bytes: Uint8Array): Program {
+export function decodeProgram(bytes: Uint8Array): CheckedProgram {
   if (bytes.length > MAX_PROGRAM_BYTES) {
     throw new RangeError(`program: ${bytes.length} bytes, at most ${MAX_PROGRAM_BYTES} are read`);
   }
@@ -186,8 +186,7 @@ export function decodeProgram(bytes: Uint8Array): Program {
     throw new RangeError(`program: ${issue?.path.join('.')}: ${issue?.message}`);
   }
   const { format: _, ...program } = parsed.data;
-  checkProgram(program);
-  return program;
+  return { program, shapes: checkProgram(program) };
 }
 
 /** SHA-256 of a program's bytes. */

@@ -8,7 +8,7 @@
 import { sha256 } from '@noble/hashes/sha2.js';
 import type { Shape } from '../ring/shape.ts';
 import { linearOutput, weightCount } from '../ring/shape.ts';
-import { checkProgram } from './check.ts';
+import { type CheckedProgram, checkProgram } from './check.ts';
 import { decodeProgram, encodeProgram } from './encode.ts';
 import { kindOf, kindsIn } from './kinds.ts';
 import type { Program, Step } from './program.ts';
@@ -53,10 +53,14 @@ function tensorsOf(weights: StepWeights): Int32Array[] {
   return 'kernel' in weights ? [weights.kernel, weights.bias] : [weights.before, weights.after];
 }
 
-/** @throws RangeError when a tensor is missing or has the wrong length, naming the step */
-export function checkModel(model: Model): void {
-  const shapes = checkProgram(model.program);
-  model.program.steps.forEach((step, i) => {
+/**
+ * Checks the program, and that each of its steps has its tensors.
+ * @throws RangeError naming the step: one of the program's, or whose tensor is missing or has the wrong length
+ */
+export function checkModel(model: Model): CheckedProgram {
+  const { program } = model;
+  const shapes = checkProgram(program);
+  program.steps.forEach((step, i) => {
     const expected = tensorLengths(step, shapes[i + 1] as Shape).filter((n) => n > 0);
     const actual = tensorsOf(model.weights[i]).map((tensor) => tensor.length);
     if (expected.join() !== actual.join()) {
@@ -65,6 +69,7 @@ export function checkModel(model: Model): void {
       );
     }
   });
+  return { program, shapes };
 }
 
 /** The `.sotto` bytes of a model. */
@@ -111,9 +116,8 @@ export function decodeModel(bytes: Uint8Array): Model {
   if (end < at) fail('it is cut short');
   const programBytes = view.getUint32(MAGIC.length, true);
   if (at + programBytes > end) fail('it is cut short');
-  const program = decodeProgram(bytes.subarray(at, at + programBytes));
+  const { program, shapes } = decodeProgram(bytes.subarray(at, at + programBytes));
   at += programBytes;
-  const shapes = checkProgram(program);
   const weights = program.steps.map((step, i): StepWeights => {
     const tensors = tensorLengths(step, shapes[i + 1] as Shape).map((length) => {
       if (length === 0) return new Int32Array(0);

@@ -16,7 +16,7 @@ import type { Comparison, OutputStep, Program } from './program.ts';
 /** Words drawn at a time. */
 const BATCH = 4096;
 
-/** The errors of shared arithmetic (gadgets/, rlwe/noise.ts), for shares drawn from `random`. */
+/** The errors of shared arithmetic (gadgets/, linear/), for shares drawn from `random`. */
 function sharedRounding(random: Random, comparison: Comparison): Rounding {
   let words: Int32Array = new Int32Array(0);
   let used = 0;

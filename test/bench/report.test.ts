@@ -3,7 +3,9 @@ import { describe, expect, it } from 'vitest';
 import type { InferenceResult } from '../../bench/inference.ts';
 import { benchKernels, type KernelResult } from '../../bench/kernels.ts';
 import { disturbance, machineInfo } from '../../bench/machine.ts';
+import type { NetworkResult } from '../../bench/networks.ts';
 import { figure, markdown, type Report, table } from '../../bench/report.ts';
+import { targetsOf } from '../../bench/targets.ts';
 
 const once = { lower: 1, median: 2, upper: 3, samples: 1 };
 
@@ -85,13 +87,40 @@ describe('the report', () => {
       loop,
     };
     const page = markdown({ ...reportOf({}, kernels), scaling }).replace(/ +/g, ' ');
-    expect(page).toContain('| garbling, OpenSSL | >= 27 M AND/s | 27.0 M AND/s | yes |');
-    expect(page).toContain('| evaluation, OpenSSL | >= 50 M AND/s | 49.9 M AND/s | no |');
+    expect(page).toContain('| garbling, OpenSSL | | >= 27 M AND/s | 27.0 M AND/s | yes |');
+    expect(page).toContain('| evaluation, OpenSSL | | >= 50 M AND/s | 49.9 M AND/s | no |');
     expect(page).toMatch(/\| convolution.*\| <= 120 ms \| 121 ms \| no \|/);
     expect(page).toMatch(/\| two workers.*\| 1.70 times \| yes \|/);
     expect(page.match(/^- \*\*.*\*\*: ./gm)).toHaveLength(2);
     expect(page).toContain('busy 40 % of the time');
     expect(page).not.toContain('ReLU/s |');
+  });
+
+  it('has a network with half gates as a row of its own, and the ratios of the pairs', () => {
+    const time = { totalMs: 4, computeMs: 4, networkMs: 0 };
+    const taken = {
+      offline: once,
+      online: { ...once, median: 250 },
+      offlineBytes: 64e6,
+      onlineBytes: 9e6,
+      rounds: 18,
+      clientStored: 14e6,
+      planned: { offline: time, online: time },
+    };
+    const ratio = { offline: { ...once, median: 0.7 }, online: { ...once, median: 0.25 } };
+    const network: NetworkResult = {
+      name: 'ResNet-18, all ReLUs',
+      relus: 557_056,
+      ...taken,
+      halfGates: { ...taken, onlineBytes: 90e6, ratio },
+      plain: { ms: once, ratio: once },
+      target: undefined,
+    };
+    const page = markdown({ ...reportOf({}), networks: [network] }).replace(/ +/g, ' ');
+    expect(page).toContain('| ResNet-18, all ReLUs, half gates | 2.00 | 1.00 to 3.00 | 250 |');
+    expect(page).toContain('| 0.700 (1.00 to 3.00) | 0.250 (1.00 to 3.00) | 1.00 | 0.100 | 1.00 |');
+    expect(page).toContain('online bytes | 124 MB | <= 9.5 MB | 9.00 MB | yes |');
+    expect(page).toContain('client keeps of a bundle | 360 MB | <= 20 MB | 14.0 MB | yes |');
   });
 
   it('says why there is no baseline', () => {
@@ -115,6 +144,10 @@ it('every part runs and gives a rate above zero, its quartiles in order', async 
     expect(Number.isFinite(value.upper) && value.lower > 0, name).toBe(true);
     expect(value.lower <= value.median && value.median <= value.upper, name).toBe(true);
   }
+  // Each target finds one part, or throws.
+  const targets = targetsOf({ ...reportOf({}), kernels: results }).map(({ what }) => what);
+  expect(targets.filter((what) => what.startsWith('ReLUs of'))).toHaveLength(2);
+  expect(targets).toHaveLength(9);
   const compared = results.filter(({ reference }) => reference !== undefined);
   expect(compared.length).toBeGreaterThanOrEqual(8);
 });

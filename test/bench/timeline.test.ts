@@ -40,7 +40,7 @@ const profile: Profile = {
   commit: 'abc',
   offline: span(0, 100),
   online: span(100, 200),
-  client: party('encryptUpload', 10, Kind.upload, 30, 90),
+  client: party('linearUpload', 10, Kind.upload, 30, 90),
   server: party('prepareLane', 50, Kind.tables, 80, 40),
 };
 
@@ -65,7 +65,7 @@ describe('time that is shared', () => {
 
   it('gives every millisecond of workers and main thread to one share', () => {
     const shares = sharesOf(profile.client, profile.offline);
-    expect(shares.tasks).toEqual(new Map([['encryptUpload', { count: 1, ms: 20 }]]));
+    expect(shares.tasks).toEqual(new Map([['linearUpload', { count: 1, ms: 20 }]]));
     expect([shares.handOver, shares.unused]).toEqual([5, 75]);
     expect([...shares.main.values()].reduce((a, b) => a + b)).toBe(100);
     // 15..35 is the task: what its thread did outside does not count.
@@ -99,7 +99,7 @@ describe('samples', () => {
 
   it('are filed under the innermost frame that is known', () => {
     const nodes = [
-      node(1, '(root)', '', [2, 3, 6, 8]),
+      node(1, '(root)', '', [2, 3, 6, 8, 9]),
       node(2, '(idle)', ''),
       node(3, 'garble', 'file:///x/protocol/garble/halfgates.js', [4]),
       node(4, 'encrypt', 'file:///x/protocol/random/aes.js', [5, 7]),
@@ -107,15 +107,19 @@ describe('samples', () => {
       node(6, 'mystery', 'file:///elsewhere.js'),
       node(7, 'set', ''),
       node(8, 'bulkCopy', 'file:///x/protocol/bulk.js'),
+      node(9, 'reveal', 'file:///x/protocol/gadgets/relu.js', [10]),
+      node(10, 'encodeOnline', 'file:///x/protocol/compare/encoding.js'),
     ];
-    const samples = [2, 2, 3, 5, 4, 7, 8, 6];
-    const timeDeltas = [1000, 1000, 1000, 2000, 1000, 1000, 1000, 1000];
-    expect(partsOf({ nodes, samples, timeDeltas, startTime: 0, endTime: 9000 })).toEqual([
+    const samples = [2, 2, 3, 5, 4, 7, 8, 9, 10, 6];
+    const timeDeltas = [1000, 1000, 1000, 2000, 1000, 1000, 1000, 1000, 1000, 1000];
+    expect(partsOf({ nodes, samples, timeDeltas, startTime: 0, endTime: 11_000 })).toEqual([
       part(IDLE, 1, 3),
       part('garbling', 3, 5),
       part('AES', 5, 8),
       part('memory', 8, 9),
-      part('other', 9, 9),
+      part('gadgets', 9, 10),
+      part('encoded comparison', 10, 11),
+      part('other', 11, 11),
     ]);
   });
 });
@@ -140,7 +144,7 @@ describe('the timeline', () => {
   it('places bars on the axis of time', () => {
     // 1230 pixels for 200 ms behind 150: the task of 15..35 ms.
     expect(svg).toMatch(
-      /<rect x="242.3" [^>]*width="123.0"[^>]*><title>encryptUpload: 20 ms, at 15 ms</,
+      /<rect x="242.3" [^>]*width="123.0"[^>]*><title>linearUpload: 20 ms, at 15 ms</,
     );
     expect(svg).toMatch(/<title>upload: 1 frames, 1.0 kB, under way 10 ms, at 30 ms</);
     expect(svg).toMatch(/<title>tables: 1 frames, 1.0 kB, under way 10 ms, at 80 ms</);
@@ -174,7 +178,7 @@ describe('the timeline', () => {
   });
 
   it('has a colour of its own for every task and message behind the setup', () => {
-    const setup = ['generateKeys', 'offerSetup', 'chooseSetup', 'extendSetup'];
+    const setup = ['linearKey', 'offerSetup', 'chooseSetup', 'extendSetup'];
     const named = COLOURS.flatMap((colour) => colour.tasks);
     expect(named.sort()).toEqual(
       Object.keys(tasks)

@@ -192,14 +192,25 @@ export class Assembly {
     return this.#add({ op: 'flatten', id, inputs: [source] });
   }
 
-  dense(id: string, source: string, outputs: number): string {
+  dense(id: string, source: string, outputs: number, { bias = true } = {}): string {
     const [inputs] = this.shape(source);
     return this.#add({
       op: 'dense',
       id,
       inputs: [source],
       weight: this.#parameter(`${id}.weight`, [outputs, inputs]),
-      bias: this.#parameter(`${id}.bias`, [outputs]),
+      ...(bias ? { bias: this.#parameter(`${id}.bias`, [outputs]) } : {}),
+    });
+  }
+
+  scale(id: string, source: string): string {
+    const shape = [this.shape(source)[0]];
+    return this.#add({
+      op: 'scale',
+      id,
+      inputs: [source],
+      scale: this.#parameter(`${id}.weight`, shape),
+      shift: this.#parameter(`${id}.bias`, shape),
     });
   }
 

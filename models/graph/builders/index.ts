@@ -6,6 +6,7 @@
  * - ReLU counts that are stated include the stem's and leave out what max pooling compares.
  */
 
+export { AIR_FROZEN, type AirOptions, airNet } from './air.ts';
 export { type BuilderOptions, randomWeights, type WeightSource } from './assemble.ts';
 export { delphiMap, loadMiniOnn, loadResNetCifar, weightsFrom } from './load.ts';
 export {

@@ -1,6 +1,6 @@
 /** Variants of images: what one may undergo and still show the same thing. */
 
-import type { Stream } from '../random.ts';
+import { Stream } from '../random.ts';
 import type { Augment } from './images.ts';
 
 /** A kind of augmentation, as data: for recipes, cards and other threads. */
@@ -10,12 +10,59 @@ export type Augmentation =
       /** A random crop out of the image with `pad` black pixels around it; mirrored half of the time. */
       readonly kind: 'cropFlip';
       readonly pad: number;
+    }
+  | {
+      /**
+       * Moved by up to `shift` pixels each way, with the border's neighbours mirrored behind it; and turned around in every
+       * second epoch, half of the images in each, so that two epochs show both sides of every image (Jordan, 2024).
+       */
+      readonly kind: 'shiftTurns';
+      readonly shift: number;
     };
 
-/** Makes the variants of an augmentation from a stream. */
-export function augmenter(augmentation: Augmentation, stream: Stream): Augment {
+/**
+ * Makes the variants of an augmentation.
+ * @param seeds the first of the training, the second the epoch
+ */
+export function augmenter(
+  augmentation: Augmentation,
+  seeds: readonly [number, number, ...number[]],
+): Augment {
+  const stream = new Stream(...seeds);
   if (augmentation.kind === 'motions') return smallMotions(stream, augmentation);
-  return cropFlip(stream, augmentation.pad);
+  if (augmentation.kind === 'cropFlip') return cropFlip(stream, augmentation.pad);
+  return shiftTurns(stream, augmentation.shift, seeds);
+}
+
+/** Marks the stream of each image's first side among those of a training's seed. LOCAL */
+const SIDES = 0x51de5;
+
+function shiftTurns(
+  stream: Stream,
+  most: number,
+  [seed, epoch]: readonly [number, number, ...number[]],
+): Augment {
+  const shift = () => Math.floor((2 * most + 1) * stream.uniform()) - most;
+  return (pixels, [channels, height, width], out, index) => {
+    const [down, right] = [shift(), shift()];
+    const mirrored = (new Stream(seed, SIDES, index).bits() + epoch) % 2 === 1;
+    const rows = Int32Array.from({ length: height }, (_, y) => reflect(y + down, height));
+    const columns = Int32Array.from({ length: width }, (_, x) =>
+      reflect((mirrored ? width - 1 - x : x) + right, width),
+    );
+    for (let c = 0, o = 0; c < channels; c++) {
+      for (let y = 0; y < height; y++) {
+        const line = (c * height + rows[y]!) * width;
+        for (let x = 0; x < width; x++, o++) out[o] = pixels[line + columns[x]!]!;
+      }
+    }
+  };
+}
+
+/** The place inside of `size` that a place up to `size` - 1 outside of it mirrors; the border's own is not doubled. */
+function reflect(at: number, size: number): number {
+  if (at < 0) return -at;
+  return at < size ? at : 2 * (size - 1) - at;
 }
 
 function cropFlip(stream: Stream, pad: number): Augment {

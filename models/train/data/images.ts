@@ -113,11 +113,12 @@ export function readCifar10(folder: string, part: 'train' | 'test'): LabelledIma
   return concatenate(names.map((name) => readCifar(readFileSync(join(folder, name)), name)));
 }
 
-/** Changes one image of a shape into a variant of it, both pixels 0..255. */
+/** Changes one image of a shape into a variant of it, both pixels 0..255; `index`: its place in the set. */
 export type Augment = (
   pixels: Uint8Array,
   shape: readonly [number, number, number],
   out: Float32Array,
+  index: number,
 ) => void;
 
 /** Images and labels as a network takes them. */
@@ -139,7 +140,7 @@ export function makeBatch(
   const variant = new Float32Array(size);
   for (let b = 0; b < indices.length; b++) {
     const pixels = set.pixels.subarray(indices[b]! * size, (indices[b]! + 1) * size);
-    augment?.(pixels, set.shape, variant);
+    augment?.(pixels, set.shape, variant, indices[b]!);
     images.set(preprocess(input, augment === undefined ? pixels : variant), b * size);
   }
   return { images, labels: Uint8Array.from(indices, (i) => set.labels[i]!) };

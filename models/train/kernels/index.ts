@@ -9,6 +9,7 @@
 import { setFlagsFromString } from 'node:v8';
 import { relaxed as fusedGatherWasm, wasm as gatherWasm } from './wasm/gather.ts';
 import { wasm as mapsWasm } from './wasm/maps.ts';
+import { wasm as winogradWasm } from './wasm/winograd.ts';
 
 /** Size of a network's kernel memory, 64 KiB pages: 512 MiB. LOCAL; the kernels' build allows no more. */
 const PAGES = 8192;
@@ -155,6 +156,88 @@ export interface MapKernels {
     rows: number,
     images: number,
   ): void;
+  maxPool(
+    x: number,
+    table: number,
+    window: number,
+    windowSize: number,
+    y: number,
+    pixels: number,
+    channels: number,
+    images: number,
+    xImage: number,
+  ): void;
+  maxPoolGradient(
+    dx: number,
+    x: number,
+    table: number,
+    window: number,
+    windowSize: number,
+    y: number,
+    dy: number,
+    pixels: number,
+    channels: number,
+    images: number,
+    xImage: number,
+  ): void;
+  addRows(
+    dst: number,
+    dstImage: number,
+    src: number,
+    srcRow: number,
+    srcImage: number,
+    bytes: number,
+    rows: number,
+    images: number,
+  ): void;
+}
+
+/** Signatures of assembly/winograd.ts. */
+export interface WinogradKernels {
+  inputTiles(
+    x: number,
+    xRow: number,
+    xImage: number,
+    tilesDown: number,
+    tilesAcross: number,
+    channels: number,
+    images: number,
+    v: number,
+    matrix: number,
+    row: number,
+    room: number,
+  ): void;
+  outputTiles(
+    m: number,
+    matrix: number,
+    row: number,
+    height: number,
+    width: number,
+    channels: number,
+    images: number,
+    y: number,
+    room: number,
+  ): void;
+  gradientTiles(
+    dy: number,
+    height: number,
+    width: number,
+    channels: number,
+    images: number,
+    m: number,
+    matrix: number,
+    row: number,
+    room: number,
+  ): void;
+  kernels(g: number, cells: number, count: number, u: number, matrix: number, room: number): void;
+  kernelGradients(
+    u: number,
+    matrix: number,
+    count: number,
+    g: number,
+    cells: number,
+    room: number,
+  ): void;
 }
 
 function decode(base64: string): Uint8Array<ArrayBuffer> {
@@ -181,13 +264,16 @@ function gatherModule(): Uint8Array<ArrayBuffer> {
 export class TrainingMemory {
   readonly gather: GatherKernels;
   readonly maps: MapKernels;
+  readonly winograd: WinogradKernels;
   readonly #memory: WebAssembly.Memory;
+  readonly #shared = new Map<string, Floats>();
   #top = OVERHANG;
 
   constructor() {
     this.#memory = new WebAssembly.Memory({ initial: PAGES, maximum: PAGES });
     this.gather = this.#instantiate(gatherModule());
     this.maps = this.#instantiate(decode(mapsWasm));
+    this.winograd = this.#instantiate(decode(winogradWasm));
   }
 
   #instantiate<T>(bytes: Uint8Array<ArrayBuffer>): T {
@@ -203,6 +289,18 @@ export class TrainingMemory {
   floats(length: number): Floats {
     const at = this.#reserve(length);
     return { at, data: new Float32Array(this.#memory.buffer, at, length) };
+  }
+
+  /**
+   * At least `length` floats that all who name them alike use in turn: what lies there lasts as long as one of them works.
+   * @throws RangeError when the memory is exhausted.
+   */
+  shared(name: string, length: number): Floats {
+    const known = this.#shared.get(name);
+    if (known !== undefined && known.data.length >= length) return known;
+    const made = this.floats(length);
+    this.#shared.set(name, made);
+    return made;
   }
 
   /** A table of byte offsets, from offsets in floats; returns its pointer. */

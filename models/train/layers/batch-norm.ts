@@ -8,7 +8,7 @@
  * Every pass over the data is linear per channel: y = a*x + b, and dx = a*dy + b*x + d.
  */
 
-import type { BatchNormNode } from '../../graph/index.ts';
+import type { BatchNormNode, ScaleNode } from '../../graph/index.ts';
 import { type Builder, type Layer, padded } from './layer.ts';
 
 export function batchNormLayer(builder: Builder<BatchNormNode>): Layer {
@@ -82,6 +82,39 @@ export function batchNormLayer(builder: Builder<BatchNormNode>): Layer {
       if (input.gradient !== undefined) {
         maps.channelCombine(dy, x, a.at, b.at, d.at, input.gradient.at, pixels, channels);
       }
+    },
+  };
+}
+
+/** y = scale * x + shift, per channel. */
+export function scaleLayer(builder: Builder<ScaleNode>): Layer {
+  const { node, memory, batch, output } = builder;
+  const input = builder.inputs[0]!;
+  const scale = builder.parameter(node.scale, 'vector');
+  const shift = builder.parameter(node.shift, 'vector');
+  const { channels } = output;
+  const pixels = batch * output.height * output.width;
+  const vector = () => memory.floats(padded(channels));
+  const [a, b, zero, sums, dots] = [vector(), vector(), vector(), vector(), vector()] as const;
+  const { maps } = memory;
+  return {
+    forward() {
+      a.data.set(scale.value);
+      b.data.set(shift.value);
+      maps.channelAffine(input.value.at, a.at, b.at, output.value.at, pixels, channels);
+    },
+    backward() {
+      const x = input.value.at;
+      const dy = output.gradient!.at;
+      maps.channelSum(dy, pixels, channels, sums.at);
+      maps.channelDot(x, zero.at, dy, zero.at, pixels, channels, dots.at);
+      for (let c = 0; c < channels; c++) {
+        shift.gradient[c]! += sums.data[c]!;
+        scale.gradient[c]! += dots.data[c]!;
+      }
+      if (input.gradient === undefined) return;
+      const dx = input.gradient.at;
+      maps.channelCombine(dy, x, a.at, zero.at, zero.at, dx, pixels, channels);
     },
   };
 }

@@ -10,55 +10,11 @@
  */
 
 import type { ConvNode, DenseNode } from '../../graph/index.ts';
-import type { Floats, TrainingMemory } from '../kernels/index.ts';
+import type { Floats } from '../kernels/index.ts';
 import { Gather } from './gather.ts';
+import { PaddedImages } from './images.ts';
 import { type Builder, type Layer, padded, sizeOf, type Value } from './layer.ts';
-
-/** A zero-padded copy of a batch of images; the images themselves where there is nothing to pad. */
-class PaddedImages {
-  readonly width: number;
-  readonly imageSize: number;
-  readonly at: number;
-  readonly #copy: () => void;
-
-  constructor(
-    memory: TrainingMemory,
-    batch: number,
-    source: Pick<Value, 'channels' | 'height' | 'width'>,
-    floats: Floats,
-    [top, left, bottom, right]: readonly [number, number, number, number],
-  ) {
-    const { channels, height, width } = source;
-    this.width = left + width + right;
-    this.imageSize = (top + height + bottom) * this.width * channels;
-    if (top + left + bottom + right === 0) {
-      this.at = floats.at;
-      this.#copy = () => {};
-      return;
-    }
-    this.at = memory.floats(batch * this.imageSize).at;
-    const row = 4 * this.width * channels;
-    const first = this.at + top * row + 4 * left * channels;
-    const bytes = 4 * width * channels;
-    this.#copy = () =>
-      memory.maps.copyRows(
-        first,
-        row,
-        4 * this.imageSize,
-        floats.at,
-        bytes,
-        height * bytes,
-        bytes,
-        height,
-        batch,
-      );
-  }
-
-  /** Takes the images' present numbers. */
-  refresh(): void {
-    this.#copy();
-  }
-}
+import { suitsWinograd, tileOverhang, Winograd, type WinogradShape } from './winograd.ts';
 
 function range(from: number, to: number): number[] {
   return Array.from({ length: Math.max(0, to - from + 1) }, (_, i) => from + i);
@@ -132,10 +88,7 @@ function forwardProducts(
 }
 
 /** A convolution's input-gradient products, one per group and phase, and the padded output gradient they read. */
-function backwardProducts({ memory, batch, node, inputs, output }: Builder<ConvNode>): {
-  readonly image: PaddedImages;
-  readonly products: readonly Gather[];
-} {
+function backwardProducts({ memory, batch, node, inputs, output }: Builder<ConvNode>): Products {
   const input = inputs[0]!;
   const { kernel, stride, pads, groups } = node;
   const [kh, kw] = kernel;
@@ -188,15 +141,84 @@ function backwardProducts({ memory, batch, node, inputs, output }: Builder<ConvN
   return { image, products };
 }
 
+/** What a convolution and its input gradient are computed by. */
+type Product = Pick<Gather, 'addProducts' | 'addWeightGradient'>;
+
+/** Padded images, and the products that read them. */
+interface Products {
+  readonly image: PaddedImages;
+  readonly products: readonly Product[];
+}
+
+/** A convolution as {@link suitsWinograd} wants it, and its input gradient, which is another one. */
+function winogradProducts({ memory, batch, node, inputs, output }: Builder<ConvNode>): {
+  readonly forward: Products;
+  readonly back: Products | undefined;
+} {
+  const input = inputs[0]!;
+  const { channels } = input;
+  const [top, left, bottom, right] = node.pads;
+  const products = (
+    source: Value,
+    floats: Floats,
+    [above, before, below, behind]: readonly [number, number, number, number],
+    to: Value,
+    weight: WinogradShape['weight'],
+  ): Products => {
+    const pads = [above, before, below + tileOverhang(to.height), behind + tileOverhang(to.width)];
+    const image = new PaddedImages(
+      memory,
+      batch,
+      source,
+      floats,
+      pads as [number, number, number, number],
+    );
+    const { height, width } = to;
+    const shape = { channels: source.channels, results: to.channels, height, width, weight };
+    return { image, products: [new Winograd(memory, batch, shape, image)] };
+  };
+  const forward = products(
+    input,
+    input.value,
+    node.pads,
+    output,
+    (cell, j, c) => (c * channels + j) * 9 + cell,
+  );
+  const back =
+    input.gradient &&
+    products(
+      output,
+      output.gradient!,
+      [2 - top, 2 - left, 2 - bottom, 2 - right],
+      input,
+      (cell, j, c) => (j * channels + c) * 9 + 8 - cell,
+    );
+  return { forward, back };
+}
+
+/** Any convolution. */
+function gatheredProducts(builder: Builder<ConvNode>): {
+  readonly forward: Products;
+  readonly back: Products | undefined;
+} {
+  const { memory, batch, node } = builder;
+  const input = builder.inputs[0]!;
+  const image = new PaddedImages(memory, batch, input, input.value, node.pads);
+  return {
+    forward: { image, products: forwardProducts(builder, image, input.channels) },
+    back: input.gradient && backwardProducts(builder),
+  };
+}
+
 /** y += conv(x); the caller's bias or zeros stand in y first. */
 export function convLayer(builder: Builder<ConvNode>): Layer {
   const { node, memory, batch, output } = builder;
   const input = builder.inputs[0]!;
   const weight = builder.parameter(node.weight, 'weight');
   const bias = node.bias === undefined ? undefined : builder.parameter(node.bias, 'vector');
-  const image = new PaddedImages(memory, batch, input, input.value, node.pads);
-  const forward = forwardProducts(builder, image, input.channels);
-  const back = input.gradient === undefined ? undefined : backwardProducts(builder);
+  const { forward, back } = suitsWinograd(node, input.channels, output, batch)
+    ? winogradProducts(builder)
+    : gatheredProducts(builder);
   const vector = memory.floats(padded(output.channels));
   const pixels = batch * output.height * output.width;
   return {
@@ -204,12 +226,14 @@ export function convLayer(builder: Builder<ConvNode>): Layer {
       if (bias !== undefined) vector.data.set(bias.value);
       else vector.data.fill(0);
       memory.maps.channelFill(vector.at, output.value.at, pixels, output.channels);
+      const { image, products } = forward;
       image.refresh();
-      for (const product of forward) product.addProducts(image.at, weight.value, output.value.at);
+      for (const product of products) product.addProducts(image.at, weight.value, output.value.at);
     },
     backward() {
       const dy = output.gradient!;
-      for (const product of forward) product.addWeightGradient(image.at, dy.at, weight.gradient);
+      const { image, products } = forward;
+      for (const product of products) product.addWeightGradient(image.at, dy.at, weight.gradient);
       if (bias !== undefined) {
         memory.maps.channelSum(dy.at, pixels, output.channels, vector.at);
         for (let c = 0; c < output.channels; c++) bias.gradient[c]! += vector.data[c]!;

@@ -12,9 +12,11 @@ import type {
   Triple,
 } from '../../graph/index.ts';
 import { activationLayer } from './activation.ts';
-import { batchNormLayer } from './batch-norm.ts';
+import { batchNormLayer, scaleLayer } from './batch-norm.ts';
 import { convLayer, denseLayer } from './conv.ts';
 import { type Builder, type Layer, planeOrder, sizeOf } from './layer.ts';
+import { maxPoolLayer } from './max-pool.ts';
+import { pooledConvLayer } from './pooled.ts';
 
 function addLayer({ memory, batch, inputs, output }: Builder<AddNode>): Layer {
   const [a, b] = inputs;
@@ -151,10 +153,13 @@ type Layers = {
 };
 
 const layers: Layers = {
-  conv: convLayer,
+  conv: (builder) =>
+    builder.pool === undefined ? convLayer(builder) : pooledConvLayer(builder, builder.pool),
   batchNorm: batchNormLayer,
+  scale: scaleLayer,
   dense: denseLayer,
   add: addLayer,
+  maxPool: maxPoolLayer,
   averagePool: (builder) => poolLayer(builder, builder.node),
   globalAveragePool(builder) {
     const { height, width } = builder.inputs[0]!;

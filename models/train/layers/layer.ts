@@ -1,6 +1,6 @@
 /** What a layer of a training network is, and what it is built from. */
 
-import type { Node, Shape } from '../../graph/index.ts';
+import type { AveragePoolNode, Node, Shape } from '../../graph/index.ts';
 import type { Floats, TrainingMemory } from '../kernels/index.ts';
 
 /** A trainable tensor of the graph, in the graph's own layout, with its gradient. */
@@ -43,7 +43,7 @@ export interface Value {
   readonly height: number;
   readonly width: number;
   readonly value: Floats;
-  /** Absent where no gradient is needed: at the input. */
+  /** Absent where no gradient is needed: at the input, and where all that was computed from is frozen. */
   readonly gradient?: Floats;
 }
 
@@ -69,6 +69,8 @@ export interface Layer {
 /** What layers are built from. */
 export interface Builder<N extends Node> {
   readonly node: N;
+  /** Average pooling of a convolution, whose result is then the layer's output. */
+  readonly pool?: AveragePoolNode | undefined;
   readonly memory: TrainingMemory;
   /** Images in a batch. */
   readonly batch: number;

@@ -4,7 +4,7 @@
 // transformed polynomial is in an order of its own: whatever the last two layers' lane shuffles leave. Only pointwise
 // operations look at it, so the order needs no name.
 //
-// Tables, one per direction, made by protocol/rlwe/transform.ts (10 n bytes):
+// Tables, one per direction, made by protocol/linear/rlwe/transform.ts (10 n bytes):
 //   n / 4 pairs (w, floor(w 2^32 / p)) of the layers with at least four lanes to a half, pair 0 unused;
 //   then, per eight elements, four vectors: w and quotient of the layer of stride 2, w and quotient of stride 1.
 

@@ -12,7 +12,7 @@
 import { linear } from '../../ring/linear.ts';
 import type { ConvShape } from '../../ring/shape.ts';
 import { linearInputSize, linearOutput, sizeOf, weightCount } from '../../ring/shape.ts';
-import { outputsOf, packInput, planeOf } from '../../rlwe/packing.ts';
+import { outputsOf, packInput, planeOf } from '../rlwe/packing.ts';
 import { outputShifts } from './layout.ts';
 import { DEGREE } from './parameters.ts';
 import type { HintPlan } from './plan.ts';

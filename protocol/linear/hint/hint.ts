@@ -19,9 +19,9 @@ import { ProtocolError } from '../../errors.ts';
 import { kernels } from '../../kernels/index.ts';
 import { deriveSeed, Prg, SEED_BYTES } from '../../random/index.ts';
 import { fanIn, weightCount } from '../../ring/shape.ts';
-import { connectedTiles, packWeights } from '../../rlwe/packing.ts';
-import { binomial, ternary } from '../../rlwe/sampling.ts';
-import { transformOf } from '../../rlwe/transform.ts';
+import { connectedTiles, packWeights } from '../rlwe/packing.ts';
+import { binomial, ternary } from '../rlwe/sampling.ts';
+import { transformOf } from '../rlwe/transform.ts';
 import type { PublicPolynomials } from './parameters.ts';
 import {
   DEGREE,

@@ -12,8 +12,8 @@
 
 import type { ConvShape } from '../../ring/shape.ts';
 import { linearInputSize } from '../../ring/shape.ts';
-import type { Axis, Packing } from '../../rlwe/packing.ts';
-import { outputsOf, packInput, planeOf } from '../../rlwe/packing.ts';
+import type { Axis, Packing } from '../rlwe/packing.ts';
+import { outputsOf, packInput, planeOf } from '../rlwe/packing.ts';
 import { DEGREE } from './parameters.ts';
 
 /** How the masks of a layer's input come about. */

@@ -12,8 +12,8 @@
 import { kernels } from '../../kernels/index.ts';
 import type { Random } from '../../random/index.ts';
 import { deriveSeed, Prg, SEED_BYTES } from '../../random/index.ts';
-import { ERROR_VARIANCE, PARAMETER_SETS, RESPONSE_MODULUS } from '../../rlwe/parameters.ts';
-import { uniformResidues } from '../../rlwe/sampling.ts';
+import { ERROR_VARIANCE, PARAMETER_SETS, RESPONSE_MODULUS } from '../rlwe/parameters.ts';
+import { uniformResidues } from '../rlwe/sampling.ts';
 
 /** Version of public polynomials, hints and their rounding. AGREEMENT. */
 export const HINT_VERSION = 1;

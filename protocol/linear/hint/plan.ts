@@ -16,11 +16,11 @@
 
 import type { LinearShape } from '../../ring/shape.ts';
 import { linearInputSize, linearOutput, macsOf, sizeOf } from '../../ring/shape.ts';
-import type { WeightBound } from '../../rlwe/noise.ts';
-import type { Packing } from '../../rlwe/packing.ts';
-import { asConvolution, cutAxis, strides, usedCount } from '../../rlwe/packing.ts';
-import { polynomialBytes } from '../../rlwe/parameters.ts';
-import { checkShape, LARGEST_NORM, pieceSizes } from '../../rlwe/plan.ts';
+import type { WeightBound } from '../backend.ts';
+import type { Packing } from '../rlwe/packing.ts';
+import { asConvolution, cutAxis, strides, usedCount } from '../rlwe/packing.ts';
+import { polynomialBytes } from '../rlwe/parameters.ts';
+import { checkShape, LARGEST_NORM, pieceSizes } from '../rlwe/plan.ts';
 import type { InputLayout, Masks } from './layout.ts';
 import { layoutInputs, markReads } from './layout.ts';
 import {

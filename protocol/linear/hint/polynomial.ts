@@ -3,9 +3,9 @@
 import { ProtocolError } from '../../errors.ts';
 import { kernels } from '../../kernels/index.ts';
 import { lowBits } from '../../ring/packing.ts';
-import { RESIDUE_BITS } from '../../rlwe/parameters.ts';
-import { compose, composeAt } from '../../rlwe/response.ts';
-import { transformOf } from '../../rlwe/transform.ts';
+import { RESIDUE_BITS } from '../rlwe/parameters.ts';
+import { compose, composeAt } from '../rlwe/response.ts';
+import { transformOf } from '../rlwe/transform.ts';
 import { DEGREE, HINT_SET, MODULUS, POLYNOMIAL_WORDS } from './parameters.ts';
 import { POLYNOMIAL_BYTES } from './plan.ts';
 

@@ -18,7 +18,7 @@ import { IDENTITY, RELU, SQUARE } from '../../../protocol/program/kinds.ts';
 import { sizeOf } from '../../../protocol/ring/shape.ts';
 import { residualModel } from '../../support/model.ts';
 
-const task = (start: number, end: number, name = 'evaluateLayer', kind?: 0 | 1 | 2): TaskSpan => ({
+const task = (start: number, end: number, name = 'linearResponse', kind?: 0 | 1 | 2): TaskSpan => ({
   task: name,
   ...(kind === undefined ? {} : { kind }),
   thread: 1,
@@ -93,18 +93,18 @@ describe('attribution', () => {
     const lane = ['drawLane', 'openLane', 'prepareLane', 'reveal', 'evaluate'];
     const classes = Object.keys(tasks).map((name) => [name, classOfTask(name, undefined)]);
     expect(Object.fromEntries(classes)).toMatchObject({
-      linear: 'linear',
-      encryptUpload: 'linear',
-      decodeUpload: 'linear',
-      evaluateLayer: 'linear',
-      decryptResponse: 'linear',
+      linearUpload: 'linear',
+      linearReceive: 'linear',
+      linearResponse: 'linear',
+      linearShare: 'linear',
+      linearOnline: 'linear',
       openArgmax: 'output',
       prepareArgmax: 'output',
       evaluateArgmax: 'output',
     });
     // What is left has a kind, or belongs to the setup, which is no part of an inference.
     const left = classes.filter(([, of]) => of === 'other').map(([name]) => name!);
-    expect(left.filter((name) => !/Setup$|^generateKeys$/.test(name)).sort()).toEqual(lane.sort());
+    expect(left.filter((name) => !/Setup$|^linearKey$/.test(name)).sort()).toEqual(lane.sort());
     expect(
       ([RELU, SQUARE, IDENTITY] as const).map((kind) => classOfTask('evaluate', kind)),
     ).toEqual(['ReLU', 'square', 'identity']);
@@ -113,6 +113,7 @@ describe('attribution', () => {
   it('files frames of a main thread under classes', () => {
     const classOf = (frame: string) => TRACED.parts!.find(([, test]) => test.test(frame))?.[0];
     expect(classOf('reveal file:///x/dist/protocol/gadgets/relu.js')).toBe('ReLU');
+    expect(classOf('reveal file:///x/dist/protocol/gadgets/relu-garbled.js')).toBe('ReLU');
     expect(classOf('evaluate file:///x/dist/protocol/gadgets/square.js')).toBe('square');
     expect(classOf('finish file:///x/dist/protocol/gadgets/identity.js')).toBe('identity');
     expect(classOf('linear file:///x/dist/protocol/ring/linear.js')).toBe('linear');

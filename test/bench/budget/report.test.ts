@@ -108,6 +108,7 @@ const report: BudgetReport = {
     pointOf('ResNet-20/identity/1000', 1000),
     pointOf('ResNet-20/identity/0', 0),
     pointOf('ResNet-20/square/0', 0, { series: 'square', squares: 1000, identities: 0 }),
+    pointOf('ResNet-20/half-gates/1000', 1000, { series: 'half gates' }),
     pointOf('ResNet-32/identity/303104', 303_104),
     pointOf('zoo/cifar10-500', 500, {
       network: 'cifar10',
@@ -139,6 +140,7 @@ describe('the table', () => {
         '0.500 + 0.500 | 2.50 + 2.50 | 200 / 300 | 1.50 / 0.500 | 99.53 % (MNIST) |',
     );
     expect(page).toContain('| ResNet-20, 0, squares | 0 / 1,000 / 0 |');
+    expect(page).toContain('| ResNet-20, 1,000, half gates | 1,000 / 0 / 0 |');
     expect(page).toContain('random weights |');
   });
 
@@ -155,9 +157,9 @@ describe('the table', () => {
 
   it('compares the planner, the calculation and the other emulation with what was run', () => {
     // Of the runs alone: a point that was computed proves nothing.
-    expect(page).toContain('| loopback | 6 | 0.750 (0.750 to 0.750, from 0.750 to 0.750) |');
-    expect(page).toContain('| LAN | 6 |');
-    expect(page).not.toContain('| WAN | 6 |');
+    expect(page).toContain('| loopback | 7 | 0.750 (0.750 to 0.750, from 0.750 to 0.750) |');
+    expect(page).toContain('| LAN | 7 |');
+    expect(page).not.toContain('| WAN | 7 |');
     expect(page).toContain('| digits over loopback | 150 | 200 | 0.750 | 30.0 | 40.0 | 0.750 |');
     expect(page).toContain('| digits over LAN: offline | 100 | 200 | 0.500 |');
     expect(page).toContain('not to be had: no <netem>');
@@ -222,8 +224,10 @@ describe('the page', () => {
 
   it('draws what was run filled, what was computed hollow', () => {
     const [latency] = html.split('</figure>').filter((part) => part.includes('budget: ResNet-20'));
-    // Three points: two networks were run, two computed.
-    expect(latency!.match(/<circle[^>]*fill="none"[^>]*>/g)?.length).toBe(6);
+    // Four points: two networks were run, two computed.
+    expect(latency!.match(/<circle[^>]*fill="none"[^>]*>/g)?.length).toBe(8);
+    // Each series has its dashes.
+    for (const dashes of ['6 4', '2 3']) expect(latency).toContain(`stroke-dasharray="${dashes}"`);
   });
 
   it('is a document of its own in light and dark, its words escaped', () => {

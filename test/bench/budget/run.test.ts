@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CLASSES } from '../../../bench/budget/attribution.ts';
 import { accuracyOf, pointsOf } from '../../../bench/budget/points.ts';
 import { machineInfo } from '../../../bench/machine.ts';
+import { mapsOf } from '../../../protocol/program/program.ts';
 
 describe('the points', () => {
   const points = pointsOf(false);
@@ -24,6 +25,9 @@ describe('the points', () => {
       'ResNet-32/identity/303104',
       'ResNet-18/identity/557056',
     ];
+    for (const id of graphs) {
+      expect(points.map((point) => point.id)).toContain(id.replace('identity', 'half-gates'));
+    }
     for (const id of [...graphs, 'HybReNet-5x5x3x/identity/343040']) {
       expect(points.map((point) => point.id)).toContain(id);
       expect(points.map((point) => point.id)).toContain(id.replace(/\d+$/, '0'));
@@ -38,6 +42,13 @@ describe('the points', () => {
     expect(kinds.reduce((sum, map) => sum + map.length, 0)).toBe(188_416);
     expect(kinds.every((map) => map.every((kind) => kind === 2))).toBe(true);
     expect(accuracy).toBeUndefined();
+    const garbled = points.find(({ id }) => id === 'ResNet-20/half-gates/188416')!;
+    const encoded = points.find(({ id }) => id === 'ResNet-20/identity/188416')!;
+    expect(garbled.series).toBe('half gates');
+    const [half, whole] = [garbled, encoded].map((point) => point.make().model.program);
+    expect([half!.comparison, whole!.comparison]).toEqual(['garbled', 'encoded']);
+    // Nothing else differs but how far logits may be off, which depends on the comparison.
+    expect(mapsOf(half!)).toEqual(mapsOf(whole!));
     const digits = points.find(({ id }) => id === 'zoo/digits')!.make();
     expect(digits.accuracy).toEqual({ share: 0.9953, data: 'MNIST' });
   });

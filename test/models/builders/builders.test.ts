@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import {
+  AIR_FROZEN,
+  airNet,
   allRelus,
   hybReNet,
   loadNamed,
@@ -39,6 +41,7 @@ describe('the networks of the field', () => {
     ['ResNet-18', resNet18({ weights: zeros }), 557_056, 555.4],
     ['VGG-16', vgg16({ weights: zeros, pooling: 'average' }), 276_480, 313.2],
     ['MiniONN', miniOnn(), 173_056, 61.1],
+    ['the air network', airNet(), 58_496, 111.4],
     ['HybReNet 5x5x3x', hybReNet([5, 5, 3], 16, { weights: zeros }), 343_040, 1053],
     ['HybReNet 5x7x2x', hybReNet([5, 7, 2], 16, { weights: zeros }), 378_880, 1270],
     ['HybReNet 6x6x2x', hybReNet([6, 6, 2], 16, { weights: zeros }), 401_408, 1366],
@@ -66,6 +69,47 @@ describe('the networks of the field', () => {
     const graph = resNetCifar(20, { size: 64, classes: 200 });
     expect(countGraph(graph).relus).toBe(4 * 188_416);
     expect(inferShapes(graph).get('linear')).toEqual([200]);
+  });
+
+  it('the air network begins as both signs of its filters, and the identity', () => {
+    const whitening = Float32Array.from({ length: 144 }, (_, i) => Math.sin(i));
+    const graph = airNet({ whitening, size: 16 });
+    const weights = (name: string) => graph.tensors.get(name)!;
+    expect(weights('whiten.weight').data).toEqual(whitening);
+    const { shape, data } = weights('block1.conv1.weight');
+    expect(shape).toEqual([64, 12, 3, 3]);
+    const filter = (f: number) => Array.from(data.subarray(108 * f, 108 * (f + 1)));
+    const unit = (c: number, sign: number) =>
+      Array.from({ length: 108 }, (_, i) => (i === 9 * c + 4 ? sign : 0));
+    for (let c = 0; c < 12; c++) {
+      expect(filter(c)).toEqual(unit(c, 1));
+      expect(filter(12 + c)).toEqual(unit(c, -1));
+    }
+    expect(filter(24).every((w) => w !== 0 && Math.abs(w) <= 1 / Math.sqrt(108))).toBe(true);
+    const square = weights('block3.conv2.weight').data;
+    for (const [i, w] of square.entries()) {
+      const [out, rest] = [Math.floor(i / 2304), i % 2304];
+      if (w !== (rest === 9 * out + 4 ? 1 : 0)) throw new Error(`weight ${i} is ${w}`);
+    }
+    expect(AIR_FROZEN.filter((name) => !graph.tensors.has(name))).toEqual([]);
+  });
+
+  it("the air network's first layers are one convolution of the image", () => {
+    // The border is where padding could tell: an image of ones, and filters that sum.
+    const graph = airNet({
+      size: 16,
+      weights: (name, shape) => {
+        const out = new Float32Array(shape.reduce((a, b) => a * b, 1));
+        return name.endsWith('var') ? out.fill(1) : out.fill(name.endsWith('weight') ? 1 : 0);
+      },
+    });
+    const seen = new Map<string, Float32Array>();
+    runFloat(graph, new Float32Array(768).fill(1), (id, value) => seen.set(id, value.slice()));
+    // 4x4 cells of three channels in twelve filters, with the ways a cell reaches a result; a corner sees 3x3 of them.
+    const ways = [1, 2, 2, 1];
+    const sum = (cells: number[]) => cells.reduce((a, b) => a + b);
+    expect(seen.get('block1.conv1')![0]).toBe(36 * sum(ways.slice(1)) ** 2);
+    expect(seen.get('block1.conv1')![16]).toBe(36 * sum(ways) ** 2);
   });
 
   it('pass through files', () => {

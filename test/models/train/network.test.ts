@@ -4,6 +4,7 @@ import {
   type Graph,
   IDENTITY,
   inferShapes,
+  type MaxPoolNode,
   type Node,
   RELU,
   runFloat,
@@ -264,6 +265,152 @@ describe('gradients against finite differences', () => {
     network.backward(zero, 'evaluate', new Map([['norm1', inside]]));
     expect(network.value('norm1').gradient!.data).toEqual(inside);
     expect(network.parameters[0]!.gradient.some((g) => g !== 0)).toBe(true);
+  });
+
+  /** A convolution and the average pooling behind it, between layers that learn; ends in a scale. */
+  const pooled = (window: {
+    kernel: [number, number];
+    stride: [number, number];
+    groups: number;
+  }) => {
+    const next = numbers(8);
+    const { groups, ...pool } = window;
+    const pads = [1, 0, 2, 1] as const;
+    const graph: Graph = {
+      input: { id: 'in', shape: [2, 7, 8], mean: [0, 0], std: [1, 1] },
+      nodes: [
+        {
+          ...{ op: 'conv', id: 'first', inputs: ['in'], weight: 'first.weight' },
+          ...{ kernel: [1, 1], stride: [1, 1], pads: [0, 0, 0, 0], groups: 1 },
+        },
+        {
+          ...{ op: 'conv', id: 'second', inputs: ['first'], weight: 'weight', bias: 'bias' },
+          ...{ kernel: [3, 2], stride: [1, 1], pads, groups },
+        },
+        { op: 'averagePool', id: 'pool', inputs: ['second'], ...pool },
+        { op: 'scale', id: 'scale', inputs: ['pool'], scale: 'factors', shift: 'offsets' },
+        { op: 'flatten', id: 'flat', inputs: ['scale'] },
+      ],
+      output: 'flat',
+      tensors: new Map([
+        ['first.weight', tensor(next, [4, 2, 1, 1])],
+        ['weight', tensor(next, [6, 4 / groups, 3, 2])],
+        ['bias', tensor(next, [6])],
+        ['factors', tensor(next, [6])],
+        ['offsets', tensor(next, [6])],
+      ]),
+    };
+    return graph;
+  };
+
+  it.each([
+    { kernel: [2, 2], stride: [2, 2], groups: 1 },
+    { kernel: [3, 2], stride: [2, 3], groups: 2 },
+    { kernel: [2, 2], stride: [1, 1], groups: 1 },
+  ] as { kernel: [number, number]; stride: [number, number]; groups: number }[])(
+    'of a convolution that is pooled, $kernel by $stride in $groups groups, and of a scale',
+    (window) => {
+      const graph = pooled(window);
+      const network = new Network(graph, 2);
+      const images = randomBatch(graph, 2);
+      const results = network.forward(images, 'train');
+      const wanted = [0, 1].flatMap((b) => [
+        ...runFloat(graph, images.subarray(112 * b, 112 * (b + 1))),
+      ]);
+      expect(results).toHaveLength(wanted.length);
+      for (const [i, v] of results.entries()) expect(v).toBeCloseTo(wanted[i]!, 4);
+      expect(() => network.value('second')).toThrow(/no value named 'second'/);
+      const { error, judged } = checkGradients(network, images, 'train');
+      expect([...error.keys()].sort()).toEqual([...graph.tensors.keys()].sort());
+      expect(judged).toBeGreaterThan(0.9);
+      for (const [name, worst] of error) expect(worst, name).toBeLessThan(3e-3);
+    },
+  );
+
+  /** A convolution and the max pooling behind it. */
+  const maxPooled = (window: Pick<MaxPoolNode, 'kernel' | 'stride' | 'pads'>): Graph => {
+    const graph = pooled({ kernel: [2, 2], stride: [2, 2], groups: 1 });
+    const nodes = graph.nodes.map((node): Node => {
+      return node.id === 'pool'
+        ? { ...window, op: 'maxPool', id: 'pool', inputs: ['second'] }
+        : node;
+    });
+    return { ...graph, nodes };
+  };
+
+  it.each([
+    { kernel: [2, 2], stride: [2, 2], pads: [0, 0, 0, 0] },
+    { kernel: [3, 3], stride: [2, 2], pads: [1, 1, 1, 1] },
+    { kernel: [3, 2], stride: [1, 3], pads: [0, 1, 2, 0] },
+  ] as const)('of max pooling, $kernel by $stride, pads $pads', (window) => {
+    const graph = maxPooled(window);
+    const network = new Network(graph, 2);
+    const images = randomBatch(graph, 2);
+    const results = network.forward(images, 'train');
+    const wanted = [0, 1].flatMap((b) => [
+      ...runFloat(graph, images.subarray(112 * b, 112 * (b + 1))),
+    ]);
+    expect(results).toHaveLength(wanted.length);
+    for (const [i, v] of results.entries()) expect(v).toBeCloseTo(wanted[i]!, 4);
+    const { error, judged } = checkGradients(network, images, 'train');
+    expect(judged).toBeGreaterThan(0.4);
+    // Looser: where another number of a window becomes the largest, there is a kink.
+    for (const [name, worst] of error) expect(worst, name).toBeLessThan(3e-2);
+  });
+
+  it('of max pooling go to the first of the largest, also of the numbers below zero beside a border', () => {
+    const graph: Graph = {
+      input: { id: 'in', shape: [1, 2, 4], mean: [0], std: [1] },
+      nodes: [
+        {
+          ...{ op: 'conv', id: 'same', inputs: ['in'], weight: 'one' },
+          ...{ kernel: [1, 1], stride: [1, 1], pads: [0, 0, 0, 0], groups: 1 },
+        },
+        {
+          ...{ op: 'maxPool', id: 'pool', inputs: ['same'] },
+          ...{ kernel: [2, 2], stride: [1, 2], pads: [1, 0, 0, 0] },
+        },
+        { op: 'flatten', id: 'flat', inputs: ['pool'] },
+      ],
+      output: 'flat',
+      tensors: new Map([['one', { shape: [1, 1, 1, 1], data: Float32Array.of(1) }]]),
+    };
+    const network = new Network(graph, 1);
+    const image = Float32Array.of(-3, -2, 5, 5, -2, -4, 5, 7);
+    expect([...network.forward(image, 'train')]).toEqual([-2, 5, -2, 7]);
+    network.backward(Float32Array.of(1, 10, 100, 1000), 'train');
+    const dx = [...network.value('same').gradient!.data];
+    expect(dx).toEqual([0, 101, 10, 0, 0, 0, 0, 1000]);
+  });
+
+  it('of a convolution with other readers are left where they are', () => {
+    const graph = pooled({ kernel: [2, 2], stride: [2, 2], groups: 1 });
+    const nodes: Node[] = [
+      ...graph.nodes,
+      { op: 'flatten', id: 'own', inputs: ['second'] },
+      { op: 'concat', id: 'both', inputs: ['flat', 'own'] },
+    ];
+    expect(new Network({ ...graph, nodes: nodes.slice(0, -1) }, 1).value('second').channels).toBe(
+      6,
+    );
+    expect(new Network({ ...graph, output: 'second' }, 1).value('second').channels).toBe(6);
+  });
+
+  it('leave frozen tensors out, and what stands before them alone', () => {
+    const graph = pooled({ kernel: [2, 2], stride: [2, 2], groups: 1 });
+    const images = randomBatch(graph, 2);
+    const [whole, part] = [[], ['first.weight', 'factors']].map((frozen) => {
+      const network = new Network(graph, 2, { frozen });
+      const results = network.forward(images, 'train');
+      network.backward(results.slice(), 'train');
+      return network;
+    }) as [Network, Network];
+    expect(part.parameters.map(({ name }) => name)).toEqual(['weight', 'bias', 'offsets']);
+    expect(part.value('first').gradient).toBeUndefined();
+    for (const { name, gradient } of part.parameters) {
+      expect(gradient).toEqual(whole.parameters.find((p) => p.name === name)!.gradient);
+    }
+    expect(part.toGraph()).toEqual(graph);
   });
 
   it('see a fault of a few percent in any one tensor', () => {

@@ -9,8 +9,10 @@ import { loadCheckpoint, saveCheckpoint } from '../../../models/train/checkpoint
 import { augmenter, smallMotions } from '../../../models/train/data/augment.ts';
 import { readIdx } from '../../../models/train/data/idx.ts';
 import { concatenate, makeBatch, slice } from '../../../models/train/data/images.ts';
+import { whiteningFilters } from '../../../models/train/data/whitening.ts';
 import {
   type EpochStats,
+  measureStatistics,
   progressLine,
   score,
   scoresOf,
@@ -20,7 +22,14 @@ import {
 } from '../../../models/train/loop.ts';
 import { crossEntropy, distillation, Losses } from '../../../models/train/loss.ts';
 import { Network, type Parameter } from '../../../models/train/network.ts';
-import { Adam, cosine, type Optimiser, Sgd } from '../../../models/train/optimiser.ts';
+import {
+  Adam,
+  cosine,
+  Lookahead,
+  type Optimiser,
+  Sgd,
+  triangle,
+} from '../../../models/train/optimiser.ts';
 import { Stream } from '../../../models/train/random.ts';
 import { groupWeights, type trainTasks } from '../../../models/train/shard.ts';
 import { replaceFile, trainStage } from '../../../models/train/stage.ts';
@@ -45,6 +54,7 @@ describe('losses', () => {
     const weights = [0.2, 0.5, 0.3];
     const add = [
       (s: Float32Array, losses: Losses) => crossEntropy(s, labels, losses, 0.5),
+      (s: Float32Array, losses: Losses) => crossEntropy(s, labels, losses, 0.5, 0.3),
       (s: Float32Array, losses: Losses) => distillation(s, teacher, 2, losses, 0.5),
     ];
     for (const loss of add) {
@@ -70,6 +80,9 @@ describe('losses', () => {
     crossEntropy(new Float32Array(8), Uint8Array.of(0, 3), even);
     expect(even.values[0]).toBeCloseTo(Math.log(4), 6);
     expect(even.values[1]).toBeCloseTo(Math.log(4), 6);
+    const smooth = new Losses(1, 2);
+    crossEntropy(Float32Array.of(Math.log(3), 0), Uint8Array.of(1), smooth, 1, 0.2);
+    expect(smooth.values[0]).toBeCloseTo(-0.1 * Math.log(0.75) - 0.9 * Math.log(0.25), 6);
     const same = new Losses(1, 4);
     const scores = Float32Array.of(1, 2, 3, 4);
     distillation(scores, scores, 3, same);
@@ -131,6 +144,41 @@ describe('optimisers', () => {
     expect(vector.value[0]).toBeCloseTo(1.85 - 0.1 * (1 + 0.5 * 1.5), 6);
   });
 
+  it('Sgd decays other kinds when it is told to', () => {
+    const vector = parameter('vector', [2], [1]);
+    const sgd = new Sgd({ momentum: 0, decay: 0.1, rates: { vector: 3 }, decays: { vector: 0.5 } });
+    sgd.step([vector], 0.1);
+    expect(vector.value[0]).toBeCloseTo(2 - 0.3 * (1 + 0.05 * 2), 6);
+  });
+
+  it('Lookahead takes values back to their averages, which follow less and less', () => {
+    const weight = parameter('weight', [0], [-1]);
+    const lookahead = new Lookahead(new Sgd({ momentum: 0 }), { every: 2, share: 0.25 });
+    lookahead.step([weight], 1, 0);
+    expect(weight.value[0]).toBe(1);
+    // At the start the average takes the value itself.
+    lookahead.step([weight], 1, 0);
+    expect(weight.value[0]).toBe(2);
+    lookahead.step([weight], 1, 1);
+    expect(weight.value[0]).toBe(3);
+    // At the end it moves by its share: 2 + (4 - 2) / 4.
+    lookahead.step([weight], 1, 1);
+    expect(weight.value[0]).toBe(2.5);
+    lookahead.step([weight], 1, 0.5);
+    // 1 - 0.75 / 8 of the way from 2.5 to 4.5.
+    lookahead.step([weight], 1, 0.5);
+    expect(weight.value[0]).toBeCloseTo(2.5 + 2 * (1 - 0.75 / 8), 6);
+  });
+
+  it('a triangle rises to its peak and falls to its end', () => {
+    const rate = triangle(1, { start: 0.2, at: 0.25, end: 0.1 });
+    expect(rate(0)).toBeCloseTo(0.2);
+    expect(rate(0.125)).toBeCloseTo(0.6);
+    expect(rate(0.25)).toBeCloseTo(1);
+    expect(rate(0.625)).toBeCloseTo(0.55);
+    expect(rate(1)).toBeCloseTo(0.1);
+  });
+
   it('Adam first steps by the rate, whatever the gradient, then by its means', () => {
     const p = parameter('vector', [0, 0, 0], [1e-3, -5, 200]);
     const adam = new Adam();
@@ -184,6 +232,8 @@ describe('the loop', () => {
   it.each([
     ['Sgd', () => new Sgd()],
     ['Adam', () => new Adam()],
+    // Four steps beyond an epoch's ten: its averages and its count of steps are remembered.
+    ['Lookahead', () => new Lookahead(new Sgd(), { every: 7, share: 0.3 })],
   ])('resumes from a checkpoint as if it had never stopped (%s)', async (_name, make) => {
     const whole = await trained(make);
     let file: Uint8Array = new Uint8Array();
@@ -263,6 +313,42 @@ describe('the loop', () => {
     crossEntropy(await scoresOf(before, set), set.labels, outcome);
     const mean = outcome.values.reduce((sum, value) => sum + value, 0) / 160;
     expect(losses[0]).toBeCloseTo(mean, 5);
+  });
+
+  it('measures statistics anew: the means of batches, and nothing else changes', async () => {
+    const dense = (await trained(() => new Sgd(), { epochs: 1 })).toGraph();
+    const network = new Network(dense, 16);
+    const stale = network.statistics.map(({ value }) => [...value]);
+    const measure = { batches: 99, seed: 1 };
+    await measureStatistics(network, set, measure);
+    const after = network.toGraph();
+    const norms = new Set(network.statistics.map(({ name }) => name));
+    for (const [name, tensor] of dense.tensors) {
+      if (!norms.has(name)) expect(after.tensors.get(name)).toEqual(tensor);
+    }
+    expect(network.statistics.map(({ value }) => [...value])).not.toEqual(stale);
+    // All batches together have every image once: the mean of their means is that of one large batch.
+    const whole = new Network(dense, 160);
+    whole.forward(
+      makeBatch(
+        set,
+        whole.input,
+        Uint32Array.from({ length: 160 }, (_, i) => i),
+      ).images,
+      'train',
+    );
+    const means = whole.statistics.findIndex(({ name }) => name.endsWith('mean'));
+    for (const [i, v] of network.statistics[means]!.value.entries()) {
+      expect(v).toBeCloseTo(whole.statistics[means]!.batch[i]!, 4);
+    }
+    const worker = new URL('../../../dist/models/train/worker.js', import.meta.url);
+    const pool = createThreadPool<typeof trainTasks>(worker, { workers: 2 });
+    const threaded = new Network(dense, 16);
+    await measureStatistics(threaded, set, { ...measure, pool });
+    expect(threaded.toGraph()).toEqual(after);
+    await pool.close();
+    const large = measureStatistics(new Network(dense, 161), set, measure);
+    await expect(large).rejects.toThrow('160 images do not fill one batch of 161');
   });
 
   it('takes the mean over shards: one shard twice is one step on it', async () => {
@@ -424,27 +510,100 @@ describe('data', () => {
     const pixels = Uint8Array.from({ length: 12 }, (_, i) => 20 * i);
     const out = new Float32Array(12);
     const still = smallMotions(new Stream(1), { shift: 0, rotation: 0, scale: 0, shear: 0 });
-    still(pixels, [1, 3, 4], out);
+    still(pixels, [1, 3, 4], out, 0);
     expect([...out]).toEqual([...pixels]);
     const fixed = { symmetric: (bound: number) => bound } as Stream;
     const moved = smallMotions(fixed, { shift: 1, rotation: 0, scale: 0, shear: 0 });
-    moved(pixels, [1, 3, 4], out);
+    moved(pixels, [1, 3, 4], out, 0);
     expect([...out]).toEqual([100, 120, 140, 0, 180, 200, 220, 0, 0, 0, 0, 0]);
   });
 
   it('crops and mirrors by whole pixels', () => {
     const pixels = Uint8Array.from({ length: 12 }, (_, i) => 10 + i);
-    const augment = augmenter({ kind: 'cropFlip', pad: 1 }, new Stream(4));
+    const augment = augmenter({ kind: 'cropFlip', pad: 1 }, [4, 0]);
     const seen = new Set<string>();
     for (let i = 0; i < 400; i++) {
       const out = new Float32Array(12);
-      augment(pixels, [1, 3, 4], out);
+      augment(pixels, [1, 3, 4], out, i);
       seen.add(out.join());
     }
     expect(seen.size).toBe(18);
     expect(seen.has(pixels.join())).toBe(true);
     expect(seen.has('13,12,11,10,17,16,15,14,21,20,19,18')).toBe(true);
     expect(seen.has('15,16,17,0,19,20,21,0,0,0,0,0')).toBe(true);
+  });
+
+  it('moves images over mirrored borders, and turns each around in every second epoch', () => {
+    const pixels = Uint8Array.from({ length: 12 }, (_, i) => 10 + i);
+    const epochs = [0, 1].map((epoch) => {
+      const augment = augmenter({ kind: 'shiftTurns', shift: 1 }, [4, epoch]);
+      const sides = Array.from({ length: 400 }, (_, image) => {
+        const out = new Float32Array(12);
+        augment(pixels, [1, 3, 4], out, image);
+        return out.join();
+      });
+      return sides;
+    });
+    const seen = new Set(epochs.flat());
+    expect(seen.size).toBe(18);
+    expect(seen).toContain(pixels.join());
+    expect(seen).toContain('13,12,11,10,17,16,15,14,21,20,19,18');
+    // Down and right by one: behind the border stands what is before it.
+    expect(seen).toContain('15,14,15,16,11,10,11,12,15,14,15,16');
+  });
+
+  it('turns around half of the images, and each of them every second time', () => {
+    const pixels = Uint8Array.of(1, 2, 3, 4);
+    const turned = (seed: number, epoch: number) => {
+      const augment = augmenter({ kind: 'shiftTurns', shift: 0 }, [seed, epoch, 7, 1]);
+      return Array.from({ length: 1000 }, (_, image) => {
+        const out = new Float32Array(4);
+        augment(pixels, [1, 1, 4], out, image);
+        expect(['1,2,3,4', '4,3,2,1']).toContain(out.join());
+        return out[0] === 4;
+      });
+    };
+    const first = turned(1, 0);
+    expect(Math.abs(first.filter(Boolean).length - 500)).toBeLessThan(60);
+    expect(turned(1, 1)).toEqual(first.map((side) => !side));
+    expect(turned(1, 2)).toEqual(first);
+    expect(turned(2, 0)).not.toEqual(first);
+  });
+
+  it('whitens patches: their filtered numbers have unit variances and nothing in common', () => {
+    const next = numbers(5);
+    const set = {
+      shape: [2, 8, 8] as const,
+      pixels: Uint8Array.from({ length: 60 * 128 }, (_, i) => {
+        const within = i % 64;
+        return 128 + 60 * Math.sin(i / 400) + 30 * Math.sin(within / 3) + 30 * next();
+      }),
+      labels: new Uint8Array(60),
+    };
+    const input = { id: 'in', shape: set.shape, mean: [0.5, 0.4], std: [0.2, 0.3] };
+    const filters = whiteningFilters(set, input, 2);
+    const responses: number[][] = [];
+    for (let b = 0; b < 60; b++) {
+      const x = makeBatch(set, input, [b]).images;
+      for (let y = 0; y < 7; y++) {
+        for (let col = 0; col < 7; col++) {
+          const patch = [0, 1].flatMap((c) =>
+            [0, 1].flatMap((dy) => [0, 1].map((dx) => x[(c * 8 + y + dy) * 8 + col + dx]!)),
+          );
+          responses.push(
+            Array.from({ length: 8 }, (_, f) =>
+              patch.reduce((sum, v, i) => sum + v * filters[8 * f + i]!, 0),
+            ),
+          );
+        }
+      }
+    }
+    for (let f = 0; f < 8; f++) {
+      for (let g = 0; g < 8; g++) {
+        const mean = responses.reduce((sum, r) => sum + r[f]! * r[g]!, 0) / responses.length;
+        expect(Math.abs(mean - (f === g ? 1 : 0)), `${f} ${g}`).toBeLessThan(0.02);
+      }
+    }
   });
 
   it('streams are repeatable, apart, and uniform', () => {

@@ -33,16 +33,10 @@ describe('the price of a program', () => {
     }
   });
 
-  it('takes fewer bytes and more time where k is larger', () => {
+  it('takes fewer bytes where k is larger', () => {
     const other = measureProgram(layout, 8);
     expect(other.cost).toEqual(costOf(layout, 8));
     expect(other.cost.offline.up).toBeLessThan(measured.cost.offline.up);
-    const worked = (program: typeof measured) =>
-      program.steps.reduce(
-        (sum, { op, time }) => sum + (op === 'activation' ? time.clientOffline : 0),
-        0,
-      );
-    expect(worked(other)).toBeGreaterThan(worked(measured));
   });
 
   it('pays for round trips and bandwidth what they cost', () => {

@@ -1,15 +1,28 @@
-/** The choice of k in the handshake: both sides use what the hello asks for, or there is no session. */
+/** The handshake: both sides use the k that the hello asks for, and the client's look at the program, or there is no session. */
 
 import { describe, expect, it } from 'vitest';
 import * as z from 'zod';
 import { decodeControl, encodeControl } from '../../../protocol/channel/codec.ts';
 import type { Channel } from '../../../protocol/channel/index.ts';
 import { memoryPair } from '../../../protocol/channel/memory.ts';
+import { ProtocolError } from '../../../protocol/errors.ts';
+import { costOf } from '../../../protocol/inference/cost.ts';
+import { layoutOf } from '../../../protocol/inference/layout.ts';
 import { Kind } from '../../../protocol/inference/messages.ts';
-import { PROTOCOL_VERSION } from '../../../protocol/inference/session.ts';
+import {
+  type ClientOptions,
+  openClient,
+  openServer,
+  PROTOCOL_VERSION,
+} from '../../../protocol/inference/session.ts';
+import { tasks } from '../../../protocol/inference/tasks.ts';
 import { DEFAULT_OT_K, OT_KS } from '../../../protocol/ot/softspoken.ts';
+import { createInlinePool } from '../../../protocol/pool/inline.ts';
+import type { CheckedProgram } from '../../../protocol/program/check.ts';
 import { runClear } from '../../../protocol/program/clear.ts';
+import { encodeProgram } from '../../../protocol/program/encode.ts';
 import type { OutputStep } from '../../../protocol/program/program.ts';
+import { Prg } from '../../../protocol/random/index.ts';
 import {
   inferBoth,
   openSessions,
@@ -97,5 +110,46 @@ describe("the session's k", () => {
       }),
     );
     expect(new Set(starts).size).toBe(OT_KS.length);
+  });
+});
+
+describe('the offered program', () => {
+  const offer = {
+    name: 'test',
+    program: encodeProgram(model.program),
+    layout: layoutOf(model.program),
+  };
+  const connect = (options: ClientOptions) => {
+    const [near, far] = memoryPair();
+    const pool = createInlinePool(tasks);
+    const random = new Prg(seedOf(7));
+    const server = openServer({ channel: far, pool, random }, () => offer);
+    const client = openClient({ channel: near, pool, random }, options);
+    client.catch((error) => near.close(error));
+    return Promise.all([client, server.catch(() => undefined)]);
+  };
+
+  it('is looked at with its shapes before it is laid out, then with its cost', async () => {
+    const seen: unknown[] = [];
+    const [client] = await connect({
+      otK: 8,
+      acceptProgram: (program, digest) => seen.push(program, digest),
+      acceptCost: (cost) => seen.push(cost),
+    });
+    const { layout, digest } = client;
+    const { program, shapes } = layout;
+    expect(seen).toEqual([{ program, shapes }, digest, costOf(layout, 8)]);
+    expect(seen[0]).toMatchObject({ program: offer.layout.program, shapes: offer.layout.shapes });
+    expect(client.cost).toBe(seen[2]);
+    // The layout took the shapes that were looked at, and did not check again.
+    expect(shapes).toBe((seen[0] as CheckedProgram).shapes);
+  });
+
+  it.each(['acceptProgram', 'acceptCost'] as const)('is refused by %s', async (name) => {
+    const refusal = new ProtocolError('refused', 'not this one');
+    const refuse = () => {
+      throw refusal;
+    };
+    await expect(connect({ [name]: refuse })).rejects.toBe(refusal);
   });
 });

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { kernels } from '../../../protocol/kernels/index.ts';
+import { PARAMETER_SETS } from '../../../protocol/linear/rlwe/parameters.ts';
+import { transformOf } from '../../../protocol/linear/rlwe/transform.ts';
 import { Prg } from '../../../protocol/random/index.ts';
-import { PARAMETER_SETS } from '../../../protocol/rlwe/parameters.ts';
-import { transformOf } from '../../../protocol/rlwe/transform.ts';
-import { testSeed } from '../rlwe/support.ts';
+import { testSeed } from '../linear/rlwe/support.ts';
 
 /** x y mod (X^n + 1, p) by the definition. */
 function schoolbook(x: Int32Array, y: Int32Array, p: number): Uint32Array {

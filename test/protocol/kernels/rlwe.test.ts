@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { kernels } from '../../../protocol/kernels/index.ts';
+import { PARAMETER_SETS, RESPONSE_MODULUS } from '../../../protocol/linear/rlwe/parameters.ts';
+import { constantQuotient, invert, transformOf } from '../../../protocol/linear/rlwe/transform.ts';
 import { Prg } from '../../../protocol/random/index.ts';
-import { PARAMETER_SETS, RESPONSE_MODULUS } from '../../../protocol/rlwe/parameters.ts';
-import { constantQuotient, invert, transformOf } from '../../../protocol/rlwe/transform.ts';
-import { testSeed } from '../rlwe/support.ts';
+import { testSeed } from '../linear/rlwe/support.ts';
 
 const { arena, rlwe } = kernels();
 const PRIMES = PARAMETER_SETS[4096].primes;

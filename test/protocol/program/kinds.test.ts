@@ -114,6 +114,7 @@ const FIELDS = [
 const PLACES = [
   'bench/budget/drawing.ts',
   'bench/budget/points.ts',
+  'bench/budget/tables.ts',
   'models/compile/squares.ts',
   'models/graph/kinds.ts',
   'models/graph/operators.ts',

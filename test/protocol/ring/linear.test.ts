@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Prg, randomRing } from '../../../protocol/random/index.ts';
-import { conv2d, dense, linear } from '../../../protocol/ring/linear.ts';
+import { conv2d, dense, linear, packWeights } from '../../../protocol/ring/linear.ts';
 import * as reference from '../../../protocol/ring/reference.ts';
 import {
   type ConvShape,
@@ -36,11 +36,26 @@ const conv = (over: Partial<ConvShape>): ConvShape => ({
   ...over,
 });
 
+/** Weights of any width, and weights of 16 bits both as they are and packed. */
 function expectExact(shape: LinearShape): void {
   const { input, weights, bias } = sample(shape);
   const expected = reference.linear(shape, input, weights, bias);
   expect(linear(shape, input, weights, bias)).toEqual(expected);
+  const narrow = weights.map((word) => word >> 16);
+  const exact = reference.linear(shape, input, narrow, bias);
+  expect(linear(shape, input, narrow, bias)).toEqual(exact);
+  const packed = packWeights(shape, narrow);
+  expect(packed instanceof Int16Array).toBe(channelsOf(shape) > 1);
+  expect(linear(shape, input, packed, bias)).toEqual(exact);
 }
+
+/** Input channels that make one output. */
+const channelsOf = (shape: LinearShape): number =>
+  shape.kind === 'dense' ? shape.inputs : shape.channels / shape.groups;
+
+/** How many elements differ: quicker than toEqual where there are a million. */
+const differing = (a: Int32Array, b: Int32Array): number =>
+  a.reduce((count, value, i) => count + (value === b[i] ? 0 : 1), 0);
 
 const small = (min: number, max: number) => fc.integer({ min, max });
 const pair = (min: number, max: number) => fc.tuple(small(min, max), small(min, max));
@@ -110,18 +125,21 @@ describe('convolution modulo 2^32', () => {
   it('computes any range of channels as it computes the whole', () => {
     for (const groups of [1, 2, 6]) {
       const shape = conv({ channels: 6, outChannels: 12, groups });
-      const { input, weights, bias } = sample(shape);
-      const whole = conv2d(shape, input, weights, bias);
-      for (const [from, to] of [
-        [0, 12],
-        [0, 1],
-        [1, 8],
-        [5, 7],
-        [11, 12],
-        [4, 4],
-      ] as const) {
-        const part = conv2d(shape, input, weights, bias, { from, to });
-        expect(part).toEqual(whole.slice(64 * from, 64 * to));
+      const { input, weights: wide, bias } = sample(shape);
+      const narrow = wide.map((word) => word >> 16);
+      for (const weights of [wide, packWeights(shape, narrow)]) {
+        const whole = conv2d(shape, input, weights, bias);
+        for (const [from, to] of [
+          [0, 12],
+          [0, 1],
+          [1, 8],
+          [5, 7],
+          [11, 12],
+          [4, 4],
+        ] as const) {
+          const part = conv2d(shape, input, weights, bias, { from, to });
+          expect(part).toEqual(whole.slice(64 * from, 64 * to));
+        }
       }
     }
   });
@@ -154,6 +172,20 @@ describe('convolution modulo 2^32', () => {
       }
     }
     expect(wrong).toBe(0);
+    // The same in pairs of channels.
+    const packed = packWeights(picture, new Int32Array(90).fill(1));
+    expect(packed).toBeInstanceOf(Int16Array);
+    expect(differing(conv2d(picture, ones, packed), counts)).toBe(0);
+    // Input rows that none of the phases holds: 4 rows in 5.
+    const sparse = conv({
+      ...{ channels: 1, outChannels: 1, height: 5 * size, width: size },
+      ...{ kernel: [1, 1], stride: [5, 5], pads: [0, 0, 0, 0] },
+    });
+    const image = new Int32Array(5 * size * size).map((_, i) => i);
+    const picked = conv2d(sparse, image, Int32Array.of(1));
+    const columns = Math.ceil(size / 5);
+    const expected = picked.map((_, i) => 5 * size * Math.floor(i / columns) + 5 * (i % columns));
+    expect(differing(picked, expected)).toBe(0);
     // 9.4 MB of weights.
     const wide = conv({ channels: 512, outChannels: 512, height: 2, width: 2 });
     const { input, weights } = sample(wide);
@@ -163,6 +195,82 @@ describe('convolution modulo 2^32', () => {
       const own = weights.slice(4608 * m, 4608 * (m + 1));
       expect(out.slice(4 * m, 4 * m + 4)).toEqual(reference.linear(part, input, own));
     }
+  });
+});
+
+describe('weights packed in pairs of 16 bits', () => {
+  const pointwise = (channels: number, width: number): ConvShape =>
+    conv({ channels, outChannels: 2, kernel: [1, 1], pads: [0, 0, 0, 0], height: 1, width });
+
+  it('multiply exactly at the boundary values of both factors', () => {
+    const values = [
+      -0x80000000, 0x7fffffff, 0x7fff8000, 0x80008000, 0x80007fff, -0x8000, 0x7fff, 0x8000, -1, 0,
+    ].map((value) => value | 0);
+    const factors = [-0x8000, -0x7fff, 0x7fff, -1, 0, 1];
+    // Every pair of values beside each other, under every pair of weights.
+    const pairs = values.flatMap((a) => values.map((b) => [a, b] as const));
+    const width = pairs.length;
+    const input = Int32Array.from([...pairs.map(([a]) => a), ...pairs.map(([, b]) => b)]);
+    for (const p of factors) {
+      for (const q of factors) {
+        const weights = Int32Array.of(p, q, q, p);
+        const packed = packWeights(pointwise(2, width), weights);
+        expect(packed).toBeInstanceOf(Int16Array);
+        const expected = Int32Array.from(
+          [p, q].flatMap((first) =>
+            pairs.map(([a, b]) => Math.imul(first, a) + Math.imul(p + q - first, b)),
+          ),
+        );
+        expect(conv2d(pointwise(2, width), input, packed)).toEqual(expected);
+      }
+    }
+    // Long sums of the largest products, in both kinds of layers.
+    const many = 301;
+    const x = new Int32Array(many).fill(0x80008000 | 0);
+    const shape: DenseShape = { kind: 'dense', inputs: many, outputs: 2 };
+    const lowest = new Int32Array(2 * many).fill(-0x8000);
+    const sum = reference.linear(shape, x, lowest);
+    expect(dense(shape, x, packWeights(shape, lowest))).toEqual(sum);
+    expect(conv2d(pointwise(many, 1), x, packWeights(pointwise(many, 1), lowest))).toEqual(sum);
+  });
+
+  it.each([0x8000, -0x8001, 0x7fffffff, -0x80000000])(
+    'leave a kernel with a weight %i as it is, and the result exact',
+    (wide) => {
+      for (const shape of [conv({}), { kind: 'dense', inputs: 9, outputs: 5 } as const]) {
+        const { input, weights, bias } = sample(shape);
+        const almost = weights.map((word) => word >> 16);
+        almost[almost.length - 1] = wide;
+        const packed = packWeights(shape, almost);
+        expect(packed).toBe(almost);
+        const expected = reference.linear(shape, input, almost, bias);
+        expect(linear(shape, input, packed, bias)).toEqual(expected);
+      }
+    },
+  );
+
+  it('lie as promised: pairs of channels, an odd one with 0; rows of a matrix in sixteens', () => {
+    const shape = conv({ outChannels: 2, kernel: [1, 2] });
+    const weights = Int32Array.from({ length: 12 }, (_, i) => i + 1);
+    expect([...packWeights(shape, weights)]).toEqual([
+      ...[1, 3, 2, 4, 5, 0, 6, 0],
+      ...[7, 9, 8, 10, 11, 0, 12, 0],
+    ]);
+    const matrix: DenseShape = { kind: 'dense', inputs: 3, outputs: 2 };
+    expect([...packWeights(matrix, weights.subarray(0, 6))]).toEqual([
+      ...[1, 2, 3, ...new Array<number>(13).fill(0)],
+      ...[4, 5, 6, ...new Array<number>(13).fill(0)],
+    ]);
+  });
+
+  it('are refused for a shape they do not fit', () => {
+    const { input, weights } = sample(conv({}));
+    expect(() => packWeights(conv({}), weights.subarray(1))).toThrow('weights: expected');
+    const packed = packWeights(conv({}), new Int32Array(weights.length));
+    const shorter = packed.subarray(1) as Int16Array;
+    expect(() => linear(conv({}), input, shorter)).toThrow('weights: expected');
+    const depthwise = conv({ groups: 3, outChannels: 6 });
+    expect(packWeights(depthwise, new Int32Array(54))).toBeInstanceOf(Int32Array);
   });
 });
 

@@ -343,3 +343,85 @@ export function copyRows(
     }
   }
 }
+
+/** Adds the rows of a part of each image to images without anything else. Strides in bytes. */
+export function addRows(
+  dst: usize,
+  dstImage: usize,
+  src: usize,
+  srcRow: usize,
+  srcImage: usize,
+  bytes: usize,
+  rows: usize,
+  images: usize,
+): void {
+  for (let image: usize = 0; image < images; image++, dst += dstImage, src += srcImage) {
+    for (let r: usize = 0; r < rows; r++) {
+      const to = dst + r * bytes;
+      const from = src + r * srcRow;
+      for (let o: usize = 0; o < bytes; o += 16) {
+        const own = v128.and(v128.load(from + o), lanes(<i32>((bytes - o) >> 2)));
+        v128.store(to + o, f32x4.add(v128.load(to + o), own));
+      }
+    }
+  }
+}
+
+/** y[p] = the largest of x[table[p] + window[i]]; tables hold byte offsets */
+export function maxPool(
+  x: usize,
+  table: usize,
+  window: usize,
+  windowSize: usize,
+  y: usize,
+  pixels: usize,
+  channels: usize,
+  images: usize,
+  xImage: usize,
+): void {
+  const row = channels * 4;
+  for (let image: usize = 0; image < images; image++, x += xImage) {
+    for (let p: usize = 0; p < pixels; p++, y += row) {
+      const xp = x + load<u32>(table + p * 4);
+      for (let c: usize = 0; c < row; c += 16) {
+        let most = v128.load(xp + load<u32>(window) + c);
+        for (let i: usize = 1; i < windowSize; i++) {
+          most = f32x4.max(most, v128.load(xp + load<u32>(window + i * 4) + c));
+        }
+        v128.store(y + c, most);
+      }
+    }
+  }
+}
+
+/** dx[table[p] + window[i]] += dy[p] for the first i whose x is y[p] */
+export function maxPoolGradient(
+  dx: usize,
+  x: usize,
+  table: usize,
+  window: usize,
+  windowSize: usize,
+  y: usize,
+  dy: usize,
+  pixels: usize,
+  channels: usize,
+  images: usize,
+  xImage: usize,
+): void {
+  const row = channels * 4;
+  for (let image: usize = 0; image < images; image++, dx += xImage, x += xImage) {
+    for (let p: usize = 0; p < pixels; p++, y += row, dy += row) {
+      const at = <usize>load<u32>(table + p * 4);
+      for (let c: usize = 0; c < row; c += 16) {
+        let left = v128.and(v128.load(dy + c), lanes(<i32>((row - c) >> 2)));
+        const most = v128.load(y + c);
+        for (let i: usize = 0; i < windowSize; i++) {
+          const o = at + load<u32>(window + i * 4) + c;
+          const found = f32x4.eq(v128.load(x + o), most);
+          v128.store(dx + o, f32x4.add(v128.load(dx + o), v128.and(left, found)));
+          left = v128.andnot(left, found);
+        }
+      }
+    }
+  }
+}

@@ -11,7 +11,7 @@ import { MODULUS, publicPolynomial } from '../../../../protocol/linear/hint/para
 import { polynomialAt } from '../../../../protocol/linear/hint/polynomial.ts';
 import { Prg, randomRing } from '../../../../protocol/random/index.ts';
 import type { ConvShape } from '../../../../protocol/ring/shape.ts';
-import { plainLinear, randomWeights, testSeed } from '../../rlwe/support.ts';
+import { plainLinear, randomWeights, testSeed } from '../rlwe/support.ts';
 import {
   centred,
   centredModulus,

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ProtocolError } from '../../../../protocol/errors.ts';
+import { weightNorms } from '../../../../protocol/linear/backend.ts';
 import {
   correctedLinear,
   decodeCorrections,
@@ -18,9 +19,8 @@ import { Prg, randomRing } from '../../../../protocol/random/index.ts';
 import { lowBits } from '../../../../protocol/ring/packing.ts';
 import type { ConvShape, LinearShape } from '../../../../protocol/ring/shape.ts';
 import { fanIn, linearInputSize, weightCount } from '../../../../protocol/ring/shape.ts';
-import { weightNorms } from '../../../../protocol/rlwe/index.ts';
 import { CHI_SQUARE_LIMIT, chiSquare } from '../../../support/statistics.ts';
-import { convolutions, plainLinear, randomWeights, testSeed } from '../../rlwe/support.ts';
+import { convolutions, plainLinear, randomWeights, testSeed } from '../rlwe/support.ts';
 import {
   type Bundle,
   centred,

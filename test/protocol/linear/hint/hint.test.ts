@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { ProtocolError } from '../../../../protocol/errors.ts';
+import { weightNorms } from '../../../../protocol/linear/backend.ts';
 import { drawRow, makeHintWith } from '../../../../protocol/linear/hint/hint.ts';
 import {
   decodeHint,
@@ -14,9 +15,8 @@ import { polynomialAt } from '../../../../protocol/linear/hint/polynomial.ts';
 import { Prg } from '../../../../protocol/random/index.ts';
 import type { ConvShape } from '../../../../protocol/ring/shape.ts';
 import { fanIn, weightCount } from '../../../../protocol/ring/shape.ts';
-import { weightNorms } from '../../../../protocol/rlwe/index.ts';
 import { CHI_SQUARE_LIMIT, chiSquare } from '../../../support/statistics.ts';
-import { randomWeights, testSeed } from '../../rlwe/support.ts';
+import { randomWeights, testSeed } from '../rlwe/support.ts';
 import { centredModulus, coefficientsOf, GENERATION, publish, testPublics } from './support.ts';
 
 const shape: ConvShape = {

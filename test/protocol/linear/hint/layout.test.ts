@@ -4,10 +4,14 @@ import { kernels } from '../../../../protocol/kernels/index.ts';
 import { type HintPlan, planHint } from '../../../../protocol/linear/hint/index.ts';
 import { layoutInputs } from '../../../../protocol/linear/hint/layout.ts';
 import { correctionBytes, hintBytes, keyBytes } from '../../../../protocol/linear/hint/plan.ts';
+import {
+  packInput,
+  packWeights,
+  usedCoefficients,
+} from '../../../../protocol/linear/rlwe/packing.ts';
 import type { ConvShape } from '../../../../protocol/ring/shape.ts';
 import { linearInputSize, weightCount } from '../../../../protocol/ring/shape.ts';
-import { packInput, packWeights, usedCoefficients } from '../../../../protocol/rlwe/packing.ts';
-import { convolutions, testSeed } from '../../rlwe/support.ts';
+import { convolutions, testSeed } from '../rlwe/support.ts';
 import { cuts, planWith, publish, runBundle } from './support.ts';
 
 const N = 2048;

@@ -2,6 +2,7 @@
 
 import fc from 'fast-check';
 import { kernels } from '../../../../protocol/kernels/index.ts';
+import { weightNorms } from '../../../../protocol/linear/backend.ts';
 import {
   clientShares,
   correctedLinear,
@@ -32,15 +33,14 @@ import {
   composePolynomial,
   multiplyPolynomials,
 } from '../../../../protocol/linear/hint/polynomial.ts';
+import type { Packing } from '../../../../protocol/linear/rlwe/packing.ts';
+import { asConvolution, cutAxis, strides } from '../../../../protocol/linear/rlwe/packing.ts';
+import { transformOf } from '../../../../protocol/linear/rlwe/transform.ts';
 import { deriveSeed, Prg, randomRing } from '../../../../protocol/random/index.ts';
 import { lowBits } from '../../../../protocol/ring/packing.ts';
 import type { LinearShape } from '../../../../protocol/ring/shape.ts';
 import { fanIn, linearInputSize, linearOutput, sizeOf } from '../../../../protocol/ring/shape.ts';
-import { weightNorms } from '../../../../protocol/rlwe/index.ts';
-import type { Packing } from '../../../../protocol/rlwe/packing.ts';
-import { asConvolution, cutAxis, strides } from '../../../../protocol/rlwe/packing.ts';
-import { transformOf } from '../../../../protocol/rlwe/transform.ts';
-import { ranges } from '../../rlwe/support.ts';
+import { ranges } from '../rlwe/support.ts';
 
 export const GENERATION = 7;
 

@@ -9,9 +9,9 @@
  * lowest bits first, zero bits up to the next byte.
  */
 
-import { ProtocolError } from '../errors.ts';
-import { kernels } from '../kernels/index.ts';
-import type { Random } from '../random/index.ts';
+import { ProtocolError } from '../../errors.ts';
+import { kernels } from '../../kernels/index.ts';
+import type { Random } from '../../random/index.ts';
 import type { PublicKey, SecretKey } from './keys.ts';
 import { usedCoefficients, usedCount } from './packing.ts';
 import { PARAMETER_SETS, RESPONSE_MODULUS } from './parameters.ts';

@@ -1,12 +1,17 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { ConvShape } from '../../../protocol/ring/shape.ts';
-import { linearOutput, sizeOf } from '../../../protocol/ring/shape.ts';
-import { weightNorms } from '../../../protocol/rlwe/index.ts';
-import { NOISE_BUDGET, noiseBound } from '../../../protocol/rlwe/noise.ts';
-import { PARAMETER_SETS, RESPONSE_MODULUS } from '../../../protocol/rlwe/parameters.ts';
-import type { LayerPlan } from '../../../protocol/rlwe/plan.ts';
-import { planLayer, products, responseBytes, uploadBytes } from '../../../protocol/rlwe/plan.ts';
+import { weightNorms } from '../../../../protocol/linear/backend.ts';
+import { NOISE_BUDGET, noiseBound } from '../../../../protocol/linear/rlwe/noise.ts';
+import { PARAMETER_SETS, RESPONSE_MODULUS } from '../../../../protocol/linear/rlwe/parameters.ts';
+import type { LayerPlan } from '../../../../protocol/linear/rlwe/plan.ts';
+import {
+  planLayer,
+  products,
+  responseBytes,
+  uploadBytes,
+} from '../../../../protocol/linear/rlwe/plan.ts';
+import type { ConvShape } from '../../../../protocol/ring/shape.ts';
+import { linearOutput, sizeOf } from '../../../../protocol/ring/shape.ts';
 import { convolutions } from './support.ts';
 
 const square = (channels: number, size: number, outChannels: number, kernel = 3): ConvShape => ({

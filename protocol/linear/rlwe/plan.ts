@@ -18,10 +18,11 @@
  * transforms and 36 products, about 120 us: over a minute of one core for less than 12.4 MB. So it is not done.
  */
 
-import { SEED_BYTES } from '../random/index.ts';
-import type { ConvShape, LinearShape } from '../ring/shape.ts';
-import { linearOutput, sizeOf } from '../ring/shape.ts';
-import type { Drops, WeightBound } from './noise.ts';
+import { SEED_BYTES } from '../../random/index.ts';
+import type { ConvShape, LinearShape } from '../../ring/shape.ts';
+import { linearOutput, sizeOf } from '../../ring/shape.ts';
+import type { WeightBound } from '../backend.ts';
+import type { Drops } from './noise.ts';
 import { chooseDrops, MOST_DROPPED, NOISE_BUDGET, noiseBound } from './noise.ts';
 import type { Packing } from './packing.ts';
 import { asConvolution, connectedTiles, cutAxis, strides, usedCount } from './packing.ts';

@@ -6,10 +6,10 @@
  * a ciphertext of zero.
  */
 
-import { ProtocolError } from '../errors.ts';
-import { kernels } from '../kernels/index.ts';
-import type { Random } from '../random/index.ts';
-import { deriveSeed, Prg, randomBytes, SEED_BYTES } from '../random/index.ts';
+import { ProtocolError } from '../../errors.ts';
+import { kernels } from '../../kernels/index.ts';
+import type { Random } from '../../random/index.ts';
+import { deriveSeed, Prg, randomBytes, SEED_BYTES } from '../../random/index.ts';
 import type { Degree, ParameterSet } from './parameters.ts';
 import { ciphertextWords, PARAMETER_SETS, polynomialBytes, RESIDUE_BITS } from './parameters.ts';
 import { binomial, ternary, uniformResidues } from './sampling.ts';

@@ -1,9 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { Prg, randomRing } from '../../../protocol/random/index.ts';
-import type { ConvShape, LinearShape } from '../../../protocol/ring/shape.ts';
-import { fanIn } from '../../../protocol/ring/shape.ts';
-import type { LayerPlan } from '../../../protocol/rlwe/index.ts';
+import { weightNorms } from '../../../../protocol/linear/backend.ts';
+import type { LayerPlan } from '../../../../protocol/linear/rlwe/index.ts';
 import {
   decodeUpload,
   decryptResponse,
@@ -15,8 +13,10 @@ import {
   uploadBytes,
   WeightCache,
   WeightCaches,
-  weightNorms,
-} from '../../../protocol/rlwe/index.ts';
+} from '../../../../protocol/linear/rlwe/index.ts';
+import { Prg, randomRing } from '../../../../protocol/random/index.ts';
+import type { ConvShape, LinearShape } from '../../../../protocol/ring/shape.ts';
+import { fanIn } from '../../../../protocol/ring/shape.ts';
 import {
   convolutions,
   plainLinear,

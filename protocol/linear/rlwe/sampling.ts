@@ -3,8 +3,8 @@
  * stream and its parameters alone, so whoever holds the same seed gets the same polynomial.
  */
 
-import { kernels } from '../kernels/index.ts';
-import type { Random } from '../random/index.ts';
+import { kernels } from '../../kernels/index.ts';
+import type { Random } from '../../random/index.ts';
 
 /**
  * Exact sampling by rejection: draws words, keeps what `filter` accepts, draws again for what is missing.

@@ -3,7 +3,7 @@
  * tables: products of 26-bit residues are exact in a double.
  */
 
-import { kernels } from '../kernels/index.ts';
+import { kernels } from '../../kernels/index.ts';
 
 /** base^exponent mod p. */
 export function power(base: number, exponent: number, p: number): number {

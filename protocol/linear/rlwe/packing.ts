@@ -17,7 +17,7 @@
  * cut into tiles of output rows and columns with their halo; all tiles share R and S, and so the weight polynomials.
  */
 
-import type { ConvShape, LinearShape } from '../ring/shape.ts';
+import type { ConvShape, LinearShape } from '../../ring/shape.ts';
 
 /** How one axis (rows or columns) of a convolution is cut. Public, plain data. */
 export interface Axis {

@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { ProtocolError } from '../../../protocol/errors.ts';
-import { Prg, randomBytes } from '../../../protocol/random/index.ts';
-import { fanIn } from '../../../protocol/ring/shape.ts';
+import { ProtocolError } from '../../../../protocol/errors.ts';
+import { weightNorms } from '../../../../protocol/linear/backend.ts';
 import {
   decodePublicKey,
   decodeUpload,
@@ -12,8 +11,9 @@ import {
   planLayer,
   publicKeyBytes,
   responseBytes,
-  weightNorms,
-} from '../../../protocol/rlwe/index.ts';
+} from '../../../../protocol/linear/rlwe/index.ts';
+import { Prg, randomBytes } from '../../../../protocol/random/index.ts';
+import { fanIn } from '../../../../protocol/ring/shape.ts';
 import { randomLayer, runLayer, testKeys, testSeed } from './support.ts';
 
 const shape = { kind: 'dense', inputs: 9, outputs: 5 } as const;

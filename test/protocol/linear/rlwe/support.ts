@@ -1,14 +1,10 @@
 import fc from 'fast-check';
-import type { Random } from '../../../protocol/random/index.ts';
-import { deriveSeed, Prg, randomRing } from '../../../protocol/random/index.ts';
-import type { ConvShape, LinearShape } from '../../../protocol/ring/shape.ts';
-import {
-  linearInputSize,
-  linearOutput,
-  sizeOf,
-  weightCount,
-} from '../../../protocol/ring/shape.ts';
-import type { Degree, LayerPlan, PublicKey, SecretKey } from '../../../protocol/rlwe/index.ts';
+import type {
+  Degree,
+  LayerPlan,
+  PublicKey,
+  SecretKey,
+} from '../../../../protocol/linear/rlwe/index.ts';
 import {
   decodePublicKey,
   decodeUpload,
@@ -17,7 +13,16 @@ import {
   evaluateLayer,
   generateKeys,
   placeShares,
-} from '../../../protocol/rlwe/index.ts';
+} from '../../../../protocol/linear/rlwe/index.ts';
+import type { Random } from '../../../../protocol/random/index.ts';
+import { deriveSeed, Prg, randomRing } from '../../../../protocol/random/index.ts';
+import type { ConvShape, LinearShape } from '../../../../protocol/ring/shape.ts';
+import {
+  linearInputSize,
+  linearOutput,
+  sizeOf,
+  weightCount,
+} from '../../../../protocol/ring/shape.ts';
 
 /** A fixed seed named by its purpose. */
 export function testSeed(name: string, ...indices: number[]): Uint8Array {

@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { kernels } from '../../../protocol/kernels/index.ts';
-import { Prg } from '../../../protocol/random/index.ts';
-import type { SecretKey } from '../../../protocol/rlwe/index.ts';
+import { kernels } from '../../../../protocol/kernels/index.ts';
+import type { SecretKey } from '../../../../protocol/linear/rlwe/index.ts';
 import {
   decodePublicKey,
   encryptUpload,
@@ -9,12 +8,17 @@ import {
   PARAMETER_SETS,
   planLayer,
   publicKeyBytes,
-} from '../../../protocol/rlwe/index.ts';
-import { decodeCiphertext, encryptPolynomial, partA } from '../../../protocol/rlwe/keys.ts';
-import type { Degree } from '../../../protocol/rlwe/parameters.ts';
-import { ciphertextWords, polynomialBytes } from '../../../protocol/rlwe/parameters.ts';
-import { drawSecrets } from '../../../protocol/rlwe/response.ts';
-import { invert, transformOf } from '../../../protocol/rlwe/transform.ts';
+} from '../../../../protocol/linear/rlwe/index.ts';
+import {
+  decodeCiphertext,
+  encryptPolynomial,
+  partA,
+} from '../../../../protocol/linear/rlwe/keys.ts';
+import type { Degree } from '../../../../protocol/linear/rlwe/parameters.ts';
+import { ciphertextWords, polynomialBytes } from '../../../../protocol/linear/rlwe/parameters.ts';
+import { drawSecrets } from '../../../../protocol/linear/rlwe/response.ts';
+import { invert, transformOf } from '../../../../protocol/linear/rlwe/transform.ts';
+import { Prg } from '../../../../protocol/random/index.ts';
 import { testKeys, testSeed } from './support.ts';
 
 const centre = (x: number, p: number) => (x > p / 2 ? x - p : x);

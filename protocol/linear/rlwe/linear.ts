@@ -28,10 +28,11 @@
  * serves one upload or one evaluation, ever: the same masks on two responses reveal the difference of the layers.
  */
 
-import { ProtocolError } from '../errors.ts';
-import { kernels } from '../kernels/index.ts';
-import { deriveSeed, Prg, SEED_BYTES } from '../random/index.ts';
-import { linearInputSize, linearOutput, sizeOf, weightCount } from '../ring/shape.ts';
+import { ProtocolError } from '../../errors.ts';
+import { kernels } from '../../kernels/index.ts';
+import { deriveSeed, Prg, SEED_BYTES } from '../../random/index.ts';
+import { linearInputSize, linearOutput, sizeOf, weightCount } from '../../ring/shape.ts';
+import type { Answer, UnitRange } from '../backend.ts';
 import type { WeightCache } from './accumulate.ts';
 import { accumulate } from './accumulate.ts';
 import type { PublicKey, SecretKey } from './keys.ts';
@@ -42,9 +43,6 @@ import type { LayerPlan } from './plan.ts';
 import { responseBytes, shareCount, uploadBytes } from './plan.ts';
 import type { ResponseSecrets } from './response.ts';
 import { drawSecrets, openResponse, responseOffsets, sealResponse } from './response.ts';
-
-/** Polynomials [from, to) of an upload or a response: one job. */
-export type PolynomialRange = readonly [from: number, to: number];
 
 /**
  * Client: its bytes of the upload for input polynomials [from, to). The chunks of a partition of
@@ -58,7 +56,7 @@ export function encryptUpload(
   plan: LayerPlan,
   secretKey: SecretKey,
   input: Int32Array,
-  [from, to]: PolynomialRange,
+  [from, to]: UnitRange,
   seed: Uint8Array,
 ): Uint8Array {
   checkDegree(plan, secretKey.degree);
@@ -111,14 +109,6 @@ export function decodeUpload(plan: LayerPlan, upload: Uint8Array): Uint32Array {
   return out;
 }
 
-/** What the server has of a range of output polynomials. */
-export interface Evaluation {
-  /** Bytes for the client: chunks of a partition, in order, make the whole response. */
-  readonly response: Uint8Array;
-  /** The server's shares s of the used coefficients, in their order; {@link placeShares} puts them in a tensor. */
-  readonly shares: Int32Array;
-}
-
 /**
  * Server: response and shares of output polynomials [from, to).
  *
@@ -134,10 +124,10 @@ export function evaluateLayer(
   publicKey: PublicKey,
   weights: Int32Array,
   ciphertexts: Uint32Array,
-  range: PolynomialRange,
+  range: UnitRange,
   seed: Uint8Array,
   cache?: WeightCache,
-): Evaluation {
+): Answer {
   const draw = (index: number) =>
     drawSecrets(plan, index, new Prg(deriveSeed(seed, 'rlwe response', index)));
   return evaluateWith(plan, publicKey, weights, ciphertexts, range, draw, cache);
@@ -149,10 +139,10 @@ export function evaluateWith(
   publicKey: PublicKey,
   weights: Int32Array,
   ciphertexts: Uint32Array,
-  [from, to]: PolynomialRange,
+  [from, to]: UnitRange,
   draw: (index: number) => ResponseSecrets,
   cache?: WeightCache,
-): Evaluation {
+): Answer {
   checkDegree(plan, publicKey.degree);
   checkLength('weights', weights.length, weightCount(plan.shape));
   checkRange([from, to], plan.responsePolynomials);
@@ -182,7 +172,7 @@ export function decryptResponse(
   plan: LayerPlan,
   secretKey: SecretKey,
   response: Uint8Array,
-  [from, to]: PolynomialRange,
+  [from, to]: UnitRange,
 ): Int32Array {
   checkDegree(plan, secretKey.degree);
   checkRange([from, to], plan.responsePolynomials);
@@ -207,7 +197,7 @@ export function decryptResponse(
 export function placeShares(
   plan: LayerPlan,
   shares: Int32Array,
-  [from, to]: PolynomialRange,
+  [from, to]: UnitRange,
   output: Int32Array,
 ): void {
   checkRange([from, to], plan.responsePolynomials);
@@ -233,7 +223,7 @@ function checkLength(what: string, length: number, expected: number): void {
   }
 }
 
-function checkRange([from, to]: PolynomialRange, count: number): void {
+function checkRange([from, to]: UnitRange, count: number): void {
   if (!(Number.isInteger(from) && Number.isInteger(to) && 0 <= from && from < to && to <= count)) {
     throw new RangeError(
       `RLWE polynomials: expected a non-empty range within [0, ${count}), got [${from}, ${to})`,

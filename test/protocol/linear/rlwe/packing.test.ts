@@ -1,8 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { ConvShape } from '../../../protocol/ring/shape.ts';
-import { linearOutput, sizeOf } from '../../../protocol/ring/shape.ts';
-import type { Packing } from '../../../protocol/rlwe/packing.ts';
+import type { Packing } from '../../../../protocol/linear/rlwe/packing.ts';
 import {
   connectedTiles,
   cutAxis,
@@ -10,7 +8,9 @@ import {
   packWeights,
   strides,
   usedCoefficients,
-} from '../../../protocol/rlwe/packing.ts';
+} from '../../../../protocol/linear/rlwe/packing.ts';
+import type { ConvShape } from '../../../../protocol/ring/shape.ts';
+import { linearOutput, sizeOf } from '../../../../protocol/ring/shape.ts';
 import { convolutions, plainLinear, randomLayer, testSeed } from './support.ts';
 
 /** x y mod X^n + 1 over Z_2^32, skipping zeros. */

@@ -3,7 +3,7 @@
  * domain, one 64-bit lane a coefficient.
  */
 
-import { kernels } from '../kernels/index.ts';
+import { kernels } from '../../kernels/index.ts';
 import { connectedTiles, packWeights } from './packing.ts';
 import { ciphertextWords, PARAMETER_SETS } from './parameters.ts';
 import type { LayerPlan } from './plan.ts';

@@ -1,8 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { kernels } from '../../../protocol/kernels/index.ts';
-import { deriveSeed, Prg, randomRing } from '../../../protocol/random/index.ts';
-import type { ConvShape } from '../../../protocol/ring/shape.ts';
-import { fanIn, linearInputSize, linearOutput, sizeOf } from '../../../protocol/ring/shape.ts';
+import { kernels } from '../../../../protocol/kernels/index.ts';
+import { weightNorms } from '../../../../protocol/linear/backend.ts';
 import {
   decodeUpload,
   decryptResponse,
@@ -10,17 +8,19 @@ import {
   evaluateLayer,
   planLayer,
   uploadBytes,
-  weightNorms,
-} from '../../../protocol/rlwe/index.ts';
-import { decodeCiphertext, partA } from '../../../protocol/rlwe/keys.ts';
-import { evaluateWith } from '../../../protocol/rlwe/linear.ts';
-import { packWeights, usedCoefficients } from '../../../protocol/rlwe/packing.ts';
-import { PARAMETER_SETS, RESPONSE_MODULUS } from '../../../protocol/rlwe/parameters.ts';
-import type { LayerPlan } from '../../../protocol/rlwe/plan.ts';
-import { responseWidths } from '../../../protocol/rlwe/plan.ts';
-import type { ResponseSecrets } from '../../../protocol/rlwe/response.ts';
-import { drawSecrets } from '../../../protocol/rlwe/response.ts';
-import { invert, transformOf } from '../../../protocol/rlwe/transform.ts';
+} from '../../../../protocol/linear/rlwe/index.ts';
+import { decodeCiphertext, partA } from '../../../../protocol/linear/rlwe/keys.ts';
+import { evaluateWith } from '../../../../protocol/linear/rlwe/linear.ts';
+import { packWeights, usedCoefficients } from '../../../../protocol/linear/rlwe/packing.ts';
+import { PARAMETER_SETS, RESPONSE_MODULUS } from '../../../../protocol/linear/rlwe/parameters.ts';
+import type { LayerPlan } from '../../../../protocol/linear/rlwe/plan.ts';
+import { responseWidths } from '../../../../protocol/linear/rlwe/plan.ts';
+import type { ResponseSecrets } from '../../../../protocol/linear/rlwe/response.ts';
+import { drawSecrets } from '../../../../protocol/linear/rlwe/response.ts';
+import { invert, transformOf } from '../../../../protocol/linear/rlwe/transform.ts';
+import { deriveSeed, Prg, randomRing } from '../../../../protocol/random/index.ts';
+import type { ConvShape } from '../../../../protocol/ring/shape.ts';
+import { fanIn, linearInputSize, linearOutput, sizeOf } from '../../../../protocol/ring/shape.ts';
 import { plainLinear, randomLayer, testKeys, testSeed } from './support.ts';
 
 const Q = BigInt(RESPONSE_MODULUS);

@@ -1,0 +1,53 @@
+/** Batches of images with something around them. */
+
+import type { Floats, TrainingMemory } from '../kernels/index.ts';
+import type { Value } from './layer.ts';
+
+/** A copy of a batch of images with zeros around them, or `fill`; the images themselves where there is nothing to pad. */
+export class PaddedImages {
+  readonly width: number;
+  readonly imageSize: number;
+  readonly at: number;
+  readonly #copy: () => void;
+
+  constructor(
+    memory: TrainingMemory,
+    batch: number,
+    source: Pick<Value, 'channels' | 'height' | 'width'>,
+    floats: Floats,
+    [top, left, bottom, right]: readonly [number, number, number, number],
+    fill = 0,
+  ) {
+    const { channels, height, width } = source;
+    this.width = left + width + right;
+    this.imageSize = (top + height + bottom) * this.width * channels;
+    if (top + left + bottom + right === 0) {
+      this.at = floats.at;
+      this.#copy = () => {};
+      return;
+    }
+    const copy = memory.floats(batch * this.imageSize);
+    if (fill !== 0) copy.data.fill(fill);
+    this.at = copy.at;
+    const row = 4 * this.width * channels;
+    const first = this.at + top * row + 4 * left * channels;
+    const bytes = 4 * width * channels;
+    this.#copy = () =>
+      memory.maps.copyRows(
+        first,
+        row,
+        4 * this.imageSize,
+        floats.at,
+        bytes,
+        height * bytes,
+        bytes,
+        height,
+        batch,
+      );
+  }
+
+  /** Takes the images' present numbers. */
+  refresh(): void {
+    this.#copy();
+  }
+}
