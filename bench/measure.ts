@@ -48,7 +48,7 @@ export function processorTime(): number {
 /**
  * Times several parts in turn, one sample of each before the next of any: what disturbs the machine for a while then
  * disturbs all of them, and they stay comparable. The first round compiles and warms caches and is not counted.
- * @param now - milliseconds of the clock that counts: the time that passes, unless given
+ * @param now - milliseconds of the clock that counts: default: the time that passes
  * @returns the time of one call of each part, in ms
  */
 export async function measure(

@@ -2,7 +2,7 @@
  * OT extension by SoftSpoken's k: bytes and processor time of one correlation, and what those of a network's ReLUs take over
  * links of several rates: `npm run bench:ot`. What protocol/DECISIONS.md says of k was measured here.
  *
- * A command of its own: in a process that has loaded more, collecting what OpenSSL's calls return costs more than the calls.
+ * A separate command: in a process that has loaded more, collecting what OpenSSL's calls return costs more than the calls.
  */
 
 import { cotBytes } from '../protocol/ot/correlations.ts';

@@ -56,7 +56,7 @@ export interface SessionOptions extends CallOptions {
   readonly limits?: Partial<ClientLimits> | undefined;
   /**
    * Bits a second of the slower direction of the link to the server, where that is known: below 100e6 (100 Mbit/s) the
-   * preparation moves fewer bytes for more work on both sides, below 10e6 fewer still. Taken to be fast unless given.
+   * preparation moves fewer bytes for more work on both sides, below 10e6 fewer still. Default: a fast link.
    */
   readonly bitsPerSecond?: number | undefined;
 }

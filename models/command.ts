@@ -52,7 +52,7 @@ export function compileCommand(): Command {
     .option('--weight-bits <N>', 'fractional bits of weights')
     .option(
       '--compare-bits <BITS>',
-      "fractional bits a ReLU's comparison looks at: fewer cost fewer bytes; auto, unless given, measures how few each layer can do with",
+      "fractional bits a ReLU's comparison looks at: fewer cost fewer bytes; auto (default) measures how few each layer can do with",
     )
     .option(
       '--comparison <HOW>',
