@@ -23,7 +23,7 @@ export interface CompileOptions {
   /** How ReLUs compare; `encoded` by default. `garbled` is the baseline of half gates: some ten times the bytes. */
   readonly comparison?: Comparison;
   /**
-   * Fractional bits a ReLU's comparison looks at, at most those of the activation; 8 unless told. Inputs closer to zero
+   * Fractional bits a ReLU's comparison looks at, at most those of the activation; default: 8. Inputs closer to zero
    * than the value of the last of them may be taken for the other sign. `auto` starts from 8 and chooses for each layer
    * by what fewer bits do to the outputs on the calibration images (compile/comparisons.ts): minutes where compiling
    * takes seconds, which is why it has to be asked for here; `sotto compile` and `sotto reduce` do.

@@ -41,7 +41,7 @@ export interface ScoreInput extends ScoredImages {
   readonly model: Model;
   /** The float network; left out, the program alone is scored. */
   readonly graph?: Graph | undefined;
-  /** Number of the first image among those that are scored in pieces: simulated runs are seeded by it; 0 unless given. */
+  /** Number of the first image among those that are scored in pieces: simulated runs are seeded by it; default: 0. */
   readonly first?: number;
 }
 

@@ -53,7 +53,7 @@ export interface TrainOptions {
   readonly optimiser: Optimiser;
   readonly schedule: Schedule;
   readonly teacher?: Teacher | undefined;
-  /** Share of every label that all classes get alike; 0 unless given. */
+  /** Share of every label that all classes get alike; default: 0. */
   readonly smoothing?: number | undefined;
   readonly groups?: Groups | undefined;
   readonly augmentation?: Augmentation | undefined;

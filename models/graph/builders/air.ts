@@ -16,9 +16,9 @@ import { elements, type Graph } from '../graph.ts';
 import { Assembly, type BuilderOptions, type WeightSource } from './assemble.ts';
 
 export interface AirOptions extends BuilderOptions {
-  /** Channels of the three blocks; 64, 256 and 256 unless given. */
+  /** Channels of the three blocks; default: 64, 256 and 256. */
   readonly widths?: readonly [number, number, number];
-  /** Weights of the first convolution, [filters, channels, 2, 2] (see whitening.ts); random ones unless given. */
+  /** Weights of the first convolution, [filters, channels, 2, 2] (see whitening.ts); default: random ones. */
   readonly whitening?: Float32Array;
 }
 

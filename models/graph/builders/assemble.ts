@@ -22,7 +22,7 @@ export type WeightSource = (name: string, shape: readonly number[]) => Float32Ar
 
 /** What every builder takes. */
 export interface BuilderOptions {
-  /** Trained parameters; random ones unless given. */
+  /** Trained parameters; default: random ones. */
   readonly weights?: WeightSource;
   /** Seed of random parameters; 1 unless given. */
   readonly seed?: number;
