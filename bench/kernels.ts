@@ -9,7 +9,6 @@ import type { GadgetParams } from '../protocol/gadgets/gadget.ts';
 import { gadgetOf } from '../protocol/gadgets/index.ts';
 import { reluCircuit } from '../protocol/gadgets/relu-garbled.ts';
 import { evaluate, garble, LABEL_BYTES } from '../protocol/garble/halfgates.ts';
-import { bytesOfParts, linear as linearLayers, weightNorms } from '../protocol/linear/index.ts';
 import { cotBytes } from '../protocol/ot/correlations.ts';
 import {
   type Cots,
@@ -29,12 +28,9 @@ import { freshSeed, randomBytes, randomRing, systemRandom } from '../protocol/ra
 import { linear, packWeights } from '../protocol/ring/linear.ts';
 import {
   type ConvShape,
-  fanIn,
   type LinearShape,
   linearInputSize,
-  linearOutput,
   macsOf,
-  sizeOf,
   weightCount,
 } from '../protocol/ring/shape.ts';
 import {
@@ -68,9 +64,7 @@ interface Part extends Omit<KernelResult, 'value'> {
 }
 
 export async function benchKernels(effort: Effort): Promise<KernelResult[]> {
-  const parts = [garbling, extension, encryptedConvolution, integerLayers, reluLanes].flatMap(
-    (group) => group(),
-  );
+  const parts = [garbling, extension, integerLayers, reluLanes].flatMap((group) => group());
   const samples = await sample(
     effort,
     parts.map(({ run }) => run),
@@ -181,76 +175,6 @@ function extension(): Part[] {
     run,
   });
   return [part('receiver', receive), part('sender', send)];
-}
-
-function encryptedConvolution(): Part[] {
-  const { linearKey, linearUpload, linearReceive, linearResponse, linearShare } =
-    linearLayers.tasks;
-  const kernel = smallWeights();
-  const plan = linearLayers.plan({
-    shape: CONVOLUTION,
-    ...weightNorms(kernel, fanIn(CONVOLUTION)),
-  });
-  const [uploads, responses] = [linearLayers.uploads(plan), linearLayers.responses(plan)];
-  const seed = freshSeed();
-  const name = linearLayers.keyOf(plan);
-  const { own: key, message } = linearKey({ key: name, seed: freshSeed() });
-  const theirs = linearLayers.takeKey(name, message);
-  const mask = randomRing(systemRandom, linearInputSize(CONVOLUTION));
-  const outputs = sizeOf(linearOutput(CONVOLUTION));
-
-  const encrypt = (): Uint8Array => {
-    const upload = new Uint8Array(bytesOfParts(uploads));
-    let at = 0;
-    for (const { range, bytes } of uploads) {
-      upload.set(linearUpload({ plan, key, mask, range, seed }), at);
-      at += bytes;
-    }
-    return upload;
-  };
-  const answer = (upload: Uint8Array): Uint8Array[] => {
-    const s = new Int32Array(outputs);
-    const received = linearReceive({ plan, upload });
-    return responses.map(({ range }) => {
-      const { shares, response } = linearResponse({
-        plan,
-        key: theirs,
-        kernel,
-        received,
-        range,
-        seed,
-      });
-      linearLayers.place(plan, shares, range, s);
-      return response;
-    });
-  };
-  const decrypt = (answers: readonly Uint8Array[]): void => {
-    const c = new Int32Array(outputs);
-    for (const [i, { range }] of responses.entries()) {
-      const shares = linearShare({ plan, key, response: answers[i]!, range, seed });
-      linearLayers.place(plan, shares, range, c);
-    }
-  };
-
-  const upload = encrypt();
-  const answers = answer(upload);
-  const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(2)} MB`;
-  const [up, down] = [upload.length, bytesOfParts(responses)];
-  const part = (name: string, run: () => unknown): Part => ({
-    name: `RLWE convolution 3x3, 64 -> 64 on 32x32: ${name}`,
-    unit: 'ms',
-    run,
-  });
-  return [
-    { ...part('encrypt', encrypt), bytes: `${megabytes(up)} up` },
-    { ...part('evaluate', () => answer(upload)), bytes: `${megabytes(down)} down` },
-    part('decrypt', () => decrypt(answers)),
-    {
-      ...part('upload to shares', () => decrypt(answer(encrypt()))),
-      bytes: megabytes(up + down),
-      reference: REFERENCES.convolution,
-    },
-  ];
 }
 
 /** Weights of 8 bits with a sign. */

@@ -14,7 +14,7 @@ import { Tracer } from './trace.ts';
 const { path, workers } = workerData as { path: string; workers: number };
 const worker = new URL('./profile-worker.js', import.meta.url);
 const tracer = new Tracer(createThreadPool<TracedTasks>(worker, { workers }));
-const offers = offerModels([await loadModelFile(path)]);
+const offers = await offerModels([await loadModelFile(path)], { pool: tracer.pool });
 const server = new WebSocketServer({ host: '127.0.0.1', port: 0, ...SOCKET_OPTIONS });
 
 server.on('connection', (socket) => {

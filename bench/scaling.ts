@@ -7,15 +7,14 @@
 import { performance } from 'node:perf_hooks';
 import { resNetCifar } from '../models/graph/builders/index.ts';
 import { memoryPair } from '../protocol/channel/memory.ts';
-import { layoutOf } from '../protocol/inference/layout.ts';
 import { COMMAND_BYTES, decodeCommand, Kind } from '../protocol/inference/messages.ts';
-import { prepareClient, prepareServer } from '../protocol/inference/offline.ts';
+import { drawServer, prepareClient, prepareServer } from '../protocol/inference/offline.ts';
 import { openClient, openServer, type ProtocolPool } from '../protocol/inference/session.ts';
 import { createThreadPool } from '../protocol/pool/node.ts';
-import { encodeProgram } from '../protocol/program/encode.ts';
 import type { Model } from '../protocol/program/model.ts';
 import { systemRandom } from '../protocol/random/index.ts';
 import { linearInputSize, weightCount } from '../protocol/ring/shape.ts';
+import { offerModels } from '../server/models.ts';
 import { CONVOLUTION } from './kernels.ts';
 import { type Summary, summarise, timed } from './measure.ts';
 import { compileOnNoise } from './networks.ts';
@@ -75,17 +74,19 @@ export async function benchScaling(repetitions: number): Promise<ScalingResult> 
 /** Opens a session; what it returns prepares one bundle on both sides and drops it. */
 async function openBoth(model: Model, pool: ProtocolPool): Promise<() => Promise<void>> {
   const [near, far] = memoryPair();
-  const layout = layoutOf(model.program);
-  const offer = { name: 'scaling', program: encodeProgram(model.program), layout };
+  const offers = await offerModels([{ name: 'scaling', model }], { pool });
+  const offer = offers.get('scaling')!;
+  const hints = { load: () => Promise.resolve(offer.hint.bytes), save: () => Promise.resolve() };
   const party = { pool, random: systemRandom };
   const [client, server] = await Promise.all([
-    openClient({ ...party, channel: near }, {}),
+    openClient({ ...party, channel: near }, { hints }),
     openServer({ ...party, channel: far }, () => offer),
   ]);
   return async () => {
     const serve = async () => {
-      const message = await server.channel.receive(Kind.command, COMMAND_BYTES);
-      await prepareServer(server, model, decodeCommand(message).bundle);
+      const command = () => server.channel.receive(Kind.command, COMMAND_BYTES);
+      await drawServer(server, decodeCommand(await command()).bundle);
+      await prepareServer(server, decodeCommand(await command()).bundle);
     };
     await Promise.all([prepareClient(client), serve()]);
   };

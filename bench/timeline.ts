@@ -30,18 +30,23 @@ interface Colour {
 /** Every task and message but those of the setup. */
 export const COLOURS: readonly Colour[] = [
   {
-    name: 'encrypt masks',
+    name: 'masks',
     fill: '#5ba3e0',
-    tasks: ['linearUpload', 'linearReceive'],
-    kinds: [Kind.upload],
+    tasks: ['makeKeys', 'maskInput'],
+    kinds: [Kind.layer],
   },
   {
-    name: 'layers under encryption',
+    name: "server's shares",
     fill: '#2f5fa8',
-    tasks: ['linearResponse'],
-    kinds: [Kind.response],
+    tasks: ['serverShares', 'exactServerShares', 'correctLayer', 'transformRows'],
+    kinds: [],
   },
-  { name: 'decrypt', fill: '#4fb3a5', tasks: ['linearShare'], kinds: [] },
+  {
+    name: "client's shares",
+    fill: '#4fb3a5',
+    tasks: ['clientShares', 'decodeHint'],
+    kinds: [],
+  },
   {
     name: "server's choices",
     fill: '#b48ade',

@@ -35,7 +35,7 @@ export {
   formatReport,
   type LayerReport,
 } from './compile/index.ts';
-export type { EncryptionReport } from './compile/report.ts';
+export type { Preparation } from './compile/report.ts';
 export {
   formatScore,
   type Score,

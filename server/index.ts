@@ -83,9 +83,6 @@ export async function serve(
       `${host} is reached from other machines: give a TLS certificate and key, or allow an insecure server`,
     );
   }
-  const offers = offerModels(models);
-  const demo = options.demo === true ? new Map<string, ModelCard>() : options.demo || undefined;
-  const onRequest = demo && (await loadDemo(offers, demo));
   const own =
     options.pool === undefined
       ? createThreadPool<typeof tasks>(
@@ -94,6 +91,13 @@ export async function serve(
         )
       : undefined;
   const pool = options.pool ?? (own as ProtocolPool);
+  const freed = async (error: Error): Promise<never> => {
+    await own?.close();
+    throw error;
+  };
+  const offers = await offerModels(models, { pool }).catch(freed);
+  const demo = options.demo === true ? new Map<string, ModelCard>() : options.demo || undefined;
+  const onRequest = demo && (await loadDemo(offers, demo).catch(freed));
 
   const sessions = new Map<Promise<void>, (reason: Error) => void>();
   let connections = 0;
@@ -115,10 +119,7 @@ export async function serve(
       sessions.set(session, (reason) => channel.close(reason));
       void session.finally(() => sessions.delete(session));
     },
-  }).catch(async (error) => {
-    await own?.close();
-    throw error;
-  });
+  }).catch(freed);
 
   const stop = async (): Promise<void> => {
     const closed = listener.close();

@@ -4,6 +4,8 @@
  *
  *     client                                 server
  *       |  ---- handshake and setup ------>  |
+ *       |  ---- hint --------------------->  |   for a client that has not kept it
+ *       |  ---- draw, number n ----------->  |   ahead of prepare
  *       |  ---- prepare, number n -------->  |   n counts up from 0; bundle n is kept
  *       |  ---- infer, number n ---------->  |   bundle n is taken out, which spends it
  *       |  ---- bye ---------------------->  |
@@ -15,9 +17,9 @@ import { withTimeout } from '../protocol/channel/lifetime.ts';
 import { ProtocolError } from '../protocol/errors.ts';
 import { BundleStore, type ServerBundle } from '../protocol/inference/bundle.ts';
 import { COMMAND_BYTES, Command, decodeCommand, Kind } from '../protocol/inference/messages.ts';
-import { prepareServer } from '../protocol/inference/offline.ts';
+import { drawServer, prepareServer } from '../protocol/inference/offline.ts';
 import { inferServer } from '../protocol/inference/online.ts';
-import { openServer, type ProtocolPool } from '../protocol/inference/session.ts';
+import { openServer, type ProtocolPool, sendHint } from '../protocol/inference/session.ts';
 import { type Random, systemRandom } from '../protocol/random/index.ts';
 import type { ServerEvent, ServerLimits } from './limits.ts';
 import type { OfferedModel } from './models.ts';
@@ -56,7 +58,7 @@ export async function serveSession(
     const session = await openServer(party, (name) =>
       name === undefined ? first(offers) : offers.get(name),
     );
-    const { model } = offers.get(session.model)!;
+    const offer = offers.get(session.model)!;
     const ms = performance.now() - start;
     onEvent({ type: 'session', session: id, address, model: session.model, ms });
 
@@ -80,12 +82,16 @@ export async function serveSession(
             `a session may keep at most ${limits.bundlesPerSession} prepared inferences`,
           );
         }
-        bundles.add(await prepareServer(session, model, bundle));
+        bundles.add(await prepareServer(session, bundle));
         onEvent({ type: 'bundle', ready: bundles.available, ...work() });
       } else if (command === Command.infer) {
-        await inferServer(session, model, bundles.take(bundle));
+        await inferServer(session, offer.model, bundles.take(bundle));
         inferences++;
         onEvent({ type: 'inference', ...work() });
+      } else if (command === Command.draw) {
+        await drawServer(session, bundle);
+      } else if (command === Command.hint) {
+        await sendHint(session, offer);
       } else if (command === Command.bye) {
         channel.close();
         return;

@@ -29,7 +29,7 @@ export interface ListenOrder {
 const orders = {
   /** Its URL. */
   async listen({ path, host, link }: ListenOrder): Promise<string> {
-    const offers = offerModels([await loadModelFile(path)]);
+    const offers = await offerModels([await loadModelFile(path)], { pool: tracer.pool });
     const server = new WebSocketServer({ host, port: 0, ...SOCKET_OPTIONS });
     let sessions = 0;
     server.on('connection', (socket) => {

@@ -15,6 +15,7 @@
  */
 
 import { elementBytes } from '../../protocol/inference/cost.ts';
+import { linearErrorsOf } from '../../protocol/inference/errors.ts';
 import {
   argmax,
   interpret,
@@ -23,6 +24,7 @@ import {
   runClear,
 } from '../../protocol/program/clear.ts';
 import { countKinds, kindOf, kindsIn, RELU } from '../../protocol/program/kinds.ts';
+import { marginsOf } from '../../protocol/program/margins.ts';
 import type { Model } from '../../protocol/program/model.ts';
 import type { ActivationStep, Comparison } from '../../protocol/program/program.ts';
 import { revealing, runSimulated } from '../../protocol/program/simulate.ts';
@@ -127,11 +129,12 @@ export function lowerComparisons(
   const few = spread(samples, Math.min(LAYER_IMAGES, Math.ceil(samples.length / LAYER_SHARE)));
   const base = simulate(model, few, 1)!.squared;
   const largest = largestInputs(model, inputs);
+  const shareErrors = marginsOf(model.program);
   const layers = new Map<number, readonly Choice[]>();
   for (const [i, step] of model.program.steps.entries()) {
     if (step.op !== 'activation' || !step.kinds.includes(RELU)) continue;
     const choices: Choice[] = [{ step, squared: 0 }];
-    for (const lower of lowerSteps(step, margin * largest[i]!)) {
+    for (const lower of lowerSteps(step, margin * largest[i]! + shareErrors[step.input]!)) {
       if (price(lower) >= price(choices.at(-1)!.step)) continue;
       onProgress?.(`comparisons: ${step.name}, ${comparedBits(lower)} bits`);
       const changed = simulate(withSteps(model, new Map([[i, lower]])), few, 1)!;
@@ -255,6 +258,7 @@ function simulate(
   keeping?: readonly boolean[],
 ): Runs | undefined {
   const logits = withLogits(model);
+  const errors = linearErrorsOf(model.program);
   let squares = 0;
   let count = 0;
   const kept: boolean[] = [];
@@ -262,7 +266,7 @@ function simulate(
     const random = new Prg(seed);
     let same = true;
     for (let run = 0; run < runs; run++) {
-      const simulated = runSimulated(logits, input, random);
+      const simulated = runSimulated(logits, input, random, errors);
       simulated.forEach((value, i) => {
         squares += (value - outputs[i]!) ** 2;
       });
@@ -305,7 +309,7 @@ function largestInputs(model: Model, inputs: readonly Int32Array[]): number[] {
 
 /**
  * The step with fewer and fewer compared bits, each time with the smallest t that has so few.
- * @param reach magnitude that its range has to hold
+ * @param reach magnitude that its range has to hold, the error of shares included
  */
 function* lowerSteps(step: ActivationStep, reach: number): Generator<ActivationStep> {
   let fewest = comparedBits(step);

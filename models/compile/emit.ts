@@ -1,9 +1,12 @@
 /** From a scaled network to the steps and numbers of a model. */
 
+import { layerTolerance } from '../../protocol/linear/index.ts';
 import { countKinds } from '../../protocol/program/kinds.ts';
+import { marginsOf } from '../../protocol/program/margins.ts';
 import type { Model } from '../../protocol/program/model.ts';
 import { checkModel } from '../../protocol/program/model.ts';
 import type { LinearStep, Step } from '../../protocol/program/program.ts';
+import { linearOutput, sizeOf } from '../../protocol/ring/shape.ts';
 import type { Calibration } from './calibrate.ts';
 import type { ActivationNode, LinearNode, MaxPoolNode, Network } from './network.ts';
 import { shapesOf } from './network.ts';
@@ -19,7 +22,6 @@ import {
 } from './precision.ts';
 import { linearWeights, norms, squareConstants } from './quantise.ts';
 import type { EmitReport } from './report.ts';
-import { encryptionOf } from './report.ts';
 import type { ScaledNetwork } from './scales.ts';
 import type { SquarePlan } from './squares.ts';
 import { addLocal, StepList } from './steps.ts';
@@ -35,8 +37,9 @@ function fittingBits(
   value: string,
   reach: Reach,
   fractionBits: number,
+  shareError: number,
 ): number {
-  const bits = bitsOf(reach, fractionBits);
+  const bits = bitsOf(reach, fractionBits, shareError);
   if (bits <= reach.limit) return bits;
   throw new RangeMisfit(
     `layer "${name}" needs k = ${bits} bits, at most ${reach.limit} fit: its values reach ${reach.calibrated.toPrecision(3)} and have ${fractionBits} fractional bits with the shortest weights; use fewer activationBits or a lower minWeightBits, or train with a range penalty`,
@@ -74,6 +77,9 @@ export function emit(
 
   const list = new StepList(network.input, settings.activationBits);
 
+  /** What the shares of a value may err by. */
+  const marginOf = (id: string) => marginsOf(list)[list.index(id)]!;
+
   const addLinear = (node: LinearNode) => {
     const [source] = node.inputs;
     const before = list.bits(source);
@@ -88,15 +94,17 @@ export function emit(
       weightBits,
       fractionBits,
     );
+    const bounds = norms(node, numbers.kernel);
     const step: LinearStep = {
       op: 'linear',
       name: node.name,
       fractionBits,
       input: list.index(source),
       shape: node.layer,
-      ...norms(node, numbers.kernel),
+      ...bounds,
+      tolerance: layerTolerance(bounds.norm2, sizeOf(linearOutput(node.layer))),
     };
-    list.add(node.id, step, numbers, { weightBits, encryption: encryptionOf(step) });
+    list.add(node.id, step, numbers, { weightBits });
   };
 
   const addActivation = (node: ActivationNode) => {
@@ -105,7 +113,8 @@ export function emit(
     const fractionBits = made.get(node.id)!;
     const reach = reaches.get(node.id)!;
     const plan = plans.get(node.id);
-    const rangeBits = fittingBits(network, node.name, source, reach, before);
+    const shareError = marginOf(source);
+    const rangeBits = fittingBits(network, node.name, source, reach, before, shareError);
     const dropBits = reach.dropBits(before);
     const step: Step = {
       op: 'activation',
@@ -128,7 +137,8 @@ export function emit(
     const [source] = node.inputs;
     const fractionBits = list.bits(source);
     const reach = reaches.get(node.id)!;
-    const rangeBits = fittingBits(network, node.name, source, reach, fractionBits);
+    const shareError = 2 * marginOf(source);
+    const rangeBits = fittingBits(network, node.name, source, reach, fractionBits, shareError);
     const dropBits = reach.dropBits(fractionBits);
     const used = usedPart(reach, fractionBits, rangeBits, dropBits);
     const comparison = { fractionBits, rangeBits, dropBits };
@@ -155,7 +165,15 @@ export function emit(
     }
   }
   const fractionBits = list.bits(network.output);
-  const rangeBits = fittingBits(network, 'output', network.output, output, fractionBits);
+  const shareError = marginOf(network.output);
+  const rangeBits = fittingBits(
+    network,
+    'output',
+    network.output,
+    output,
+    fractionBits,
+    shareError,
+  );
   const { name, reveal, labels, comparison } = settings;
   const input = list.index(network.output);
   list.add(

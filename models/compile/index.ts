@@ -8,8 +8,11 @@
  * - A network that does not fit is refused with one sentence that names the layer and what would help.
  */
 
+import { linearErrorsOf } from '../../protocol/inference/errors.ts';
 import type { Model } from '../../protocol/program/model.ts';
 import { encodeModel } from '../../protocol/program/model.ts';
+import type { OutputStep } from '../../protocol/program/program.ts';
+import { revealedLinears } from '../../protocol/program/revealed.ts';
 import { measureErrors, measureTolerance, revealing } from '../../protocol/program/simulate.ts';
 import { Prg } from '../../protocol/random/index.ts';
 import type { Graph } from '../graph/index.ts';
@@ -23,7 +26,7 @@ import type { Network } from './network.ts';
 import type { CompileOptions, Settings } from './options.ts';
 import { RangeMisfit, settingsOf } from './options.ts';
 import { activationBits, leastBits, outputReach } from './precision.ts';
-import type { CompileReport, EmitReport } from './report.ts';
+import { type CompileReport, type EmitReport, preparationsOf } from './report.ts';
 import { scaleNetwork } from './scales.ts';
 import type { SquarePlan } from './squares.ts';
 import { planSquares } from './squares.ts';
@@ -31,9 +34,9 @@ import { planSquares } from './squares.ts';
 export type { CompileOptions } from './options.ts';
 export {
   type CompileReport,
-  type EncryptionReport,
   formatReport,
   type LayerReport,
+  type Preparation,
 } from './report.ts';
 
 export interface Compiled {
@@ -66,16 +69,43 @@ export function compile(
       ? lowerComparisons(fitting.model, inputs(comparisonImages(macs)), { ...options, margin })
       : { ...fitting, comparisons: measureComparisons(fitting.model, few), before: undefined };
   const report = { ...reportOf(model, fitting.report), comparisons, comparedBefore: before };
-  const tolerance = measureTolerance(model, few, new Prg(TOLERANCE_SEED));
-  const program = revealing(model.program, { tolerance });
+  const finished = withTolerance(model, few);
+  const { program } = finished;
   const { errorImages = 0 } = options;
-  const errors = errorImages > 0 && measureErrors(model, inputs(errorImages), new Prg(ERROR_SEED));
+  const errors =
+    errorImages > 0 &&
+    measureErrors(finished, inputs(errorImages), new Prg(ERROR_SEED), linearErrorsOf(program));
   const unit = 2 ** program.steps.at(-1)!.fractionBits;
-  const layers = report.layers.map((layer) =>
-    errors && errors[layer.step]! > 0 ? { ...layer, error: errors[layer.step]! / unit } : layer,
-  );
-  return { model: { ...model, program }, report: { ...report, layers, tolerance } };
+  const preparations = preparationsOf(program);
+  const layers = report.layers.map((layer) => ({
+    ...layer,
+    ...(preparations.has(layer.step) && { preparation: preparations.get(layer.step) }),
+    ...(errors && errors[layer.step]! > 0 && { error: errors[layer.step]! / unit }),
+  }));
+  const { tolerance } = program.steps.at(-1) as OutputStep;
+  return { model: finished, report: { ...report, layers, tolerance } };
 }
+
+/**
+ * The model with its tolerance, measured on some inputs. Layers whose results reach the output without an activation get
+ * noise of an eighth of what it is without.
+ */
+export function withTolerance(model: Model, inputs: readonly Int32Array[]): Model {
+  const measure = (of: Model) =>
+    measureTolerance(of, inputs, new Prg(TOLERANCE_SEED), linearErrorsOf(of.program));
+  const revealed = revealedLinears(model.program);
+  const noise = Math.ceil(measure(model) / NOISE_SHARE);
+  const steps = model.program.steps.map((step, i) =>
+    step.op === 'linear' && revealed.has(i)
+      ? { ...step, tolerance: Math.max(step.tolerance, noise) }
+      : step,
+  );
+  const noisy = { ...model, program: { ...model.program, steps } };
+  return { ...noisy, program: revealing(noisy.program, { tolerance: measure(noisy) }) };
+}
+
+/** The part of the tolerance that the noise of layers takes whose results are revealed. SECURITY. */
+const NOISE_SHARE = 8;
 
 /** Bits that one activation layer may give to a range before all give one. LOCAL. */
 const MOST_LOWERED = 3;

@@ -117,7 +117,10 @@ function filledIn(options: CompileOptions, activationBits: number, compareBits: 
   return settings;
 }
 
-/** Smallest k with magnitude < 2^(k-1) - 2^t: bits of a layer whose values reach `magnitude`. */
-export function rangeBitsOf(magnitude: number, dropBits: number): number {
-  return Math.max(2, Math.floor(Math.log2(magnitude + 2 ** dropBits)) + 2);
+/**
+ * Smallest k with magnitude < 2^(k-1) - 2^t - m: bits of a layer whose values reach `magnitude`.
+ * @param shareError - m: what the shares of these values may err by
+ */
+export function rangeBitsOf(magnitude: number, dropBits: number, shareError = 0): number {
+  return Math.max(2, Math.floor(Math.log2(magnitude + 2 ** dropBits + shareError)) + 2);
 }

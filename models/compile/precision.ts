@@ -97,9 +97,9 @@ export interface Reach {
   dropBits(fractionBits: number): number;
 }
 
-/** k of a layer that reads `fractionBits` fractional bits. */
-export function bitsOf(reach: Reach, fractionBits: number): number {
-  return rangeBitsOf(reach.largest * 2 ** fractionBits, reach.dropBits(fractionBits));
+/** k of a layer that reads `fractionBits` fractional bits, from shares that may err by `shareError` units. */
+export function bitsOf(reach: Reach, fractionBits: number, shareError = 0): number {
+  return rangeBitsOf(reach.largest * 2 ** fractionBits, reach.dropBits(fractionBits), shareError);
 }
 
 export function activationReach(

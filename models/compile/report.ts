@@ -1,11 +1,21 @@
 /** What the compiler decided, layer by layer. */
 
-import { type EncryptionReport, linear } from '../../protocol/linear/index.ts';
+import { layoutOf } from '../../protocol/inference/layout.ts';
+import { bundleBytes, hintBytes, type Masks } from '../../protocol/linear/index.ts';
 import { KINDS, type KindCounts, kindOf } from '../../protocol/program/kinds.ts';
-import type { LinearStep, Step } from '../../protocol/program/program.ts';
+import type { Program, Step } from '../../protocol/program/program.ts';
 import type { ComparisonReport } from './comparisons.ts';
 
-export type { EncryptionReport } from '../../protocol/linear/index.ts';
+/** How a linear layer is prepared (protocol/linear/hint). */
+export interface Preparation {
+  readonly masks: Masks;
+  /** Bits of the ring it is computed in, and of a coefficient of its hint. */
+  readonly ringBits: number;
+  readonly hintBits: number;
+  /** Bytes of each inference, offline, and of the hint, once a client. */
+  readonly bytes: number;
+  readonly hintBytes: number;
+}
 
 /**
  * Numbers of one step, of an activation layer also its elements by kind. Only the owner of the model sees them: calibrated
@@ -24,24 +34,33 @@ export interface LayerReport extends Partial<KindCounts> {
   readonly dropBits?: number;
   /** Largest calibrated number as a part of the largest one allowed. */
   readonly used?: number;
-  /** Linear layers: how their products are encrypted. */
-  readonly encryption?: EncryptionReport;
+  /** Linear layers: how they are prepared. */
+  readonly preparation?: Preparation | undefined;
   /** Root mean square of what this layer's rounding in a private run comes to at the output, in logits; see errorImages. */
   readonly error?: number;
 }
 
 /**
- * How a linear layer is encrypted.
- * @throws RangeError naming the layer when its weights fit no parameters
+ * How the linear layers of a program are prepared, by the index of their step; several steps may be one layer, told of the
+ * first.
+ * @throws RangeError naming the layer when its weights fit no plan
  */
-export function encryptionOf(step: LinearStep): EncryptionReport {
+export function preparationsOf(program: Program): Map<number, Preparation> {
   try {
-    return linear.report(linear.plan(step));
-  } catch (cause) {
-    throw new RangeError(
-      `layer "${step.name}" cannot be encrypted: ${(cause as Error).message}; use fewer weightBits`,
-      { cause },
+    return new Map(
+      layoutOf(program).linears.map(({ parts, plan }) => [
+        parts[0]!.index,
+        {
+          masks: plan.masks,
+          ringBits: plan.ringBits,
+          hintBits: plan.hintBits,
+          bytes: bundleBytes(plan),
+          hintBytes: hintBytes(plan),
+        },
+      ]),
     );
+  } catch (cause) {
+    throw new RangeError(`${(cause as Error).message}; use fewer weightBits`, { cause });
   }
 }
 
@@ -80,14 +99,10 @@ const COLUMNS: readonly Column[] = [
     const { name, count } = kindOf(kind);
     return [name.toLowerCase(), (layer) => layer[count]];
   }),
-  ['degree', ({ encryption }) => encryption?.degree],
-  [
-    'noise',
-    ({ encryption }) =>
-      encryption && `${encryption.noiseBits.toFixed(1)}/${encryption.budgetBits.toFixed(1)}`,
-  ],
-  ['kB up', ({ encryption }) => encryption && kilobytes(encryption.bytesUp)],
-  ['kB down', ({ encryption }) => encryption && kilobytes(encryption.bytesDown)],
+  ['masks', ({ preparation }) => preparation?.masks],
+  ['hint bits', ({ preparation }) => preparation?.hintBits],
+  ['kB up', ({ preparation }) => preparation && kilobytes(preparation.bytes)],
+  ['kB hint', ({ preparation }) => preparation && kilobytes(preparation.hintBytes)],
   ['error', (layer) => layer.error?.toExponential(1)],
 ];
 

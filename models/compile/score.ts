@@ -5,6 +5,7 @@
  * rounding and by what comparisons leave out, so that one simulated private run of each image is scored beside it.
  */
 
+import { linearErrorsOf } from '../../protocol/inference/errors.ts';
 import type { Pool } from '../../protocol/pool/index.ts';
 import { argmax as argmaxOf, runClear } from '../../protocol/program/clear.ts';
 import { encodeInput } from '../../protocol/program/input.ts';
@@ -59,6 +60,7 @@ export function score({ model, graph, pixels, labels, first = 0 }: ScoreInput): 
   let agreeing = 0;
   let outOfRange = 0;
   let imagesOutOfRange = 0;
+  const errors = linearErrorsOf(model.program);
   labels.forEach((label, i) => {
     const image = pixels.subarray(i * size, (i + 1) * size);
     const input = encodeInput(
@@ -74,7 +76,7 @@ export function score({ model, graph, pixels, labels, first = 0 }: ScoreInput): 
     if (outOfRange > before) imagesOutOfRange++;
     if (fixed === label) fixedRight++;
     const random = new Prg(deriveSeed(SEED, 'score', first + i));
-    const simulated = argmaxOf(runSimulated(logits, input, random));
+    const simulated = argmaxOf(runSimulated(logits, input, random, errors));
     if (simulated === label) simulatedRight++;
     if (simulated === fixed) simulatedAgreeing++;
     if (graph === undefined) return;

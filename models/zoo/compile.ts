@@ -16,10 +16,8 @@ import { createThreadPool } from '../../protocol/pool/node.ts';
 import { encodeInput } from '../../protocol/program/input.ts';
 import { RELU } from '../../protocol/program/kinds.ts';
 import { decodeModel, encodeModel, type Model } from '../../protocol/program/model.ts';
-import { measureTolerance, revealing } from '../../protocol/program/simulate.ts';
-import { Prg } from '../../protocol/random/index.ts';
 import { lowerComparisons } from '../compile/comparisons.ts';
-import { compile, formatReport } from '../compile/index.ts';
+import { compile, formatReport, withTolerance } from '../compile/index.ts';
 import { formatComparisons } from '../compile/report.ts';
 import { formatScore, scoreAll, type scoreTasks } from '../compile/score.ts';
 import { countGraph, type Graph, loadGraph, preprocessAll, saveGraph } from '../graph/index.ts';
@@ -110,8 +108,7 @@ function recompared(shipped: Model, { pixels, labels }: LabelledImages): Model {
     { margin: MARGIN, onProgress: showStatus },
   );
   for (const line of formatComparisons(comparisons, before)) console.log(line);
-  const tolerance = measureTolerance(model, inputs.slice(0, 32), new Prg(new Uint8Array(16)));
-  return { ...model, program: revealing(model.program, { tolerance }) };
+  return withTolerance(model, inputs.slice(0, 32));
 }
 
 async function compileDigits(data: string): Promise<void> {

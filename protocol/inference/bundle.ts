@@ -9,6 +9,7 @@
 import { ProtocolError } from '../errors.ts';
 import type { ArgmaxPrepared } from '../gadgets/argmax.ts';
 import type { LaneState } from '../gadgets/gadget.ts';
+import type { Lane } from '../gadgets/index.ts';
 import type { Tweaks } from '../random/hash.ts';
 
 /** The client's half. */
@@ -37,6 +38,22 @@ export interface ServerBundle {
   /** Per activation layer: the state of its lanes. */
   readonly layers: readonly (readonly LaneState[])[];
   readonly output: ArgmaxPrepared | undefined;
+}
+
+/** The server's choices in the product OTs of a bundle. */
+export interface DrawnChoices {
+  /** Of the bundle. */
+  readonly number: number;
+  /** What all that is random in the server's half of the bundle comes from. */
+  readonly seed: Uint8Array;
+  readonly lanes: readonly DrawnLane[];
+}
+
+/** A lane of the server whose choices in its product OTs are drawn. */
+export interface DrawnLane {
+  readonly lane: Lane;
+  readonly blocks: Uint8Array;
+  readonly choices: Uint8Array;
 }
 
 /** The bundles of one session that are ready, each to be taken once. */

@@ -5,10 +5,11 @@
 
 import { argmax } from '../gadgets/argmax.ts';
 import { gadgetOf, type Lane } from '../gadgets/index.ts';
-import type { Part } from '../linear/index.ts';
+import { bundleBytes } from '../linear/index.ts';
 import { cotBytes } from '../ot/correlations.ts';
 import { DEFAULT_OT_K, type OtK } from '../ot/softspoken.ts';
 import { sizeOf } from '../ring/shape.ts';
+import { hintBytesOf } from './hint.ts';
 import type { ActivationLayout, Layout, LinearLayout, OutputLayout } from './layout.ts';
 import { COMMAND_BYTES, wireBytes } from './messages.ts';
 
@@ -33,6 +34,8 @@ export interface StepCost {
 }
 
 export interface Cost {
+  /** Bytes of the model's hint, which a client fetches once and keeps, frame headers included. */
+  readonly hint: number;
   readonly offline: PhaseCost;
   readonly online: PhaseCost;
   /** In order; what is left of a phase is the command frame and, online, the masked input. */
@@ -45,10 +48,10 @@ function sum<T>(items: readonly T[], bytes: (item: T) => number): number {
   return items.reduce((total, item) => total + bytes(item), 0);
 }
 
-function linearCost({ step, uploads, responses }: LinearLayout): StepCost {
-  const bytes = (parts: readonly Part[]) => sum(parts, (part) => wireBytes(part.bytes));
-  const offline = { up: bytes(uploads), down: bytes(responses) };
-  return { name: step.name, op: 'linear', offline, online: none };
+/** Of the first of the steps that are prepared together. */
+function linearCost({ parts, plan }: LinearLayout): StepCost {
+  const offline = { up: wireBytes(bundleBytes(plan)), down: 0 };
+  return { name: parts[0]!.step.name, op: 'linear', offline, online: none };
 }
 
 /**
@@ -100,7 +103,10 @@ function outputCost({ step, size, argmax: params }: OutputLayout, otK: OtK): Ste
   };
 }
 
-/** The cost of one bundle (offline) and of one inference (online), where OTs are made with `otK`. */
+/**
+ * The cost of one bundle (offline, with the draw that may go ahead of it) and of one inference (online), where OTs are made
+ * with `otK`.
+ */
 export function costOf(layout: Layout, otK: OtK = DEFAULT_OT_K): Cost {
   const { linears, activations, output, program } = layout;
   const steps = [
@@ -114,9 +120,11 @@ export function costOf(layout: Layout, otK: OtK = DEFAULT_OT_K): Cost {
   const input = wireBytes(4 * sizeOf(program.input.shape));
   const garbled = activations.length > 0 || output.argmax !== undefined;
   return {
+    hint: wireBytes(hintBytesOf(layout)),
     offline: {
-      rounds: garbled ? 2 : 1,
-      up: command + sum(steps, ({ offline }) => offline.up),
+      // Nothing is answered where nothing is garbled.
+      rounds: garbled ? 1 : 0.5,
+      up: 2 * command + sum(steps, ({ offline }) => offline.up),
       down: sum(steps, ({ offline }) => offline.down),
     },
     online: {

@@ -6,30 +6,18 @@
 import type { ArgmaxParams } from '../gadgets/argmax.ts';
 import type { Lane } from '../gadgets/index.ts';
 import { lanesOf } from '../gadgets/index.ts';
-import { type LinearPlan, linear, type Part } from '../linear/index.ts';
+import { type HintPlan, planHint } from '../linear/index.ts';
 import type { Shapes } from '../program/check.ts';
 import { checkProgram } from '../program/check.ts';
-import { runLocal } from '../program/local.ts';
-import type {
-  ActivationStep,
-  LinearStep,
-  LocalStep,
-  OutputStep,
-  Program,
-} from '../program/program.ts';
-import { inputsOf } from '../program/program.ts';
+import type { ActivationStep, OutputStep, Program } from '../program/program.ts';
+import { ringsOf } from '../program/rings.ts';
 import type { Shape } from '../ring/shape.ts';
 import { sizeOf } from '../ring/shape.ts';
+import { groupLayers, type LayerGroup, type LayerPart, type Source, sourcesOf } from './layers.ts';
 
-/** A linear step, as the backend has planned it. */
-export interface LinearLayout {
-  readonly step: LinearStep;
-  readonly index: number;
-  readonly plan: LinearPlan;
-  /** Its messages of the offline phase, from the client and back. */
-  readonly uploads: readonly Part[];
-  readonly responses: readonly Part[];
-  readonly outputSize: number;
+/** Linear steps that are prepared together, planned. */
+export interface LinearLayout extends LayerGroup {
+  readonly plan: HintPlan;
 }
 
 /** An activation step and its lanes. */
@@ -53,6 +41,11 @@ export interface OutputLayout {
 export interface Layout {
   readonly program: Program;
   readonly shapes: Shapes;
+  /** Bits of the ring in which each value is shared. */
+  readonly rings: readonly number[];
+  /** The values that the client masks. */
+  readonly sources: readonly Source[];
+  /** In the order in which they are prepared. */
   readonly linears: readonly LinearLayout[];
   readonly activations: readonly ActivationLayout[];
   readonly output: OutputLayout;
@@ -63,17 +56,17 @@ export interface Layout {
  * @throws RangeError when the program is not valid or a layer fits no parameter set; the sentence names the step
  */
 export function layoutOf(program: Program, shapes: Shapes = checkProgram(program)): Layout {
-  const linears: LinearLayout[] = [];
+  const rings = ringsOf(program);
+  const linears = groupLayers(program, shapes).map((group) => ({
+    ...group,
+    plan: planOf(group, rings),
+  }));
   const activations: ActivationLayout[] = [];
   let output: OutputLayout | undefined;
   for (const [index, step] of program.steps.entries()) {
     const shape = shapes[index + 1] as Shape;
     const size = sizeOf(shape);
-    if (step.op === 'linear') {
-      const plan = planOf(step);
-      const [uploads, responses] = [linear.uploads(plan), linear.responses(plan)];
-      linears.push({ step, index, plan, uploads, responses, outputSize: size });
-    } else if (step.op === 'activation') {
+    if (step.op === 'activation') {
       activations.push({ step, index, lanes: lanesOf(step, program.comparison), size, shape });
     } else if (step.op === 'output') {
       const params = { values: size, rangeBits: step.rangeBits };
@@ -81,28 +74,27 @@ export function layoutOf(program: Program, shapes: Shapes = checkProgram(program
     }
   }
   // checkProgram has seen to it that the last step is the output.
-  return { program, shapes, linears, activations, output: output as OutputLayout };
+  const sources = sourcesOf(program, shapes);
+  return { program, shapes, rings, sources, linears, activations, output: output as OutputLayout };
 }
 
-function planOf(step: LinearStep): LinearPlan {
+function planOf({ parts, shape, masks }: LayerGroup, rings: readonly number[]): HintPlan {
+  const largest = (of: (part: LayerPart) => number) => Math.max(...parts.map(of));
   try {
-    return linear.plan(step);
+    return planHint({
+      shape,
+      weightBound: {
+        norm1: largest(({ step }) => step.norm1),
+        norm2: largest(({ step }) => step.norm2),
+      },
+      ringBits: largest(({ index }) => rings[index + 1]!),
+      tolerance: Math.min(...parts.map(({ step }) => step.tolerance)),
+      masks,
+    });
   } catch (cause) {
-    throw new RangeError(`program step "${step.name}": ${(cause as Error).message}`, { cause });
+    const names = parts.map(({ step }) => `"${step.name}"`).join(', ');
+    throw new RangeError(`program step ${names}: ${(cause as Error).message}`, { cause });
   }
-}
-
-/** What a local step makes of one party's shares. */
-export function localOf(
-  layout: Layout,
-  step: LocalStep,
-  inputs: readonly Int32Array[],
-): Int32Array {
-  return runLocal(
-    step,
-    inputs,
-    inputsOf(step).map((value) => layout.shapes[value] as Shape),
-  );
 }
 
 /** The values of some elements of a tensor. */

@@ -3,96 +3,141 @@
  * while the ones before them travel.
  */
 
-import { bulkBytes, bulkCopy, isBulk } from '../bulk.ts';
-import { bytesOfParts, linear } from '../linear/index.ts';
+import { bulkCopy, isBulk } from '../bulk.ts';
+import {
+  bundleBytes,
+  correctionBytes,
+  type HintPlan,
+  keyBytes,
+  placeFractions,
+  placeMasks,
+  placeShares,
+  type TileRange,
+} from '../linear/index.ts';
 import { linearOnline, onlineRanges, packedOf } from '../linear/online.ts';
 import type { LinearWeights } from '../program/model.ts';
 import type { LinearStep } from '../program/program.ts';
 import { linearOutput, sizeOf } from '../ring/shape.ts';
-import { Ordered } from './flow.ts';
+import { addInto } from '../ring/tensor.ts';
+import type { ServedLayer } from './hint.ts';
+import { inputRanges, outputRanges } from './hint.ts';
 import type { LinearLayout } from './layout.ts';
-import { Kind, receiveMessage, sendMessage } from './messages.ts';
+import { Kind, receiveMessage } from './messages.ts';
 import type { ClientSession, ServerSession } from './session.ts';
 
-/** Client, flight 1 of the offline phase: the upload that is made of the mask of the layer's input. */
-export async function sendUpload(
-  { channel, pool, linearKeys }: ClientSession,
-  { plan, uploads }: LinearLayout,
-  mask: Int32Array,
-  seed: Uint8Array,
-): Promise<void> {
-  const key = linearKeys.get(linear.keyOf(plan));
-  const parts = new Ordered<Uint8Array>(pool.workers + 1, (part) =>
-    sendMessage(channel, Kind.upload, part),
+const NOTHING = new Uint32Array(0);
+const NO_ELEMENTS = new Int32Array(0);
+
+/** A plan without the layouts of its input polynomials, which few tasks read: less to copy to a thread. */
+const withoutInputs = (plan: HintPlan): HintPlan => ({ ...plan, inputs: [] });
+
+/** A plan with the layouts of some input tiles alone. */
+function withInputs(plan: HintPlan, [from, to]: TileRange): HintPlan {
+  const empty = {
+    free: NOTHING,
+    freeElements: NOTHING,
+    corrected: NOTHING,
+    correctedElements: NO_ELEMENTS,
+  };
+  const { spatialTiles } = plan.packing;
+  const inputs = plan.inputs.map((own, i) =>
+    i >= from * spatialTiles && i < to * spatialTiles ? own : empty,
   );
-  for (const { range } of uploads) {
-    await parts.add(pool.run('linearUpload', { plan, key, mask, range, seed }));
-  }
-  await parts.drain();
+  return { ...plan, inputs };
 }
 
-/** Client, flight 2: its share c of the layer's product. The seed is that of the upload. */
-export async function receiveShare(
-  { channel, pool, linearKeys }: ClientSession,
-  { plan, responses, outputSize }: LinearLayout,
-  seed: Uint8Array,
-): Promise<Int32Array> {
-  const key = linearKeys.get(linear.keyOf(plan));
-  const c = new Int32Array(outputSize);
-  const parts = new Ordered<() => void>(pool.workers + 1, (place) => place());
-  for (const { range, bytes } of responses) {
-    const response = await receiveMessage(channel, Kind.response, bytes);
-    const input = { plan, key, response, range, seed };
-    const work = pool.run('linearShare', input, { give: response });
-    await parts.add(work.then((shares) => () => linear.place(plan, shares, range, c)));
-  }
-  await parts.drain();
-  return c;
+/** A plan with the layouts of what is corrected alone. */
+function withCorrections(plan: HintPlan): HintPlan {
+  const inputs = plan.inputs.map((own) => ({ ...own, free: NOTHING, freeElements: NOTHING }));
+  return { ...plan, inputs };
 }
 
-/** Numbers for kernels: workers know by them what they have kept of one. */
-const kernelIds = new WeakMap<Int32Array, number>();
-let kernelCount = 0;
-
-function idOf(kernel: Int32Array): number {
-  let id = kernelIds.get(kernel);
-  if (id === undefined) kernelIds.set(kernel, (id = kernelCount++));
-  return id;
+/** What the client has of a layer once its masks are drawn. */
+export interface MaskedLayer {
+  /** Keys and corrections, for the server. */
+  readonly message: Uint8Array;
+  /** The masks of the layer's input. */
+  readonly masks: Int32Array;
+  /** What rounding each free phase to its mask added, in 256ths of a unit; 0 elsewhere. */
+  readonly fractions: Int8Array;
 }
 
 /**
- * Server, flights 1 and 2: takes an upload and queues its answers. The share s it returns is complete when they have been
- * sent.
+ * Client: a layer's keys and corrections.
+ * @param masks - of the layer's input: given, or uniform numbers, in whose place come the masks that are free
  */
-export async function answerUpload(
-  { channel, pool, linearKeys }: ServerSession,
-  { plan, uploads, responses, outputSize }: LinearLayout,
-  kernel: Int32Array,
+export async function maskLayer(
+  { pool, hint: { generation } }: ClientSession,
+  { plan }: LinearLayout,
   seed: Uint8Array,
-  answers: Ordered<() => Promise<void>>,
-): Promise<Int32Array> {
-  const key = linearKeys.get(linear.keyOf(plan));
-  const upload = bulkBytes(bytesOfParts(uploads));
-  let at = 0;
-  for (const { bytes } of uploads) {
-    upload.set(await receiveMessage(channel, Kind.upload, bytes), at);
-    at += bytes;
-  }
-  const received = await pool.run('linearReceive', { plan, upload });
-  const s = new Int32Array(outputSize);
-  for (const { range } of responses) {
-    const layer = { plan, key, kernel, kernelId: idOf(kernel), received };
-    const work = pool.run('linearResponse', { ...layer, range, seed });
-    await answers.add(
-      work.then(({ shares, response }) => async () => {
-        linear.place(plan, shares, range, s);
-        await sendMessage(channel, Kind.response, response);
-      }),
-    );
-  }
-  return s;
+  masks: Int32Array,
+): Promise<MaskedLayer> {
+  const message = new Uint8Array(bundleBytes(plan));
+  const fractions = new Int8Array(masks.length);
+  const free = plan.masks === 'free';
+  const given = free ? undefined : masks;
+  const keys = pool.run('makeKeys', { plan: withoutInputs(plan), generation, seed });
+  const parts = inputRanges(plan).map(async (range) => {
+    const input = { plan: withInputs(plan, range), range, generation, seed, given };
+    const made = await pool.run('maskInput', input);
+    message.set(made.corrections, keyBytes(plan) + correctionBytes(plan, 0, range[0]));
+    if (!free) return;
+    placeMasks(plan, made.masks, range, masks);
+    placeFractions(plan, made.fractions, range, fractions);
+  });
+  const [key] = await Promise.all([keys, ...parts]);
+  message.set(key);
+  return { message, masks, fractions };
 }
 
+/** Client: its share c of a layer's product, from the seed of what it sent. */
+export async function shareLayer(
+  { pool, hint, layout }: ClientSession,
+  layer: number,
+  seed: Uint8Array,
+): Promise<Int32Array> {
+  const { plan } = layout.linears[layer]!;
+  const c = new Int32Array(sizeOf(linearOutput(plan.shape)));
+  const own = withoutInputs(plan);
+  const parts = outputRanges(plan).map(async (range, i) => {
+    const of = await hint.tiles(layer, i);
+    placeShares(plan, await pool.run('clientShares', { plan: own, range, seed, ...of }), range, c);
+  });
+  await Promise.all(parts);
+  return c;
+}
+
+/** Server: takes a layer's message and starts on its share s of the product, which comes later. */
+export async function receiveLayer(
+  { channel, pool }: ServerSession,
+  { plan, weights, rows }: ServedLayer,
+  seed: Uint8Array,
+): Promise<{ readonly share: Promise<Int32Array> }> {
+  const message = await receiveMessage(channel, Kind.layer, bundleBytes(plan));
+  const split = keyBytes(plan);
+  const [keys, corrections] = [message.subarray(0, split), message.subarray(split)];
+  const exact = plan.masks === 'exact';
+  const s = new Int32Array(sizeOf(linearOutput(plan.shape)));
+  const own = withoutInputs(plan);
+  const shares = outputRanges(plan).map(async (range, i) => {
+    const input = { plan: own, range, keys, ...(await rows(i)) };
+    const part = exact
+      ? pool.run('exactServerShares', { ...input, corrections, weights, seed })
+      : pool.run('serverShares', input);
+    placeShares(plan, await part, range, s);
+  });
+  const product =
+    exact || corrections.length === 0
+      ? undefined
+      : pool.run('correctLayer', { plan: withCorrections(plan), corrections, weights });
+  const share = Promise.all([product, ...shares]).then(([own]) => {
+    if (own !== undefined) addInto(s, own);
+    return s;
+  });
+  // Whoever waits for it hears of its error.
+  share.catch(() => {});
+  return { share };
+}
 /** Server, online: W*x + b, the output channels spread over the pool. */
 export async function runLinear(
   { pool }: ServerSession,

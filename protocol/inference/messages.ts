@@ -5,9 +5,10 @@
  * trip, so the number of rounds of a phase is half its flights.
  *
  *   handshake   client hello | server welcome, program
- *   setup       client setupOffer, linearKey | server setupChoice | client setupExtend | server setupFinish
- *   offline     client prepare, upload | server response, productChoices
- *               client labelChoices, corrections | server tables
+ *   setup       client setupOffer | server setupChoice | client setupExtend | server setupFinish
+ *   hint        client hint | server hint: once for a client that has not kept it
+ *   draw        client draw | server productChoices: of one bundle, ahead of it
+ *   offline     client prepare, layer, labelChoices, corrections | server tables
  *   online      client infer, maskedInput | then per activation layer: server material | client result
  *               at last: server output
  */
@@ -22,13 +23,12 @@ export const Kind = {
   welcome: 2,
   program: 3,
   setupOffer: 4,
-  linearKey: 5,
+  hint: 5,
   setupChoice: 6,
   setupExtend: 7,
   setupFinish: 8,
   command: 16,
-  upload: 17,
-  response: 18,
+  layer: 17,
   productChoices: 19,
   labelChoices: 20,
   corrections: 21,
@@ -40,9 +40,9 @@ export const Kind = {
 } as const;
 
 /** What a command frame asks for. AGREEMENT. */
-export const Command = { prepare: 1, infer: 2, bye: 3 } as const;
+export const Command = { prepare: 1, infer: 2, bye: 3, draw: 4, hint: 5 } as const;
 
-/** Bytes of a command frame's payload: the command, and a bundle number. */
+/** Bytes of a command frame's payload: the command, and the number of the bundle it is about, or 0. */
 export const COMMAND_BYTES = 8;
 
 /** Longest payload of one frame of a long message. AGREEMENT. */

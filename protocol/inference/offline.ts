@@ -2,43 +2,46 @@
  * The offline phase: both parties prepare one bundle, before the input exists. protocol/README has the algebra.
  *
  *     client                                                     server
- *  1    |  ---- prepare; per linear layer: its upload ----------->  |
- *  2    |  <--- per linear layer: its response; per lane: --------  |
- *       |       choices in the product OTs                          |
- *       |       c = W*mask - s of every layer                       |   s
- *  3    |  ---- per lane: choices in the label OTs, corrections ->  |
- *  4    |  <--- per lane: tables ---------------------------------  |   states of the lanes
+ *       |  <--- per lane: choices in the product OTs ------------  |   drawn ahead: with the bundle before, or the setup
+ *  1    |  ---- prepare; per linear layer: keys, corrections --->  |
+ *       |       c = W*mask - s of every layer                      |   s
+ *       |  ---- per lane: choices in the label OTs, corrections ->  |
+ *  2    |  <--- per lane: tables ---------------------------------  |   states of the lanes
  *
- * Two round trips, whatever the depth: masks are chosen by the client alone, so that all linear layers go at once. The
- * layers of a flight stream: each is sent when it is ready, and the other side works on it while the next is made. A lane is
- * one task of the pool for each party and flight. What uploads and responses are is the business of protocol/linear.
+ * One round trip, whatever the depth: the phases of linear layers are the masks, or masks are given, so that the client knows
+ * its shares of all pre-activations at once. The layers of a flight stream: each is sent when it is ready, and the other
+ * side works on it while the next is made. A lane is one task of the pool for each party and flight.
+ *
+ * A mask is a phase rounded by e of half a unit at most (linear/hint), and what the next layer multiplies with is off by e.
+ * The client cuts c - e 2^f in place of c where an activation truncates by f bits and only that layer reads the result: its
+ * share is then rounded once, not twice, and an identity errs with a variance of 1/6 ULP^2, not 1/4.
  *
  * Both sides take OTs and hash tweaks in the order of layers and lanes, which is all the state they share.
  */
 
+import { ProtocolError } from '../errors.ts';
 import { argmax } from '../gadgets/argmax.ts';
 import type { LaneState } from '../gadgets/gadget.ts';
 import { gadgetOf, type Lane } from '../gadgets/index.ts';
 import { cotBytes } from '../ot/correlations.ts';
-import type { LinearWeights, Model } from '../program/model.ts';
-import { walkAsync } from '../program/walk.ts';
+import { kindOf } from '../program/kinds.ts';
+import { localOf } from '../program/local.ts';
+import { walk } from '../program/walk.ts';
 import { deriveSeed, freshSeed, Prg, randomRing } from '../random/index.ts';
-import { sizeOf } from '../ring/shape.ts';
-import type { ArgmaxStored, ClientBundle, ServerBundle } from './bundle.ts';
+import { lowBits } from '../ring/packing.ts';
+import { linearInputSize } from '../ring/shape.ts';
+import type { ArgmaxStored, ClientBundle, DrawnLane, ServerBundle } from './bundle.ts';
 import { Deferred, Ordered, together } from './flow.ts';
-import {
-  type ActivationLayout,
-  gather,
-  type Layout,
-  type LinearLayout,
-  localOf,
-} from './layout.ts';
-import { answerUpload, receiveShare, sendUpload } from './linear.ts';
+import { gather, type Layout, type LinearLayout } from './layout.ts';
+import { type MaskedLayer, maskLayer, receiveLayer, shareLayer } from './linear.ts';
 import { Command, encodeCommand, Kind, receiveMessage, sendMessage } from './messages.ts';
 import type { ClientSession, Progress, ServerSession } from './session.ts';
 
 const labelCount = (lane: Lane) => gadgetOf(lane).labelCots(lane.params) * lane.elements.length;
 const productCount = (lane: Lane) => gadgetOf(lane).productCots(lane.params) * lane.elements.length;
+
+/** All lanes of a program, in order. */
+const lanesOf = ({ activations }: Layout) => activations.flatMap(({ lanes }) => lanes);
 
 /** Counts the layers that a phase has done. */
 function counting(progress: Progress | undefined, total: number): (step: string) => void {
@@ -46,17 +49,24 @@ function counting(progress: Progress | undefined, total: number): (step: string)
   return (step) => progress?.(++done, total, step);
 }
 
+const nameOf = ({ parts }: LinearLayout): string => parts[0]!.step.name;
+
 // ------------------------------------------------------------------------------------------------------- client
 
-/** A bundle that the client is making. */
-interface ClientWork {
-  readonly session: ClientSession;
-  /** What its masks and all else that is random come from. */
-  readonly seed: Uint8Array;
-  readonly inputMask: Int32Array;
-  /** The mask of each activation layer's results, by the index of its step. */
-  readonly masks: ReadonlyMap<number, Int32Array>;
-  readonly advance: (step: string) => void;
+/**
+ * Client: asks for the server's choices of the next bundle, and takes them. Before `prepareClient` it saves that a round
+ * trip; it does it by itself otherwise.
+ */
+export async function drawClient(session: ClientSession): Promise<void> {
+  const { channel, layout, otK } = session;
+  if (session.drawn !== undefined) return;
+  await channel.send(Kind.command, encodeCommand(Command.draw, session.nextBundle));
+  const drawn: Uint8Array[] = [];
+  for (const lane of lanesOf(layout)) {
+    const bytes = cotBytes(productCount(lane), otK);
+    drawn.push(await receiveMessage(channel, Kind.productChoices, bytes));
+  }
+  session.drawn = drawn;
 }
 
 /** The client's half. */
@@ -64,152 +74,254 @@ export async function prepareClient(
   session: ClientSession,
   progress?: Progress,
 ): Promise<ClientBundle> {
+  await drawClient(session);
   const { channel, layout, random } = session;
-  const { activations, linears } = layout;
+  const drawn = session.drawn!;
+  session.drawn = undefined;
   const number = session.nextBundle++;
   const seed = freshSeed(random);
-  const advance = counting(progress, linears.length + activations.length);
-  const work = { session, seed, advance, ...drawMasks(layout, seed) };
+  const advance = counting(progress, layout.linears.length + layout.activations.length);
   await channel.send(Kind.command, encodeCommand(Command.prepare, number));
 
-  // Flights 1 and 2.
-  const [, { lanes, outputShare }] = await together(
-    channel,
-    sendUploads(work),
-    receiveResponses(work),
-  );
-
-  // Flights 3 and 4. What a lane is opened to waits for its tables; nobody may wait for a lane that is not opened.
+  const lanes = lanesOf(layout);
+  // What a lane is opened to waits for its tables; nobody may wait for a lane that is not opened.
   const opened = lanes.map(() => new Deferred<LaneState>());
-  const [own, { layers, tables }] = await together(
+  const send = async () => {
+    const masks = await sendLayers(session, seed, advance);
+    const shares = await shareLayers(session, seed, masks);
+    await openLanes({ session, seed, masks, shares, drawn, opened });
+    const own = await openOutput(session, shares.output);
+    return { inputMask: masks.of.get(0)!, outputShare: shares.output, own };
+  };
+  const [{ inputMask, outputShare, own }, { layers, tables }] = await together(
     channel,
-    openLanes(work, lanes, opened)
-      .then(() => openOutput(session, outputShare))
-      .catch((error: Error) => {
-        for (const lane of opened) lane.reject(error);
-        throw error;
-      }),
-    receiveTables(work, opened),
+    send().catch((error: Error) => {
+      for (const lane of opened) lane.reject(error);
+      throw error;
+    }),
+    receiveTables(session, opened, advance),
   );
   const output = own === undefined ? outputShare : { ...own, tables };
-  return { number, inputMask: work.inputMask, layers, output };
+  return { number, inputMask, layers, output };
 }
 
-function drawMasks(
-  { program, activations }: Layout,
+/** The masks of a bundle. */
+interface MaskSet {
+  /** By the number of the value: the input's and those of all activations' results. */
+  readonly of: ReadonlyMap<number, Int32Array>;
+  /** What rounding added to them, in 256ths of a unit, where it is a part of the truncation before. */
+  readonly fractions: ReadonlyMap<number, Int8Array>;
+}
+
+/** A layer's seed, of its message and of what it is shared to. */
+const layerSeed = (seed: Uint8Array, layer: number) => deriveSeed(seed, 'layer', layer);
+
+/** Sends all layers. Those that make masks come first: what is given to the others is known then. */
+async function sendLayers(
+  session: ClientSession,
   seed: Uint8Array,
-): Pick<ClientWork, 'inputMask' | 'masks'> {
-  const draw = (size: number, label: string, ...index: number[]) =>
-    randomRing(new Prg(deriveSeed(seed, label, ...index)), size);
-  return {
-    inputMask: draw(sizeOf(program.input.shape), 'input mask'),
-    masks: new Map(activations.map(({ index, size }) => [index, draw(size, 'mask', index)])),
+  advance: (step: string) => void,
+): Promise<MaskSet> {
+  const { channel, pool, layout } = session;
+  const { linears, sources } = layout;
+  const random = (value: number, size: number) =>
+    randomRing(new Prg(deriveSeed(seed, 'mask', value)), size);
+  const masks = new Map(sources.map(({ value, size }) => [value, random(value, size)]));
+  const fractions = new Map(sources.map(({ value, size }) => [value, new Int8Array(size)]));
+  const messages = new Ordered<() => Promise<void>>(pool.workers + 1, (send) => send());
+  const add = (i: number, input: Int32Array, done: (made: MaskedLayer) => void) => {
+    const layer = linears[i]!;
+    const work = maskLayer(session, layer, layerSeed(seed, i), input);
+    return messages.add(
+      work.then((made) => async () => {
+        done(made);
+        await sendMessage(channel, Kind.layer, made.message);
+        advance(nameOf(layer));
+      }),
+    );
   };
+
+  const free = linears.filter((layer) => layer.plan.masks === 'free').length;
+  for (const [i, layer] of linears.slice(0, free).entries()) {
+    // What no output reads keeps the uniform numbers it has, and so do bits above the layer's ring.
+    const own = new Int32Array(linearInputSize(layer.plan.shape));
+    visitSources(layout, layer, (value, element, j) => {
+      own[j] = masks.get(value)![element]!;
+    });
+    const high = ~lowBits(layer.plan.ringBits);
+    await add(i, own, (made) => {
+      visitSources(layout, layer, (value, element, j) => {
+        const mask = masks.get(value)!;
+        mask[element] = (mask[element]! & high) | (made.masks[j]! & ~high);
+        if (layer.merged) fractions.get(value)![element] = made.fractions[j]!;
+      });
+    });
+  }
+  await messages.drain();
+  const values = givenMasks(layout, masks);
+  for (const [i, { value, plan }] of linears.entries()) {
+    if (i < free) continue;
+    const modulus = lowBits(plan.ringBits);
+    await add(
+      i,
+      values.get(value)!.map((mask) => mask & modulus),
+      () => {},
+    );
+  }
+  await messages.drain();
+  return { of: masks, fractions };
 }
 
-/** A layer's seed, of its upload and of what becomes of the response. */
-const uploadSeed = ({ seed }: ClientWork, index: number) => deriveSeed(seed, 'upload', index);
-
-/** Flight 1. A value the client does not know yet is undefined; checkProgram keeps it out of linear layers. */
-async function sendUploads(work: ClientWork): Promise<void> {
-  const { session, inputMask, masks } = work;
-  const { layout } = session;
-  const linearAt = new Map(layout.linears.map((layer) => [layer.index, layer]));
-  await walkAsync<Int32Array | undefined>(layout.program, {
-    input: () => inputMask,
-    async linear(_, x, index) {
-      const layer = linearAt.get(index) as LinearLayout;
-      await sendUpload(session, layer, x as Int32Array, uploadSeed(work, index));
-      return undefined;
+/** The masks of the values that layers read whose masks are given. */
+function givenMasks(
+  { program, shapes, linears }: Layout,
+  masks: ReadonlyMap<number, Int32Array>,
+): Map<number, Int32Array> {
+  const read = new Set(
+    linears.filter(({ plan }) => plan.masks !== 'free').map(({ value }) => value),
+  );
+  const values = new Map<number, Int32Array>();
+  const keep = (value: number, mask: Int32Array | undefined) => {
+    if (mask !== undefined && read.has(value)) values.set(value, mask);
+    return mask;
+  };
+  // What is no mask is undefined; checkProgram keeps it out of linear layers.
+  walk<Int32Array | undefined>(program, {
+    input: () => keep(0, masks.get(0)),
+    linear: () => undefined,
+    local(step, inputs, index) {
+      if (inputs.includes(undefined)) return undefined;
+      return keep(index + 1, localOf(shapes, step, inputs as Int32Array[]));
     },
-    local: (step, inputs) =>
-      inputs.includes(undefined) ? undefined : localOf(layout, step, inputs as Int32Array[]),
-    activation: (_, __, index) => masks.get(index),
+    activation: (_, __, index) => keep(index + 1, masks.get(index + 1)),
     output: () => undefined,
   });
+  return values;
 }
 
-/** A lane between flights 2 and 3. */
-interface WaitingLane {
-  readonly lane: Lane;
-  /** The client's share of its elements. */
-  readonly c: Int32Array;
-  /** The mask of its results. */
-  readonly mask: Int32Array;
-  /** The server's choices in its product OTs. */
-  readonly drawn: Uint8Array;
+/** Calls `visit` with each element of a free layer's input: the value it is an element of, which one, and its own index. */
+function visitSources(
+  { sources }: Layout,
+  { value, elements, plan }: LinearLayout,
+  visit: (value: number, element: number, index: number) => void,
+): void {
+  if (elements === undefined) {
+    const size = linearInputSize(plan.shape);
+    for (let i = 0; i < size; i++) visit(value, i, i);
+    return;
+  }
+  let at = 0;
+  for (let i = 0; i < elements.length; i++) {
+    const element = elements[i]!;
+    while (element < sources[at]!.start) at--;
+    while (element >= sources[at]!.start + sources[at]!.size) at++;
+    const { value, start } = sources[at]!;
+    visit(value, element - start, i);
+  }
 }
 
-/** Flight 2: c of every pre-activation and of the output, and the server's choices, which wait for their turn. */
-async function receiveResponses(
-  work: ClientWork,
-): Promise<{ lanes: WaitingLane[]; outputShare: Int32Array }> {
-  const { session, inputMask, masks, advance } = work;
-  const { channel, layout, otK } = session;
-  const linearAt = new Map(layout.linears.map((layer) => [layer.index, layer]));
-  const activationAt = new Map(layout.activations.map((layer) => [layer.index, layer]));
-  const waiting: WaitingLane[] = [];
-  const outputShare = await walkAsync<Int32Array>(layout.program, {
-    input: () => inputMask,
-    async linear({ name }, _, index) {
-      const layer = linearAt.get(index) as LinearLayout;
-      const c = await receiveShare(session, layer, uploadSeed(work, index));
-      advance(name);
-      return c;
-    },
-    local: (step, inputs) => localOf(layout, step, inputs),
-    async activation(_, c, index) {
-      const { lanes } = activationAt.get(index) as ActivationLayout;
-      const results = masks.get(index)!;
-      for (const lane of lanes) {
-        const bytes = cotBytes(productCount(lane), otK);
-        const drawn = await receiveMessage(channel, Kind.productChoices, bytes);
-        const mask = gather(results, lane.elements);
-        waiting.push({ lane, c: gather(c, lane.elements), mask, drawn });
-      }
-      return results;
+/** The client's shares of all activation layers' inputs, by the index of their step, and of the output. */
+interface ClientShares {
+  readonly preactivations: ReadonlyMap<number, Int32Array>;
+  readonly output: Int32Array;
+}
+
+async function shareLayers(
+  session: ClientSession,
+  seed: Uint8Array,
+  masks: MaskSet,
+): Promise<ClientShares> {
+  const { pool, layout } = session;
+  const { program, shapes, linears } = layout;
+  const products = new Map<number, Int32Array>();
+  const shares = new Ordered<() => void>(pool.workers + 1, (place) => place());
+  for (const [i, { parts }] of linears.entries()) {
+    const work = shareLayer(session, i, layerSeed(seed, i));
+    await shares.add(
+      work.then((c) => () => {
+        for (const { index, from, size } of parts)
+          products.set(index, c.subarray(from, from + size));
+      }),
+    );
+  }
+  await shares.drain();
+  const preactivations = new Map<number, Int32Array>();
+  const output = walk<Int32Array>(program, {
+    input: () => masks.of.get(0)!,
+    linear: (_, __, index) => products.get(index)!,
+    local: (step, inputs) => localOf(shapes, step, inputs),
+    activation(_, c, index) {
+      preactivations.set(index, c);
+      return masks.of.get(index + 1)!;
     },
     output: (_, c) => c,
   });
-  return { lanes: waiting, outputShare };
+  return { preactivations, output };
 }
 
-/** Flight 3: sends choices and corrections of all lanes in order. */
-async function openLanes(
-  { session, seed }: ClientWork,
-  waiting: readonly WaitingLane[],
-  opened: readonly Deferred<LaneState>[],
-): Promise<void> {
-  const { channel, pool, cots, labelTweaks, productTweaks } = session;
+interface Opening {
+  readonly session: ClientSession;
+  readonly seed: Uint8Array;
+  readonly masks: MaskSet;
+  readonly shares: ClientShares;
+  /** The server's choices in the product OTs of all lanes. */
+  readonly drawn: readonly Uint8Array[];
+  readonly opened: readonly Deferred<LaneState>[];
+}
+
+/** Sends choices and corrections of all lanes in order. */
+async function openLanes({ session, seed, masks, shares, drawn, opened }: Opening): Promise<void> {
+  const { channel, pool, layout, cots, labelTweaks, productTweaks } = session;
   const parts = new Ordered<() => Promise<void>>(pool.workers + 1, (emit) => emit());
-  for (const [i, { lane, c, mask, drawn }] of waiting.entries()) {
-    const { kind, params } = lane;
-    const gadget = gadgetOf(lane);
-    const input = {
-      kind,
-      params,
-      c,
-      mask,
-      drawn,
-      labels: cots.receiver.ticket(labelCount(lane)),
-      labelTweaks: labelTweaks.take(gadget.labelTweaks(params, c.length)),
-      products: cots.sender.ticket(productCount(lane)),
-      productTweaks: productTweaks.take(gadget.productTweaks(params, c.length)),
-      seed: deriveSeed(seed, 'lane', i),
-    };
-    const work = pool.run('openLane', input, { give: { c, mask, drawn } });
-    await parts.add(
-      work.then(({ choices, corrections, state }) => async () => {
-        opened[i]!.resolve(state);
-        await sendMessage(channel, Kind.labelChoices, choices);
-        await sendMessage(channel, Kind.corrections, corrections);
-      }),
-    );
+  let i = 0;
+  for (const { index, lanes } of layout.activations) {
+    for (const lane of lanes) {
+      const { kind, params, elements } = lane;
+      const gadget = gadgetOf(lane);
+      const at = i++;
+      const c = gather(shares.preactivations.get(index)!, elements);
+      subtractFractions(lane, c, masks.fractions.get(index + 1)!);
+      const mask = gather(masks.of.get(index + 1)!, elements);
+      const input = {
+        kind,
+        params,
+        c,
+        mask,
+        drawn: drawn[at]!,
+        labels: cots.receiver.ticket(labelCount(lane)),
+        labelTweaks: labelTweaks.take(gadget.labelTweaks(params, c.length)),
+        products: cots.sender.ticket(productCount(lane)),
+        productTweaks: productTweaks.take(gadget.productTweaks(params, c.length)),
+        seed: deriveSeed(seed, 'lane', at),
+      };
+      const work = pool.run('openLane', input, { give: { c, mask, drawn: input.drawn } });
+      await parts.add(
+        work.then(({ choices, corrections, state }) => async () => {
+          opened[at]!.resolve(state);
+          await sendMessage(channel, Kind.labelChoices, choices);
+          await sendMessage(channel, Kind.corrections, corrections);
+        }),
+      );
+    }
   }
   await parts.drain();
 }
 
-/** Flight 3 of a garbled argmax; undefined when there is none. */
+/** Takes what rounding added to the masks of a lane's results from its shares of what it truncates: see the head. */
+function subtractFractions(
+  { kind, params: { shift }, elements }: Lane,
+  c: Int32Array,
+  fractions: Int8Array,
+): void {
+  if (!kindOf(kind).merges) return;
+  const half = shift < 8 ? 1 << (7 - shift) : 0;
+  for (let i = 0; i < c.length; i++) {
+    const fraction = fractions[elements[i]!]!;
+    c[i]! -= shift < 8 ? (fraction + half) >> (8 - shift) : fraction << (shift - 8);
+  }
+}
+
+/** Choices of a garbled argmax; undefined when there is none. */
 async function openOutput(
   { channel, pool, layout, cots, labelTweaks }: ClientSession,
   c: Int32Array,
@@ -222,12 +334,12 @@ async function openOutput(
   return { labels: blocks, tweaks: labelTweaks.take(argmax.labelTweaks(params)) };
 }
 
-/** Flight 4: the states of all lanes by layer, and the tables of a garbled argmax, of no bytes when there is none. */
+/** The states of all lanes by layer, and the tables of a garbled argmax, of no bytes when there is none. */
 async function receiveTables(
-  { session, advance }: ClientWork,
+  { channel, layout }: ClientSession,
   opened: readonly Deferred<LaneState>[],
+  advance: (step: string) => void,
 ): Promise<{ layers: LaneState[][]; tables: Uint8Array }> {
-  const { channel, layout } = session;
   const layers: LaneState[][] = [];
   let i = 0;
   for (const { step, lanes } of layout.activations) {
@@ -250,58 +362,74 @@ async function receiveTables(
 
 // ------------------------------------------------------------------------------------------------------- server
 
-/** The server's half; the client's command has been read. */
+/**
+ * Server: draws its choices for the product OTs of bundle `number`, and sends them; the client's command has been read.
+ * @throws ProtocolError `bad-message` when they are drawn already
+ */
+export async function drawServer(session: ServerSession, number: number): Promise<void> {
+  const { channel, pool, layout, cots, random } = session;
+  if (session.drawn !== undefined) {
+    throw new ProtocolError('bad-message', `the choices of a bundle are drawn before ${number}`);
+  }
+  const seed = freshSeed(random);
+  const lanes: DrawnLane[] = [];
+  const messages = new Ordered<() => Promise<void>>(pool.workers + 1, (send) => send());
+  for (const [i, lane] of lanesOf(layout).entries()) {
+    const { kind, params, elements } = lane;
+    const work = pool.run('drawLane', {
+      kind,
+      params,
+      n: elements.length,
+      ticket: cots.receiver.ticket(productCount(lane)),
+      seed: deriveSeed(seed, 'lane', i),
+    });
+    await messages.add(
+      work.then(({ message, ...own }) => async () => {
+        lanes.push({ lane, ...own });
+        await sendMessage(channel, Kind.productChoices, message);
+      }),
+    );
+  }
+  await messages.drain();
+  session.drawn = { number, seed, lanes };
+}
+
+/**
+ * The server's half; the client's command has been read.
+ * @throws ProtocolError `bad-message` when no choices were drawn for this bundle
+ */
 export async function prepareServer(
   session: ServerSession,
-  model: Model,
   number: number,
   progress?: Progress,
 ): Promise<ServerBundle> {
-  const { channel, pool, layout, cots, random } = session;
+  const { channel, pool, layout, layers, cots } = session;
   const { activations, linears, output } = layout;
-  const advance = counting(progress, linears.length + 2 * activations.length);
-  const seed = freshSeed(random);
-
-  // Flights 1 and 2, in the order of steps; a layer is worked on while the answers to the last are still under way.
-  const shares = new Map<number, Int32Array>();
-  const drawn: DrawnLane[] = [];
-  const answers = new Ordered<() => Promise<void>>(pool.workers + 1, (send) => send());
-  const layers = [...linears, ...activations].sort((x, y) => x.index - y.index);
-  let laneCount = 0;
-  for (const layer of layers) {
-    if ('plan' in layer) {
-      const { kernel } = model.weights[layer.index] as LinearWeights;
-      const own = deriveSeed(seed, 'response', layer.index);
-      shares.set(layer.index, await answerUpload(session, layer, kernel, own, answers));
-    } else {
-      for (const lane of layer.lanes) {
-        const { kind, params, elements } = lane;
-        const work = pool.run('drawLane', {
-          kind,
-          params,
-          n: elements.length,
-          ticket: cots.receiver.ticket(productCount(lane)),
-          seed: deriveSeed(seed, 'lane', laneCount++),
-        });
-        await answers.add(
-          work.then(({ message, ...own }) => async () => {
-            drawn.push({ lane, ...own });
-            await sendMessage(channel, Kind.productChoices, message);
-          }),
-        );
-      }
-    }
-    advance(layer.step.name);
+  const advance = counting(progress, linears.length + activations.length);
+  const { drawn } = session;
+  if (drawn?.number !== number) {
+    throw new ProtocolError('bad-message', `no choices were drawn for bundle ${number}`);
   }
-  await answers.drain();
+  session.drawn = undefined;
+  const { seed } = drawn;
 
-  // Flights 3 and 4.
-  const states = await prepareLanes(session, drawn, seed);
+  const shares: Promise<Int32Array>[] = [];
+  for (const [i, layer] of layers.entries()) {
+    shares.push((await receiveLayer(session, layer, deriveSeed(seed, 'layer', i))).share);
+    advance(nameOf(linears[i]!));
+  }
+  const states = await prepareLanes(session, drawn.lanes, seed);
   const prepared = activations.map(({ lanes }) => states.splice(0, lanes.length));
   for (const { step } of activations) advance(step.name);
-  if (output.argmax === undefined) {
-    return { number, linears: shares, layers: prepared, output: undefined };
+  const products = new Map<number, Int32Array>();
+  for (const [i, { parts }] of linears.entries()) {
+    const share = await shares[i]!;
+    for (const { index, from, size } of parts) {
+      products.set(index, share.subarray(from, from + size));
+    }
   }
+  const bundle = { number, linears: products, layers: prepared };
+  if (output.argmax === undefined) return { ...bundle, output: undefined };
   const params = output.argmax;
   const ticket = cots.sender.ticket(argmax.labelCots(params));
   const { message, state } = await pool.run('prepareArgmax', {
@@ -312,20 +440,13 @@ export async function prepareServer(
     seed: deriveSeed(seed, 'argmax'),
   });
   await sendMessage(channel, Kind.tables, message);
-  return { number, linears: shares, layers: prepared, output: state };
+  return { ...bundle, output: state };
 }
 
-/** A lane of the server between flights 2 and 4: its product OTs. */
-interface DrawnLane {
-  readonly lane: Lane;
-  readonly blocks: Uint8Array;
-  readonly choices: Uint8Array;
-}
-
-/** Flights 3 and 4: takes the client's choices and corrections lane by lane, and sends the tables. */
+/** Takes the client's choices and corrections lane by lane, and sends the tables. */
 async function prepareLanes(
   { channel, pool, otK, cots, labelTweaks, productTweaks }: ServerSession,
-  drawn: DrawnLane[],
+  drawn: readonly DrawnLane[],
   seed: Uint8Array,
 ): Promise<LaneState[]> {
   const states: LaneState[] = [];

@@ -16,13 +16,14 @@
 import { argmax } from '../gadgets/argmax.ts';
 import type { LaneState } from '../gadgets/gadget.ts';
 import { addConstants, gadgetOf } from '../gadgets/index.ts';
+import { localOf } from '../program/local.ts';
 import type { ChannelConstants, LinearWeights, Model } from '../program/model.ts';
 import { walkAsync } from '../program/walk.ts';
 import { sizeOf } from '../ring/shape.ts';
 import { addInto, subtract } from '../ring/tensor.ts';
 import type { ArgmaxStored, ClientBundle, ServerBundle } from './bundle.ts';
 import { Deferred, Ordered, together } from './flow.ts';
-import { type ActivationLayout, gather, localOf, scatter } from './layout.ts';
+import { type ActivationLayout, gather, scatter } from './layout.ts';
 import { runLinear } from './linear.ts';
 import { Command, encodeCommand, Kind, receiveMessage, sendMessage } from './messages.ts';
 import type { ClientSession, Progress, ServerSession } from './session.ts';
@@ -114,7 +115,7 @@ export async function inferServer(
       addInto(a, bundle.linears.get(index)!);
       return a;
     },
-    local: (step, inputs) => localOf(layout, step, inputs),
+    local: (step, inputs) => localOf(layout.shapes, step, inputs),
     async activation({ name }, a, index) {
       const at = activations.findIndex((layer) => layer.index === index);
       const constants = model.weights[index] as ChannelConstants | undefined;

@@ -20,6 +20,7 @@ import {
 import type { ActivationKind } from '../program/kinds.ts';
 import { deriveSeed, Prg, randomBytes, randomRing } from '../random/index.ts';
 import { type Bytes, type Cost, costOf, type StepCost } from './cost.ts';
+import { inputRanges, outputRanges } from './hint.ts';
 import type { ActivationLayout, Layout, LinearLayout } from './layout.ts';
 
 /** Milliseconds of one core, by phase and party. */
@@ -226,11 +227,13 @@ export function measureProgram(layout: Layout, otK: OtK = DEFAULT_OT_K): Measure
     if (!known.has(name)) known.set(name, measure());
     return known.get(name) as T;
   };
-  const linearPrice = ({ plan, uploads, responses }: LinearLayout) => {
-    const layer = once(plan, () => measureLayer(plan, time));
+  const linearPrice = ({ plan }: LinearLayout) => {
+    const { packing, masks, ringBits } = plan;
+    const layer = once([packing, masks, ringBits], () => measureLayer(plan, time));
+    const [inputs, outputs] = [inputRanges(plan).length, outputRanges(plan).length];
     const handOver = {
-      clientOffline: TASK_MS * (uploads.length + responses.length),
-      serverOffline: TASK_MS * (1 + responses.length),
+      clientOffline: TASK_MS * (1 + inputs + outputs),
+      serverOffline: TASK_MS * (1 + outputs),
       clientOnline: 0,
       serverOnline: TASK_MS,
     };
@@ -252,7 +255,7 @@ export function measureProgram(layout: Layout, otK: OtK = DEFAULT_OT_K): Measure
       { time: turn(size), clientStored: 0, serverStored: 0 },
     );
   const layers = new Map([
-    ...layout.linears.map((layer) => [layer.step.name, linearPrice(layer)] as const),
+    ...layout.linears.map((layer) => [layer.parts[0]!.step.name, linearPrice(layer)] as const),
     ...layout.activations.map((layer) => [layer.step.name, activationPrice(layer)] as const),
   ]);
   const rest = { time: noTime, clientStored: 4 * layout.output.size, serverStored: 0 };

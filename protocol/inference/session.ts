@@ -3,14 +3,18 @@
  *
  *     client                                                    server
  *       |  ---- hello: version, agreement, nonce, otK, model? --->  |
- *       |  <--- welcome: version, agreement, nonce, program ------  |
- *       |       both: id = H(nonces, agreement, otK, program)       |
- *       |  ---- OT offer, keys of linear layers ----------------->  |
+ *       |  <--- welcome: the same, program, generation and --------  |
+ *       |       SHA-256 of the hint                                 |
+ *       |       both: id = H(nonces, agreement, otK, program, hint) |
+ *       |  ---- OT offer ---------------------------------------->  |
  *       |  <--- OT choices ---------------------------------------  |
  *       |  ---- OT trees ---------------------------------------->  |
  *       |  <--- OT trees -----------------------------------------  |
+ *       |  ---- hint, if the client has not kept it ------------->  |
+ *       |  <--- the hint -----------------------------------------  |
  *
- * The hello carries nothing secret; keys are made only after versions, agreement constants and the program are accepted.
+ * The hello carries nothing secret; keys are made only after versions, agreement constants and the program are accepted,
+ * and nothing that depends on a bundle leaves the client before it has the hint whose digest both have in the session id.
  * Every key, offset and tweak is bound to the session id, to which both sides contributed.
  *
  * Contract: one thing at a time. A session prepares a bundle or runs an inference, never both at once. After any error it
@@ -19,12 +23,13 @@
 
 import { sha256 } from '@noble/hashes/sha2.js';
 import * as z from 'zod';
+import { bulkCopy, isBulk } from '../bulk.ts';
 import { decodeControl, encodeControl, MAX_CONTROL_BYTES } from '../channel/codec.ts';
 import type { Channel } from '../channel/index.ts';
 import { ProtocolError } from '../errors.ts';
 import { LANE_ELEMENTS } from '../gadgets/index.ts';
 import { TweakCounter } from '../garble/tweaks.ts';
-import { linear } from '../linear/index.ts';
+import { HINT_AGREEMENT, openHint } from '../linear/index.ts';
 import { type Cots, cotsOf, finishSetup, joinSetup, setupMessageBytes } from '../ot/setup.ts';
 import {
   COTS_PER_CHUNK,
@@ -34,21 +39,32 @@ import {
   type OtK,
   SLICES_PER_KEY,
 } from '../ot/softspoken.ts';
-import type { Pool } from '../pool/index.ts';
 import { nextTurn } from '../pool/inline.ts';
 import type { CheckedProgram } from '../program/check.ts';
 import { decodeProgram, digestOf, MAX_PROGRAM_BYTES } from '../program/encode.ts';
 import { INSTANCES_PER_KEY, type Tweaks } from '../random/hash.ts';
 import { deriveSeed, freshSeed, type Random, randomBytes, SEED_BYTES } from '../random/index.ts';
+import type { DrawnChoices } from './bundle.ts';
 import { type Cost, costOf } from './cost.ts';
+import { hintBytesOf, type OpenHint, openedHint, type ServedLayer } from './hint.ts';
 import { type Layout, layoutOf } from './layout.ts';
-import { Kind, PIECE_BYTES, receiveMessage, sendMessage } from './messages.ts';
-import type { tasks } from './tasks.ts';
+import {
+  Command,
+  encodeCommand,
+  Kind,
+  PIECE_BYTES,
+  receiveMessage,
+  sendMessage,
+} from './messages.ts';
+import type { ProtocolPool } from './tasks.ts';
 
 /** Version of the protocol. AGREEMENT. */
-export const PROTOCOL_VERSION = 4;
+export const PROTOCOL_VERSION = 5;
 
 const NONCE_BYTES = 32;
+
+/** Bytes of a SHA-256. */
+const DIGEST_BYTES = 32;
 
 /**
  * The constants that releases tune, hashed: parties that differ in one part before they exchange anything. What else both
@@ -63,13 +79,12 @@ export const AGREEMENT_DIGEST: Uint8Array = sha256(
       perKey: INSTANCES_PER_KEY,
       otChunk: COTS_PER_CHUNK,
       otSlices: SLICES_PER_KEY,
-      ...linear.agreement,
+      hint: HINT_AGREEMENT,
     }),
   ),
 );
 
-/** The pool that runs the protocol's tasks. */
-export type ProtocolPool = Pool<typeof tasks>;
+export type { ProtocolPool } from './tasks.ts';
 
 /** Hash tweaks of one direction, handed out once each. Both parties take the same counts in the same order. */
 export class TweakSource {
@@ -109,15 +124,19 @@ interface SessionBase {
 export interface ClientSession extends SessionBase {
   /** Of one bundle and one inference. */
   readonly cost: Cost;
-  /** Its keys of linear layers, by the number under which plans name them. */
-  readonly linearKeys: ReadonlyMap<number, unknown>;
+  /** The static hint of the model's linear layers. */
+  readonly hint: OpenHint;
   /** Number of the next bundle. */
   nextBundle: number;
+  /** The server's choices in the product OTs of the next bundle, lane by lane, where they are drawn ahead. */
+  drawn: Uint8Array[] | undefined;
 }
 
 export interface ServerSession extends SessionBase {
-  /** The client's keys of linear layers, as far as the server has them. */
-  readonly linearKeys: ReadonlyMap<number, unknown>;
+  /** The model's linear layers, in the order of the layout. */
+  readonly layers: readonly ServedLayer[];
+  /** Its choices in the product OTs of the next bundle, once they are drawn. */
+  drawn: DrawnChoices | undefined;
 }
 
 /** What a party brings to a session. */
@@ -127,11 +146,22 @@ export interface Party {
   readonly random: Random;
 }
 
-/** What a server offers: programs by name, encoded, with their layouts. */
+/** What a server offers under a name. */
 export interface Offer {
   readonly name: string;
+  /** Encoded. */
   readonly program: Uint8Array;
   readonly layout: Layout;
+  readonly layers: readonly ServedLayer[];
+  readonly hint: PublishedHint;
+}
+
+/** The static hint of a model, public. */
+export interface PublishedHint {
+  readonly generation: number;
+  readonly bytes: Uint8Array;
+  /** SHA-256 of the bytes. */
+  readonly digest: Uint8Array;
 }
 
 const bytesOf = (length: number) =>
@@ -152,6 +182,8 @@ const welcome = z.strictObject({
   nonce: bytesOf(NONCE_BYTES),
   model: z.string().max(200),
   programBytes: z.int().min(1).max(MAX_PROGRAM_BYTES),
+  generation: z.int().min(0).max(0xffffffff),
+  hint: bytesOf(DIGEST_BYTES),
 });
 
 /** @throws ProtocolError `version-mismatch` that names both versions */
@@ -170,17 +202,20 @@ function checkPeer(peer: { version: number; agreement: Uint8Array }): void {
   }
 }
 
-/** 16 bytes that name this session: from both nonces, the agreement, k and the program. */
-function sessionIdOf(
-  client: Uint8Array,
-  server: Uint8Array,
-  otK: OtK,
-  digest: Uint8Array,
-): Uint8Array {
+/** What a session's id is made of, beside the agreement. */
+interface SessionName {
+  readonly nonces: readonly [client: Uint8Array, server: Uint8Array];
+  readonly otK: OtK;
+  /** SHA-256 of the program. */
+  readonly digest: Uint8Array;
+  readonly hint: Pick<PublishedHint, 'generation' | 'digest'>;
+}
+
+/** 16 bytes that name this session. */
+function sessionIdOf({ nonces, otK, digest, hint }: SessionName): Uint8Array {
   const hash = sha256.create();
-  for (const part of [client, server, AGREEMENT_DIGEST, Uint8Array.of(otK), digest]) {
-    hash.update(part);
-  }
+  const numbers = new Uint8Array(Uint32Array.of(otK, hint.generation).buffer);
+  for (const part of [...nonces, AGREEMENT_DIGEST, numbers, digest, hint.digest]) hash.update(part);
   return hash.digest().slice(0, SEED_BYTES);
 }
 
@@ -191,10 +226,15 @@ function tweaksOf(sessionId: Uint8Array): Pick<SessionBase, 'labelTweaks' | 'pro
   };
 }
 
-/** The keys that the linear layers of a program use, ascending. */
-function linearKeysOf(layout: Layout): number[] {
-  const keys = layout.linears.map(({ plan }) => linear.keyOf(plan));
-  return [...new Set(keys)].sort((a, b) => a - b);
+/** Where a client may have a hint from, other than the session's channel. */
+export interface HintSource {
+  /**
+   * The hint of a SHA-256 and a length, undefined when it is not to be had here. It need not be the right one: that is
+   * checked.
+   */
+  load(digest: Uint8Array, bytes: number): Promise<Uint8Array | undefined>;
+  /** Keeps a hint that came over the channel, after it has been checked. */
+  save(digest: Uint8Array, hint: Uint8Array): Promise<void>;
 }
 
 /** What the client asks of the program it is offered. */
@@ -207,6 +247,10 @@ export interface ClientOptions {
   readonly acceptProgram?: ((program: CheckedProgram, digest: Uint8Array) => void) | undefined;
   /** Looks at what it costs before any key is made; throws to refuse it. */
   readonly acceptCost?: ((cost: Cost) => void) | undefined;
+  /** Where a hint may be kept. */
+  readonly hints?: HintSource | undefined;
+  /** Called when the hint is going to be fetched over the channel, with its bytes. */
+  readonly onHint?: ((bytes: number) => void) | undefined;
 }
 
 /**
@@ -233,19 +277,12 @@ export async function openClient(party: Party, options: ClientOptions): Promise<
   const encoded = await receiveMessage(channel, Kind.program, peer.programBytes);
   const digest = digestOf(encoded);
   const { layout, cost } = await layOut(encoded, digest, { ...options, otK });
-  const sessionId = sessionIdOf(nonce, peer.nonce, otK, digest);
+  const promised = { generation: peer.generation, digest: peer.hint };
+  const nonces = [nonce, peer.nonce] as const;
+  const sessionId = sessionIdOf({ nonces, otK, digest, hint: promised });
 
-  const linearKeys = new Map<number, unknown>();
-  const names = linearKeysOf(layout);
-  const [offer, ...keys] = await Promise.all([
-    party.pool.run('offerSetup', { seed: freshSeed(random) }),
-    ...names.map((key) => party.pool.run('linearKey', { key, seed: freshSeed(random) })),
-  ]);
+  const offer = await party.pool.run('offerSetup', { seed: freshSeed(random) });
   await channel.send(Kind.setupOffer, offer.message);
-  for (const [i, { own, message }] of keys.entries()) {
-    linearKeys.set(names[i]!, own);
-    await sendMessage(channel, Kind.linearKey, message);
-  }
   const choice = await channel.receive(Kind.setupChoice, messageBytes[1]);
   const own = { sessionId, state: offer.state, message: choice, seed: freshSeed(random), otK };
   const { message, state } = await party.pool.run('extendSetup', own);
@@ -253,8 +290,42 @@ export async function openClient(party: Party, options: ClientOptions): Promise<
   const trees = await channel.receive(Kind.setupFinish, messageBytes[3]);
   const cots = cotsOf(joinSetup(sessionId, state, trees));
   const base = { ...party, layout, model: peer.model, digest, otK, cots, ...tweaksOf(sessionId) };
-  return { ...base, cost, linearKeys, nextBundle: 0 };
+  const parts = await takeHint(channel, layout, peer.hint, options);
+  const hint = openedHint(party.pool, layout, peer.generation, parts);
+  return { ...base, cost, hint, nextBundle: 0, drawn: undefined };
 }
+
+/**
+ * The layers' parts of the hint that the server has promised, from where it is kept or from the server.
+ * @throws ProtocolError `bad-message` when the server sends another
+ */
+async function takeHint(
+  channel: Channel,
+  layout: Layout,
+  digest: Uint8Array,
+  { hints, onHint }: ClientOptions,
+): Promise<Uint8Array[]> {
+  const bytes = hintBytesOf(layout);
+  const plans = layout.linears.map(({ plan }) => plan);
+  const kept = await hints?.load(digest, bytes);
+  if (kept !== undefined) {
+    try {
+      return openHint(plans, shared(kept), digest);
+    } catch {
+      // A damaged copy is no fault of the server's: it has the right one.
+    }
+  }
+  onHint?.(bytes);
+  await channel.send(Kind.command, encodeCommand(Command.hint, 0));
+  const hint = await receiveMessage(channel, Kind.hint, bytes);
+  const parts = openHint(plans, hint, digest);
+  await hints?.save(digest, hint);
+  return parts;
+}
+
+/** The same bytes where threads can read them without a copy. */
+const shared = (bytes: Uint8Array): Uint8Array =>
+  isBulk(bytes) ? bulkCopy(bytes, Uint8Array) : bytes;
 
 /**
  * Decodes and checks the program, lays it out and adds up its cost, each once. Each of these has a turn of the event loop of
@@ -304,7 +375,7 @@ export async function openServer(
   if (offer === undefined) {
     throw new ProtocolError('refused', `this server offers no model named "${peer.model}"`);
   }
-  const { layout, program } = offer;
+  const { layout, layers, program, hint } = offer;
   const nonce = randomBytes(random, NONCE_BYTES);
   await channel.send(
     Kind.welcome,
@@ -314,19 +385,16 @@ export async function openServer(
       nonce,
       model: offer.name,
       programBytes: program.length,
+      generation: hint.generation,
+      hint: hint.digest,
     }),
   );
   await sendMessage(channel, Kind.program, program);
   const digest = digestOf(program);
-  const sessionId = sessionIdOf(peer.nonce, nonce, otK, digest);
+  const sessionId = sessionIdOf({ nonces: [peer.nonce, nonce], otK, digest, hint });
 
   const messageBytes = setupMessageBytes(otK);
   const offered = await channel.receive(Kind.setupOffer, messageBytes[0]);
-  const linearKeys = new Map<number, unknown>();
-  for (const key of linearKeysOf(layout)) {
-    const encoded = await receiveMessage(channel, Kind.linearKey, linear.keyBytes(key));
-    linearKeys.set(key, linear.takeKey(key, encoded));
-  }
   const own = { sessionId, message: offered, seed: freshSeed(random) };
   const { message: choice, state } = await party.pool.run('chooseSetup', own);
   await channel.send(Kind.setupChoice, choice);
@@ -335,5 +403,10 @@ export async function openServer(
   await channel.send(Kind.setupFinish, message);
   const cots = cotsOf(seeds);
   const base = { ...party, layout, model: offer.name, digest, otK, cots, ...tweaksOf(sessionId) };
-  return { ...base, linearKeys };
+  return { ...base, layers, drawn: undefined };
+}
+
+/** Server: sends the hint; the client's command has been read. */
+export async function sendHint({ channel }: Party, { hint }: Offer): Promise<void> {
+  await sendMessage(channel, Kind.hint, hint.bytes);
 }

@@ -6,8 +6,8 @@
 import { type ArgmaxParams, argmax } from '../gadgets/argmax.ts';
 import type { GadgetParams, LaneState } from '../gadgets/gadget.ts';
 import { gadgetOf } from '../gadgets/index.ts';
-import { linear } from '../linear/index.ts';
 import { linearOnline } from '../linear/online.ts';
+import { linearTasks } from '../linear/tasks.ts';
 import type { BaseSender } from '../ot/base.ts';
 import {
   type ReceiverTicket,
@@ -18,6 +18,7 @@ import {
 import type { ReceiverCots } from '../ot/pads.ts';
 import { chooseSetup, extendSetup, offerSetup } from '../ot/setup.ts';
 import type { OtK } from '../ot/softspoken.ts';
+import type { Pool } from '../pool/index.ts';
 import type { ActivationKind } from '../program/kinds.ts';
 import type { Tweaks } from '../random/hash.ts';
 import { Prg } from '../random/index.ts';
@@ -29,7 +30,7 @@ interface LaneInput {
 }
 
 export const tasks = {
-  ...linear.tasks,
+  ...linearTasks,
   linearOnline,
 
   offerSetup: (input: { seed: Uint8Array }) => offerSetup(new Prg(input.seed)),
@@ -136,3 +137,6 @@ export const tasks = {
     material: Uint8Array;
   }) => argmax.evaluate(input.params, input.labels, input.tables, input.tweaks, input.material),
 };
+
+/** The pool that runs these tasks. */
+export type ProtocolPool = Pool<typeof tasks>;

@@ -1,10 +1,7 @@
-/** Linear layers: the backend that this release has. The contract is in backend.ts, the pass on integers in online.ts. */
+/**
+ * Linear layers: how both parties come to shares of W r for the server's weights W and the mask r that the client has put
+ * on a layer's input, before any input exists (hint/), and the server's pass on integers once it does (online.ts).
+ */
 
-import type { LinearBackend } from './backend.ts';
-import { rlwe } from './rlwe/backend.ts';
-
-export type { EncryptionReport, LinearPlan, Part } from './backend.ts';
-export { bytesOfParts, weightNorms } from './backend.ts';
-
-/** Both parties have the same. Its plans, keys and messages are opaque from here on. AGREEMENT. */
-export const linear: LinearBackend = rlwe;
+export { type WeightBound, weightNorms } from './bound.ts';
+export * from './hint/index.ts';

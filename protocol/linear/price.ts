@@ -1,10 +1,10 @@
-/** What a linear layer takes on this machine: one task of each sort is timed and scaled to all of them. */
+/** What a linear layer takes on this machine: one tile of each sort is timed and scaled to all of them. */
 
 import { deriveSeed, Prg, randomRing } from '../random/index.ts';
 import { linearInputSize, linearOutput, macsOf, sizeOf, weightCount } from '../ring/shape.ts';
-import type { LinearPlan, Part } from './backend.ts';
-import { linear } from './index.ts';
+import { correctionBytes, type HintPlan, hintBytes, keyBytes } from './hint/index.ts';
 import { linearOnline, packedOf } from './online.ts';
+import { linearTasks } from './tasks.ts';
 
 /** Milliseconds of one core, and bytes that each party keeps of one bundle. */
 export interface LinearPrice {
@@ -20,57 +20,49 @@ export interface LinearPrice {
 const MEASURED_MACS = 2 ** 22;
 
 /** @param time - milliseconds that some work takes, by the caller's clock */
-export function measureLayer(plan: LinearPlan, time: (work: () => unknown) => number): LinearPrice {
-  const { shape } = plan;
+export function measureLayer(plan: HintPlan, time: (work: () => unknown) => number): LinearPrice {
+  const { shape, packing } = plan;
+  const { inTiles, outTiles } = packing;
   const seed = new Uint8Array(16).fill(7);
   const random = (label: string) => new Prg(deriveSeed(seed, label));
-  const { linearKey, linearUpload, linearReceive, linearResponse, linearShare } = linear.tasks;
-  const name = linear.keyOf(plan);
-  const { own, message: keyMessage } = linearKey({ key: name, seed });
-  const theirs = linear.takeKey(name, keyMessage);
+  const exact = plan.masks === 'exact';
   const mask = randomRing(random('values'), linearInputSize(shape));
-  const kernel = randomRing(random('kernel'), weightCount(shape)).map((weight) => weight % 64);
+  const weights = randomRing(random('kernel'), weightCount(shape)).map((weight) => weight % 64);
   const outputs = linearOutput(shape);
   const bias = new Int32Array(outputs[0]);
+  const range = [0, 1] as const;
+  const generation = 0;
 
-  const [uploads, responses] = [linear.uploads(plan), linear.responses(plan)];
-  const encode = ({ range }: Part) => linearUpload({ plan, key: own, mask, range, seed });
-  const upload = joined(uploads.map(encode));
-  const received = linearReceive({ plan, upload });
-  const { range } = responses[0]!;
-  const answer = () => linearResponse({ plan, key: theirs, kernel, received, range, seed });
-  const { response } = answer();
+  const part = new Uint8Array(hintBytes(plan));
+  const transforms = linearTasks.decodeHint({ plan, range, part });
+  const keyInput = { plan, generation, seed };
+  const given = plan.masks === 'free' ? undefined : mask;
+  const maskInput = { ...keyInput, range, given };
+  const seeds = new Uint8Array(16 * outTiles);
+  const rows = linearTasks.transformRows({ plan, range, seeds });
+  const keys = new Uint8Array(keyBytes(plan));
+  const corrections = new Uint8Array(correctionBytes(plan));
+  const serve = { plan, range, seeds, rows, keys };
+  const answer = () =>
+    exact
+      ? linearTasks.exactServerShares({ ...serve, corrections, weights, seed })
+      : linearTasks.serverShares(serve);
 
   const channels = Math.floor((outputs[0] * MEASURED_MACS) / macsOf(shape));
-  const packed = packedOf(shape, kernel);
-  const part = { from: 0, to: Math.min(outputs[0], Math.max(1, channels)) };
+  const packed = packedOf(shape, weights);
+  const online = { from: 0, to: Math.min(outputs[0], Math.max(1, channels)) };
+  const pass = () => linearOnline({ shape, x: mask, kernel: packed, bias, range: online });
   return {
     clientOffline:
-      time(() => encode(uploads[0]!)) * share(uploads) +
-      time(() => linearShare({ plan, key: own, response, range, seed })) * share(responses),
-    serverOffline: time(() => linearReceive({ plan, upload })) + time(answer) * share(responses),
+      time(() => linearTasks.makeKeys(keyInput)) +
+      time(() => linearTasks.maskInput(maskInput)) * inTiles +
+      time(() => linearTasks.clientShares({ plan, range, seed, transforms })) * outTiles,
+    serverOffline:
+      time(answer) * outTiles +
+      (exact ? 0 : time(() => linearTasks.correctLayer({ plan, corrections, weights }))),
     clientOnline: 0,
-    serverOnline:
-      (time(() => linearOnline({ shape, x: mask, kernel: packed, bias, range: part })) *
-        outputs[0]) /
-      part.to,
+    serverOnline: (time(pass) * outputs[0]) / online.to,
     clientStored: 0,
     serverStored: 4 * sizeOf(outputs),
   };
-}
-
-/** All units of a message by those of its first part. */
-function share(parts: readonly Part[]): number {
-  const [from, to] = parts[0]!.range;
-  return parts.at(-1)!.range[1] / (to - from);
-}
-
-function joined(parts: readonly Uint8Array[]): Uint8Array {
-  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }

@@ -8,6 +8,7 @@ import type { Shape } from '../ring/shape.ts';
 import { linearInputSize, linearOutput, sizeOf } from '../ring/shape.ts';
 import { isKind, KINDS, kindOf, kindsIn, RELU } from './kinds.ts';
 import { localShape } from './local.ts';
+import { marginsOf } from './margins.ts';
 import type { ActivationStep, LocalStep, Program, Step } from './program.ts';
 import { inputsOf } from './program.ts';
 
@@ -34,6 +35,7 @@ export function checkProgram(program: Program): Shapes {
   // Fresh: the client knows its share of this value before the server's first answer.
   const fresh: boolean[] = [true];
   const used = new Set<number>();
+  const margins = marginsOf(program);
   const fail = (step: Step, what: string): never => {
     throw new RangeError(`program step "${step.name}" (${step.op}): ${what}`);
   };
@@ -103,7 +105,7 @@ export function checkProgram(program: Program): Shapes {
         break;
       }
       case 'activation':
-        checkActivation(step, shape, fraction, fail);
+        checkActivation(step, shape, fraction, margins[source]!, fail);
         shapes.push(shape);
         fresh.push(true);
         break;
@@ -112,6 +114,12 @@ export function checkProgram(program: Program): Shapes {
           fail(step, `logits need k <= ${MAX_OUTPUT_BITS} bits`);
         }
         if (step.fractionBits !== fraction) fail(step, 'the output keeps the scale of its input');
+        if (!(margins[source]! < 2 ** (step.rangeBits - 1))) {
+          fail(
+            step,
+            `shares that err by ${margins[source]} leave no range of ${step.rangeBits} bits`,
+          );
+        }
         shapes.push(shape);
         fresh.push(false);
         break;
@@ -151,6 +159,7 @@ function checkActivation(
   step: ActivationStep,
   shape: Shape,
   fraction: number,
+  margin: number,
   fail: (step: Step, what: string) => never,
 ): void {
   if (step.kinds.length !== sizeOf(shape)) {
@@ -166,6 +175,9 @@ function checkActivation(
   const limit = Math.min(...kinds.map(({ maxRangeBits }) => maxRangeBits));
   if (!(k >= 2 && k <= limit)) fail(step, `k = ${k} is outside 2..${limit} bits`);
   if (!(t >= 0 && t <= k - 2)) fail(step, `t = ${t} must lie in 0..k - 2 = ${k - 2}`);
+  if (!(margin < 2 ** (k - 1) - 2 ** t)) {
+    fail(step, `shares that err by ${margin} leave no range of k = ${k} and t = ${t} bits`);
+  }
   if (!(shift >= 0 && shift <= 30 && squareShift >= 0 && squareShift <= 30)) {
     fail(step, 'shifts must lie in 0..30 bits');
   }

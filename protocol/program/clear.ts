@@ -10,10 +10,10 @@ import type { Shape } from '../ring/shape.ts';
 import { sizeOf } from '../ring/shape.ts';
 import { checkProgram } from './check.ts';
 import { type ActivationKind, type ElementRounding, kindOf } from './kinds.ts';
-import { runLocal } from './local.ts';
+import { localOf } from './local.ts';
+import { marginsOf } from './margins.ts';
 import type { ChannelConstants, LinearWeights, Model } from './model.ts';
 import type { ActivationStep, OutputStep, Step } from './program.ts';
-import { inputsOf } from './program.ts';
 import { walk } from './walk.ts';
 
 /**
@@ -31,8 +31,8 @@ export function roundShift(x: number, bits: number): number {
 
 /** Where runs of one program may differ: how they round. */
 export interface Rounding extends ElementRounding {
-  /** What a linear layer makes, given its exact result, which may be changed in place. */
-  product(exact: Int32Array): Int32Array;
+  /** What the linear layer that step `index` is makes, given its exact result, which may be changed in place. */
+  product(exact: Int32Array, index: number): Int32Array;
 }
 
 /** No error but the nearest integer. */
@@ -70,6 +70,7 @@ export function interpret(
   observe: ClearObserver = refuseOutOfRange,
 ): Int32Array {
   const shapes = checkProgram(program);
+  const margins = marginsOf(program);
   if (input.length !== sizeOf(program.input.shape)) {
     throw new RangeError(
       `the input of "${program.name}" has ${sizeOf(program.input.shape)} elements, got ${input.length}`,
@@ -83,24 +84,22 @@ export function interpret(
     input: () => input,
     linear: (step, x, i) => {
       const { kernel, bias } = weights[i] as LinearWeights;
-      return made(step, rounding.product(linear(step.shape, x, kernel, bias)));
+      return made(step, rounding.product(linear(step.shape, x, kernel, bias), i));
     },
-    local: (step, inputs) =>
-      made(
-        step,
-        runLocal(
-          step,
-          inputs,
-          inputsOf(step).map((value) => shapes[value] as Shape),
-        ),
-      ),
+    local: (step, inputs) => made(step, localOf(shapes, step, inputs)),
     activation: (step, x, i) => {
       const constants = weights[i] as ChannelConstants | undefined;
       const shape = shapes[i + 1] as Shape;
-      const { value, outOfRange } = runActivation(step, shape, constants, x, rounding);
+      const margin = margins[step.input]!;
+      const { value, outOfRange } = runActivation(step, shape, constants, x, margin, rounding);
       return made(step, value, outOfRange);
     },
-    output: (step, x) => made(step, runOutput(step, x), countBeyond(x, step.rangeBits)),
+    output: (step, x) =>
+      made(
+        step,
+        runOutput(step, x),
+        countBeyond(x, 2 ** (step.rangeBits - 1) - margins[step.input]!),
+      ),
   });
 }
 
@@ -117,10 +116,11 @@ function runActivation(
   shape: Shape,
   constants: ChannelConstants | undefined,
   x: Int32Array,
+  margin: number,
   rounding: Rounding,
 ): { value: Int32Array; outOfRange: number } {
   const { kinds, rangeBits, dropBits } = step;
-  const limit = 2 ** (rangeBits - 1) - 2 ** dropBits;
+  const limit = 2 ** (rangeBits - 1) - 2 ** dropBits - margin;
   const plane = shape[1] * shape[2];
   const value = new Int32Array(x.length);
   let outOfRange = 0;
@@ -139,8 +139,7 @@ function runActivation(
   return { value, outOfRange };
 }
 
-function countBeyond(x: Int32Array, rangeBits: number): number {
-  const limit = 2 ** (rangeBits - 1);
+function countBeyond(x: Int32Array, limit: number): number {
   return x.reduce((count, element) => count + (Math.abs(element) >= limit ? 1 : 0), 0);
 }
 

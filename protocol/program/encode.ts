@@ -11,7 +11,7 @@ import { KIND_BITS } from './kinds.ts';
 import { COMPARISONS, type Program } from './program.ts';
 
 /** Version of the encoding below. AGREEMENT. */
-const FORMAT = 1;
+const FORMAT = 2;
 
 /** Largest program a party decodes: a ReLU map of 16 M elements. LOCAL. */
 export const MAX_PROGRAM_BYTES = 8 << 20;
@@ -53,6 +53,7 @@ const step = z.discriminatedUnion('op', [
     shape: linearShape,
     norm1: norm,
     norm2: norm,
+    tolerance: count,
   }),
   z.strictObject({
     op: z.literal('add'),
@@ -129,8 +130,7 @@ const programSchema = z.strictObject({
     mean: z.array(z.number()).max(4096),
     std: z.array(z.number().positive()).max(4096),
   }),
-  // Programs that were made before there was a choice take the better one.
-  comparison: z.enum(COMPARISONS).default('encoded'),
+  comparison: z.enum(COMPARISONS),
   steps: z.array(step).min(1).max(10_000),
   labels: z.array(name).max(100_000),
 });

@@ -41,6 +41,8 @@ export interface ElementKind {
   readonly compares: boolean;
   /** Whether the constants of its channel are added: `before` to the pre-activation, `after` to the result. */
   readonly constants: boolean;
+  /** Whether a rounding of its result may be made a part of its truncation: not where the truncated number is squared. */
+  readonly merges: boolean;
   /** Bits its truncation cuts off. */
   shift(step: ActivationStep): number;
   /**
@@ -70,6 +72,7 @@ const descriptors = {
     maxRangeBits: 30,
     compares: false,
     constants: false,
+    merges: true,
     shift: ({ shift }) => shift,
     fault: scaleFault,
     clear: (x, { shift }, { truncate }) => truncate(x, shift),
@@ -81,6 +84,7 @@ const descriptors = {
     maxRangeBits: 31,
     compares: true,
     constants: false,
+    merges: true,
     shift: ({ shift }) => shift,
     fault: scaleFault,
     clear: (x, { shift, dropBits }, { truncate, positive }) =>
@@ -93,6 +97,7 @@ const descriptors = {
     maxRangeBits: 30,
     compares: false,
     constants: true,
+    merges: false,
     shift: ({ squareShift }) => squareShift,
     fault({ rangeBits, squareShift }) {
       const bits = rangeBits - 1 - squareShift;

@@ -4,6 +4,7 @@ import type { Shape } from '../ring/shape.ts';
 import { sizeOf } from '../ring/shape.ts';
 import { addInto, shiftLeft, subtract, sumPool, sumPoolOutput } from '../ring/tensor.ts';
 import type { ConcatStep, LocalStep, PadStep, SliceStep } from './program.ts';
+import { inputsOf } from './program.ts';
 
 /**
  * Shape of what a local step makes.
@@ -75,6 +76,22 @@ export function runLocal(
     case 'concat':
       return concat(step, inputs);
   }
+}
+
+/**
+ * {@link runLocal} in a program.
+ * @param shapes of all its values
+ */
+export function localOf(
+  shapes: readonly Shape[],
+  step: LocalStep,
+  inputs: readonly Int32Array[],
+): Int32Array {
+  return runLocal(
+    step,
+    inputs,
+    inputsOf(step).map((value) => shapes[value]!),
+  );
 }
 
 function same(x: Shape, y: Shape): boolean {

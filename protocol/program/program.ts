@@ -33,6 +33,11 @@ export interface LinearStep extends StepBase {
   /** Public bounds over all outputs on the integer weights of one output: sum of |w|, and root of the sum of w^2. */
   readonly norm1: number;
   readonly norm2: number;
+  /**
+   * How far the sum of the parties' shares may lie from the exact result, in units of its last place: preparing them makes
+   * errors (linear/hint), and the ranges of what reads the result have room for this much.
+   */
+  readonly tolerance: number;
 }
 
 /** x << shifts[0] + y << shifts[1], or minus: a residual addition with its scales aligned. */
@@ -81,7 +86,7 @@ export interface ActivationStep extends StepBase {
   readonly input: number;
   /** The ReLU map: the kind of each element (kinds.ts), in the order [channels, height, width]. */
   readonly kinds: Uint8Array;
-  /** k: every pre-activation x keeps |x| < 2^(k-1) - 2^t. */
+  /** k: every pre-activation x keeps |x| < 2^(k-1) - 2^t - m, where m is what its shares may err by (margins.ts). */
   readonly rangeBits: number;
   /**
    * t: low bits the comparison leaves out. Beyond f it costs accuracy. Encoded, |x| < 2^t passes with probability
@@ -100,7 +105,7 @@ export interface OutputStep extends StepBase {
   readonly input: number;
   /** `logits`: the client adds the shares. `label`: a garbled argmax, the client learns the index alone. */
   readonly reveal: 'logits' | 'label';
-  /** k: every logit x keeps |x| < 2^(k-1). */
+  /** k: every logit x keeps |x| < 2^(k-1) - m, likewise. */
   readonly rangeBits: number;
   /** How far a private logit may lie from the clear one, in units of its last place: see simulate.ts. */
   readonly tolerance: number;

@@ -9,15 +9,33 @@
 
 import type { Random } from '../random/index.ts';
 import { randomRing } from '../random/index.ts';
+import { fanIn } from '../ring/shape.ts';
 import { interpret, nearest, type Rounding, runClear } from './clear.ts';
-import type { Model } from './model.ts';
-import type { Comparison, OutputStep, Program } from './program.ts';
+import type { LinearWeights, Model } from './model.ts';
+import type { OutputStep, Program } from './program.ts';
 
 /** Words drawn at a time. */
 const BATCH = 4096;
 
+/**
+ * The error of a linear step's outputs, normally distributed with variance `perSquare` times the sum of squares of an
+ * output's weights, plus `constant`, in units of the last place (inference/errors.ts).
+ */
+export interface LinearError {
+  readonly perSquare: number;
+  readonly constant: number;
+}
+
+/** The errors of a program's linear steps, by their index; none for a step that is left out. */
+export type LinearErrors = ReadonlyMap<number, LinearError>;
+
 /** The errors of shared arithmetic (gadgets/, linear/), for shares drawn from `random`. */
-function sharedRounding(random: Random, comparison: Comparison): Rounding {
+function sharedRounding(
+  random: Random,
+  { program, weights }: Model,
+  errors: LinearErrors,
+): Rounding {
+  const { comparison, steps } = program;
   let words: Int32Array = new Int32Array(0);
   let used = 0;
   const draw = (): number => {
@@ -45,27 +63,66 @@ function sharedRounding(random: Random, comparison: Comparison): Rounding {
     return kept === -1 ? ((a >> dropBits) & 1) === 1 : kept >= 0;
   };
   return {
-    // Two rounded shares: the sum of two errors uniform in half a unit either way, as a whole number.
-    product: (exact) => exact.map((value) => value + Math.round((draw() + draw()) / 2 ** 32)),
+    product(exact, index) {
+      const error = errors.get(index);
+      const step = steps[index]!;
+      if (error === undefined || step.op !== 'linear') return exact;
+      const squares = outputSquares((weights[index] as LinearWeights).kernel, fanIn(step.shape));
+      const plane = exact.length / squares.length;
+      for (let output = 0, i = 0; output < squares.length; output++) {
+        const deviation = Math.sqrt(error.perSquare * squares[output]! + error.constant);
+        for (const end = i + plane; i < end; i++) {
+          // Twelve uniform numbers of variance 1/12.
+          let sum = 0;
+          for (let term = 0; term < 12; term++) sum += draw();
+          exact[i]! += Math.round((deviation * sum) / 2 ** 32);
+        }
+      }
+      return exact;
+    },
     truncate: (x, bits) => (bits === 0 ? x : floors(x, bits) + 1),
     positive: (x, dropBits) =>
       comparison === 'encoded' ? encoded(x, dropBits) : floors(x, dropBits) >= 0,
   };
 }
 
+/** Kernels' sums of squares by output, kept as long as the kernel. */
+const knownSquares = new WeakMap<Int32Array, Float64Array>();
+
+function outputSquares(kernel: Int32Array, taps: number): Float64Array {
+  let squares = knownSquares.get(kernel);
+  if (squares === undefined) {
+    squares = new Float64Array(kernel.length / taps);
+    for (let i = 0; i < kernel.length; i++) squares[Math.floor(i / taps)]! += kernel[i]! ** 2;
+    knownSquares.set(kernel, squares);
+  }
+  return squares;
+}
+
 /** One private run's result, simulated: what inference/ would compute for some shares. */
-export function runSimulated(model: Model, input: Int32Array, random: Random): Int32Array {
-  return interpret(model, input, sharedRounding(random, model.program.comparison), () => {});
+export function runSimulated(
+  model: Model,
+  input: Int32Array,
+  random: Random,
+  errors: LinearErrors,
+): Int32Array {
+  return interpret(model, input, sharedRounding(random, model, errors), () => {});
 }
 
 /** The same with the errors of one step alone. */
-function runSimulatedAt(step: number, model: Model, input: Int32Array, random: Random): Int32Array {
-  const shared = sharedRounding(random, model.program.comparison);
+function runSimulatedAt(
+  step: number,
+  model: Model,
+  input: Int32Array,
+  random: Random,
+  errors: LinearErrors,
+): Int32Array {
+  const shared = sharedRounding(random, model, errors);
   // The interpreter tells of every step it has made, in order.
   let at = 0;
   const now = () => (at === step ? shared : nearest);
   const rounding: Rounding = {
-    product: (exact) => now().product(exact),
+    product: (exact, index) => now().product(exact, index),
     truncate: (x, bits) => now().truncate(x, bits),
     positive: (x, dropBits) => now().positive(x, dropBits),
   };
@@ -82,6 +139,7 @@ export function measureErrors(
   model: Model,
   inputs: readonly Int32Array[],
   random: Random,
+  linearErrors: LinearErrors,
 ): Float64Array {
   const logits = { ...model, program: revealing(model.program, { reveal: 'logits' }) };
   const squares = new Float64Array(model.program.steps.length);
@@ -91,7 +149,7 @@ export function measureErrors(
     count += exact.length;
     model.program.steps.forEach(({ op }, i) => {
       if (op !== 'linear' && op !== 'activation') return;
-      runSimulatedAt(i, logits, input, random).forEach((value, j) => {
+      runSimulatedAt(i, logits, input, random, linearErrors).forEach((value, j) => {
         squares[i]! += (value - exact[j]!) ** 2;
       });
     });
@@ -114,6 +172,7 @@ export function measureTolerance(
   model: Model,
   inputs: readonly Int32Array[],
   random: Random,
+  errors: LinearErrors,
 ): number {
   const logits = { ...model, program: revealing(model.program, { reveal: 'logits' }) };
   let worst = 0;
@@ -121,7 +180,7 @@ export function measureTolerance(
     const exact = runClear(logits, input, () => {});
     let squares = 0;
     for (let run = 0; run < RUNS; run++) {
-      runSimulated(logits, input, random).forEach((value, i) => {
+      runSimulated(logits, input, random, errors).forEach((value, i) => {
         squares += (value - exact[i]!) ** 2;
       });
     }

@@ -40,7 +40,7 @@ const profile: Profile = {
   commit: 'abc',
   offline: span(0, 100),
   online: span(100, 200),
-  client: party('linearUpload', 10, Kind.upload, 30, 90),
+  client: party('linearUpload', 10, Kind.layer, 30, 90),
   server: party('prepareLane', 50, Kind.tables, 80, 40),
 };
 

@@ -167,8 +167,8 @@ describe('a session', () => {
     const lost = new ProtocolError('timeout', 'nothing came');
     const inner = localPool();
     const run = (task: string, input: never) => {
-      if (task === 'linearUpload') channel.close(lost);
-      return inner.run(task as 'linearUpload', input);
+      if (task === 'maskInput') channel.close(lost);
+      return inner.run(task as 'maskInput', input);
     };
     const pool = { ...inner, run } as unknown as ProtocolPool;
     // The end frees the pool, which fails the task that is still running.

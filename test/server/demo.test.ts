@@ -10,9 +10,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { costOf } from '../../protocol/inference/cost.ts';
 import { loadDemo } from '../../server/demo.ts';
 import { offerModels } from '../../server/models.ts';
-import { failureOf, tinyModel } from '../system/support.ts';
+import { failureOf, localPool, tinyModel } from '../system/support.ts';
 
-const offers = offerModels([{ name: 'tiny', model: tinyModel() }]);
+const offers = await offerModels([{ name: 'tiny', model: tinyModel() }], { pool: localPool() });
 let folder: string;
 let server: Server;
 let port: number;

@@ -8,18 +8,28 @@ import {
   type ClientBundle,
   type ServerBundle,
 } from '../../protocol/inference/bundle.ts';
+import { linearErrorsOf } from '../../protocol/inference/errors.ts';
+import { makeHintOf, servedLayers } from '../../protocol/inference/hint.ts';
 import { layoutOf } from '../../protocol/inference/layout.ts';
 import { COMMAND_BYTES, Command, decodeCommand, Kind } from '../../protocol/inference/messages.ts';
-import { prepareClient, prepareServer } from '../../protocol/inference/offline.ts';
+import {
+  drawClient,
+  drawServer,
+  prepareClient,
+  prepareServer,
+} from '../../protocol/inference/offline.ts';
 import { inferClient, inferServer } from '../../protocol/inference/online.ts';
 import {
   type ClientSession,
+  type HintSource,
+  type Offer,
   openClient,
   openServer,
   type ProtocolPool,
   type ServerSession,
 } from '../../protocol/inference/session.ts';
 import { tasks } from '../../protocol/inference/tasks.ts';
+import { hintDigest, layerTolerance } from '../../protocol/linear/index.ts';
 import type { OtK } from '../../protocol/ot/softspoken.ts';
 import { createInlinePool } from '../../protocol/pool/inline.ts';
 import { encodeProgram } from '../../protocol/program/encode.ts';
@@ -90,8 +100,10 @@ export class ModelBuilder {
     }
     const bound = this.#bounds[input]! * norm1 + 4096;
     const fractionBits = this.#fractions[input]! + 6;
-    const step = { op: 'linear', name, input, shape, norm1, norm2, fractionBits } as const;
-    return this.#push(step, { kernel, bias }, linearOutput(shape), bound);
+    const tolerance = layerTolerance(norm2, sizeOf(linearOutput(shape)));
+    const bounds = { norm1, norm2, tolerance };
+    const step = { op: 'linear', name, input, shape, ...bounds, fractionBits } as const;
+    return this.#push(step, { kernel, bias }, linearOutput(shape), bound + tolerance);
   }
 
   conv(
@@ -130,13 +142,19 @@ export class ModelBuilder {
       groups: channels,
     };
     const fractionBits = this.#fractions[input]! + Math.log2(weight);
-    const norms = { norm1: weight, norm2: weight };
+    const tolerance = layerTolerance(weight, sizeOf(this.#shapes[input]!));
+    const norms = { norm1: weight, norm2: weight, tolerance };
     const step = { op: 'linear', name: 'scale', input, shape, ...norms, fractionBits } as const;
     const weights = {
       kernel: new Int32Array(channels).fill(weight),
       bias: new Int32Array(channels),
     };
-    return this.#push(step, weights, this.#shapes[input]!, this.#bounds[input]! * weight + 1);
+    return this.#push(
+      step,
+      weights,
+      this.#shapes[input]!,
+      this.#bounds[input]! * weight + 1 + tolerance,
+    );
   }
 
   dense(outputs: number, input = this.last): number {
@@ -229,7 +247,8 @@ export class ModelBuilder {
     };
     const model = { program, weights: this.weights };
     const inputs = [0, 1, 2].map((i) => randomInput(model, seedOf(900 + i)));
-    const tolerance = measureTolerance(model, inputs, new Prg(seedOf(899)));
+    const errors = linearErrorsOf(program);
+    const tolerance = measureTolerance(model, inputs, new Prg(seedOf(899)), errors);
     return { ...model, program: revealing(program, { tolerance }) };
   }
 }
@@ -262,6 +281,30 @@ export interface Sessions {
   readonly serverBundles: BundleStore<ServerBundle>;
 }
 
+/** What a server offers of a model, its hint made from `secret`. */
+export async function offerOf(
+  model: Model,
+  pool: ProtocolPool = createInlinePool(tasks),
+  secret = seedOf(3),
+): Promise<Offer> {
+  const layout = layoutOf(model.program);
+  const own = { secret, generation: 0 };
+  const bytes = await makeHintOf(pool, layout, model, own);
+  return {
+    name: 'test',
+    program: encodeProgram(model.program),
+    layout,
+    layers: servedLayers(pool, layout, model, own),
+    hint: { generation: 0, bytes, digest: hintDigest(bytes) },
+  };
+}
+
+/** A client that has kept the hint of an offer. */
+export const hintsOf = ({ hint }: Offer): HintSource => ({
+  load: () => Promise.resolve(hint.bytes),
+  save: () => Promise.resolve(),
+});
+
 /** Opens a session over a memory channel, all randomness from `seed`, OTs made with `otK`. */
 export async function openSessions(
   model: Model,
@@ -271,18 +314,14 @@ export async function openSessions(
   otK?: OtK,
 ): Promise<Sessions> {
   const [near, far] = pair.map(counted) as [CountedChannel, CountedChannel];
-  const offer = {
-    name: 'test',
-    program: encodeProgram(model.program),
-    layout: layoutOf(model.program),
-  };
+  const offer = await offerOf(model, pool, deriveSeed(seed, 'hint'));
   const party = (channel: CountedChannel, name: string) => ({
     channel,
     pool,
     random: new Prg(deriveSeed(seed, name)),
   });
   const [client, server] = await Promise.all([
-    openClient(party(near, 'client'), { otK }),
+    openClient(party(near, 'client'), { otK, hints: hintsOf(offer) }),
     openServer(party(far, 'server'), () => offer),
   ]);
   return {
@@ -301,14 +340,21 @@ async function expectCommand(channel: Channel, expected: number): Promise<number
   return bundle;
 }
 
-/** Both parties prepare one bundle. */
+/** The server's choices of the next bundle are drawn. */
+export async function drawBoth({ client, server }: Sessions): Promise<void> {
+  await Promise.all([
+    drawClient(client),
+    expectCommand(server.channel, Command.draw).then((number) => drawServer(server, number)),
+  ]);
+}
+
+/** Both parties prepare one bundle, whose choices are drawn first unless they are. */
 export async function prepareBoth(sessions: Sessions): Promise<void> {
-  const { model, client, server, clientBundles, serverBundles } = sessions;
+  const { client, server, clientBundles, serverBundles } = sessions;
+  if (client.drawn === undefined) await drawBoth(sessions);
   const [own, peer] = await Promise.all([
     prepareClient(client),
-    expectCommand(server.channel, Command.prepare).then((number) =>
-      prepareServer(server, model, number),
-    ),
+    expectCommand(server.channel, Command.prepare).then((number) => prepareServer(server, number)),
   ]);
   clientBundles.add(own);
   serverBundles.add(peer);

@@ -38,8 +38,11 @@ interface Transcript {
 
 /** Serves one client with fixed randomness, and tells what went over the wire. */
 async function transcript(client: (url: string) => Promise<number[]>): Promise<Transcript> {
-  const offers = offerModels([{ name: 'tiny', model }]);
   const pool = localPool();
+  const offers = await offerModels([{ name: 'tiny', model }], {
+    pool,
+    random: new Prg(SERVER_SEED),
+  });
   let tape: ReturnType<typeof recorded> | undefined;
   let served: Promise<void> | undefined;
   const complaints: unknown[] = [];

@@ -119,23 +119,26 @@ export class LocalServer {
 
   constructor(models: readonly NamedModel[], options: LocalServerOptions = {}) {
     this.pool = options.pool ?? localPool();
-    this.#offers = offerModels(models);
+    this.#offers = offerModels(models, { pool: this.pool, random: new Prg(SERVER_SEED) });
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
   }
 
   /** Serves a new connection; the client's end of it. */
   accept(): Channel {
     const [near, far] = memoryPair();
-    const served = serveSession(
-      {
-        offers: this.#offers,
-        pool: this.pool,
-        limits: this.#limits,
-        onEvent: (event) => this.events.push(event),
-        random: new Prg(SERVER_SEED),
-      },
-      far,
-      { session: this.#served.length + 1, address: 'memory' },
+    const session = this.#served.length + 1;
+    const served = this.#offers.then((offers) =>
+      serveSession(
+        {
+          offers,
+          pool: this.pool,
+          limits: this.#limits,
+          onEvent: (event) => this.events.push(event),
+          random: new Prg(SERVER_SEED),
+        },
+        far,
+        { session, address: 'memory' },
+      ),
     );
     this.#served.push(served);
     return near;

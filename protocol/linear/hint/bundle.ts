@@ -128,6 +128,7 @@ export function layerKeys(
 export interface MaskedTiles {
   /** Masks of the free elements, tile by tile in the order of the layout: {@link placeMasks} puts them in a tensor. */
   readonly masks: Int32Array;
+  readonly fractions: Int8Array;
   /** Bytes for the server: the parts of a partition, in order, make `correctionBytes(plan)` bytes. */
   readonly corrections: Uint8Array;
 }
@@ -156,7 +157,7 @@ export function maskInput(
   const corrections = new Uint8Array(correctionBytes(plan, from, to));
   if (plan.masks === 'exact') {
     encryptMasks(plan, publics.generation, secrets, seed, [from, to], given!, corrections);
-    return { masks: new Int32Array(0), corrections };
+    return { masks: new Int32Array(0), fractions: new Int8Array(0), corrections };
   }
   const { ringBits, inputs } = plan;
   const { spatialTiles } = plan.packing;
@@ -192,7 +193,7 @@ export function maskInput(
     corrections.set(packed, written);
     written += packed.length;
   }
-  return { masks, corrections };
+  return { masks, fractions: new Int8Array(masks.length), corrections };
 }
 
 /** The rounded phase of one input polynomial: N elements of Z_2^k. */
@@ -472,6 +473,13 @@ export function placeMasks(
     for (const element of freeElements) input[element] = masks[at++]!;
   }
 }
+
+export function placeFractions(
+  _plan: HintPlan,
+  _fractions: Int8Array,
+  _range: TileRange,
+  _input: Int8Array,
+): void {}
 
 /** Free elements of input tiles [from, to). */
 function freeCount({ packing, inputs }: HintPlan, from: number, to: number): number {

@@ -29,6 +29,7 @@ export {
   layerKeys,
   layerSecrets,
   maskInput,
+  placeFractions,
   placeMasks,
   placeShares,
   serverShares,
@@ -39,7 +40,13 @@ export { decodeHint, hintDigest, makeHint, openHint, rowSeeds, rowTransforms } f
 export type { Masks } from './layout.ts';
 export { mergeShapes, mergeWeights } from './merge.ts';
 export type { PublicPolynomials } from './parameters.ts';
-export { publicPolynomials } from './parameters.ts';
+export {
+  HINT_AGREEMENT,
+  layerTolerance,
+  POLYNOMIAL_WORDS,
+  publicCount,
+  publicPolynomials,
+} from './parameters.ts';
 export type { HintPlan, HintRequest } from './plan.ts';
 export { bundleBytes, correctionBytes, hintBytes, keyBytes, planHint } from './plan.ts';
 export type { TileRange } from './polynomial.ts';

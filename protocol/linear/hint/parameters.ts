@@ -33,14 +33,19 @@ export const MODULUS_BITS = 52;
 /** 32-bit words of a polynomial's transforms: for each prime N residues. */
 export const POLYNOMIAL_WORDS: number = HINT_SET.primes.length * DEGREE;
 
-/** Bits of a hint coefficient that a plan may choose from, fewest first. AGREEMENT. */
-export const HINT_BITS = [25, 26, 27, 28] as const;
-
-/** Bits of a hint coefficient of an exact layer. AGREEMENT. */
-export const EXACT_HINT_BITS = 40;
+/** Fewest bits of a hint coefficient, most, and those of an exact layer. AGREEMENT. */
+export const HINT_BITS = { fewest: 10, most: 40, exact: 40 } as const;
 
 /** The 2^k of a layer: k from 2 to 32 bits. */
 export const MOST_RING_BITS = 32;
+
+/** The constants of this folder that both parties must have alike. AGREEMENT. */
+export const HINT_AGREEMENT: object = {
+  version: HINT_VERSION,
+  degree: DEGREE,
+  primes: HINT_SET.primes,
+  bits: HINT_BITS,
+};
 
 /** Failure probability of the error bound of a layer, as a negative power of two. */
 const TAIL_BITS = 40;
@@ -82,6 +87,11 @@ export function publicPolynomials(generation: number, count: number): PublicPoly
     }
   });
   return { generation, transforms };
+}
+
+/** How many polynomials there are. */
+export function publicCount({ transforms }: PublicPolynomials): number {
+  return transforms.length / POLYNOMIAL_WORDS;
 }
 
 /** Transforms of public polynomial `index`. */
@@ -131,6 +141,26 @@ export function errorVariance(
   const errors = (perWeight * squares + ERROR_VARIANCE * (4 / 3) * DEGREE) / (delta * delta);
   const roundings = 1 / 6;
   return { masks, hint, errors, roundings, total: masks + hint + errors + roundings };
+}
+
+/** Outputs a polynomial that {@link layerTolerance} leaves room for. */
+const ROOM_OUTPUTS = 4;
+
+/**
+ * Largest variance that a rounded hint may add: half of what one output a polynomial has from rounded masks, so that
+ * accuracy does not depend on it.
+ */
+export function hintVariance(norm2: number): number {
+  return Math.max((norm2 * norm2) / 24, 1);
+}
+
+/**
+ * The tolerance of a layer whose error a truncation follows: what leaves its planner a choice. In units of its output.
+ * @param coefficients - outputs of the layer
+ */
+export function layerTolerance(norm2: number, coefficients: number): number {
+  const variance = (ROOM_OUTPUTS * norm2 * norm2) / 12 + hintVariance(norm2) + 1;
+  return Math.ceil(errorBound(variance, coefficients));
 }
 
 /**

@@ -16,7 +16,7 @@
 
 import type { LinearShape } from '../../ring/shape.ts';
 import { linearInputSize, linearOutput, macsOf, sizeOf } from '../../ring/shape.ts';
-import type { WeightBound } from '../backend.ts';
+import type { WeightBound } from '../bound.ts';
 import type { Packing } from '../rlwe/packing.ts';
 import { asConvolution, cutAxis, strides, usedCount } from '../rlwe/packing.ts';
 import { polynomialBytes } from '../rlwe/parameters.ts';
@@ -25,11 +25,11 @@ import type { InputLayout, Masks } from './layout.ts';
 import { layoutInputs, markReads } from './layout.ts';
 import {
   DEGREE,
-  EXACT_HINT_BITS,
   errorBound,
   errorVariance,
   HINT_BITS,
   HINT_SET,
+  hintVariance,
   MOST_RING_BITS,
 } from './parameters.ts';
 
@@ -96,19 +96,13 @@ export function planHint(request: HintRequest): HintPlan {
   const best = bestPacking(request);
   if (best === undefined) {
     const exact = masks === 'exact';
-    const { masks: ofMasks, total } = errorVariance(
-      norm2,
-      1,
-      ringBits,
-      exact ? EXACT_HINT_BITS : HINT_BITS[HINT_BITS.length - 1]!,
-      exact,
-    );
+    const { masks: ofMasks, total } = errorVariance(norm2, 1, ringBits, HINT_BITS.most, exact);
     const bound = errorBound(total, sizeOf(linearOutput(shape)));
     throw new RangeError(
       `hint layer: ${conv.kernel.join('x')} kernels with a weight norm of ${norm2.toFixed(1)} in a ring of ` +
         `${ringBits} bits err by up to ${bound.toFixed(1)}, ${Math.sqrt(ofMasks).toFixed(1)} of its ` +
         `${Math.sqrt(total).toFixed(1)} standard deviation from the masks; the tolerance is ${tolerance}` +
-        (exact ? ', of which an eighth is noise of at least 1' : ''),
+        (exact ? ', of which noise takes at least 1' : ''),
     );
   }
   const { packing, hintBits, variance, noise } = best;
@@ -122,13 +116,19 @@ function fittingBits(
   outputs: number,
 ): { hintBits: number; noise: number; variance: number } | undefined {
   const coefficients = sizeOf(linearOutput(shape));
-  const exact = masks === 'exact';
-  const noise = exact ? Math.floor(tolerance / 8) : 0;
-  if (exact && !(noise >= 1 && noise < 2 ** 31)) return undefined;
-  for (const hintBits of exact ? [EXACT_HINT_BITS] : HINT_BITS) {
-    const { total } = errorVariance(weightBound.norm2, outputs, ringBits, hintBits, exact);
-    if (errorBound(total, coefficients) + noise <= tolerance) {
-      return { hintBits, noise, variance: total + (noise * (noise + 1)) / 3 };
+  const { norm2 } = weightBound;
+  if (masks === 'exact') {
+    const hintBits = HINT_BITS.exact;
+    const { total } = errorVariance(norm2, outputs, ringBits, hintBits, true);
+    // What the error leaves of the tolerance is noise.
+    const noise = Math.floor(tolerance - errorBound(total, coefficients));
+    if (!(noise >= 1 && noise < 2 ** 31)) return undefined;
+    return { hintBits, noise, variance: total + (noise * (noise + 1)) / 3 };
+  }
+  for (let hintBits: number = HINT_BITS.fewest; hintBits <= HINT_BITS.most; hintBits++) {
+    const { hint, total } = errorVariance(norm2, outputs, ringBits, hintBits, false);
+    if (hint <= hintVariance(norm2) && errorBound(total, coefficients) <= tolerance) {
+      return { hintBits, noise: 0, variance: total };
     }
   }
   return undefined;

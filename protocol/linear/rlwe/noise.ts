@@ -11,7 +11,7 @@
  * secret and public key, the rounding of part a against the secret. The rounding of part b is bounded outright.
  */
 
-import type { WeightBound } from '../backend.ts';
+import type { WeightBound } from '../bound.ts';
 import type { ParameterSet } from './parameters.ts';
 import { ERROR_BOUND, ERROR_VARIANCE, RESPONSE_MODULUS } from './parameters.ts';
 

@@ -21,7 +21,7 @@
 import { SEED_BYTES } from '../../random/index.ts';
 import type { ConvShape, LinearShape } from '../../ring/shape.ts';
 import { linearOutput, sizeOf } from '../../ring/shape.ts';
-import type { WeightBound } from '../backend.ts';
+import type { WeightBound } from '../bound.ts';
 import type { Drops } from './noise.ts';
 import { chooseDrops, MOST_DROPPED, NOISE_BUDGET, noiseBound } from './noise.ts';
 import type { Packing } from './packing.ts';

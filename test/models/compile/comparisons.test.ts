@@ -7,6 +7,7 @@ import {
 } from '../../../models/compile/comparisons.ts';
 import { compile, formatReport } from '../../../models/compile/index.ts';
 import { type Graph, preprocess, RELU } from '../../../models/graph/index.ts';
+import { linearErrorsOf } from '../../../protocol/inference/errors.ts';
 import { checkProgram } from '../../../protocol/program/check.ts';
 import { argmax, runClear } from '../../../protocol/program/clear.ts';
 import { encodeInput } from '../../../protocol/program/input.ts';
@@ -46,7 +47,9 @@ function changing(model: Model, inputs: readonly Int32Array[], seed: number): nu
   const random = new Prg(new Uint8Array(16).fill(seed));
   return inputs.flatMap((input, i) => {
     const label = argmax(runClear(model, input));
-    const runs = Array.from({ length: 4 }, () => argmax(runSimulated(model, input, random)));
+    const runs = Array.from({ length: 4 }, () =>
+      argmax(runSimulated(model, input, random, linearErrorsOf(model.program))),
+    );
     return runs.every((other) => other === label) ? [] : [i];
   });
 }

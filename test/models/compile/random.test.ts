@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { compile } from '../../../models/compile/index.ts';
 import { type Graph, preprocess, runFloat, SQUARE } from '../../../models/graph/index.ts';
+import { linearErrorsOf } from '../../../protocol/inference/errors.ts';
 import { runClear } from '../../../protocol/program/clear.ts';
 import { encodeInput } from '../../../protocol/program/input.ts';
 import { decodeModel, encodeModel, type Model } from '../../../protocol/program/model.ts';
@@ -64,7 +65,12 @@ describe('random networks', () => {
         const squares = graph.nodes.some((n) => n.op === 'activation' && n.kinds.includes(SQUARE));
         const error = largest(float.map((x, i) => x - clear[i]! / unit));
         expect(error).toBeLessThan(8 * (reach + 1) * (2 ** -10 + (squares ? 2 ** -7 : 0)));
-        const simulated = runSimulated(model, input, new Prg(seedOf(seed)));
+        const simulated = runSimulated(
+          model,
+          input,
+          new Prg(seedOf(seed)),
+          linearErrorsOf(model.program),
+        );
         expect(distance(simulated, clear)).toBeLessThanOrEqual(toleranceOf(model));
       }),
       { numRuns: long ? 2000 : 40, seed: 5 },

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { describe, expect, it } from 'vitest';
+import { linearErrorsOf } from '../../../protocol/inference/errors.ts';
 import type { ProtocolPool } from '../../../protocol/inference/session.ts';
 import type { tasks } from '../../../protocol/inference/tasks.ts';
 import { createThreadPool } from '../../../protocol/pool/node.ts';
@@ -137,7 +138,9 @@ describe('private inference', () => {
     const private_: Int32Array[] = [];
     for (let i = 0; i < 12; i++) private_.push(await once(sessions, input));
     const random = new Prg(seedOf(121));
-    const simulated = Array.from({ length: 200 }, () => runSimulated(model, input, random));
+    const simulated = Array.from({ length: 200 }, () =>
+      runSimulated(model, input, random, linearErrorsOf(model.program)),
+    );
     const ratio = spread(private_) / spread(simulated);
     expect(ratio).toBeGreaterThan(0.7);
     expect(ratio).toBeLessThan(1.4);

@@ -7,7 +7,6 @@ import type { Channel } from '../../../protocol/channel/index.ts';
 import { memoryPair } from '../../../protocol/channel/memory.ts';
 import { ProtocolError } from '../../../protocol/errors.ts';
 import { costOf } from '../../../protocol/inference/cost.ts';
-import { layoutOf } from '../../../protocol/inference/layout.ts';
 import { Kind } from '../../../protocol/inference/messages.ts';
 import {
   type ClientOptions,
@@ -20,11 +19,11 @@ import { DEFAULT_OT_K, OT_KS } from '../../../protocol/ot/softspoken.ts';
 import { createInlinePool } from '../../../protocol/pool/inline.ts';
 import type { CheckedProgram } from '../../../protocol/program/check.ts';
 import { runClear } from '../../../protocol/program/clear.ts';
-import { encodeProgram } from '../../../protocol/program/encode.ts';
 import type { OutputStep } from '../../../protocol/program/program.ts';
 import { Prg } from '../../../protocol/random/index.ts';
 import {
   inferBoth,
+  offerOf,
   openSessions,
   prepareBoth,
   randomInput,
@@ -113,12 +112,8 @@ describe("the session's k", () => {
   });
 });
 
-describe('the offered program', () => {
-  const offer = {
-    name: 'test',
-    program: encodeProgram(model.program),
-    layout: layoutOf(model.program),
-  };
+describe('the offered program', async () => {
+  const offer = await offerOf(model);
   const connect = (options: ClientOptions) => {
     const [near, far] = memoryPair();
     const pool = createInlinePool(tasks);

@@ -55,6 +55,7 @@ export function everyStep(seed: number, dropBits = 4): Model {
           shape: conv(1),
           norm1: norm1(first, 2),
           norm2: norm1(first, 2),
+          tolerance: 1000,
         },
         {
           op: 'activation',
@@ -75,6 +76,7 @@ export function everyStep(seed: number, dropBits = 4): Model {
           shape: conv(2),
           norm1: norm1(second, 2),
           norm2: norm1(second, 2),
+          tolerance: 1000,
         },
         {
           op: 'add',
@@ -104,6 +106,7 @@ export function everyStep(seed: number, dropBits = 4): Model {
           shape: { kind: 'dense', inputs: 8, outputs: 3 },
           norm1: norm1(last, 3),
           norm2: norm1(last, 3),
+          tolerance: 1000,
         },
         {
           op: 'output',

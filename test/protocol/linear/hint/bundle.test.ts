@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ProtocolError } from '../../../../protocol/errors.ts';
-import { weightNorms } from '../../../../protocol/linear/backend.ts';
+import { weightNorms } from '../../../../protocol/linear/bound.ts';
 import {
   correctedLinear,
   decodeCorrections,

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { ProtocolError } from '../../../../protocol/errors.ts';
-import { weightNorms } from '../../../../protocol/linear/backend.ts';
+import { weightNorms } from '../../../../protocol/linear/bound.ts';
 import { drawRow, makeHintWith } from '../../../../protocol/linear/hint/hint.ts';
 import {
   decodeHint,

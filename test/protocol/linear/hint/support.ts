@@ -2,7 +2,7 @@
 
 import fc from 'fast-check';
 import { kernels } from '../../../../protocol/kernels/index.ts';
-import { weightNorms } from '../../../../protocol/linear/backend.ts';
+import { weightNorms } from '../../../../protocol/linear/bound.ts';
 import {
   clientShares,
   correctedLinear,

@@ -1,19 +1,4 @@
 import fc from 'fast-check';
-import type {
-  Degree,
-  LayerPlan,
-  PublicKey,
-  SecretKey,
-} from '../../../../protocol/linear/rlwe/index.ts';
-import {
-  decodePublicKey,
-  decodeUpload,
-  decryptResponse,
-  encryptUpload,
-  evaluateLayer,
-  generateKeys,
-  placeShares,
-} from '../../../../protocol/linear/rlwe/index.ts';
 import type { Random } from '../../../../protocol/random/index.ts';
 import { deriveSeed, Prg, randomRing } from '../../../../protocol/random/index.ts';
 import type { ConvShape, LinearShape } from '../../../../protocol/ring/shape.ts';
@@ -27,19 +12,6 @@ import {
 /** A fixed seed named by its purpose. */
 export function testSeed(name: string, ...indices: number[]): Uint8Array {
   return deriveSeed(new Uint8Array(16), `rlwe test ${name}`, ...indices);
-}
-
-const keys = new Map<Degree, { secretKey: SecretKey; publicKey: PublicKey }>();
-
-/** One fixed key pair per degree, made once: tests only need some key. */
-export function testKeys(degree: Degree): { secretKey: SecretKey; publicKey: PublicKey } {
-  let pair = keys.get(degree);
-  if (pair === undefined) {
-    const { secretKey, publicKey } = generateKeys(degree, new Prg(testSeed('keys', degree)));
-    pair = { secretKey, publicKey: decodePublicKey(degree, publicKey) };
-    keys.set(degree, pair);
-  }
-  return pair;
 }
 
 /** W r mod 2^32 from the definition of the layer. */
@@ -103,60 +75,11 @@ export function randomLayer(
   };
 }
 
-/** Both parties' shares of W r as output tensors, each job of `step` polynomials. */
-export function runLayer(
-  plan: LayerPlan,
-  weights: Int32Array,
-  input: Int32Array,
-  seed: Uint8Array,
-  step = Number.POSITIVE_INFINITY,
-): { client: Int32Array; server: Int32Array; upload: Uint8Array; response: Uint8Array } {
-  const { secretKey, publicKey } = testKeys(plan.degree);
-  const upload = concatenate(
-    ranges(plan.uploadPolynomials, step).map((range) =>
-      encryptUpload(plan, secretKey, input, range, deriveSeed(seed, 'client')),
-    ),
-  );
-  const ciphertexts = decodeUpload(plan, upload);
-  const size = sizeOf(linearOutput(plan.shape));
-  const [client, server] = [new Int32Array(size), new Int32Array(size)];
-  const response = concatenate(
-    ranges(plan.responsePolynomials, step).map((range) => {
-      const evaluation = evaluateLayer(
-        plan,
-        publicKey,
-        weights,
-        ciphertexts,
-        range,
-        deriveSeed(seed, 'server'),
-      );
-      placeShares(plan, evaluation.shares, range, server);
-      const opened = decryptResponse(plan, secretKey, evaluation.response, range);
-      placeShares(plan, opened, range, client);
-      return evaluation.response;
-    }),
-  );
-  return { client, server, upload, response };
-}
-
 /** [0, count) in steps. */
 export function ranges(count: number, step: number): [number, number][] {
   const out: [number, number][] = [];
   for (let from = 0; from < count; from += step) out.push([from, Math.min(count, from + step)]);
   return out;
-}
-
-export function concatenate(parts: Uint8Array[]): Uint8Array {
-  return Uint8Array.from(Buffer.concat(parts));
-}
-
-/** client + server - expected mod 2^32, per element. */
-export function shareErrors(
-  client: Int32Array,
-  server: Int32Array,
-  expected: Int32Array,
-): Int32Array {
-  return expected.map((x, i) => (client[i]! + server[i]! - x) | 0);
 }
 
 /** Any convolution with an output, small. */
