@@ -11,6 +11,7 @@ import { Command, CommanderError, InvalidArgumentError } from 'commander';
 /** Where each command lives. Only the one that is asked for is loaded: drawing and training take a while to start. */
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
   serve: async () => (await import('./server/command.ts')).serveCommand(),
+  hint: async () => (await import('./server/hint-command.ts')).hintCommand(),
   infer: async () => (await import('./client/command.ts')).inferCommand(),
   compile: async () => (await import('./models/command.ts')).compileCommand(),
   reduce: async () => (await import('./models/reduce/command.ts')).reduceCommand(),

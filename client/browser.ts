@@ -15,6 +15,7 @@ import type { ProtocolPool } from '../protocol/inference/session.ts';
 import type { tasks } from '../protocol/inference/tasks.ts';
 import { createWebPool, type WebPoolOptions } from '../protocol/pool/web.ts';
 import { type CommonConnectOptions, connectOn, type Platform } from './connect.ts';
+import { storedHints } from './hint-storage.ts';
 import type { Session } from './session.ts';
 
 export type { EndpointOptions } from '../protocol/channel/endpoint.ts';
@@ -34,6 +35,8 @@ export type { Shape } from '../protocol/ring/shape.ts';
 export type { ClientLimits, Expectation } from './accept.ts';
 export { type Fit, type ImageSource, pixelsOf, readImage } from './canvas.ts';
 export type { CommonConnectOptions } from './connect.ts';
+export { storedHints } from './hint-storage.ts';
+export { type HintCache, memoryHints } from './hints.ts';
 export type { OnProgress } from './reporter.ts';
 export type {
   CallOptions,
@@ -60,6 +63,7 @@ export function createPool(options: WebPoolOptions = {}): ProtocolPool {
 
 const browser: Platform<ConnectOptions> = {
   createPool,
+  hints: storedHints,
   openSocket(url) {
     let socket: WebSocket;
     try {

@@ -3,7 +3,9 @@
 import type { Channel } from '../protocol/channel/index.ts';
 import { type Socket, socketChannel } from '../protocol/channel/websocket.ts';
 import { ProtocolError } from '../protocol/errors.ts';
-import type { ProtocolPool } from '../protocol/inference/session.ts';
+import type { HintSource, ProtocolPool } from '../protocol/inference/session.ts';
+import { hexOf } from './accept.ts';
+import { fetchHint, type HintCache } from './hints.ts';
 import { openSession, type Session, type SessionOptions } from './session.ts';
 
 /** Options of connecting, on every platform. */
@@ -12,6 +14,8 @@ export interface CommonConnectOptions extends SessionOptions {
   readonly workers?: number | undefined;
   /** A pool to share between sessions, instead of one of its own; the caller closes it. */
   readonly pool?: ProtocolPool | undefined;
+  /** Where hints are kept; by default where the platform keeps such things. `false`: nowhere. */
+  readonly hints?: HintCache | false | undefined;
   /** Puts a decorator around the session's channel: to see what leaves, or to slow it down. */
   readonly decorate?: ((channel: Channel) => Channel) | undefined;
 }
@@ -20,6 +24,8 @@ export interface CommonConnectOptions extends SessionOptions {
 export interface Platform<Options extends CommonConnectOptions> {
   /** A pool for one session. */
   createPool(options: Options): ProtocolPool;
+  /** Where hints are kept when the options do not say. */
+  hints(): HintCache;
   /** A socket that begins to connect, and in words why it did not, as far as that is known. */
   openSocket(url: string, options: Options): { socket: Socket; failure(): Failure };
 }
@@ -64,6 +70,7 @@ export async function connectOn<Options extends CommonConnectOptions>(
   const parts = {
     channel,
     pool: options.pool ?? (own as ProtocolPool),
+    hints: hintSource(options.hints ?? platform.hints(), url, options.signal),
     release: own && (() => own.close()),
     again: (changed: SessionOptions) => connectOn(platform, url, { ...options, ...changed }),
   };
@@ -75,4 +82,22 @@ export async function connectOn<Options extends CommonConnectOptions>(
   } finally {
     clearTimeout(slow);
   }
+}
+
+/** A hint from the cache, or from the server by HTTP. */
+function hintSource(
+  cache: HintCache | false,
+  url: string,
+  signal: AbortSignal | undefined,
+): HintSource {
+  let kept: Uint8Array | undefined;
+  return {
+    async load(digest, bytes, onProgress) {
+      kept = cache ? await cache.load(hexOf(digest), bytes) : undefined;
+      return kept ?? (await fetchHint(url, hexOf(digest), bytes, { signal, onProgress }));
+    },
+    async save(digest, hint) {
+      if (cache && hint !== kept) await cache.save(hexOf(digest), hint);
+    },
+  };
 }

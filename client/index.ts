@@ -14,6 +14,7 @@ import { CLIENT_SOCKET_OPTIONS } from '../protocol/channel/websocket.ts';
 import type { tasks } from '../protocol/inference/tasks.ts';
 import { createThreadPool } from '../protocol/pool/node.ts';
 import { type CommonConnectOptions, connectOn, type Platform } from './connect.ts';
+import { folderHints } from './hint-folder.ts';
 import type { Session } from './session.ts';
 
 export type { Channel } from '../protocol/channel/index.ts';
@@ -29,6 +30,8 @@ export type { Random } from '../protocol/random/index.ts';
 export type { Shape } from '../protocol/ring/shape.ts';
 export type { ClientLimits, Expectation } from './accept.ts';
 export type { CommonConnectOptions } from './connect.ts';
+export { type FolderHintsOptions, folderHints } from './hint-folder.ts';
+export { type HintCache, memoryHints } from './hints.ts';
 export { type Image, pixelsOf, readImage } from './image.ts';
 export type { OnProgress } from './reporter.ts';
 export type {
@@ -56,6 +59,7 @@ const node: Platform<ConnectOptions> = {
       new URL('../protocol/inference/worker.js', import.meta.url),
       workers === undefined ? {} : { workers },
     ),
+  hints: folderHints,
   openSocket(url, { ca }) {
     const socket = new WebSocket(url, {
       ...CLIENT_SOCKET_OPTIONS,

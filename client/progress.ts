@@ -17,6 +17,7 @@ const BAR_WIDTH = 20;
 const verbs = {
   connect: 'connecting',
   setup: 'making keys',
+  hint: "fetching the model's hint",
   prepare: 'preparing',
   infer: 'inferring',
   done: 'done',

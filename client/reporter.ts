@@ -2,8 +2,11 @@
 
 import type { CountedChannel } from '../protocol/channel/counted.ts';
 
-/** What a session is doing. `connect`: reaching the server; `setup`: making keys; `done`: a call has ended well. */
-export type SessionPhase = 'connect' | 'setup' | 'prepare' | 'infer' | 'done';
+/**
+ * What a session is doing. `connect`: reaching the server; `setup`: making keys; `hint`: fetching the model's hint, of which
+ * `done` and `total` are bytes; `done`: a call has ended well.
+ */
+export type SessionPhase = 'connect' | 'setup' | 'hint' | 'prepare' | 'infer' | 'done';
 
 /** How far it is. */
 export interface SessionProgress {
@@ -21,7 +24,7 @@ export interface SessionProgress {
   readonly bytesDown: number;
 }
 
-/** Who is told. */
+/** Progress callback. */
 export type OnProgress = ((progress: SessionProgress) => void) | undefined;
 
 /** Tells the progress of one call, phase after phase. */

@@ -4,6 +4,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
 import { printable } from '../protocol/channel/frames.ts';
+import { showOnTerminal } from './hint-command.ts';
 import { loadModelFile, type ModelCard, type ServerEvent, serve } from './index.ts';
 
 interface ServeCommandOptions {
@@ -68,7 +69,12 @@ async function run(options: ServeCommandOptions, command: Command): Promise<void
       ...(maxSessions === undefined ? {} : { sessions: maxSessions }),
       ...(maxBundles === undefined ? {} : { bundlesPerSession: maxBundles }),
     },
-    onEvent: (event) => process.stderr.write(`${format(event)}\n`),
+    onHint: (model, done, total) =>
+      showOnTerminal(`hint of ${model}: ${Math.round((100 * done) / total)} %`),
+    onEvent(event) {
+      showOnTerminal('');
+      process.stderr.write(`${format(event)}\n`);
+    },
   });
   await new Promise<void>((resolve) => {
     process.once('SIGINT', resolve);
@@ -121,6 +127,8 @@ function sentence(event: ServerEvent): string {
   switch (event.type) {
     case 'listening':
       return `listening on ${event.url} (${event.models.join(', ')})${event.page ? `, demo page at ${event.page}` : ''}`;
+    case 'hint':
+      return `hint of ${event.model}: ${(event.bytes / 1e6).toFixed(1)} MB made in ${seconds(event.ms)}${event.unkept === undefined ? '' : `, not kept: ${event.unkept}`}`;
     case 'session':
       return `session ${event.session}: ${event.address} runs ${event.model}, ${seconds(event.ms)}`;
     case 'bundle':

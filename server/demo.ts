@@ -43,7 +43,7 @@ const types: Readonly<Record<string, string>> = {
 
 /**
  * What every answer says besides its bytes: the page is isolated from other origins, so that its workers may share memory, and
- * loads nothing from elsewhere. It connects where its visitor asks it to.
+ * loads no code from elsewhere. It connects, and gets hints, where its visitor asks it to.
  */
 const headers: Readonly<Record<string, string>> = {
   'cross-origin-opener-policy': 'same-origin',
@@ -51,7 +51,7 @@ const headers: Readonly<Record<string, string>> = {
   'cross-origin-resource-policy': 'same-origin',
   'content-security-policy':
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; " +
-    "img-src 'self' blob: data:; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "img-src 'self' blob: data:; connect-src 'self' ws: wss: http: https:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
   'referrer-policy': 'no-referrer',
   'x-content-type-options': 'nosniff',
   'cache-control': 'no-cache',

@@ -22,7 +22,8 @@ import { createThreadPool } from '../protocol/pool/node.ts';
 import { loadDemo, type ModelCard } from './demo.ts';
 import { checkLimits, DEFAULT_LIMITS, type ServerEvent, type ServerLimits } from './limits.ts';
 import { isLoopback, listen, type Tls } from './listen.ts';
-import { type NamedModel, offerModels } from './models.ts';
+import { type NamedModel, type OfferOptions, offerModels } from './models.ts';
+import { hintRequests } from './publish.ts';
 import { serveSession } from './session.ts';
 
 export type { Cost, PhaseCost, StepCost } from '../protocol/inference/cost.ts';
@@ -48,6 +49,8 @@ export interface ServeOptions {
   readonly limits?: Partial<ServerLimits> | undefined;
   /** Serve the demo page as well, at the same address by HTTP; with what it may say of the models, by name. */
   readonly demo?: boolean | ReadonlyMap<string, ModelCard> | undefined;
+  /** Called as a hint is made, before anybody can connect: the model, output tiles done, of how many, the layer. */
+  readonly onHint?: OfferOptions['onHint'];
   readonly onEvent?: ((event: ServerEvent) => void) | undefined;
 }
 
@@ -95,9 +98,16 @@ export async function serve(
     await own?.close();
     throw error;
   };
-  const offers = await offerModels(models, { pool }).catch(freed);
+  const offers = await offerModels(models, {
+    pool,
+    onHint: options.onHint,
+    onMade: (made) => onEvent({ type: 'hint', ...made }),
+  }).catch(freed);
   const demo = options.demo === true ? new Map<string, ModelCard>() : options.demo || undefined;
-  const onRequest = demo && (await loadDemo(offers, demo).catch(freed));
+  const hints = new Map(
+    [...offers.values()].map(({ hint }) => [Buffer.from(hint.digest).toString('hex'), hint.bytes]),
+  );
+  const onRequest = hintRequests(hints, demo && (await loadDemo(offers, demo).catch(freed)));
 
   const sessions = new Map<Promise<void>, (reason: Error) => void>();
   let connections = 0;

@@ -43,6 +43,8 @@ export type ServerEvent =
       /** Where the demo page is, when it is served. */
       readonly page?: string;
     }
+  /** A hint that was not there has been made; `unkept` says why it is in memory alone, if it is. */
+  | ({ readonly type: 'hint' } & MadeHint)
   /** A client is through handshake and setup. */
   | {
       readonly type: 'session';
@@ -70,6 +72,16 @@ export type ServerEvent =
       readonly inferences: number;
       readonly unused: number;
     };
+
+/** A hint that was not there. */
+export interface MadeHint {
+  /** Name of the model. */
+  readonly model: string;
+  readonly bytes: number;
+  readonly ms: number;
+  /** Why it is in memory alone, if it is: the next start makes another. */
+  readonly unkept?: string | undefined;
+}
 
 /** One request of a client. */
 export interface Work {

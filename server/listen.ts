@@ -81,7 +81,8 @@ export async function listen({
   };
 }
 
-const refusePages: RequestListener = (_, response) => {
+/** Says that there is no page. */
+export const refusePages: RequestListener = (_, response) => {
   response.writeHead(426, { connection: 'close', upgrade: 'websocket' });
   response.end('This server speaks WebSocket.\n');
 };

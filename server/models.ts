@@ -1,34 +1,38 @@
 /** The models a server offers: from files, checked, laid out, their weights in memory that all threads share. */
 
+import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { bulkCopy } from '../protocol/bulk.ts';
 import {
   type HintProgress,
-  type HintSecret,
+  hintBytesOf,
   makeHintOf,
   servedLayers,
 } from '../protocol/inference/hint.ts';
 import { layoutOf } from '../protocol/inference/layout.ts';
-import type { Offer, PublishedHint } from '../protocol/inference/session.ts';
+import { AGREEMENT_DIGEST, type Offer } from '../protocol/inference/session.ts';
 import type { ProtocolPool } from '../protocol/inference/tasks.ts';
-import { hintDigest } from '../protocol/linear/index.ts';
-import { encodeProgram } from '../protocol/program/encode.ts';
+import { digestOf, encodeProgram } from '../protocol/program/encode.ts';
 import type { Model, StepWeights } from '../protocol/program/model.ts';
 import { checkModel, decodeModel } from '../protocol/program/model.ts';
-import { freshSeed, type Random, systemRandom } from '../protocol/random/index.ts';
+import type { Random } from '../protocol/random/index.ts';
+import { type KeptHint, loadOrMakeHint, type ModelFile } from './hints.ts';
+import type { MadeHint } from './limits.ts';
 
 /** A model and the name under which clients ask for it. */
 export interface NamedModel {
   readonly name: string;
   readonly model: Model;
-  /** The hint of its linear layers that is kept for it; made when it is first offered, and forgotten, when left out. */
-  readonly hint?: (PublishedHint & HintSecret) | undefined;
+  /** The file it was read from: its hint is kept beside that. */
+  readonly file?: ModelFile | undefined;
 }
 
 /** A model that is offered. */
 export interface OfferedModel extends Offer {
   readonly model: Model;
+  /** Whether its hint was made, not read, and why it is not kept, if it is not. */
+  readonly kept: Pick<KeptHint, 'made' | 'unkept'>;
 }
 
 /**
@@ -37,8 +41,10 @@ export interface OfferedModel extends Offer {
  */
 export async function loadModelFile(path: string): Promise<NamedModel> {
   try {
-    const model = decodeModel(await readFile(path));
-    return { name: basename(path, '.sotto'), model };
+    const bytes = await readFile(path);
+    const model = decodeModel(bytes);
+    const digest = Uint8Array.from(createHash('sha256').update(bytes).digest());
+    return { name: basename(path, '.sotto'), model, file: { path, digest } };
   } catch (cause) {
     const { code, message } = cause as NodeJS.ErrnoException;
     const what = code === 'ENOENT' ? 'there is no such file' : message;
@@ -46,50 +52,65 @@ export async function loadModelFile(path: string): Promise<NamedModel> {
   }
 }
 
+/** What offering models takes. */
+export interface OfferOptions {
+  readonly pool: ProtocolPool;
+  /** Where secrets of hints come from; the system by default. */
+  readonly random?: Random | undefined;
+  /** Called as a hint is made: the model, then as HintProgress. */
+  readonly onHint?: ((model: string, ...progress: Parameters<HintProgress>) => void) | undefined;
+  /** Called when a hint is made or cannot be kept. */
+  readonly onMade?: ((made: MadeHint) => void) | undefined;
+}
+
 /**
- * Checks and lays out models, in the order in which they are offered, and makes the hints that are not kept.
+ * Checks and lays out models, in the order in which they are offered; reads their hints, or makes and keeps them.
  * @throws TypeError, RangeError when there is none, two have one name, or one cannot be run
+ * @throws Error as loadOrMakeHint does
  */
 export async function offerModels(
   models: readonly NamedModel[],
-  { pool, random = systemRandom, onHint }: OfferOptions,
+  options: OfferOptions,
 ): Promise<Map<string, OfferedModel>> {
   if (models.length === 0) throw new TypeError('models: expected at least one');
   const offers = new Map<string, OfferedModel>();
-  for (const { name, model, hint } of models) {
-    if (offers.has(name)) throw new RangeError(`models: two are named "${name}"`);
-    const { program, shapes } = checkModel(model);
-    const layout = layoutOf(program, shapes);
-    const own = { program, weights: model.weights.map(shareWeights) };
-    const secret = hint ?? { secret: freshSeed(random), generation: 0 };
-    const published =
-      hint ??
-      publishedHint(
-        await makeHintOf(pool, layout, own, secret, (...progress) => onHint?.(name, ...progress)),
-      );
-    offers.set(name, {
-      name,
-      program: encodeProgram(program),
-      layout,
-      model: own,
-      layers: servedLayers(pool, layout, own, secret),
-      hint: published,
-    });
+  for (const named of models) {
+    if (offers.has(named.name)) throw new RangeError(`models: two are named "${named.name}"`);
+    offers.set(named.name, await offerModel(named, options));
   }
   return offers;
 }
 
-function publishedHint(bytes: Uint8Array): PublishedHint {
-  return { generation: 0, bytes, digest: hintDigest(bytes) };
-}
-
-/** What offering takes. */
-export interface OfferOptions {
-  readonly pool: ProtocolPool;
-  /** Where secrets of hints come from; the system when left out. */
-  readonly random?: Random | undefined;
-  /** Called as a hint is made: the model, then as in HintProgress. */
-  readonly onHint?: ((model: string, ...progress: Parameters<HintProgress>) => void) | undefined;
+async function offerModel(
+  { name, model, file }: NamedModel,
+  { pool, random, onHint, onMade }: OfferOptions,
+): Promise<OfferedModel> {
+  const { program, shapes } = checkModel(model);
+  const layout = layoutOf(program, shapes);
+  const encoded = encodeProgram(program);
+  const own = { program, weights: model.weights.map(shareWeights) };
+  const start = performance.now();
+  const kept = await loadOrMakeHint(file, {
+    program: digestOf(encoded),
+    bytes: hintBytesOf(layout),
+    version: Buffer.from(AGREEMENT_DIGEST).toString('hex'),
+    make: (secret) =>
+      makeHintOf(pool, layout, own, secret, (...progress) => onHint?.(name, ...progress)),
+    random,
+  });
+  const { made, unkept, hint } = kept;
+  if (made || unkept !== undefined) {
+    onMade?.({ model: name, bytes: hint.length, ms: performance.now() - start, unkept });
+  }
+  return {
+    name,
+    program: encoded,
+    layout,
+    model: own,
+    layers: servedLayers(pool, layout, own, kept),
+    hint: { generation: kept.generation, bytes: kept.hint, digest: kept.digest },
+    kept: { made, unkept },
+  };
 }
 
 /** Threads receive a view of the same memory, where an ordinary array would be copied with each task. */

@@ -56,6 +56,7 @@ function update(): void {
 const phases = {
   connect: 'Connecting',
   setup: 'Making keys',
+  hint: 'Fetching the hint',
   prepare: 'Preparing',
   infer: 'Answering',
   done: 'Done',

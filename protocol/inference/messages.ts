@@ -64,16 +64,21 @@ export async function sendMessage(
   }
 }
 
-/** Receives a message of exactly `bytes` bytes. */
+/**
+ * Receives a message of exactly `bytes` bytes.
+ * @param onBytes - called with the bytes that have come
+ */
 export async function receiveMessage(
   channel: Channel,
   kind: number,
   bytes: number,
+  onBytes?: (bytes: number) => void,
 ): Promise<Uint8Array> {
   if (bytes > 0 && bytes <= PIECE_BYTES) return channel.receive(kind, bytes);
   const message = bulkBytes(bytes);
   for (let at = 0; at < bytes; at += PIECE_BYTES) {
     message.set(await channel.receive(kind, Math.min(PIECE_BYTES, bytes - at)), at);
+    onBytes?.(Math.min(at + PIECE_BYTES, bytes));
   }
   return message;
 }

@@ -232,10 +232,17 @@ export interface HintSource {
    * The hint of a SHA-256 and a length, undefined when it is not to be had here. It need not be the right one: that is
    * checked.
    */
-  load(digest: Uint8Array, bytes: number): Promise<Uint8Array | undefined>;
-  /** Keeps a hint that came over the channel, after it has been checked. */
+  load(
+    digest: Uint8Array,
+    bytes: number,
+    onProgress?: HintDownload,
+  ): Promise<Uint8Array | undefined>;
+  /** Keeps a hint that has been checked, wherever it came from. */
   save(digest: Uint8Array, hint: Uint8Array): Promise<void>;
 }
+
+/** Called as a hint is fetched: bytes that have come, of how many. */
+export type HintDownload = (bytes: number, total: number) => void;
 
 /** What the client asks of the program it is offered. */
 export interface ClientOptions {
@@ -249,8 +256,8 @@ export interface ClientOptions {
   readonly acceptCost?: ((cost: Cost) => void) | undefined;
   /** Where a hint may be kept. */
   readonly hints?: HintSource | undefined;
-  /** Called when the hint is going to be fetched over the channel, with its bytes. */
-  readonly onHint?: ((bytes: number) => void) | undefined;
+  /** Called as the hint is fetched; never when it is kept. */
+  readonly onHint?: HintDownload | undefined;
 }
 
 /**
@@ -307,17 +314,20 @@ async function takeHint(
 ): Promise<Uint8Array[]> {
   const bytes = hintBytesOf(layout);
   const plans = layout.linears.map(({ plan }) => plan);
-  const kept = await hints?.load(digest, bytes);
-  if (kept !== undefined) {
+  const found = await hints?.load(digest, bytes, onHint);
+  if (found !== undefined) {
     try {
-      return openHint(plans, shared(kept), digest);
+      const parts = openHint(plans, shared(found), digest);
+      await hints?.save(digest, found);
+      return parts;
     } catch {
       // A damaged copy is no fault of the server's: it has the right one.
     }
   }
-  onHint?.(bytes);
+  const progress = (done: number) => onHint?.(done, bytes);
+  progress(0);
   await channel.send(Kind.command, encodeCommand(Command.hint, 0));
-  const hint = await receiveMessage(channel, Kind.hint, bytes);
+  const hint = await receiveMessage(channel, Kind.hint, bytes, progress);
   const parts = openHint(plans, hint, digest);
   await hints?.save(digest, hint);
   return parts;

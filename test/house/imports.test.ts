@@ -179,6 +179,7 @@ describe('the house', () => {
       'protocol/pool/node.ts',
       'client/index.ts',
       'client/image.ts',
+      'client/hint-folder.ts',
       'client/command.ts',
     ];
     const nodeModule = /^(node:|piscina|ws$|pngjs|commander)/;

@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
 import { connect } from '../../client/index.ts';
 import type { ProtocolPool } from '../../protocol/inference/session.ts';
+import { digestOf } from '../../protocol/program/encode.ts';
 import { encodeModel } from '../../protocol/program/model.ts';
 import {
   loadModelFile,
@@ -262,7 +263,8 @@ describe('a model file', () => {
       const bytes = encodeModel(model);
       const path = join(folder, 'small.sotto');
       writeFileSync(path, bytes);
-      expect(await loadModelFile(path)).toEqual({ name: 'small', model });
+      const digest = digestOf(bytes);
+      expect(await loadModelFile(path)).toEqual({ name: 'small', model, file: { path, digest } });
       const missing = join(folder, 'missing.sotto');
       expect((await failureOf(loadModelFile(missing))).message).toBe(
         `cannot load ${missing}: there is no such file`,

@@ -34,8 +34,14 @@ export async function serveProcess(
   const events: ServerEvent[] = [];
   const lines = createInterface({ input: child.stderr! });
   lines.on('line', (line) => events.push(JSON.parse(line)));
-  await within(30_000, once(lines, 'line'));
-  const [first] = events;
+  const listening = () => events.find(({ type }) => type === 'listening');
+  await within(
+    60_000,
+    (async () => {
+      while (listening() === undefined) await once(lines, 'line');
+    })(),
+  );
+  const first = listening();
   if (first?.type !== 'listening') throw new Error('the server did not say where it listens');
   const exited = once(child, 'close');
   return {

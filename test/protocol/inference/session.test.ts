@@ -22,6 +22,7 @@ import { runClear } from '../../../protocol/program/clear.ts';
 import type { OutputStep } from '../../../protocol/program/program.ts';
 import { Prg } from '../../../protocol/random/index.ts';
 import {
+  hintsOf,
   inferBoth,
   offerOf,
   openSessions,
@@ -119,7 +120,10 @@ describe('the offered program', async () => {
     const pool = createInlinePool(tasks);
     const random = new Prg(seedOf(7));
     const server = openServer({ channel: far, pool, random }, () => offer);
-    const client = openClient({ channel: near, pool, random }, options);
+    const client = openClient(
+      { channel: near, pool, random },
+      { hints: hintsOf(offer), ...options },
+    );
     client.catch((error) => near.close(error));
     return Promise.all([client, server.catch(() => undefined)]);
   };

@@ -1,0 +1,54 @@
+/** `sotto hint`: makes the hints of models before a server needs them, or checks those that are kept. */
+
+import { Command } from 'commander';
+import type { ProtocolPool } from '../protocol/inference/session.ts';
+import type { tasks } from '../protocol/inference/tasks.ts';
+import { createThreadPool } from '../protocol/pool/node.ts';
+import { hintPaths } from './hints.ts';
+import { loadModelFile, offerModels } from './models.ts';
+
+interface HintCommandOptions {
+  readonly workers?: number;
+}
+
+export function hintCommand(): Command {
+  return new Command('hint')
+    .description(
+      'make the public files that clients of a model keep, or check those that are there',
+    )
+    .argument('<model...>', '.sotto files; the hint of NAME.sotto is NAME.sotto.hint')
+    .option('--workers <N>', 'threads; as many as the machine runs at a time unless given')
+    .action(run);
+}
+
+async function run(paths: readonly string[], { workers }: HintCommandOptions): Promise<void> {
+  const models = await Promise.all(paths.map(loadModelFile));
+  const pool: ProtocolPool = createThreadPool<typeof tasks>(
+    new URL('../protocol/inference/worker.js', import.meta.url),
+    workers === undefined ? {} : { workers },
+  );
+  try {
+    for (const [i, model] of models.entries()) {
+      const path = hintPaths(paths[i]!).hint;
+      const start = performance.now();
+      const onHint = (_: string, done: number, total: number, layer: string) =>
+        showOnTerminal(`${path}: ${Math.round((100 * done) / total)} %, ${layer}`);
+      const offers = await offerModels([model], { pool, onHint }).finally(() => showOnTerminal(''));
+      const { hint, kept } = offers.get(model.name)!;
+      if (kept.unkept !== undefined) throw new Error(kept.unkept);
+      const seconds = ((performance.now() - start) / 1000).toFixed(2);
+      process.stdout.write(
+        `${path}: ${(hint.bytes.length / 1e6).toFixed(1)} MB, SHA-256 ${Buffer.from(hint.digest).toString('hex')}, ` +
+          `${kept.made ? 'made' : 'there already, checked'} in ${seconds} s\n`,
+      );
+    }
+  } finally {
+    await pool.close();
+  }
+}
+
+/** Shows where work is, on a terminal, by one line that is rewritten. */
+export function showOnTerminal(text: string): void {
+  const { isTTY, columns } = process.stderr;
+  if (isTTY) process.stderr.write(`\r${text.slice(0, columns - 1)}\x1b[K`);
+}
