@@ -234,7 +234,7 @@ export class Session implements AsyncDisposable {
       throw new RangeError(`inferences: expected a positive integer, got ${inferences}`);
     }
     await this.#inTurn('the preparation', options, async (reporter) => {
-      reporter.begin('prepare', inferences * bytesOf(this.#session.cost.offline));
+      reporter.begin('prepare', this.#bytesToPrepare(inferences));
       for (let i = 0; i < inferences; i++) {
         await this.#prepareOne(reporter, i, inferences);
         if (i + 1 < inferences) await this.drawAhead();
@@ -252,7 +252,7 @@ export class Session implements AsyncDisposable {
     const input = encodeInput(this.program, unitPixels(pixels));
     return this.#inTurn('the inference', options, async (reporter) => {
       if (this.available === 0) {
-        reporter.begin('prepare', bytesOf(this.#session.cost.offline));
+        reporter.begin('prepare', this.#bytesToPrepare(1));
         await this.#prepareOne(reporter, 0, 1);
       }
       const { bundle, stats: offline } = this.#bundles.take();
@@ -327,6 +327,13 @@ export class Session implements AsyncDisposable {
     const before = this.#traffic.snapshot();
     await drawClient(this.#session);
     this.#drawn = trafficBetween(before, this.#traffic.snapshot());
+  }
+
+  /** Bytes that preparing so many is going to move, without the choices that are drawn. */
+  #bytesToPrepare(inferences: number): number {
+    const { bytesSent, bytesReceived } = this.#drawn;
+    const ahead = this.#session.drawn === undefined ? 0 : bytesSent + bytesReceived;
+    return inferences * bytesOf(this.#session.cost.offline) - ahead;
   }
 
   async #prepareOne(reporter: Reporter, index: number, of: number): Promise<void> {

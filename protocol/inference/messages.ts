@@ -74,7 +74,11 @@ export async function receiveMessage(
   bytes: number,
   onBytes?: (bytes: number) => void,
 ): Promise<Uint8Array> {
-  if (bytes > 0 && bytes <= PIECE_BYTES) return channel.receive(kind, bytes);
+  if (bytes > 0 && bytes <= PIECE_BYTES) {
+    const message = await channel.receive(kind, bytes);
+    onBytes?.(bytes);
+    return message;
+  }
   const message = bulkBytes(bytes);
   for (let at = 0; at < bytes; at += PIECE_BYTES) {
     message.set(await channel.receive(kind, Math.min(PIECE_BYTES, bytes - at)), at);

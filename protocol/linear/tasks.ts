@@ -18,13 +18,13 @@ function publicsFor(generation: number, { packing }: HintPlan): PublicPolynomial
   return known;
 }
 
-interface LayerInput {
+export interface LayerInput {
   readonly plan: HintPlan;
   readonly range: TileRange;
 }
 
 /** The secrets of some rows: their transforms, or the seeds of all the layer's rows. */
-interface RowsInput {
+export interface RowsInput {
   readonly rows?: Uint32Array;
   readonly seeds: Uint8Array;
 }

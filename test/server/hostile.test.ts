@@ -218,10 +218,13 @@ it('bundles out of turn, unknown and spent ones are refused', async () => {
   const served = fromClient.slice(0, -1);
   for (const [frames, message] of [
     [[...setup, command(1, 7)], 'bundle 7 is prepared out of turn'],
+    [[...setup, command(1, 0)], 'no choices were drawn for bundle 0'],
+    [[...setup, command(4, 1), command(1, 0)], 'no choices were drawn for bundle 0'],
+    [[...setup, command(4, 0), command(4, 0)], 'the choices of a bundle are drawn before 0'],
     [[...served, command(1, 0)], 'bundle 0 is prepared out of turn'],
     [[...setup, command(2, 0)], 'bundle 0 is not ready: it was never prepared, or it is spent'],
     [[...served, command(2, 0)], 'bundle 0 is not ready: it was never prepared, or it is spent'],
-    [[...setup, command(4, 0)], 'there is no command 4'],
+    [[...setup, command(6, 0)], 'there is no command 6'],
   ] as const) {
     const server = new LocalServer([named]);
     await replay(server.accept(), [...frames], -1, '');

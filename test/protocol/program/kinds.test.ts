@@ -105,6 +105,7 @@ const FIELDS = [
   'maxRangeBits: 30',
   'compares: false',
   'constants: false',
+  'merges: true',
   'shift: ({ shift }) => shift',
   'fault: scaleFault',
   'clear: (x, { shift }, { truncate }) => truncate(x, shift) ** 3',
@@ -119,6 +120,7 @@ const PLACES = [
   'models/graph/kinds.ts',
   'models/graph/operators.ts',
   'protocol/gadgets/index.ts',
+  'protocol/inference/errors.ts',
 ];
 
 describe('a fourth kind', () => {

@@ -54,7 +54,7 @@ describe('averaging over repeats of one input, where the client sees the sum', (
 
   /** The outputs' errors in the client's eyes, and what it knows that they might depend on, over many bundles. */
   function observe(masks: 'free' | 'exact', bundles: number) {
-    const plan = planWith(shape, weights, whole, { ringBits, masks, tolerance: 800 });
+    const plan = planWith(shape, weights, whole, { ringBits, masks });
     const published = publish(plan, weights);
     const a = publicPolynomial(testPublics(2), 1);
     const rows: { rounding: number[]; error: number[] }[] = [];
