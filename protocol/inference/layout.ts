@@ -18,6 +18,7 @@ import type {
   Program,
 } from '../program/program.ts';
 import { inputsOf } from '../program/program.ts';
+import { ringsOf } from '../program/rings.ts';
 import type { Shape } from '../ring/shape.ts';
 import { sizeOf } from '../ring/shape.ts';
 
@@ -53,6 +54,8 @@ export interface OutputLayout {
 export interface Layout {
   readonly program: Program;
   readonly shapes: Shapes;
+  /** Bits of the ring of each value: element 0 is the input's, element i + 1 is step i's. */
+  readonly rings: readonly number[];
   readonly linears: readonly LinearLayout[];
   readonly activations: readonly ActivationLayout[];
   readonly output: OutputLayout;
@@ -63,6 +66,7 @@ export interface Layout {
  * @throws RangeError when the program is not valid or a layer fits no parameter set; the sentence names the step
  */
 export function layoutOf(program: Program, shapes: Shapes = checkProgram(program)): Layout {
+  const rings = ringsOf(program);
   const linears: LinearLayout[] = [];
   const activations: ActivationLayout[] = [];
   let output: OutputLayout | undefined;
@@ -74,14 +78,15 @@ export function layoutOf(program: Program, shapes: Shapes = checkProgram(program
       const [uploads, responses] = [linear.uploads(plan), linear.responses(plan)];
       linears.push({ step, index, plan, uploads, responses, outputSize: size });
     } else if (step.op === 'activation') {
-      activations.push({ step, index, lanes: lanesOf(step, program.comparison), size, shape });
+      const lanes = lanesOf(step, program.comparison, rings[index + 1] as number);
+      activations.push({ step, index, lanes, size, shape });
     } else if (step.op === 'output') {
       const params = { values: size, rangeBits: step.rangeBits };
       output = { step, index, size, argmax: step.reveal === 'label' ? params : undefined };
     }
   }
   // checkProgram has seen to it that the last step is the output.
-  return { program, shapes, linears, activations, output: output as OutputLayout };
+  return { program, shapes, rings, linears, activations, output: output as OutputLayout };
 }
 
 function planOf(step: LinearStep): LinearPlan {

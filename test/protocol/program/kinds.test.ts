@@ -106,6 +106,7 @@ const FIELDS = [
   'compares: false',
   'constants: false',
   'shift: ({ shift }) => shift',
+  'ringBits: offsetRingBits',
   'fault: scaleFault',
   'clear: (x, { shift }, { truncate }) => truncate(x, shift) ** 3',
 ];
