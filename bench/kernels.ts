@@ -99,6 +99,7 @@ const RELU_PARAMS: GadgetParams = {
   rangeBits: 27,
   dropBits: 10,
   shift: 10,
+  outBits: 27,
   comparison: 'encoded',
 };
 
@@ -217,7 +218,7 @@ function integerLayers(): Part[] {
 
 /** ReLUs of 17 and of 11 bits, by either comparison, each figure beside the other's. */
 function reluLanes(): Part[] {
-  return [RELU_PARAMS, { ...RELU_PARAMS, rangeBits: 21 }].flatMap((params) => {
+  return [RELU_PARAMS, { ...RELU_PARAMS, rangeBits: 21, outBits: 21 }].flatMap((params) => {
     const encoded = reluLane({ ...params, comparison: 'encoded' });
     const garbled = reluLane({ ...params, comparison: 'garbled' });
     return encoded.flatMap((part, i) => {

@@ -4,6 +4,8 @@
  * `?server=wss://HOST:PORT` in the page's address asks another server; it must offer the same models.
  */
 
+import { ringsOf } from '../../protocol/program/rings.ts';
+import { unpack } from '../../protocol/ring/packing.ts';
 import {
   connect,
   createPool,
@@ -37,7 +39,7 @@ let session: Session | undefined;
 /** Ends the call that runs. */
 let running: AbortController | undefined;
 /** What left the browser in place of the image. */
-let masked: Int32Array | undefined;
+let masked: Uint8Array | undefined;
 
 const drawing = new Drawing(element('drawing'), update);
 
@@ -162,24 +164,25 @@ async function classify(): Promise<void> {
     element<HTMLProgressElement>('bar').value = 1;
     element('verdict').textContent = labelName;
     showChart(element('chart'), session.program.labels, logits, label);
-    showSeen(chosen, pixels);
+    showSeen(chosen, pixels, ringsOf(session.program)[0]!);
     const runs = element('runs');
     runs.querySelector('.hint')?.closest('tr')?.remove();
     runs.prepend(runRow(chosen, labelName, stats));
   });
 }
 
-function showSeen({ shape }: ModelSummary, pixels: Float32Array): void {
-  const sent = masked!;
+/** @param bits of a number that was sent */
+function showSeen({ shape }: ModelSummary, pixels: Float32Array, bits: number): void {
+  const sent = unpack(masked!, pixels.length, bits);
   paint(element('input'), shape, (i) => 255 * pixels[i]!);
-  paint(element('masked'), shape, (i) => sent[i]! >>> 24);
+  paint(element('masked'), shape, (i) => (sent[i]! << (32 - bits)) >>> 24);
   // Rounded first, so that nothing is called minus zero.
   const common = String(Math.round(100 * correlation(pixels, sent)) / 100).replace('-', '−');
   element('seen-text').textContent =
-    `${sent.length.toLocaleString('en')} numbers of 32 bits, each one uniformly random to the server; the picture shows ` +
+    `${sent.length.toLocaleString('en')} numbers of ${bits} bits, each one uniformly random to the server; the picture shows ` +
     `their upper 8 bits. Their correlation with your image is ${common}. Classify the same image again: other numbers, same answer.`;
   const numbers = element('numbers');
-  numbers.textContent = `${Array.from(sent.subarray(0, 8), (word) => (word >>> 0).toString(16).padStart(8, '0')).join(' ')} …`;
+  numbers.textContent = `${Array.from(sent.subarray(0, 8), (word) => (word >>> 0).toString(16).padStart(Math.ceil(bits / 4), '0')).join(' ')} …`;
   numbers.hidden = false;
 }
 

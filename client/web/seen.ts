@@ -5,21 +5,21 @@ import type { Channel } from '../../protocol/channel/index.ts';
 import { Kind } from '../../protocol/inference/messages.ts';
 import type { Shape } from '../../protocol/ring/shape.ts';
 
-/** Tells `observe` of each masked input that leaves through a channel. */
-export function observing(channel: Channel, observe: (masked: Int32Array) => void): Channel {
+/** Tells `observe` of each masked input that leaves through a channel: packed numbers, ringsOf(program)[0] bits each. */
+export function observing(channel: Channel, observe: (masked: Uint8Array) => void): Channel {
   return new Observer(channel, observe);
 }
 
 class Observer extends Decorator {
-  readonly #observe: (masked: Int32Array) => void;
+  readonly #observe: (masked: Uint8Array) => void;
 
-  constructor(channel: Channel, observe: (masked: Int32Array) => void) {
+  constructor(channel: Channel, observe: (masked: Uint8Array) => void) {
     super(channel);
     this.#observe = observe;
   }
 
   override send(kind: number, payload: Uint8Array): Promise<void> {
-    if (kind === Kind.maskedInput) this.#observe(new Int32Array(payload.slice().buffer));
+    if (kind === Kind.maskedInput) this.#observe(payload.slice());
     return super.send(kind, payload);
   }
 }

@@ -27,6 +27,7 @@ import { countKinds, kindOf, kindsIn, RELU } from '../../protocol/program/kinds.
 import { marginsOf } from '../../protocol/program/margins.ts';
 import type { Model } from '../../protocol/program/model.ts';
 import type { ActivationStep, Comparison } from '../../protocol/program/program.ts';
+import { ringsOf } from '../../protocol/program/rings.ts';
 import { revealing, runSimulated } from '../../protocol/program/simulate.ts';
 import { deriveSeed, Prg } from '../../protocol/random/index.ts';
 import { rangeBitsOf } from './options.ts';
@@ -47,8 +48,15 @@ const MOST_HALVED = 32;
 /** Public: it draws simulated shares, no secret. */
 const SEED = new Uint8Array(16).fill(2);
 
-/** Bytes of one ReLU of an activation layer, offline and online together. */
-export type ComparisonBytes = (step: ActivationStep, comparison: Comparison) => number;
+/**
+ * Bytes of one ReLU of an activation layer, offline and online together.
+ * @param outBits - bits of the ring in which the layer's result is shared
+ */
+export type ComparisonBytes = (
+  step: ActivationStep,
+  comparison: Comparison,
+  outBits: number,
+) => number;
 
 /** m of a layer: the bits below the sign that its ReLUs compare. */
 export function comparedBits({ rangeBits, dropBits }: ActivationStep): number {
@@ -56,8 +64,12 @@ export function comparedBits({ rangeBits, dropBits }: ActivationStep): number {
 }
 
 /** The protocol's exact bytes. */
-export const comparisonBytes: ComparisonBytes = ({ rangeBits, dropBits, shift }, comparison) => {
-  const params = { rangeBits, dropBits, shift, comparison };
+export const comparisonBytes: ComparisonBytes = (
+  { rangeBits, dropBits, shift },
+  comparison,
+  outBits,
+) => {
+  const params = { rangeBits, dropBits, shift, outBits, comparison };
   const { offline, online } = elementBytes({ kind: RELU, params });
   return offline + online;
 };
@@ -118,7 +130,10 @@ export function lowerComparisons(
   inputs: readonly Int32Array[],
   { margin, bytes = comparisonBytes, onProgress }: LowerOptions,
 ): { model: Model; before: ComparisonReport; comparisons: ComparisonReport } {
-  const price = (step: ActivationStep) => bytes(step, model.program.comparison);
+  // A choice for a layer may widen the ring of what the layer before makes, by a bit: that is left out here.
+  const rings = ringsOf(model.program);
+  const price = (layer: number, step: ActivationStep) =>
+    bytes(step, model.program.comparison, rings[layer + 1]!);
   const samples = samplesOf(model, inputs);
   const scale = outputScale(samples);
   const limit = (ERROR_BOUND * scale) ** 2;
@@ -135,7 +150,7 @@ export function lowerComparisons(
     if (step.op !== 'activation' || !step.kinds.includes(RELU)) continue;
     const choices: Choice[] = [{ step, squared: 0 }];
     for (const lower of lowerSteps(step, margin * largest[i]! + shareErrors[step.input]!)) {
-      if (price(lower) >= price(choices.at(-1)!.step)) continue;
+      if (price(i, lower) >= price(i, choices.at(-1)!.step)) continue;
       onProgress?.(`comparisons: ${step.name}, ${comparedBits(lower)} bits`);
       const changed = simulate(withSteps(model, new Map([[i, lower]])), few, 1)!;
       const squared = Math.max(0, changed.squared - base);
@@ -182,12 +197,13 @@ function reportOf(
   let relus = 0;
   let bits = 0;
   let total = 0;
-  for (const step of program.steps) {
+  const rings = ringsOf(program);
+  for (const [i, step] of program.steps.entries()) {
     if (step.op !== 'activation') continue;
     const count = relusOf(step);
     relus += count;
     bits += count * comparedBits(step);
-    total += count * bytes(step, program.comparison);
+    total += count * bytes(step, program.comparison, rings[i + 1]!);
   }
   return {
     images: kept.length,
@@ -342,7 +358,7 @@ function fits(step: ActivationStep): boolean {
 function choose(
   layers: ReadonlyMap<number, readonly Choice[]>,
   allowed: number,
-  price: (step: ActivationStep) => number,
+  price: (layer: number, step: ActivationStep) => number,
 ): Map<number, ActivationStep> {
   const chosen = new Map<number, number>([...layers.keys()].map((layer) => [layer, 0]));
   let left = allowed;
@@ -354,7 +370,7 @@ function choose(
       if (next === undefined) continue;
       const added = Math.max(0, next.squared - now.squared);
       if (added > left) continue;
-      const saved = relusOf(now.step) * (price(now.step) - price(next.step));
+      const saved = relusOf(now.step) * (price(layer, now.step) - price(layer, next.step));
       const worth = saved / Math.max(added, Number.MIN_VALUE);
       if (best === undefined || worth > best.worth) best = { layer, added, worth };
     }

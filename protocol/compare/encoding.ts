@@ -5,7 +5,7 @@
  * Randomizing Polynomials", ICALP 2002: branching programs. A garbled circuit whose security is information-theoretic; its
  * size is quadratic in the length of the chain, which is short here. Half gates do the same with 16-byte labels.
  *
- * What is computed. x = a + c mod 2^32, |x| < 2^(k-1) - 2^t, m = k - 1 - t. With a_0 = bit k-1 of a, a_1 .. a_m its bits
+ * What is computed. x = a + c mod 2^k, |x| < 2^(k-1) - 2^t, m = k - 1 - t. With a_0 = bit k-1 of a, a_1 .. a_m its bits
  * k-2 .. t, likewise c, and p_i = a_i ^ c_i, the carry into bit k-1 is
  *
  *     a_1 ^ (sum over i = 1 .. m-1 of p_1 ... p_i (a_i ^ a_(i+1)))        [the term p_1 ... p_m a_m is left out]

@@ -55,12 +55,6 @@ export function setBit(packed: Uint8Array, i: number, bit: number): void {
   packed[i >> 3]! |= bit << (i & 7);
 }
 
-/** The bytes as 32-bit words: a view where alignment allows, a copy otherwise. */
-export function wordsView(bytes: Uint8Array): Int32Array {
-  const aligned = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
-  return new Int32Array(aligned.buffer, aligned.byteOffset, bytes.length >> 2);
-}
-
 /** One array after the other. */
 export function concat(...parts: readonly Uint8Array[]): Uint8Array {
   const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));

@@ -1,9 +1,13 @@
 /**
  * What an activation gadget is: the two halves of one kind of element, for a lane of n elements at a time.
  *
- * A value x is shared as x = a + c mod 2^32, c known to the client offline, a learnt by the server online. A gadget turns
- * the pre-activation's shares into shares of the activation y: the server gets y - r', the client keeps the mask r' it
- * chose. Four messages, two of them before the input exists:
+ * A value x is shared as x = a + c, c known to the client offline, a learnt by the server online. A gadget turns the
+ * pre-activation's shares into shares of the activation y: the server gets y - r', the client keeps the mask r' it chose.
+ *
+ * Shares are 32-bit words of which only low bits count. A gadget reduces a and c to signed numbers of w bits
+ * (program/kinds.ts); y, y - r' and r' are modulo 2^o, o being the ring in which y is shared (program/rings.ts).
+ *
+ * Four messages, two of them before the input exists:
  *
  *     client                                             server
  *   offline  holds c                                       holds nothing yet
@@ -33,6 +37,8 @@ export interface GadgetParams {
   readonly dropBits: number;
   /** f: bits the truncation cuts off. */
   readonly shift: number;
+  /** o: bits of the ring in which the result is shared. */
+  readonly outBits: number;
   /** How ReLUs compare. */
   readonly comparison: Comparison;
 }
@@ -120,9 +126,21 @@ export interface Gadget<
   finish(params: GadgetParams, state: Pending, result: Uint8Array): Int32Array;
 }
 
-/** 2^(32-f): what a lost carry out of the ring weighs after cutting f bits. */
-export function wrapWeight(shift: number): number {
-  return shift === 0 ? 0 : 1 << (32 - shift);
+/** A carry that is shared: it weighs 2^b in a result modulo 2^o. */
+export interface Carry {
+  /** Bits of its shares: it matters modulo 2^(o-b). None when it weighs nothing. */
+  readonly bits: number;
+  /** 2^b, or 0. */
+  readonly weight: number;
+}
+
+/**
+ * @param weightBits - b
+ * @param outBits - o
+ */
+export function carryOf(weightBits: number, outBits: number): Carry {
+  const bits = Math.max(0, outBits - weightBits);
+  return { bits, weight: bits === 0 ? 0 : 1 << weightBits };
 }
 
 /**

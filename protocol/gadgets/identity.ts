@@ -1,17 +1,20 @@
 /**
  * Identity: a linearised element. Truncation and a fresh mask, nothing else. protocol/README, "Activation layers".
  *
- *   client holds c, B = c >> f, q = sign(c), r'        server holds a (online); A = ((a + 2^30) >> f) + 1 - 2^(30-f)
+ * Both shares are reduced to signed numbers of w = max(k, f + 1) + 1 bits; y is modulo 2^o.
+ *
+ *   client holds c, B = c >> f, q = sign(c), r'        server holds a (online); A = (a' >> f) + 1 - 2^(w-2-f)
  *
  *   offline   products with q  ---- corrections --->   shares of u q for a random bit u
- *   online                     <--- d = p ^ u -----    p = sign(a + 2^30)
+ *   online                     <--- d = p ^ u -----    a' = a + 2^(w-2), p = sign(a')
  *             its share of X, less r'  ----------->    y - r'
  *
- * x + 2^30 is positive, so a + 2^30 and c wrap around the ring exactly when both are negative: then 2^(32-f) is missing
- * from A + B. p q = d q + (1 - 2d) u q shares that carry, which matters mod 2^f alone. (Reducing both shares mod 2^(k+1)
- * first, as squares do, would make it matter mod 2^(f+31-k): longer corrections.)
+ * x + 2^(w-2) is positive and below 2^(w-1), so a' and c wrap around the ring of w bits exactly when both are negative
+ * (k bits would not do): then 2^(w-f) is missing from A + B. p q = d q + (1 - 2d) u q shares that carry, which matters
+ * mod 2^(o-w+f) alone.
  *
- * Before: shares a, c of x, |x| < 2^30. After: y - r' and r' with |y - x / 2^f| <= 1 ULP. Leakage: none, d is masked by u.
+ * Before: shares a, c of x, |x| < 2^(k-1), k <= 30. After: y - r' and r' with |y - x / 2^f| <= 1 ULP. Leakage: none, d is
+ * masked by u.
  */
 
 import {
@@ -20,17 +23,43 @@ import {
   bitProductSend,
   bitProductTweaks,
 } from '../ot/product.ts';
+import { IDENTITY, kindOf } from '../program/kinds.ts';
 import { deriveSeed, Prg, randomBytes } from '../random/index.ts';
-import { getBit, setBit, wordsView } from './bits.ts';
-import { bitBytes, type Gadget, type LaneState, roundingUnit, wrapWeight } from './gadget.ts';
+import { pack, packedBytes, signed, unpack } from '../ring/packing.ts';
+import { addInto } from '../ring/tensor.ts';
+import { getBit, setBit } from './bits.ts';
+import {
+  bitBytes,
+  carryOf,
+  type Gadget,
+  type GadgetParams,
+  type LaneState,
+  roundingUnit,
+} from './gadget.ts';
 
-/** What makes every value positive: ranges are checked to stay below it. */
-const OFFSET = 1 << 30;
+/** The numbers of the algebra above. */
+interface Widths {
+  /** w. */
+  readonly share: number;
+  /** 2^(w-2), which makes every value positive. */
+  readonly offset: number;
+  /** What the carry weighs, and the bits of its shares: a product has one at least. */
+  readonly carryWeight: number;
+  readonly carryBits: number;
+}
 
-/** The carry is worth 2^(32-f), so its share matters mod 2^f alone; a product has one bit at least. */
-const carryBits = (shift: number): number => Math.max(shift, 1);
+function widthsOf({ rangeBits, shift, outBits }: GadgetParams): Widths {
+  const share = kindOf(IDENTITY).ringBits(rangeBits, shift);
+  const { bits, weight } = carryOf(share - shift, outBits);
+  return {
+    share,
+    offset: 1 << (share - 2),
+    carryWeight: weight,
+    carryBits: Math.max(bits, 1),
+  };
+}
 
-/** Client: its share of the value and of the carry, and r'. */
+/** Client: its share of the value, reduced, and of the carry, and r'. */
 interface Stored extends LaneState {
   readonly c: Int32Array;
   readonly mask: Int32Array;
@@ -55,57 +84,66 @@ export const identity: Gadget<Stored, Stored, Prepared, Pending> = {
   productCots: () => 1,
   labelTweaks: () => 0,
   productTweaks: (_, n) => bitProductTweaks(n),
-  bytes({ shift }, n) {
-    const corrections = bitProductBytes(n, carryBits(shift));
-    return { corrections, tables: 0, material: bitBytes(n), result: 4 * n };
+  bytes(params, n) {
+    return {
+      corrections: bitProductBytes(n, widthsOf(params).carryBits),
+      tables: 0,
+      material: bitBytes(n),
+      result: packedBytes(n, params.outBits),
+    };
   },
 
   draw: (_, n, seed) => randomBytes(new Prg(deriveSeed(seed, 'u')), bitBytes(n)),
 
   choose: () => new Uint8Array(0),
 
-  correct({ shift }, { c, mask, products }) {
-    const y = c.map((value) => value >>> 31);
-    const { message, shares } = bitProductSend([{ y, width: carryBits(shift) }], products);
-    return { message, state: { c, mask, carry: shares[0]! } };
+  correct(params, { c, mask, products }) {
+    const { share, carryBits } = widthsOf(params);
+    const reduced = c.map((value) => signed(value, share));
+    const y = reduced.map((value) => value >>> 31);
+    const { message, shares } = bitProductSend([{ y, width: carryBits }], products);
+    return { message, state: { c: reduced, mask, carry: shares[0]! } };
   },
 
-  prepare({ shift }, { products, corrections }) {
-    const carry = bitProductReceive([carryBits(shift)], products, corrections)[0]!;
+  prepare(params, { products, corrections }) {
+    const carry = bitProductReceive([widthsOf(params).carryBits], products, corrections)[0]!;
     return { message: new Uint8Array(0), state: { u: products.choices, carry } };
   },
 
   store: (_params, _n, state) => state,
 
-  reveal({ shift }, { u, carry }, a) {
+  reveal(params, { u, carry }, a) {
+    const { shift } = params;
+    const { share, offset, carryWeight } = widthsOf(params);
     const n = a.length;
     const message = new Uint8Array(bitBytes(n));
     const own = new Int32Array(n);
-    const constant = roundingUnit(shift) - (OFFSET >> shift);
-    const weight = wrapWeight(shift);
+    const constant = roundingUnit(shift) - (offset >> shift);
     for (let i = 0; i < n; i++) {
-      const positive = (a[i]! + OFFSET) | 0;
+      const positive = signed(a[i]! + offset, share);
       const d = (positive >>> 31) ^ getBit(u, i);
       setBit(message, i, d);
-      own[i] = (positive >> shift) + constant + Math.imul(weight, Math.imul(1 - 2 * d, carry[i]!));
+      const carried = Math.imul(carryWeight, Math.imul(1 - 2 * d, carry[i]!));
+      own[i] = (positive >> shift) + constant + carried;
     }
     return { message, state: { own } };
   },
 
-  evaluate({ shift }, n, { c, mask, carry }, material) {
-    const weight = wrapWeight(shift);
+  evaluate(params, n, { c, mask, carry }, material) {
+    const { shift, outBits } = params;
+    const { carryWeight } = widthsOf(params);
     const result = new Int32Array(n);
     for (let i = 0; i < n; i++) {
       const d = getBit(material, i);
       const share = Math.imul(d, c[i]! >>> 31) + Math.imul(1 - 2 * d, carry[i]!);
-      result[i] = (c[i]! >> shift) + Math.imul(weight, share) - mask[i]!;
+      result[i] = (c[i]! >> shift) + Math.imul(carryWeight, share) - mask[i]!;
     }
-    return new Uint8Array(result.buffer);
+    return pack(result, outBits);
   },
 
-  finish(_, { own }, result) {
-    const shares = wordsView(result).slice();
-    for (let i = 0; i < shares.length; i++) shares[i]! += own[i]!;
+  finish({ outBits }, { own }, result) {
+    const shares = unpack(result, own.length, outBits);
+    addInto(shares, own);
     return shares;
   },
 };

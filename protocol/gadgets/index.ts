@@ -39,12 +39,16 @@ export interface Lane {
   readonly elements: Uint32Array;
 }
 
-/** The lanes of a layer, in the order their messages travel. */
-export function lanesOf(step: ActivationStep, comparison: Comparison): Lane[] {
+/**
+ * The lanes of a layer, in the order their messages travel.
+ * @param outBits - bits of the ring in which the layer's result is shared
+ */
+export function lanesOf(step: ActivationStep, comparison: Comparison, outBits: number): Lane[] {
   const { kinds, rangeBits, dropBits } = step;
   const counts = countKinds(kinds);
   return KINDS.flatMap((kind) => {
-    const params = { rangeBits, dropBits, shift: kindOf(kind).shift(step), comparison };
+    const shift = kindOf(kind).shift(step);
+    const params = { rangeBits, dropBits, shift, outBits, comparison };
     const { laneElements } = gadgetOf({ kind, params });
     const elements = new Uint32Array(counts[kindOf(kind).count]);
     for (let i = 0, at = 0; i < kinds.length; i++) if (kinds[i] === kind) elements[at++] = i;

@@ -6,20 +6,23 @@
  *   client holds c, B = c >> f, q = sign(c)            server holds a, A = (a >> f) + 1, p = sign(a)   (online)
  *
  *   offline
- *     bits t..k-1 of c, and q  ---- label OTs ----->    zero labels of its input wires
+ *     bits t..k-1 of c         ---- label OTs ----->    zero labels of its input wires
  *     products with B          ---- corrections --->    garbles; pi = colour of b's zero label;
  *                                                       shares of rho*B for a random bit rho
  *     shares of pi*B           <--- tables, delta --    delta = pi xor rho
  *   online
- *     evaluates: labels of     <--- labels of a, p;
+ *     evaluates: labels of     <--- labels of a;
  *     b and g, colour e             T, T_g
  *     v + v_g - r'             ---- result -------->    y - r' = result - n - n_g
  *
+ * Both shares are reduced to signed numbers of w = max(k, f) bits; y is modulo 2^o. Where f > k, bits t..w-1 are compared.
+ *
  * Circuit: b = (x >= 0), the top bit of the sum of bits t..k-1 of a and c; g = b and p and q, the carry that leaves the
- * ring. y = b*(A + B) + g*2^(32-f). With L^e the label of colour e, b = e xor pi, b_e = e xor pi:
+ * ring of w bits. y = b*(A + B) + g*2^(w-f). With L^e the label of colour e, b = e xor pi, b_e = e xor pi:
  *   n = -H(L^0) - b_0*A - S_pi,  T = H(L^1) + b_1*A - S_pi + n,  where S_pi + C_pi = pi*B
  *   v = e ? T - H(L^1) + B - C_pi : C_pi - H(L^0)  =  b*(A + B) + n.
- * The same with the public constant 2^(32-f) in place of A, and no product, gives the g term.
+ * The same with 1 in place of A, and no product, modulo 2^(o-w+f) and times 2^(w-f) gives the g term; it and g are left out
+ * where w - f >= o.
  *
  * Before: shares a, c of x, |x| < 2^(k-1) - 2^t. After: y - r' and r'. Error: |y - ReLU(x) / 2^f| <= 1 ULP, never a wrap.
  * With t > f, 0 <= x < 2^t may count as negative. Leakage: none (each party's view is uniform given its input).
@@ -39,9 +42,12 @@ import {
 } from '../ot/product.ts';
 import { INSTANCES_PER_KEY, type Tweaks } from '../random/hash.ts';
 import { deriveSeed, Prg, randomBytes } from '../random/index.ts';
-import { getBit, packWires, setBit, wordsView } from './bits.ts';
+import { pack, packedBytes, signed, unpack } from '../ring/packing.ts';
+import { subtract } from '../ring/tensor.ts';
+import { getBit, packWires, setBit } from './bits.ts';
 import type { Gadget, GadgetParams, LaneState } from './gadget.ts';
-import { bitBytes, roundingUnit, wrapWeight } from './gadget.ts';
+import { bitBytes, roundingUnit } from './gadget.ts';
+import { widthsOf } from './relu.ts';
 
 /** Client, between `correct` and `store`. */
 interface Opened extends LaneState {
@@ -83,33 +89,38 @@ interface Pending extends LaneState {
   readonly offsetSum: Int32Array;
 }
 
-/** Bits of a comparison: positions t..k-1, then the sign bit where a carry out of the ring must be caught. */
-function wirePositions({ rangeBits, dropBits, shift }: GadgetParams): number[] {
-  const positions = Array.from({ length: rangeBits - dropBits }, (_, i) => dropBits + i);
-  if (shift > 0) positions.push(31);
-  return positions;
+/** Bits of a comparison: positions t..w-1, the last of which is the sign. */
+function wirePositions(params: GadgetParams): number[] {
+  const { dropBits } = params;
+  return Array.from({ length: widthsOf(params).share - dropBits }, (_, i) => dropBits + i);
 }
 
 /** The comparison circuit on m bits of each party, with the carry g when `wrap`. m + 1 AND gates with it, m - 1 without. */
 export function reluCircuit(m: number, wrap: boolean): Circuit {
-  const inputs = m + (wrap ? 1 : 0);
-  const builder = new CircuitBuilder(inputs, inputs);
+  const builder = new CircuitBuilder(m, m);
   const { garbler: a, evaluator: c } = builder;
-  const positive = builder.not(builder.addMsb(a.slice(0, m), c.slice(0, m)));
+  const positive = builder.not(builder.addMsb(a, c));
   if (!wrap) return builder.build([positive]);
-  const carry = builder.and(a[m]!, c[m]!);
+  const carry = builder.and(a[m - 1]!, c[m - 1]!);
   return builder.build([positive, builder.and(positive, carry)]);
 }
 
 const circuits = new Map<number, Circuit>();
 
 function circuitOf(params: GadgetParams): Circuit {
-  const m = params.rangeBits - params.dropBits;
-  const wrap = params.shift > 0;
+  const { share, carry } = widthsOf(params);
+  const m = share - params.dropBits;
+  const wrap = carry.bits > 0;
   const key = 2 * m + (wrap ? 1 : 0);
   let circuit = circuits.get(key);
   if (circuit === undefined) circuits.set(key, (circuit = reluCircuit(m, wrap)));
   return circuit;
+}
+
+/** Bits of what an output wire gives: y, and the carry that g is. */
+function outputWidths(params: GadgetParams): number[] {
+  const { bits } = widthsOf(params).carry;
+  return bits === 0 ? [params.outBits] : [params.outBits, bits];
 }
 
 /** What a chunk of a lane is garbled with: its elements and its own tweaks. */
@@ -159,12 +170,13 @@ export const garbledRelu: Gadget<Opened, Stored, Prepared, Pending> = {
   labelTweaks: (params, n) => Math.ceil(n / INSTANCES_PER_KEY) * chunkTweaks(circuitOf(params)),
   productTweaks: (_, n) => bitProductTweaks(n),
   bytes(params, n) {
-    const { andCount, garblerInputs, outputs } = circuitOf(params);
+    const { andCount, garblerInputs } = circuitOf(params);
+    const words = outputWidths(params).reduce((sum, width) => sum + packedBytes(n, width), 0);
     return {
-      corrections: bitProductBytes(n, 32),
+      corrections: bitProductBytes(n, params.outBits),
       tables: 32 * andCount * n + bitBytes(n),
-      material: (16 * garblerInputs + 4 * outputs.length) * n,
-      result: 4 * n,
+      material: 16 * garblerInputs * n + words,
+      result: packedBytes(n, params.outBits),
     };
   },
 
@@ -173,9 +185,10 @@ export const garbledRelu: Gadget<Opened, Stored, Prepared, Pending> = {
   choose: (params, c) => packWires(c, wirePositions(params), INSTANCES_PER_KEY),
 
   correct(params, { c, mask, labels, products }) {
-    const truncated = new Int32Array(c.length);
-    for (let i = 0; i < c.length; i++) truncated[i] = c[i]! >> params.shift;
-    const { message, shares } = bitProductSend([{ y: truncated, width: 32 }], products);
+    const { shift, outBits } = params;
+    const { share } = widthsOf(params);
+    const truncated = c.map((value) => signed(value, share) >> shift);
+    const { message, shares } = bitProductSend([{ y: truncated, width: outBits }], products);
     const { blocks, tweaks } = labels;
     const { start, first } = tweaks;
     const numbers = Int32Array.of(first % 0x1_0000_0000, Math.floor(first / 0x1_0000_0000));
@@ -224,7 +237,7 @@ export const garbledRelu: Gadget<Opened, Stored, Prepared, Pending> = {
     }
     // The products were made with random bits rho; delta = pi xor rho turns shares of rho*B into shares of pi*B.
     const { choices } = products;
-    const product = bitProductReceive([32], products, corrections)[0]!;
+    const product = bitProductReceive([params.outBits], products, corrections)[0]!;
     const flips = message.subarray(32 * circuit.andCount * n);
     for (let i = 0; i < n; i++) {
       const delta = zeroColours[i]! ^ getBit(choices, i);
@@ -262,25 +275,30 @@ export const garbledRelu: Gadget<Opened, Stored, Prepared, Pending> = {
       drawOwnLabels(state.seed, chunk, labels);
       activateWords(labels, state.offset, a.subarray(from, from + size), positions);
     }
-    const masked = new Int32Array(message.buffer, inputs * n * 16);
+    const [masked, maskedCarry] = [new Int32Array(n), new Int32Array(n)];
     const offsetSum = new Int32Array(n);
+    const { share: width, carry } = widthsOf(params);
     const unit = roundingUnit(params.shift);
-    const weight = wrapWeight(params.shift);
     for (let i = 0; i < n; i++) {
       const pi = state.colours[i]!;
       const share = state.product[i]!;
-      const own = (a[i]! >> params.shift) + unit;
+      const own = (signed(a[i]!, width) >> params.shift) + unit;
       const offset = (-state.hash0[i]! - Math.imul(pi, own) - share) | 0;
       masked[i] = state.hash1[i]! + Math.imul(1 - pi, own) - share + offset;
       offsetSum[i] = offset;
     }
     if (circuit.outputs.length > 1) {
-      for (let i = n; i < 2 * n; i++) {
-        const pi = state.colours[i]!;
-        const offset = (-state.hash0[i]! - Math.imul(pi, weight)) | 0;
-        masked[i] = state.hash1[i]! + Math.imul(1 - pi, weight) + offset;
-        offsetSum[i - n] = offsetSum[i - n]! + offset;
+      for (let i = 0, at = n; i < n; i++, at++) {
+        const pi = state.colours[at]!;
+        const offset = -state.hash0[at]! - pi;
+        maskedCarry[i] = state.hash1[at]! + (1 - pi) + offset;
+        offsetSum[i]! += Math.imul(carry.weight, offset);
       }
+    }
+    let at = inputs * n * LABEL_BYTES;
+    for (const [wire, bits] of outputWidths(params).entries()) {
+      message.set(pack(wire === 0 ? masked : maskedCarry, bits), at);
+      at += packedBytes(n, bits);
     }
     return { message, state: { offsetSum } };
   },
@@ -288,7 +306,13 @@ export const garbledRelu: Gadget<Opened, Stored, Prepared, Pending> = {
   evaluate(params, n, state, material) {
     const circuit = circuitOf(params);
     const inputs = circuit.garblerInputs;
-    const masked = wordsView(material.subarray(inputs * n * 16));
+    let to = inputs * n * LABEL_BYTES;
+    const masked = outputWidths(params).map((bits) => {
+      const from = to;
+      to += packedBytes(n, bits);
+      return unpack(material.subarray(from, to), n, bits);
+    });
+    const { weight } = widthsOf(params).carry;
     const result = new Int32Array(n);
     const first = (state.numbers[0]! >>> 0) + state.numbers[1]! * 0x1_0000_0000;
     for (const { from, size, tweaks } of chunksOf(circuit, n, { start: state.start, first })) {
@@ -305,22 +329,19 @@ export const garbledRelu: Gadget<Opened, Stored, Prepared, Pending> = {
         for (let i = 0, at = from; i < size; i++, at++) {
           const e = colour[i]!;
           // e ? T - H : -H, and for the comparison's output the product: e ? B - C : C.
-          let v = (masked[wire * n + at]! & -e) - hash[i]!;
-          if (wire === 0) {
-            v += Math.imul(e, state.truncated[at]!) + Math.imul(1 - 2 * e, state.product[at]!);
-          }
-          result[at] = result[at]! + v;
+          const v = (masked[wire]![at]! & -e) - hash[i]!;
+          result[at]! +=
+            wire === 0
+              ? v + Math.imul(e, state.truncated[at]!) + Math.imul(1 - 2 * e, state.product[at]!)
+              : Math.imul(weight, v);
         }
       }
     }
     for (let i = 0; i < n; i++) result[i] = result[i]! - state.mask[i]!;
-    return new Uint8Array(result.buffer);
+    return pack(result, params.outBits);
   },
 
-  finish(_, { offsetSum }, result) {
-    const values = wordsView(result);
-    const shares = new Int32Array(values.length);
-    for (let i = 0; i < values.length; i++) shares[i] = values[i]! - offsetSum[i]!;
-    return shares;
+  finish({ outBits }, { offsetSum }, result) {
+    return subtract(unpack(result, offsetSum.length, outBits), offsetSum);
   },
 };

@@ -3,15 +3,16 @@
  * becomes this by completing the square; its constants are the server's and are added outside (protocol/README).
  *
  * The client's share of x is fixed before the input exists, so no product of two unknown numbers is needed. Both shares are
- * reduced to signed numbers of w = k + 1 bits: with x + 2^(w-2) positive and below 2^(w-1), they wrap around exactly when
- * both are negative (w = k bits would not do). With K = w - f, A = (a + 2^(w-2)) >> f, C = (c >> f) + 1 - 2^(w-2-f), and
- * p, q the signs of a + 2^(w-2) and c, truncation is X = A + C + 2^K pq, and with the bits of A, of which p is the highest,
+ * reduced to signed numbers of w = max(k, f + 1) + 1 bits: with x + 2^(w-2) positive and below 2^(w-1), they wrap around
+ * exactly when both are negative (k bits would not do). With K = w - f, A = (a + 2^(w-2)) >> f, C = (c >> f) + 1 - 2^(w-2-f),
+ * and p, q the signs of a + 2^(w-2) and c, truncation is X = A + C + 2^K pq, and with the bits of A, of which p is the highest,
  *
- *   X^2 = A^2 + C^2 + sum over j < K of 2^(j+1) A_j B_j + 2^(K+1) q (pA)   mod 2^32
+ *   X^2 = A^2 + C^2 + sum over j < K of 2^(j+1) A_j B_j + 2^(K+1) q (pA)   mod 2^o
  *   B_j = C for j < K - 1,   B_(K-1) = q (2C + 2^K) - C
  *
  * The client knows C, q and all B_j offline: what is left are products of bits with numbers (Gilboa, 1999), made offline
- * for random bits u_j and random m and corrected online.
+ * for random bits u_j and random m and corrected online. 2^(j+1) A_j B_j matters mod 2^o, B_j therefore mod 2^(o-1-j), and
+ * beyond j = o - 2 not at all.
  *
  *   client holds c, r'                                     server holds a (online); draws u_j, m
  *
@@ -34,10 +35,12 @@ import {
   bitProductSend,
   bitProductTweaks,
 } from '../ot/product.ts';
+import { kindOf, SQUARE } from '../program/kinds.ts';
 import { deriveSeed, Prg, randomRing } from '../random/index.ts';
-import { lowBits, pack, packedBytes, unpack } from '../ring/packing.ts';
-import { concat, packWires, wordsView } from './bits.ts';
-import { type Gadget, type GadgetParams, type LaneState, roundingUnit } from './gadget.ts';
+import { lowBits, pack, packedBytes, signed, unpack } from '../ring/packing.ts';
+import { addInto } from '../ring/tensor.ts';
+import { concat, packWires } from './bits.ts';
+import { carryOf, type Gadget, type GadgetParams, type LaneState, roundingUnit } from './gadget.ts';
 
 /** Client. */
 interface Opened extends LaneState {
@@ -71,33 +74,32 @@ interface Widths {
   /** w: bits of a reduced share. */
   readonly share: number;
   /** K: bits of A. */
+  readonly truncated: number;
+  /** Those of them, from the lowest on, whose products matter. */
   readonly planes: number;
   /** 2^(w-2), which makes every value positive. */
   readonly offset: number;
-  /** 2^(K+1), what q (pA) is worth. */
+  /** 2^(K+1), what q (pA) is worth, and the bits of the shares of q m: a product has one at least. */
   readonly carryWeight: number;
-  /** So q m matters mod 2^(31-K); a product has one bit at least. */
   readonly carryBits: number;
 }
 
-function widthsOf({ rangeBits, shift }: GadgetParams): Widths {
-  // The offset must survive the truncation whole.
-  const share = Math.max(rangeBits, shift + 1) + 1;
-  const planes = share - shift;
+function widthsOf({ rangeBits, shift, outBits }: GadgetParams): Widths {
+  const share = kindOf(SQUARE).ringBits(rangeBits, shift);
+  const truncated = share - shift;
+  const { bits, weight } = carryOf(truncated + 1, outBits);
   return {
     share,
-    planes,
+    truncated,
+    planes: Math.min(truncated, outBits - 1),
     offset: 1 << (share - 2),
-    carryWeight: planes > 30 ? 0 : 1 << (planes + 1),
-    carryBits: Math.max(31 - planes, 1),
+    carryWeight: weight,
+    carryBits: Math.max(bits, 1),
   };
 }
 
-/** The low `bits` bits of a value as a signed number. */
-const reduce = (value: number, bits: number): number => (value << (32 - bits)) >> (32 - bits);
-
-/** 2^(j+1) A_j B_j matters mod 2^32, B_j therefore mod 2^(31-j). */
-const planeBits = (plane: number): number => 31 - plane;
+/** Bits of B_j, j the plane, that matter. */
+const planeBits = ({ outBits }: GadgetParams, plane: number): number => outBits - 1 - plane;
 
 const planesUpTo = (count: number): number[] => Array.from({ length: count }, (_, j) => j);
 
@@ -107,20 +109,21 @@ function drawBits(planes: number, n: number, seed: Uint8Array): Int32Array {
   return randomRing(new Prg(deriveSeed(seed, 'u')), n).map((word) => word & mask);
 }
 
-/** Client: C, and the B of the plane of p. */
+/** Client: C, and the B of the highest plane. */
 function factorsOf(
   params: GadgetParams,
   c: Int32Array,
 ): { usual: Int32Array; highest: Int32Array } {
-  const { share, planes, offset } = widthsOf(params);
+  const { share, truncated, planes, offset } = widthsOf(params);
   const { shift } = params;
+  const holdsSign = planes === truncated;
   const constant = roundingUnit(shift) - (offset >> shift);
   const [usual, highest] = [new Int32Array(c.length), new Int32Array(c.length)];
   for (let i = 0; i < c.length; i++) {
-    const reduced = reduce(c[i]!, share);
+    const reduced = signed(c[i]!, share);
     const value = (reduced >> shift) + constant;
     usual[i] = value;
-    highest[i] = ((reduced >> 31) & (2 * value + (1 << planes))) - value;
+    highest[i] = holdsSign ? ((reduced >> 31) & (2 * value + (1 << truncated))) - value : value;
   }
   return { usual, highest };
 }
@@ -165,10 +168,13 @@ export const square: Gadget<Opened, Opened, Prepared, Pending> = {
     const { planes, carryBits } = widthsOf(params);
     const tables = bitProductBytes(n, carryBits);
     return {
-      corrections: planesUpTo(planes).reduce((sum, j) => sum + packedBytes(n, planeBits(j)), 0),
+      corrections: planesUpTo(planes).reduce(
+        (sum, j) => sum + packedBytes(n, planeBits(params, j)),
+        0,
+      ),
       tables,
       material: packedBytes(n, planes) + tables,
-      result: 4 * n,
+      result: packedBytes(n, params.outBits),
     };
   },
 
@@ -185,7 +191,7 @@ export const square: Gadget<Opened, Opened, Prepared, Pending> = {
     const { usual, highest } = factorsOf(params, c);
     const products = new Int32Array(planes * n);
     const messages = planesUpTo(planes).map((j) => {
-      const factor = { y: j === planes - 1 ? highest : usual, width: planeBits(j) };
+      const factor = { y: j === planes - 1 ? highest : usual, width: planeBits(params, j) };
       const { message, shares } = bitProductSend([factor], planeOf(cots, j, n));
       placePlane(products, shares[0]!, j, planes);
       return message;
@@ -200,10 +206,11 @@ export const square: Gadget<Opened, Opened, Prepared, Pending> = {
     const products = new Int32Array(planes * n);
     let at = 0;
     for (const j of planesUpTo(planes)) {
-      const bytes = packedBytes(n, planeBits(j));
+      const width = planeBits(params, j);
+      const bytes = packedBytes(n, width);
       const own = { ...planeOf(cots, j, n), choices: packWires(u, [j], n) };
       const message = corrections.subarray(at, at + bytes);
-      placePlane(products, bitProductReceive([planeBits(j)], own, message)[0]!, j, planes);
+      placePlane(products, bitProductReceive([width], own, message)[0]!, j, planes);
       at += bytes;
     }
     const m = randomRing(new Prg(deriveSeed(seed, 'm')), n);
@@ -224,7 +231,7 @@ export const square: Gadget<Opened, Opened, Prepared, Pending> = {
     const { shift } = params;
     const [d, masked, own] = [new Int32Array(n), new Int32Array(n), new Int32Array(n)];
     for (let i = 0; i < n; i++) {
-      const value = reduce(a[i]! + offset, share) >> shift;
+      const value = signed(a[i]! + offset, share) >> shift;
       d[i] = value ^ u[i]!;
       masked[i] = ((value >> 31) & value) - m[i]!;
       const carried = Math.imul(carryWeight, carry[i]!);
@@ -246,17 +253,17 @@ export const square: Gadget<Opened, Opened, Prepared, Pending> = {
       const top = d[i]! >>> (planes - 1);
       const rest = d[i]! ^ (top << (planes - 1));
       const known = 2 * Math.imul(rest, value) + (Math.imul(top, highest[i]!) << planes);
-      const q = reduce(c[i]!, share) >> 31;
+      const q = signed(c[i]!, share) >> 31;
       const carried = Math.imul(carryWeight, (q & masked[i]!) + carry[i]!);
       const sum = correctedSum(products, i, planes, d[i]!) + known + carried;
       result[i] = Math.imul(value, value) + sum - mask[i]!;
     }
-    return new Uint8Array(result.buffer);
+    return pack(result, params.outBits);
   },
 
-  finish(_, { own }, result) {
-    const shares = wordsView(result).slice();
-    for (let i = 0; i < shares.length; i++) shares[i]! += own[i]!;
+  finish({ outBits }, { own }, result) {
+    const shares = unpack(result, own.length, outBits);
+    addInto(shares, own);
     return shares;
   },
 };

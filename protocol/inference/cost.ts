@@ -8,6 +8,7 @@ import { gadgetOf, type Lane } from '../gadgets/index.ts';
 import { bundleBytes } from '../linear/index.ts';
 import { cotBytes } from '../ot/correlations.ts';
 import { DEFAULT_OT_K, type OtK } from '../ot/softspoken.ts';
+import { packedBytes } from '../ring/packing.ts';
 import { sizeOf } from '../ring/shape.ts';
 import { hintBytesOf } from './hint.ts';
 import type { ActivationLayout, Layout, LinearLayout, OutputLayout } from './layout.ts';
@@ -91,7 +92,7 @@ function activationCost({ step, lanes }: ActivationLayout, otK: OtK): StepCost {
 
 function outputCost({ step, size, argmax: params }: OutputLayout, otK: OtK): StepCost {
   if (params === undefined) {
-    const online = { up: 0, down: wireBytes(4 * size) };
+    const online = { up: 0, down: wireBytes(packedBytes(size, step.rangeBits)) };
     return { name: step.name, op: 'output', offline: none, online };
   }
   const { tables, material } = argmax.bytes(params);
@@ -108,7 +109,7 @@ function outputCost({ step, size, argmax: params }: OutputLayout, otK: OtK): Ste
  * with `otK`.
  */
 export function costOf(layout: Layout, otK: OtK = DEFAULT_OT_K): Cost {
-  const { linears, activations, output, program } = layout;
+  const { linears, activations, output, program, rings } = layout;
   const steps = [
     ...linears.map(linearCost),
     ...activations.map((layer) => activationCost(layer, otK)),
@@ -117,7 +118,7 @@ export function costOf(layout: Layout, otK: OtK = DEFAULT_OT_K): Cost {
   const order = new Map(program.steps.map((step, i) => [step.name, i]));
   steps.sort((a, b) => order.get(a.name)! - order.get(b.name)!);
   const command = wireBytes(COMMAND_BYTES);
-  const input = wireBytes(4 * sizeOf(program.input.shape));
+  const input = wireBytes(packedBytes(sizeOf(program.input.shape), rings[0]!));
   const garbled = activations.length > 0 || output.argmax !== undefined;
   return {
     hint: wireBytes(hintBytesOf(layout)),

@@ -41,7 +41,7 @@ export interface OutputLayout {
 export interface Layout {
   readonly program: Program;
   readonly shapes: Shapes;
-  /** Bits of the ring in which each value is shared. */
+  /** Bits of the ring of each value: element 0 is the input's, element i + 1 is step i's. */
   readonly rings: readonly number[];
   /** The values that the client masks. */
   readonly sources: readonly Source[];
@@ -67,7 +67,8 @@ export function layoutOf(program: Program, shapes: Shapes = checkProgram(program
     const shape = shapes[index + 1] as Shape;
     const size = sizeOf(shape);
     if (step.op === 'activation') {
-      activations.push({ step, index, lanes: lanesOf(step, program.comparison), size, shape });
+      const lanes = lanesOf(step, program.comparison, rings[index + 1] as number);
+      activations.push({ step, index, lanes, size, shape });
     } else if (step.op === 'output') {
       const params = { values: size, rangeBits: step.rangeBits };
       output = { step, index, size, argmax: step.reveal === 'label' ? params : undefined };

@@ -10,7 +10,8 @@
  *       |  <--- share of the logits, or labels for the argmax ----  |
  *       |  logits, or the class                                     |
  *
- * Round trips: activation layers + 1. The client computes nothing but its halves of the gadgets.
+ * Round trips: activation layers + 1. The client computes nothing but its halves of the gadgets. Masked numbers travel with
+ * the bits of their value's ring (program/rings.ts).
  */
 
 import { argmax } from '../gadgets/argmax.ts';
@@ -19,6 +20,7 @@ import { addConstants, gadgetOf } from '../gadgets/index.ts';
 import { localOf } from '../program/local.ts';
 import type { ChannelConstants, LinearWeights, Model } from '../program/model.ts';
 import { walkAsync } from '../program/walk.ts';
+import { pack, packedBytes, signed, unpack } from '../ring/packing.ts';
 import { sizeOf } from '../ring/shape.ts';
 import { addInto, subtract } from '../ring/tensor.ts';
 import type { ArgmaxStored, ClientBundle, ServerBundle } from './bundle.ts';
@@ -43,7 +45,7 @@ export async function inferClient(
   progress?: Progress,
 ): Promise<Int32Array> {
   const { channel, layout, pool } = session;
-  const { activations } = layout;
+  const { activations, rings } = layout;
   if (input.length !== bundle.inputMask.length) {
     throw new RangeError(
       `input: expected ${bundle.inputMask.length} elements, got ${input.length}`,
@@ -51,7 +53,7 @@ export async function inferClient(
   }
   const masked = subtract(input, bundle.inputMask);
   await channel.send(Kind.command, encodeCommand(Command.infer, bundle.number));
-  await sendMessage(channel, Kind.maskedInput, bytesOf(masked));
+  await sendMessage(channel, Kind.maskedInput, pack(masked, rings[0]!));
   for (const [i, layer] of activations.entries()) {
     const states = bundle.layers[i]!;
     const results = new Ordered<Uint8Array>(pool.workers + 1, (result) =>
@@ -84,10 +86,12 @@ async function receiveOutput(
   { channel, pool, layout }: ClientSession,
   own: Int32Array | ArgmaxStored,
 ): Promise<Int32Array> {
-  const { size, argmax: params } = layout.output;
+  const { step, size, argmax: params } = layout.output;
   if (own instanceof Int32Array) {
-    const share = wordsOf(await receiveMessage(channel, Kind.output, 4 * size));
-    return own.map((value, i) => value + share[i]!);
+    const { rangeBits } = step;
+    const message = await receiveMessage(channel, Kind.output, packedBytes(size, rangeBits));
+    const share = unpack(message, size, rangeBits);
+    return own.map((value, i) => signed(value + share[i]!, rangeBits));
   }
   const material = await receiveMessage(channel, Kind.output, argmax.bytes(params!).material);
   return Int32Array.of(await pool.run('evaluateArgmax', { params: params!, ...own, material }));
@@ -103,12 +107,13 @@ export async function inferServer(
   progress?: Progress,
 ): Promise<void> {
   const { channel, layout } = session;
-  const { activations, output, program } = layout;
+  const { activations, output, program, rings } = layout;
   let done = 0;
   await walkAsync<Int32Array>(program, {
     async input() {
-      const bytes = 4 * sizeOf(program.input.shape);
-      return wordsOf(await receiveMessage(channel, Kind.maskedInput, bytes));
+      const size = sizeOf(program.input.shape);
+      const bytes = packedBytes(size, rings[0]!);
+      return unpack(await receiveMessage(channel, Kind.maskedInput, bytes), size, rings[0]!);
     },
     async linear(step, x, index) {
       const a = await runLinear(session, step, x, model.weights[index] as LinearWeights);
@@ -123,22 +128,17 @@ export async function inferServer(
       progress?.(++done, activations.length + 1, name);
       return y;
     },
-    async output({ name }, a) {
+    async output({ name, rangeBits }, a) {
       const message =
-        bundle.output === undefined ? bytesOf(a) : argmax.reveal(output.argmax!, bundle.output, a);
+        bundle.output === undefined
+          ? pack(a, rangeBits)
+          : argmax.reveal(output.argmax!, bundle.output, a);
       await sendMessage(channel, Kind.output, message);
       progress?.(++done, activations.length + 1, name);
       return a;
     },
   });
 }
-
-const bytesOf = (words: Int32Array): Uint8Array =>
-  new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
-
-/** A received message is aligned and its receiver's own. */
-const wordsOf = (bytes: Uint8Array): Int32Array =>
-  new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
 
 /** One activation layer at the server: from its share of the pre-activations to y - r'. */
 async function runActivation(

@@ -110,8 +110,8 @@ export function checkProgram(program: Program): Shapes {
         fresh.push(true);
         break;
       case 'output':
-        if (step.rangeBits > MAX_OUTPUT_BITS) {
-          fail(step, `logits need k <= ${MAX_OUTPUT_BITS} bits`);
+        if (!(step.rangeBits >= 2 && step.rangeBits <= MAX_OUTPUT_BITS)) {
+          fail(step, `logits need k in 2..${MAX_OUTPUT_BITS} bits`);
         }
         if (step.fractionBits !== fraction) fail(step, 'the output keeps the scale of its input');
         if (!(margins[source]! < 2 ** (step.rangeBits - 1))) {

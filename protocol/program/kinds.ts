@@ -46,6 +46,12 @@ export interface ElementKind {
   /** Bits its truncation cuts off. */
   shift(step: ActivationStep): number;
   /**
+   * w: of a pre-activation's shares only the low w bits count. They hold the range, and what the truncation cuts off.
+   * @param rangeBits k
+   * @param shift f, bits cut off
+   */
+  ringBits(rangeBits: number, shift: number): number;
+  /**
    * What is wrong with the numbers of a layer that has such elements, undefined when nothing is.
    * @param fraction fractional bits of the layer's input
    */
@@ -64,6 +70,10 @@ function scaleFault({ shift, fractionBits }: ActivationStep, fraction: number): 
     : `${fraction} fractional bits less ${shift} are not ${fractionBits}`;
 }
 
+/** Of kinds whose gadgets add 2^(w-2), which makes every x positive and must survive the truncation whole. */
+const offsetRingBits = (rangeBits: number, shift: number): number =>
+  Math.max(rangeBits, shift + 1) + 1;
+
 const descriptors = {
   [IDENTITY]: {
     name: 'identity',
@@ -74,6 +84,7 @@ const descriptors = {
     constants: false,
     merges: true,
     shift: ({ shift }) => shift,
+    ringBits: offsetRingBits,
     fault: scaleFault,
     clear: (x, { shift }, { truncate }) => truncate(x, shift),
   },
@@ -86,6 +97,7 @@ const descriptors = {
     constants: false,
     merges: true,
     shift: ({ shift }) => shift,
+    ringBits: (rangeBits, shift) => Math.max(rangeBits, shift),
     fault: scaleFault,
     clear: (x, { shift, dropBits }, { truncate, positive }) =>
       positive(x, dropBits) ? truncate(x, shift) : 0,
@@ -99,6 +111,7 @@ const descriptors = {
     constants: true,
     merges: false,
     shift: ({ squareShift }) => squareShift,
+    ringBits: offsetRingBits,
     fault({ rangeBits, squareShift }) {
       const bits = rangeBits - 1 - squareShift;
       return bits > ROOT_BITS ? `squares of ${bits}-bit numbers overflow 31 bits` : undefined;

@@ -6,7 +6,8 @@
  * beside it; the client receives the program in the handshake, validates it against its own limits and prices it.
  *
  * Values are numbered: value 0 is the input, step i makes value i + 1. Every value is a tensor [channels, height, width]
- * of elements of Z_2^32 (a vector is [n, 1, 1]) with a public number of fractional bits. protocol/README has the algebra.
+ * of integers (a vector is [n, 1, 1]) with a public number of fractional bits, shared modulo a power of two that follows from
+ * its readers (rings.ts). protocol/README has the algebra.
  */
 
 import type { LinearShape, Shape } from '../ring/shape.ts';

@@ -62,6 +62,11 @@ export function lowBits(width: number): number {
   return width === 32 ? -1 : (1 << width) - 1;
 }
 
+/** The low `width` bits of a value, 1 .. 32, as a signed number. */
+export function signed(value: number, width: number): number {
+  return (value << (32 - width)) >> (32 - width);
+}
+
 function checkWidth(width: number): void {
   if (!Number.isInteger(width) || width < 1 || width > 32) {
     throw new RangeError(`width: expected 1 to 32 bits, got ${width}`);

@@ -15,6 +15,7 @@ import { layoutOf } from '../../../protocol/inference/layout.ts';
 import { COMMAND_BYTES, wireBytes } from '../../../protocol/inference/messages.ts';
 import { tasks } from '../../../protocol/inference/tasks.ts';
 import { IDENTITY, RELU, SQUARE } from '../../../protocol/program/kinds.ts';
+import { packedBytes } from '../../../protocol/ring/packing.ts';
 import { sizeOf } from '../../../protocol/ring/shape.ts';
 import { residualModel } from '../../support/model.ts';
 
@@ -134,7 +135,7 @@ describe('bytes by class', () => {
     expect(sum('offline') + sum('online')).toBe(sent);
     // The rest is a command in each phase, and online the masked input.
     const rest = offline.up + offline.down + online.up + online.down - sent;
-    const input = 4 * sizeOf(layout.program.input.shape);
+    const input = packedBytes(sizeOf(layout.program.input.shape), layout.rings[0]!);
     expect(rest).toBe(2 * wireBytes(COMMAND_BYTES) + wireBytes(input));
     for (const name of ['linear', 'ReLU', 'square', 'identity'] as const) {
       expect(bytes[name].offline + bytes[name].online, name).toBeGreaterThan(0);

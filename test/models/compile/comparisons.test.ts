@@ -144,7 +144,7 @@ describe('the choice of compared bits', () => {
     const graph = plain(3, 'relu');
     const [one, two] = reluSteps(lowered(graph).model);
     const only = (name: string) => (step: ActivationStep) =>
-      step.name === name ? comparisonBytes(step, 'encoded') : 1;
+      step.name === name ? comparisonBytes(step, 'encoded', 32) : 1;
     const bitsWith = (priced: ActivationStep) => {
       const { model } = lowered(graph, { bytes: only(priced.name) }).result;
       return reluSteps(model).map(comparedBits) as [number, number];
@@ -188,8 +188,8 @@ describe("the price of a ReLU's comparison", () => {
   it('is that of the formulas: bytes offline and online', () => {
     const step = (rangeBits: number, dropBits: number, shift: number) =>
       ({ rangeBits, dropBits, shift }) as ActivationStep;
-    expect(comparisonBytes(step(27, 15, 15), 'encoded')).toBeCloseTo(64.25 + 15.25, 10);
-    expect(comparisonBytes(step(30, 15, 9), 'encoded')).toBeCloseTo(78.5 + 19.75, 10);
+    expect(comparisonBytes(step(27, 15, 15), 'encoded', 27)).toBeCloseTo(63.625 + 14, 10);
+    expect(comparisonBytes(step(30, 15, 9), 'encoded', 30)).toBeCloseTo(78.25 + 19.25, 10);
   });
 });
 

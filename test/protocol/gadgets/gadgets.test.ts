@@ -12,6 +12,7 @@ import {
 } from '../../../protocol/program/kinds.ts';
 import { COMPARISONS, type Comparison } from '../../../protocol/program/program.ts';
 import { deriveSeed, Prg, randomRing } from '../../../protocol/random/index.ts';
+import { signed } from '../../../protocol/ring/packing.ts';
 import { CHI_SQUARE_LIMIT, chiSquare } from '../../support/statistics.ts';
 import { type LaneRun, runLane, testSeed } from './lane.ts';
 
@@ -23,7 +24,21 @@ const caseOf = (
   dropBits: number,
   shift: number,
   comparison: Comparison = 'encoded',
-): Case => ({ kind, params: { rangeBits, dropBits, shift, comparison } });
+  outBits = 32,
+): Case => ({ kind, params: { rangeBits, dropBits, shift, outBits, comparison } });
+
+/** w of a case. */
+const ringOf = ({ kind, params }: Case) => kindOf(kind).ringBits(params.rangeBits, params.shift);
+
+/** The same with results in rings from the narrowest to the widest: carries matter in some, in others not. */
+function ringsOut(own: Case): Case[] {
+  const { params } = own;
+  const width = ringOf(own);
+  const cut = width - params.shift;
+  const rings = [32, width, cut + 2, cut + 1, cut, cut - 1, 2];
+  const fitting = new Set(rings.filter((bits) => bits >= 2 && bits <= 32));
+  return [...fitting].map((outBits) => ({ ...own, params: { ...params, outBits } }));
+}
 
 /** The largest |x| a layer with these numbers may meet. */
 const limitOf = ({ rangeBits, dropBits }: GadgetParams) => 2 ** (rangeBits - 1) - 2 ** dropBits - 1;
@@ -49,30 +64,35 @@ function randomValues(params: GadgetParams, n: number, seed: Uint8Array): Int32A
 }
 
 /**
- * What an element may come to: every integer within one unit of the exact value. A comparison that leaves out more than is
- * cut off may take small values for either sign (encoded) or positive ones for zero (garbled).
+ * What an element may come to: every integer within one unit of the exact value, in the ring of the result. A comparison
+ * that leaves out more than is cut off may take small values for either sign (encoded) or positive ones for zero (garbled).
  */
 function isRight({ kind, params }: Case, x: number, y: number): boolean {
-  const { dropBits, shift, comparison } = params;
+  const { dropBits, shift, outBits, comparison } = params;
   const exact = x / 2 ** shift;
-  const near = (value: number) => Math.abs(y - value) <= 1;
+  const same = (value: number) => signed(y - value, outBits) === 0;
+  const near = (value: number) => {
+    const [from, to] = [Math.ceil(value - 1), Math.floor(value + 1)];
+    return Array.from({ length: to - from + 1 }, (_, i) => from + i).some(same);
+  };
   switch (kind) {
     case SQUARE:
       // X is exact to one unit and its square is exact: y must be the square of a neighbour of x / 2^f.
-      return [Math.floor(exact), Math.floor(exact) + 1].some((v) => v * v === y);
+      return [Math.floor(exact), Math.floor(exact) + 1].some((v) => same(v * v));
     case IDENTITY:
       return near(exact);
     case RELU: {
       if (near(Math.max(exact, 0))) return true;
       const coin = dropBits > shift && x >= -(2 ** dropBits) && x < 2 ** dropBits;
-      if (comparison === 'garbled') return coin && x >= 0 && y === 0;
-      return coin && (y === 0 || near(exact));
+      if (comparison === 'garbled') return coin && x >= 0 && same(0);
+      return coin && (same(0) || near(exact));
     }
   }
 }
 
 function run(own: Case, x: Int32Array, seed: Uint8Array, c?: Int32Array): LaneRun {
-  return runLane(gadgetOf(own), own.params, x, seed, c === undefined ? {} : { c });
+  const given = { ring: ringOf(own), ...(c === undefined ? {} : { c }) };
+  return runLane(gadgetOf(own), own.params, x, seed, given);
 }
 
 /** The elements that came out wrong, as sentences. */
@@ -121,21 +141,60 @@ describe('activation gadgets', () => {
   for (const [index, own] of cases.entries()) {
     it(`${titleOf(own)}: right on 106,496 values, and on every boundary`, () => {
       const { params } = own;
+      const narrower = ringsOut(own);
       for (let lane = 0; lane < 13; lane++) {
         const seed = deriveSeed(testSeed(index), 'lane', lane);
         const x = randomValues(params, 8192, seed);
-        expect(wrong(own, x, run(own, x, seed).y)).toEqual([]);
+        const out = narrower[lane % narrower.length]!;
+        expect(wrong(out, x, run(out, x, seed).y), `o = ${out.params.outBits}`).toEqual([]);
       }
       const values = boundaryValues(params);
       const x = Int32Array.from(values.flatMap((v) => boundaryShares.map(() => v)));
       const c = Int32Array.from(values.flatMap(() => boundaryShares));
       // The random bits of a boundary are drawn several times.
       for (let i = 0; i < 16; i++) {
-        const { y } = run(own, x, deriveSeed(testSeed(index), 'boundary', i), c);
-        expect(wrong(own, x, y)).toEqual([]);
+        const out = narrower[i % narrower.length]!;
+        const { y } = run(out, x, deriveSeed(testSeed(index), 'boundary', i), c);
+        expect(wrong(out, x, y), `o = ${out.params.outBits}`).toEqual([]);
       }
     });
   }
+
+  /** Every value that a layer of these numbers may meet, with every share of w bits. */
+  function everything(own: Case): { x: Int32Array; c: Int32Array } {
+    const limit = limitOf(own.params);
+    const shares = 2 ** ringOf(own);
+    const all = Array.from({ length: (2 * limit + 1) * shares }, (_, i) => i);
+    return {
+      x: Int32Array.from(all, (i) => Math.floor(i / shares) - limit),
+      c: Int32Array.from(all, (i) => i % shares),
+    };
+  }
+
+  it.each(KINDS)(
+    'kind %i: right for all shares of all values of small ranges, whatever f and o',
+    (kind) => {
+      const tried = COMPARISONS.filter((name) => name === 'encoded' || kindOf(kind).compares);
+      for (const comparison of tried) {
+        for (const rangeBits of [2, 3, 4]) {
+          for (
+            let dropBits = 0;
+            dropBits <= (kindOf(kind).compares ? rangeBits - 2 : 0);
+            dropBits++
+          ) {
+            for (let shift = 0; shift <= rangeBits + 1; shift++) {
+              for (let outBits = 2; outBits <= 7; outBits++) {
+                const own = caseOf(kind, rangeBits, dropBits, shift, comparison, outBits);
+                const { x, c } = everything(own);
+                const seed = deriveSeed(testSeed(73), comparison, 8 * shift + outBits);
+                expect(wrong(own, x, run(own, x, seed, c).y), JSON.stringify(own)).toEqual([]);
+              }
+            }
+          }
+        }
+      }
+    },
+  );
 
   for (const comparison of COMPARISONS) {
     it(`a ReLU compares any number of bits from 1 to 30, ${comparison}`, () => {
@@ -189,13 +248,14 @@ describe('activation gadgets', () => {
         rangeBits: fc.integer({ min: 2, max: 30 }),
         drop: fc.nat(30),
         shift: fc.nat(20),
+        outBits: fc.integer({ min: 2, max: 32 }),
         n: fc.integer({ min: 1, max: 1100 }),
         seed: fc.uint8Array({ minLength: 16, maxLength: 16 }),
       })
-      .map(({ kind, comparison, rangeBits, drop, shift, n, seed }) => {
+      .map(({ kind, comparison, rangeBits, drop, shift, outBits, n, seed }) => {
         const f = kind === SQUARE ? Math.max(shift, rangeBits - 16) : shift;
         const dropBits = Math.min(drop, rangeBits - 2);
-        return { own: caseOf(kind, rangeBits, dropBits, f, comparison), n, seed };
+        return { own: caseOf(kind, rangeBits, dropBits, f, comparison, outBits), n, seed };
       });
     fc.assert(
       fc.property(params, ({ own, n, seed }) => {
@@ -216,7 +276,11 @@ describe('activation gadgets', () => {
 });
 
 describe('what crosses the wire of a gadget', () => {
-  const kinds = [caseOf(RELU, 30, 15, 9), caseOf(IDENTITY, 30, 12, 12), caseOf(SQUARE, 28, 12, 16)];
+  const kinds = [
+    caseOf(RELU, 30, 15, 9, 'encoded', 27),
+    caseOf(IDENTITY, 30, 12, 12, 'encoded', 27),
+    caseOf(SQUARE, 28, 12, 16, 'encoded', 27),
+  ];
   const messages = ['corrections', 'tables', 'material', 'result'] as const;
 
   for (const own of kinds) {

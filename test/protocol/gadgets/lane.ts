@@ -4,6 +4,7 @@ import type { Gadget, GadgetParams } from '../../../protocol/gadgets/gadget.ts';
 import type { CotReceiver, CotSender } from '../../../protocol/ot/correlations.ts';
 import { IdealReceiver, IdealSender } from '../../../protocol/ot/ideal.ts';
 import { deriveSeed, Prg, randomRing } from '../../../protocol/random/index.ts';
+import { lowBits, signed } from '../../../protocol/ring/packing.ts';
 
 export interface Correlations {
   /** The client chooses, the server is the sender. */
@@ -30,21 +31,26 @@ export interface LaneRun {
   readonly result: Uint8Array;
   readonly mask: Int32Array;
   readonly share: Int32Array;
-  /** share + mask. */
+  /** share + mask, as signed numbers of the result's ring. */
   readonly y: Int32Array;
 }
 
-/** @param x - pre-activations; they are shared with a uniform c, or with the given one */
+/**
+ * @param x - pre-activations; they are shared with a uniform c, or with the given one. The sum of both shares is x modulo
+ *   2^ring only: their higher bits are arbitrary
+ */
 export function runLane(
   gadget: Gadget,
   params: GadgetParams,
   x: Int32Array,
   seed: Uint8Array,
-  given: { c?: Int32Array; correlations?: Correlations } = {},
+  given: { c?: Int32Array; correlations?: Correlations; ring?: number } = {},
 ): LaneRun {
   const n = x.length;
   const c = given.c ?? randomRing(new Prg(deriveSeed(seed, 'c')), n);
-  const a = x.map((value, i) => value - c[i]!);
+  const counts = lowBits(given.ring ?? 32);
+  const higher = randomRing(new Prg(deriveSeed(seed, 'higher bits of a')), n);
+  const a = x.map((value, i) => ((value - c[i]!) & counts) | (higher[i]! & ~counts));
   const { labels, products } = given.correlations ?? idealCorrelations(seed);
   const clientSeed = deriveSeed(seed, 'client');
   const serverSeed = deriveSeed(seed, 'server');
@@ -96,6 +102,6 @@ export function runLane(
     result,
     mask,
     share,
-    y: share.map((value, i) => value + mask[i]!),
+    y: share.map((value, i) => signed(value + mask[i]!, params.outBits)),
   };
 }

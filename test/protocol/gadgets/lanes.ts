@@ -12,6 +12,7 @@ import type { ReceiverCots, SenderCots } from '../../../protocol/ot/pads.ts';
 import type { ActivationKind } from '../../../protocol/program/kinds.ts';
 import type { Tweaks } from '../../../protocol/random/hash.ts';
 import { deriveSeed, Prg, randomBytes, randomRing } from '../../../protocol/random/index.ts';
+import { signed } from '../../../protocol/ring/packing.ts';
 
 /** OTs of one direction before anyone has chosen: the sender's blocks, OT by OT, n blocks each. */
 export interface Dealt {
@@ -137,6 +138,6 @@ export function play(
   return {
     client: { params, n, ...clientLane, state, tables, material },
     server: { params, a, ...serverLane, state: kept, result, share },
-    y: share.map((value, i) => value + mask[i]!),
+    y: share.map((value, i) => signed(value + mask[i]!, params.outBits)),
   };
 }

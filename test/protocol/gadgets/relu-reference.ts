@@ -1,10 +1,11 @@
 /**
- * The ReLU of one element in words and bits, in a ring of any width: no kernels, no lanes.
+ * The ReLU of one element in words and bits, in rings of any width: no kernels, no lanes.
  *
- * Written from the algebra in the head of protocol/gadgets/relu.ts. A small ring lets a test go through every value of all
- * randomness; in the ring of 32 bits it sends what the gadget sends.
+ * Written from the algebra in the head of protocol/gadgets/relu.ts. Small rings let a test go through every value of all
+ * randomness; in rings of real layers it sends what the gadget sends.
  */
 
+import { signed } from '../../../protocol/ring/packing.ts';
 import {
   bitsFrom,
   choosePads,
@@ -15,12 +16,18 @@ import {
   type Pads,
 } from '../compare/reference.ts';
 
-/** w, k, t and f. */
+/** k, t, f and o. */
 export interface Numbers {
-  readonly width: number;
   readonly rangeBits: number;
   readonly dropBits: number;
   readonly shift: number;
+  readonly outBits: number;
+}
+
+/** w, and v: bits of the carry's shares, none where it weighs nothing. */
+export function widthsOf({ rangeBits, shift, outBits }: Numbers): { width: number; carry: number } {
+  const width = Math.max(rangeBits, shift);
+  return { width, carry: Math.max(0, outBits - (width - shift)) };
 }
 
 /** What the server draws, and the pads of the OTs of which it is the sender. */
@@ -28,9 +35,9 @@ export interface ServerRandomness {
   readonly zero: Pads;
   readonly one: Pads;
   readonly pi: number;
-  /** 0 where f = 0. */
+  /** 0 where v = 0. */
   readonly mu: number;
-  /** Both pads of the OT of rho: w bits. */
+  /** Both pads of the OT of rho: o bits. */
   readonly rhoPads: readonly [number, number];
 }
 
@@ -39,10 +46,10 @@ export interface ClientRandomness {
   readonly rho: number;
   /** r'. */
   readonly mask: number;
-  /** Both pads of the product with pi: w bits, and f bits. */
+  /** Both pads of the product with pi: o bits, and v bits. */
   readonly piPads: readonly [number, number];
   readonly piCarryPads: readonly [number, number];
-  /** Both pads of the product with mu: f bits. */
+  /** Both pads of the product with mu: v bits. */
   readonly muPads: readonly [number, number];
 }
 
@@ -65,18 +72,20 @@ export interface ReluRun {
 }
 
 export function runRelu(
-  { width, rangeBits, dropBits, shift }: Numbers,
+  numbers: Numbers,
   a: number,
   c: number,
   server: ServerRandomness,
   client: ClientRandomness,
 ): ReluRun {
+  const { rangeBits, dropBits, shift, outBits } = numbers;
+  const { width, carry: carryBits } = widthsOf(numbers);
   const cut = (value: number, bits: number) =>
     bits === 32 ? value | 0 : value & ((1 << bits) - 1);
-  const ring = (value: number) => cut(value, width);
-  const truncate = (value: number) => (value << (32 - width)) >> (32 - width + shift);
+  const ring = (value: number) => cut(value, outBits);
+  const truncate = (value: number) => signed(value, width) >> shift;
   const sign = (value: number) => (value >>> (width - 1)) & 1;
-  const weight = shift === 0 ? 0 : 1 << (width - shift);
+  const weight = carryBits === 0 ? 0 : 1 << (width - shift);
   const carry = (value: number) => Math.imul(weight, value);
   const { zero, one, pi, mu } = server;
   const { rho, mask } = client;
@@ -89,21 +98,24 @@ export function runRelu(
   const corrected = corrections(zero, one);
   const own = choosePads(zero, one, bitsOfC);
   const q = sign(c);
-  const signs = cut(q + client.muPads[0] - client.muPads[1], shift);
-  const clientCarry = cut(-client.muPads[0], shift);
-  const serverCarry = cut(client.muPads[mu]! + mu * signs, shift);
+  const signs = cut(q + client.muPads[0] - client.muPads[1], carryBits);
+  const clientCarry = cut(-client.muPads[0], carryBits);
+  const serverCarry = cut(client.muPads[mu]! + mu * signs, carryBits);
   const factor = 1 - 2 * rho;
   const usual = truncate(c) + carry(clientCarry);
   const added = q - 2 * clientCarry;
   const product = ring(factor * usual + client.piPads[0] - client.piPads[1]);
-  const productCarry = cut(factor * added + client.piCarryPads[0] - client.piCarryPads[1], shift);
+  const productCarry = cut(
+    factor * added + client.piCarryPads[0] - client.piCarryPads[1],
+    carryBits,
+  );
   const share = client.piPads[pi]! + pi * product;
   const shareCarry = client.piCarryPads[pi]! + pi * productCarry;
   const masking = server.rhoPads[1] - server.rhoPads[0];
   const rhoPad = server.rhoPads[rho]!;
 
   // Online, server.
-  const d = shift === 0 ? 0 : sign(a) ^ mu;
+  const d = carryBits === 0 ? 0 : sign(a) ^ mu;
   const truncated = truncate(a) + (shift === 0 ? 0 : 1) + carry((1 - 2 * d) * serverCarry);
   const masked = ring((1 - 2 * pi) * truncated - masking);
   const message = encode(zero, one, bitsOfA, pi);

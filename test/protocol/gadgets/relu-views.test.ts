@@ -1,16 +1,16 @@
 /**
- * The whole view of each party of a ReLU, by exhaustion, in a ring of four bits; and that the gadget sends in its ring of 32
- * bits what the reference sends.
+ * The whole view of each party of a ReLU, by exhaustion, in rings of few bits; and that the gadget sends in rings of real
+ * layers what the reference sends.
  */
 
 import { describe, expect, it } from 'vitest';
 import { choicePositions, comparisonCots } from '../../../protocol/compare/encoding.ts';
-import { getBit, wordsView } from '../../../protocol/gadgets/bits.ts';
+import { getBit } from '../../../protocol/gadgets/bits.ts';
 import { bitBytes } from '../../../protocol/gadgets/gadget.ts';
 import { RELU } from '../../../protocol/program/kinds.ts';
 import { hashInstances, tweaksForInstances } from '../../../protocol/random/hash.ts';
 import { deriveSeed, Prg, randomRing } from '../../../protocol/random/index.ts';
-import { packedBytes, unpack } from '../../../protocol/ring/packing.ts';
+import { lowBits, packedBytes, signed, unpack } from '../../../protocol/ring/packing.ts';
 import { readPads } from '../compare/reference.ts';
 import { padsOf, sentWords } from '../compare/support.ts';
 import { testSeed } from './lane.ts';
@@ -21,13 +21,19 @@ import {
   type ReluRun,
   runRelu,
   type ServerRandomness,
+  widthsOf,
 } from './relu-reference.ts';
 
 const long = process.env['SOTTO_LONG'] === '1';
 const TIMEOUT = 1_800_000;
 
-/** Four bits wide, m bits compared, one cut off. */
-const numbersOf = (m: number): Numbers => ({ width: 4, rangeBits: m + 1, dropBits: 0, shift: 1 });
+/** m bits compared, one cut off: k = m + 1, and v = o - m. */
+const numbersOf = (m: number, outBits: number): Numbers => ({
+  rangeBits: m + 1,
+  dropBits: 0,
+  shift: 1,
+  outBits,
+});
 
 /** A number cut into its bits, from the lowest on; and how many were taken. */
 class Cutter {
@@ -46,13 +52,17 @@ class Cutter {
   }
 }
 
+/** 1 where there is a carry, else 0: the bits of mu and d. */
+const carriesOf = (numbers: Numbers): number => Math.min(1, widthsOf(numbers).carry);
+
 /** All of the server's randomness out of one number, and how many of its bits that takes. */
-function serverOf({ width, rangeBits }: Numbers, value: number): [ServerRandomness, number] {
+function serverOf(numbers: Numbers, value: number): [ServerRandomness, number] {
+  const { rangeBits, outBits } = numbers;
   const from = new Cutter(value);
   const pads = () => readPads(rangeBits - 2, (_, bits) => from.take(bits));
   const [zero, one] = [pads(), pads()];
-  const [pi, mu] = [from.take(1), from.take(1)];
-  const rhoPads = [from.take(width), from.take(width)] as const;
+  const [pi, mu] = [from.take(1), from.take(carriesOf(numbers))];
+  const rhoPads = [from.take(outBits), from.take(outBits)] as const;
   return [{ zero, one, pi, mu, rhoPads }, from.taken];
 }
 
@@ -63,23 +73,32 @@ function allServers(numbers: Numbers): { servers: ServerRandomness[]; random: nu
   return { servers, random };
 }
 
-/** The client's randomness out of one number of 11 bits, where the server knows one pad of each product already: `known`. */
-function clientOf(value: number, { pi, mu }: ServerRandomness, known: number): ClientRandomness {
+/**
+ * The client's randomness out of one number, and how many of its bits that takes; the server knows one pad of each product
+ * already: `known`.
+ */
+function clientOf(
+  numbers: Numbers,
+  value: number,
+  { pi, mu }: ServerRandomness,
+  known: number,
+): [ClientRandomness, number] {
+  const { outBits } = numbers;
+  const { carry } = widthsOf(numbers);
   const [from, old] = [new Cutter(value), new Cutter(known)];
   const pair = (bits: number, choice: number): [number, number] => {
     const [mine, other] = [from.take(bits), old.take(bits)];
     return choice === 1 ? [mine, other] : [other, mine];
   };
-  return {
+  const own = {
     rho: from.take(1),
-    mask: from.take(4),
-    piPads: pair(4, pi),
-    piCarryPads: pair(1, pi),
-    muPads: pair(1, mu),
+    mask: from.take(outBits),
+    piPads: pair(outBits, pi),
+    piCarryPads: pair(carry, pi),
+    muPads: pair(carry, mu),
   };
+  return [own, from.taken];
 }
-
-const CLIENT_BITS = 11;
 
 /** Words of few bits one behind the other, as one number. */
 class View {
@@ -94,7 +113,8 @@ class View {
 }
 
 /** What the client holds and receives. */
-function clientView({ rangeBits }: Numbers, run: ReluRun): View {
+function clientView(numbers: Numbers, run: ReluRun): View {
+  const { rangeBits, outBits } = numbers;
   const n = rangeBits - 2;
   const { own, corrections, message } = run;
   const view = new View();
@@ -105,24 +125,29 @@ function clientView({ rangeBits }: Numbers, run: ReluRun): View {
   view.add(own.end, n);
   for (let i = 0; i + 2 < n; i++) view.add(message.columns[i]!, i + 1);
   view.add(message.end, Math.max(n, 1)).add(message.choice, n);
-  return view.add(run.rhoPad, 4).add(run.d, 1).add(run.masked, 4);
+  return view.add(run.rhoPad, outBits).add(run.d, carriesOf(numbers)).add(run.masked, outBits);
 }
 
 /** What the server receives. */
-const serverView = (run: ReluRun): View =>
-  new View()
-    .add(run.product, 4)
-    .add(run.productCarry, 1)
-    .add(run.signs, 1)
+function serverView(numbers: Numbers, run: ReluRun): View {
+  const { outBits } = numbers;
+  const { carry } = widthsOf(numbers);
+  return new View()
+    .add(run.product, outBits)
+    .add(run.productCarry, carry)
+    .add(run.signs, carry)
     .add(run.known, 1)
-    .add(run.word, 4);
+    .add(run.word, outBits);
+}
 
-/** Is y within one unit of what it stands for? Beyond the range nothing is said. */
-function isRight({ rangeBits }: Numbers, a: number, c: number, y: number): boolean {
-  const signed = (value: number) => (value << 28) >> 28;
-  const x = signed(a + c);
+/** Is y within one unit of what it stands for, in its ring? Beyond the range nothing is said. */
+function isRight({ rangeBits, outBits }: Numbers, a: number, c: number, y: number): boolean {
+  const x = signed(a + c, rangeBits);
   if (Math.abs(x) >= 2 ** (rangeBits - 1) - 1) return true;
-  return Math.abs(signed(y) - Math.max(x, 0) / 2) <= 1;
+  const exact = Math.max(x, 0) / 2;
+  return [Math.floor(exact), Math.ceil(exact), Math.ceil(exact - 1), Math.floor(exact + 1)].some(
+    (value) => signed(y - value, outBits) === 0,
+  );
 }
 
 type ServerFault = (own: ServerRandomness) => ServerRandomness;
@@ -137,17 +162,20 @@ const someClient = (rho: number): ClientRandomness => ({
 });
 
 describe("the client's view of a ReLU", () => {
-  for (const [m, step] of [
-    [1, 1],
-    [2, 3],
-    [3, 65],
+  for (const [m, outBits, step] of [
+    [1, 2, 1],
+    [1, 4, 1],
+    [2, 2, 3],
+    [2, 3, 3],
+    [2, 4, 3],
+    [3, 4, 65],
   ] as const) {
     const every = long ? 1 : step;
     const of = every === 1 ? '' : ` (one triple in ${every}; all with SOTTO_LONG=1)`;
     it(
-      `m = ${m}: each view comes from one value of the server's randomness, whatever a, c and rho are${of}`,
+      `m = ${m}, o = ${outBits}: each view comes from one value of the server's randomness, whatever a, c and rho are${of}`,
       () => {
-        const numbers = numbersOf(m);
+        const numbers = numbersOf(m, outBits);
         const { servers, random } = allServers(numbers);
         const seen = new Int32Array(2 ** random);
         let [repeated, wrong, bits] = [0, 0, 0];
@@ -170,13 +198,13 @@ describe("the client's view of a ReLU", () => {
 
   /** How many different distributions the view has over all a. */
   function distributions(m: number, fault: ServerFault): number {
-    const numbers = numbersOf(m);
+    const numbers = numbersOf(m, 4);
     const { servers, random } = allServers(numbers);
     const found = new Set<string>();
     for (let a = 0; a < 16; a++) {
       const counts = new Uint16Array(2 ** random);
       for (const server of servers) {
-        const run = runRelu(numbers, a, 5, fault(server), someClient(1));
+        const run = runRelu(numbers, a, 7, fault(server), someClient(1));
         counts[clientView(numbers, run).value]!++;
       }
       found.add(Buffer.from(counts.buffer).toString('latin1'));
@@ -198,42 +226,56 @@ describe("the client's view of a ReLU", () => {
     expect([1, 2].map((m) => distributions(m, (own) => own))).toEqual([1, 1]);
   });
   for (const [title, fault] of Object.entries(faults)) {
-    it(`m = 1: its distribution depends on a with this fault: ${title}`, () => {
-      expect(distributions(1, fault)).toBeGreaterThan(1);
+    it(`m = 2: its distribution depends on a with this fault: ${title}`, () => {
+      expect(distributions(2, fault)).toBeGreaterThan(1);
     });
   }
 });
 
 describe("the server's view of a ReLU", () => {
-  it("m = 2: each view comes from one value of the client's randomness, whatever a, c and its own randomness are (one pair of shares in 3; all with SOTTO_LONG=1)", () => {
-    const numbers = numbersOf(2);
-    const random = randomRing(new Prg(testSeed(230)), 512);
-    const seen = new Int32Array(2 ** CLIENT_BITS);
-    let [repeated, bits, stamp] = [0, 0, 0];
-    for (let fixed = 0; fixed < 256; fixed += long ? 1 : 3) {
-      stamp++;
-      const [server] = serverOf(numbers, random[fixed]! & 0xfff);
-      for (let value = 0; value < 2 ** CLIENT_BITS; value++) {
-        const client = clientOf(value, server, random[256 + fixed]! & 0x3f);
-        const view = serverView(runRelu(numbers, fixed & 15, fixed >> 4, server, client));
-        if (seen[view.value] === stamp) repeated++;
-        seen[view.value] = stamp;
-        bits = view.bits;
+  /** Bits of the client's randomness. */
+  function clientBits(numbers: Numbers): number {
+    const [server] = serverOf(numbers, 0);
+    return clientOf(numbers, 0, server, 0)[1];
+  }
+
+  it.each([2, 3, 4])(
+    "m = 2, o = %i: each view comes from one value of the client's randomness, whatever a, c and its own randomness are (one pair of shares in 3; all with SOTTO_LONG=1)",
+    (outBits) => {
+      const numbers = numbersOf(2, outBits);
+      const all = clientBits(numbers);
+      const random = randomRing(new Prg(testSeed(230)), 512);
+      const seen = new Int32Array(2 ** all);
+      let [repeated, bits, stamp] = [0, 0, 0];
+      for (let fixed = 0; fixed < 256; fixed += long ? 1 : 3) {
+        stamp++;
+        const [server] = serverOf(numbers, random[fixed]! & 0xfff);
+        for (let value = 0; value < 2 ** all; value++) {
+          const [client] = clientOf(numbers, value, server, random[256 + fixed]! & 0xff);
+          const view = serverView(
+            numbers,
+            runRelu(numbers, fixed & 15, fixed >> 4, server, client),
+          );
+          if (seen[view.value] === stamp) repeated++;
+          seen[view.value] = stamp;
+          bits = view.bits;
+        }
       }
-    }
-    expect({ bits, repeated }).toEqual({ bits: CLIENT_BITS, repeated: 0 });
-  });
+      expect({ bits, repeated }).toEqual({ bits: all, repeated: 0 });
+    },
+  );
 
   /** How many different distributions the view has over all c. */
   function distributions(fault: ClientFault): number {
-    const numbers = numbersOf(2);
+    const numbers = numbersOf(2, 3);
+    const all = clientBits(numbers);
     const [server] = serverOf(numbers, 0b1001_0110_01_01);
     const found = new Set<string>();
     for (let c = 0; c < 16; c++) {
-      const counts = new Uint16Array(2 ** CLIENT_BITS);
-      for (let value = 0; value < 2 ** CLIENT_BITS; value++) {
-        const client = fault(clientOf(value, server, 0b01_1001), c);
-        counts[serverView(runRelu(numbers, 6, c, server, client)).value]!++;
+      const counts = new Uint16Array(2 ** all);
+      for (let value = 0; value < 2 ** all; value++) {
+        const client = fault(clientOf(numbers, value, server, 0b01_1001)[0], c);
+        counts[serverView(numbers, runRelu(numbers, 6, c, server, client)).value]!++;
       }
       found.add(Buffer.from(counts.buffer).toString('latin1'));
     }
@@ -269,20 +311,24 @@ describe('the encoded ReLU', () => {
   }
 
   it.each([
-    [30, 15, 9],
-    [29, 11, 15],
-    [17, 15, 16],
-    [2, 0, 1],
-    [24, 0, 0],
-    [31, 1, 30],
+    [30, 15, 9, 30],
+    [30, 15, 9, 17],
+    [29, 11, 15, 32],
+    [17, 15, 16, 19],
+    [2, 0, 1, 2],
+    [24, 0, 0, 24],
+    [24, 0, 0, 28],
+    [31, 1, 30, 31],
+    [12, 2, 14, 9],
   ])(
-    'k = %i, t = %i, f = %i: sends word for word what the reference sends',
-    (rangeBits, dropBits, shift) => {
+    'k = %i, t = %i, f = %i, o = %i: sends word for word what the reference sends',
+    (rangeBits, dropBits, shift, outBits) => {
       const own: Case = {
         kind: RELU,
-        params: { rangeBits, dropBits, shift, comparison: 'encoded' },
+        params: { rangeBits, dropBits, shift, outBits, comparison: 'encoded' },
       };
-      const numbers = { width: 32, rangeBits, dropBits, shift };
+      const numbers = { rangeBits, dropBits, shift, outBits };
+      const { carry: carryBits } = widthsOf(numbers);
       const n = 1100;
       const random = new Prg(deriveSeed(testSeed(231), 'values', rangeBits));
       const [a, c] = [randomRing(random, n), randomRing(random, n)];
@@ -290,9 +336,12 @@ describe('the encoded ReLU', () => {
       const { client, server, y } = play(own, a, c, sources);
       const nodes = choicePositions(own.params).length;
       const labels = Array.from({ length: nodes + 1 }, (_, ot) => pads(sources.labels, ot, n));
-      const products = [0, 1].map((ot) => pads(sources.products, ot, n));
-      const word = (hash: Uint8Array, i: number, at = 0) => wordsView(hash)[4 * i + at]!;
-      const low = 2 ** shift - 1;
+      const products = [0, 1]
+        .slice(0, carryBits === 0 ? 1 : 2)
+        .map((ot) => pads(sources.products, ot, n));
+      const word = (hash: Uint8Array, i: number, at = 0) =>
+        unpack(hash.subarray(16 * i + 4 * at, 16 * i + 4 * at + 4), 1, 32)[0]!;
+      const low = 2 ** carryBits - 1;
       const runs = Array.from({ length: n }, (_, i) => {
         const [zero, one] = [0, 1].map((side) =>
           padsOf(
@@ -303,7 +352,7 @@ describe('the encoded ReLU', () => {
         );
         const rhoPads = labels[comparisonCots(own.params)]!.map((hash) => word(hash, i));
         const [pi, carry] = [0, 1].map((at) => products[0]!.map((hash) => word(hash, i, at)));
-        const mu = shift === 0 ? [0, 0] : products[1]!.map((hash) => word(hash, i));
+        const mu = carryBits === 0 ? [0, 0] : products[1]!.map((hash) => word(hash, i));
         type Two = [number, number];
         return runRelu(
           numbers,
@@ -313,7 +362,7 @@ describe('the encoded ReLU', () => {
             zero: zero!,
             one: one!,
             pi: getBit(server.state['pi'] as Uint8Array, i),
-            mu: shift === 0 ? 0 : getBit(server.state['mu'] as Uint8Array, i),
+            mu: carryBits === 0 ? 0 : getBit(server.state['mu'] as Uint8Array, i),
             rhoPads: rhoPads as Two,
           },
           {
@@ -327,15 +376,15 @@ describe('the encoded ReLU', () => {
       });
       const { corrections, result } = server;
       const { material, tables } = client;
-      const wordBytes = 4 * n;
-      const cut = wordBytes + (shift === 0 ? 0 : bitBytes(n));
-      const wordsOf = (bytes: Uint8Array) => wordsView(bytes.slice(0, wordBytes));
+      const wordBytes = packedBytes(n, outBits);
+      const cut = wordBytes + (carryBits === 0 ? 0 : bitBytes(n));
+      const wordsOf = (bytes: Uint8Array) => unpack(bytes.subarray(0, wordBytes), n, outBits);
       const bits = (packed: Uint8Array) => runs.map((_, i) => getBit(packed, i));
       const carries = (part: number) => {
-        if (shift === 0) return runs.map(() => 0);
-        const bytes = packedBytes(n, shift);
+        if (carryBits === 0) return runs.map(() => 0);
+        const bytes = packedBytes(n, carryBits);
         const from = wordBytes + part * bytes;
-        return unpack(corrections.subarray(from, from + bytes), n, shift);
+        return unpack(corrections.subarray(from, from + bytes), n, carryBits);
       };
       const parts: Record<string, [ArrayLike<unknown>, (run: ReluRun) => unknown]> = {
         'products with pi': [wordsOf(corrections), (run) => run.product],
@@ -343,14 +392,17 @@ describe('the encoded ReLU', () => {
         'products with mu': [carries(1), (run) => run.signs],
         corrections: [sentWords(tables, nodes, n, 'corrections'), (run) => run.corrections],
         E: [wordsOf(material), (run) => run.masked],
-        d: [shift === 0 ? runs.map(() => 0) : bits(material.subarray(wordBytes)), (run) => run.d],
+        d: [
+          carryBits === 0 ? runs.map(() => 0) : bits(material.subarray(wordBytes)),
+          (run) => run.d,
+        ],
         message: [
           sentWords(material.subarray(cut), nodes, n, 'message'),
           ({ message: { columns, end, choice } }) => [...columns, end, choice],
         ],
         result: [wordsOf(result), (run) => run.word],
         "e'": [bits(result.subarray(wordBytes)), (run) => run.known],
-        y: [y, (run) => run.y],
+        y: [y.map((value) => value & lowBits(outBits)), (run) => run.y],
       };
       for (const [name, [sent, expected]] of Object.entries(parts)) {
         const other = runs.flatMap((run, i) => (`${sent[i]}` === `${expected(run)}` ? [] : [i]));

@@ -38,8 +38,8 @@ const caseOf = (kind: ActivationKind, comparison: Comparison): Case => ({
   kind,
   params:
     kind === SQUARE
-      ? { rangeBits: 28, dropBits: 12, shift: 16, comparison }
-      : { rangeBits: 30, dropBits: 15, shift: 9, comparison },
+      ? { rangeBits: 28, dropBits: 12, shift: 16, outBits: 27, comparison }
+      : { rangeBits: 30, dropBits: 15, shift: 9, outBits: 27, comparison },
 });
 
 const gadgets = COMPARISONS.flatMap((comparison) =>

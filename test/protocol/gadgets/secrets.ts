@@ -9,14 +9,21 @@
 import { comparedBits, comparisonCots, decodeOnline } from '../../../protocol/compare/encoding.ts';
 import { getBit } from '../../../protocol/gadgets/bits.ts';
 import { bitBytes, type GadgetParams } from '../../../protocol/gadgets/gadget.ts';
+import { widthsOf as reluWidths } from '../../../protocol/gadgets/relu.ts';
 import { reluCircuit } from '../../../protocol/gadgets/relu-garbled.ts';
 import { square } from '../../../protocol/gadgets/square.ts';
 import { evaluate } from '../../../protocol/garble/halfgates.ts';
 import { colours } from '../../../protocol/garble/labels.ts';
-import { type ActivationKind, IDENTITY, RELU, SQUARE } from '../../../protocol/program/kinds.ts';
+import {
+  type ActivationKind,
+  IDENTITY,
+  kindOf,
+  RELU,
+  SQUARE,
+} from '../../../protocol/program/kinds.ts';
 import type { Comparison } from '../../../protocol/program/program.ts';
 import { hashInstances, tweaksForInstances } from '../../../protocol/random/hash.ts';
-import { packedBytes, unpack } from '../../../protocol/ring/packing.ts';
+import { packedBytes, signed, unpack } from '../../../protocol/ring/packing.ts';
 import { bitsFrom, lawOf } from '../compare/reference.ts';
 import { padBit, planesIn } from '../compare/support.ts';
 import type { ClientView, Played, ServerView } from './lanes.ts';
@@ -78,26 +85,40 @@ function signsOf({ client, server }: Played): number[] {
   return comparedOf(server.params, server.a).map((own, i) => lawOf(own, c[i]!));
 }
 
-const signBits = (shares: Int32Array): number[] => Array.from(shares, (share) => share >>> 31);
+/** The signs of shares of some bits. */
+const signBits = (shares: Int32Array, width: number): number[] =>
+  Array.from(shares, (share) => (share >>> (width - 1)) & 1);
+
+/** A ReLU's shares, truncated. */
+function cutShares(shares: Int32Array, params: GadgetParams): Int32Array {
+  const { share } = reluWidths(params);
+  return shares.map((value) => signed(value, share) >> params.shift);
+}
+
+/** Bits of a truncated share below the carry, which is unknown. */
+const bitsBelowCarry = (params: GadgetParams): number =>
+  Math.min(params.outBits, reluWidths(params).share - params.shift);
 
 /** The parts of an encoded ReLU's material. */
 function materialOf({ params, n, material }: ClientView) {
-  const cut = 4 * n + (params.shift === 0 ? 0 : bitBytes(n));
+  const words = packedBytes(n, params.outBits);
+  const cut = words + bitBytes(n);
   return {
-    masked: unpack(material.subarray(0, 4 * n), n, 32),
-    signs: material.subarray(4 * n, cut),
+    masked: unpack(material.subarray(0, words), n, params.outBits),
+    signs: material.subarray(words, cut),
     comparison: material.subarray(cut),
   };
 }
 
 /** The parts of an encoded ReLU's corrections. */
 function correctionsOf({ params, n, corrections }: ServerView) {
-  const { shift } = params;
-  const cut = 4 * n + packedBytes(n, shift);
+  const { bits } = reluWidths(params).carry;
+  const words = packedBytes(n, params.outBits);
+  const cut = words + packedBytes(n, bits);
   return {
-    usual: unpack(corrections.subarray(0, 4 * n), n, 32),
-    added: unpack(corrections.subarray(4 * n, cut), n, shift),
-    signs: unpack(corrections.subarray(cut), n, shift),
+    usual: unpack(corrections.subarray(0, words), n, params.outBits),
+    added: unpack(corrections.subarray(words, cut), n, bits),
+    signs: unpack(corrections.subarray(cut), n, bits),
   };
 }
 
@@ -127,7 +148,7 @@ const fresh: Secret = {
   gives: 'the difference of two results',
   origins: () => [{ of: 'mask' }],
   relation: 'difference',
-  bits: () => 32,
+  bits: ({ outBits }) => outBits,
   observe: ({ share }) => share,
   hidden: ({ y }) => y,
 };
@@ -208,9 +229,9 @@ const encodedRelu: Secret[] = [
     origins: () => [{ of: 'client', field: 'rho' }],
     relation: 'xor',
     bits: one,
-    observe({ n, result, state }) {
+    observe({ params, n, result, state }) {
       const pi = bits(state['pi'] as Uint8Array, n);
-      return bits(result.subarray(4 * n), n).map((bit, i) => bit ^ pi[i]!);
+      return bits(result.subarray(packedBytes(n, params.outBits)), n).map((bit, i) => bit ^ pi[i]!);
     },
     hidden: signsOf,
   },
@@ -222,7 +243,7 @@ const encodedRelu: Secret[] = [
     relation: 'xor',
     bits: one,
     observe: (view) => bits(materialOf(view).signs, view.n),
-    hidden: ({ server }) => signBits(server.a),
+    hidden: ({ server: { a, params } }) => signBits(a, reluWidths(params).share),
   },
   {
     name: 'mA',
@@ -230,9 +251,9 @@ const encodedRelu: Secret[] = [
     gives: 'the sum or the difference of two truncated shares of the server',
     origins: (params) => [{ of: 'labels', ots: [comparisonCots(params)] }],
     relation: 'difference up to signs',
-    bits: ({ shift }) => 32 - shift,
+    bits: bitsBelowCarry,
     observe: (view) => materialOf(view).masked,
-    hidden: ({ server: { a, params } }) => a.map((share) => (share >> params.shift) + 1),
+    hidden: ({ server: { a, params } }) => cutShares(a, params).map((share) => share + 1),
   },
   {
     name: 'the pads of the product with pi, first word',
@@ -240,9 +261,9 @@ const encodedRelu: Secret[] = [
     gives: 'the sum or the difference of two truncated shares of the client',
     origins: () => [{ of: 'products', ots: [0] }],
     relation: 'difference up to signs',
-    bits: ({ shift }) => 32 - shift,
+    bits: bitsBelowCarry,
     observe: (view) => correctionsOf(view).usual,
-    hidden: ({ client: { c, params } }) => c.map((share) => share >> params.shift),
+    hidden: ({ client: { c, params } }) => cutShares(c, params),
   },
   {
     name: 'the pads of the product with pi, second word',
@@ -252,7 +273,7 @@ const encodedRelu: Secret[] = [
     relation: 'difference',
     bits: one,
     observe: (view) => correctionsOf(view).added,
-    hidden: ({ client }) => signBits(client.c),
+    hidden: ({ client: { c, params } }) => signBits(c, reluWidths(params).share),
   },
   {
     name: 'the pads of the product with mu',
@@ -260,23 +281,21 @@ const encodedRelu: Secret[] = [
     gives: 'the difference of the signs of two shares of the client',
     origins: () => [{ of: 'products', ots: [1] }],
     relation: 'difference',
-    bits: ({ shift }) => shift,
+    bits: (params) => reluWidths(params).carry.bits,
     observe: (view) => correctionsOf(view).signs,
-    hidden: ({ client }) => signBits(client.c),
+    hidden: ({ client: { c, params } }) => signBits(c, reluWidths(params).share),
   },
   fresh,
 ];
 
 /** Bit positions of a garbled ReLU's inputs. */
-const garbledPositions = ({ rangeBits, dropBits }: GadgetParams): number[] => [
-  ...upTo(rangeBits - dropBits).map((i) => dropBits + i),
-  31,
-];
+const garbledPositions = ({ rangeBits, dropBits }: GadgetParams): number[] =>
+  upTo(rangeBits - dropBits).map((i) => dropBits + i);
 
 /** The colours of b's labels, of a lane of one chunk. */
 function coloursOf({ params, n, labels, tables, material }: ClientView): number[] {
   const inputs = garbledPositions(params).length;
-  const circuit = reluCircuit(inputs - 1, true);
+  const circuit = reluCircuit(inputs, true);
   const active = [material.subarray(0, 16 * n * inputs), labels.blocks] as const;
   const cut = 32 * circuit.andCount * n;
   const outputs = evaluate(circuit, n, active, tables.subarray(0, cut), labels.tweaks);
@@ -337,9 +356,9 @@ const garbledRelu: Secret[] = [
     gives: 'the difference of two truncated shares of the client',
     origins: () => [{ of: 'products', ots: [0] }],
     relation: 'difference',
-    bits: () => 32,
-    observe: ({ n, corrections }) => unpack(corrections, n, 32),
-    hidden: ({ client: { c, params } }) => c.map((share) => share >> params.shift),
+    bits: ({ outBits }) => outBits,
+    observe: ({ params, n, corrections }) => unpack(corrections, n, params.outBits),
+    hidden: ({ client: { c, params } }) => cutShares(c, params),
   },
   fresh,
 ];
@@ -357,8 +376,9 @@ function garbledSigns({ client: { c }, server: { a, params } }: Played): number[
 function widthsOf(params: GadgetParams) {
   const planes = square.productCots(params);
   const share = planes + params.shift;
-  const truncate = (value: number) => (value << (32 - share)) >> (32 - share + params.shift);
-  return { planes, offset: 1 << (share - 2), truncate, carryBits: Math.max(31 - planes, 1) };
+  const truncate = (value: number) => signed(value, share) >> params.shift;
+  const carryBits = Math.max(params.outBits - planes - 1, 1);
+  return { planes, offset: 1 << (share - 2), truncate, carryBits };
 }
 
 /** A of each element. */
@@ -420,23 +440,38 @@ const squares: Secret[] = [
     gives: 'the difference of two truncated shares of the client',
     origins: (params) => [{ of: 'products', ots: upTo(square.productCots(params)) }],
     relation: 'difference',
-    bits: () => 31,
-    observe: ({ n, corrections }) => unpack(corrections.subarray(0, packedBytes(n, 31)), n, 31),
+    bits: ({ outBits }) => outBits - 1,
+    observe({ params, n, corrections }) {
+      const width = params.outBits - 1;
+      return unpack(corrections.subarray(0, packedBytes(n, width)), n, width);
+    },
     hidden: ({ client: { params, c } }) => c.map((share) => widthsOf(params).truncate(share)),
   },
   fresh,
 ];
 
+/** w of an identity, and the bits of its carry. */
+function identityWidths({ rangeBits, shift, outBits }: GadgetParams) {
+  const share = kindOf(IDENTITY).ringBits(rangeBits, shift);
+  return { share, carryBits: outBits - (share - shift) };
+}
+
 const identities: Secret[] = [
   {
     name: 'u',
     hiddenFrom: 'client',
-    gives: 'whether two shares of the server, moved by 2^30, have the same sign',
+    gives: 'whether two shares of the server, moved by 2^(w-2), have the same sign',
     origins: () => [{ of: 'server', field: 'u' }],
     relation: 'xor',
     bits: one,
     observe: ({ n, material }) => bits(material, n),
-    hidden: ({ server }) => signBits(server.a.map((share) => share + 2 ** 30)),
+    hidden({ server: { a, params } }) {
+      const { share } = identityWidths(params);
+      return signBits(
+        a.map((value) => value + (1 << (share - 2))),
+        share,
+      );
+    },
   },
   {
     name: 'the product pads',
@@ -444,9 +479,10 @@ const identities: Secret[] = [
     gives: 'the difference of the signs of two shares of the client',
     origins: () => [{ of: 'products', ots: [0] }],
     relation: 'difference',
-    bits: ({ shift }) => shift,
-    observe: ({ params, n, corrections }) => unpack(corrections, n, params.shift),
-    hidden: ({ client }) => signBits(client.c),
+    bits: (params) => identityWidths(params).carryBits,
+    observe: ({ params, n, corrections }) =>
+      unpack(corrections, n, identityWidths(params).carryBits),
+    hidden: ({ client: { c, params } }) => signBits(c, identityWidths(params).share),
   },
   fresh,
 ];

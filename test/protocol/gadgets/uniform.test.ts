@@ -5,6 +5,7 @@
 
 import { describe, expect, it } from 'vitest';
 import { bitBytes } from '../../../protocol/gadgets/gadget.ts';
+import { widthsOf } from '../../../protocol/gadgets/relu.ts';
 import { RELU } from '../../../protocol/program/kinds.ts';
 import { Prg, randomBytes } from '../../../protocol/random/index.ts';
 import { packedBytes, unpack } from '../../../protocol/ring/packing.ts';
@@ -28,6 +29,7 @@ const caseOf = (m: number): Case => ({
     rangeBits: Math.min(m + 14, 31),
     dropBits: Math.min(13, 30 - m),
     shift: 13,
+    outBits: 29,
     comparison: 'encoded',
   },
 });
@@ -60,8 +62,9 @@ function positionsOf(values: Int32Array, width: number): Uint8Array[] {
 
 /** What is sent of N elements, by its parts: of each the bytes, and the bits of all elements string by string. */
 function partsOf({ client, server }: Played): Record<'client' | 'server', Record<string, Part>> {
-  const { shift } = client.params;
-  const cut = 4 * N + bitBytes(N);
+  const { outBits } = client.params;
+  const words = packedBytes(N, outBits);
+  const cut = words + bitBytes(N);
   const numbers = (bytes: Uint8Array, width: number): Part => ({
     bytes,
     strings: positionsOf(unpack(bytes, N, width), width),
@@ -69,20 +72,21 @@ function partsOf({ client, server }: Played): Record<'client' | 'server', Record
   const planes = (bytes: Uint8Array): Part => ({ bytes, strings: planesIn(bytes, N) });
   const { material, tables } = client;
   const { corrections, result } = server;
-  const carries = 4 * N + packedBytes(N, shift);
+  const { bits } = widthsOf(client.params).carry;
+  const carries = words + packedBytes(N, bits);
   return {
     client: {
       corrections: planes(tables),
-      E: numbers(material.subarray(0, 4 * N), 32),
-      d: planes(material.subarray(4 * N, cut)),
+      E: numbers(material.subarray(0, words), outBits),
+      d: planes(material.subarray(words, cut)),
       message: planes(material.subarray(cut)),
     },
     server: {
-      'products with pi': numbers(corrections.subarray(0, 4 * N), 32),
-      'their carries': numbers(corrections.subarray(4 * N, carries), shift),
-      'products with mu': numbers(corrections.subarray(carries), shift),
-      result: numbers(result.subarray(0, 4 * N), 32),
-      "e'": planes(result.subarray(4 * N)),
+      'products with pi': numbers(corrections.subarray(0, words), outBits),
+      'their carries': numbers(corrections.subarray(words, carries), bits),
+      'products with mu': numbers(corrections.subarray(carries), bits),
+      result: numbers(result.subarray(0, words), outBits),
+      "e'": planes(result.subarray(words)),
     },
   };
 }

@@ -15,8 +15,10 @@ import { type ProtocolPool, TweakSource } from '../../../protocol/inference/sess
 import { tasks } from '../../../protocol/inference/tasks.ts';
 import { createInlinePool } from '../../../protocol/pool/inline.ts';
 import type { Model, StepWeights } from '../../../protocol/program/model.ts';
+import { ringsOf } from '../../../protocol/program/rings.ts';
 import type { Tweaks } from '../../../protocol/random/hash.ts';
 import { Prg } from '../../../protocol/random/index.ts';
+import { signed, unpack } from '../../../protocol/ring/packing.ts';
 import {
   inferBoth,
   ModelBuilder,
@@ -72,7 +74,7 @@ describe('what the server sees', () => {
     const bright = new Int32Array(4 * 32 * 32).fill(1023);
     for (const [i, input] of [blank, bright].entries()) {
       const { sessions, transcript } = await recordedSession(model, seedOf(31 + i));
-      for (let run = 0; run < 22; run++) await once(sessions, input);
+      for (let run = 0; run < 28; run++) await once(sessions, input);
       const online = bytesOf(transcript, 'sent', [Kind.maskedInput, Kind.result]);
       expect(online.length).toBeGreaterThan(2 ** 20);
       expect(chiSquare(online)).toBeLessThan(CHI_SQUARE_LIMIT);
@@ -110,11 +112,16 @@ describe('what the server sees', () => {
   });
 });
 
-/** Do two masked inputs of known inputs give away that they used the same mask? */
-function sameMask(first: Uint8Array, second: Uint8Array, x: Int32Array, y: Int32Array): boolean {
-  const a = new Int32Array(first.slice().buffer);
-  const b = new Int32Array(second.slice().buffer);
-  return a.every((value, i) => ((value - b[i]!) | 0) === ((x[i]! - y[i]!) | 0));
+/** Do two masked inputs of known inputs, shared with `ring` bits, give away that they used the same mask? */
+function sameMask(
+  ring: number,
+  first: Uint8Array,
+  second: Uint8Array,
+  x: Int32Array,
+  y: Int32Array,
+): boolean {
+  const [a, b] = [first, second].map((message) => unpack(message, x.length, ring));
+  return a!.every((value, i) => signed(value - b![i]!, ring) === signed(x[i]! - y[i]!, ring));
 }
 
 describe('nothing is used twice', () => {
@@ -138,8 +145,9 @@ describe('nothing is used twice', () => {
   }
 
   it('masks are fresh; a generator that repeats itself is caught', async () => {
-    expect(sameMask(...(await maskedInputs(false)), x, y)).toBe(false);
-    expect(sameMask(...(await maskedInputs(true)), x, y)).toBe(true);
+    const [ring] = ringsOf(model.program);
+    expect(sameMask(ring!, ...(await maskedInputs(false)), x, y)).toBe(false);
+    expect(sameMask(ring!, ...(await maskedInputs(true)), x, y)).toBe(true);
   });
 
   it('a bundle is spent when it is taken, at both parties', async () => {

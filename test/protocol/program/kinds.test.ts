@@ -107,6 +107,7 @@ const FIELDS = [
   'constants: false',
   'merges: true',
   'shift: ({ shift }) => shift',
+  'ringBits: offsetRingBits',
   'fault: scaleFault',
   'clear: (x, { shift }, { truncate }) => truncate(x, shift) ** 3',
 ];

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { lowBits, pack, packedBytes, unpack } from '../../../protocol/ring/packing.ts';
+import { lowBits, pack, packedBytes, signed, unpack } from '../../../protocol/ring/packing.ts';
 
 describe('packed integers', () => {
   it('put value i at bit i * width, lowest bit first', () => {
@@ -24,6 +24,15 @@ describe('packed integers', () => {
       ),
       { numRuns: 300, seed: 1 },
     );
+  });
+
+  it('are read as signed numbers of their width', () => {
+    expect([3, 4, 7, -1, 8, -9].map((value) => signed(value, 3))).toEqual([3, -4, -1, -1, 0, -1]);
+    expect([signed(5, 1), signed(2 ** 31, 32), signed(2 ** 32 + 7, 32)]).toEqual([
+      -1,
+      -(2 ** 31),
+      7,
+    ]);
   });
 
   it('refuse a length or a width that does not fit', () => {
