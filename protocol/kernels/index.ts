@@ -223,6 +223,20 @@ export interface NttKernels {
     prime: number,
     scale: number,
     quotient: number,
+    turned: number,
+    turnedQuotient: number,
+  ): void;
+  inverseOfProduct(
+    x: number,
+    y: number,
+    n: number,
+    table: number,
+    prime: number,
+    negativeInverse: number,
+    scale: number,
+    quotient: number,
+    turned: number,
+    turnedQuotient: number,
   ): void;
   multiplyAccumulate(sums: number, pair: number, w: number, n: number): void;
   accumulateProduct(sums: number, x: number, w: number, n: number): void;
@@ -286,8 +300,22 @@ export interface RlweKernels {
   addWide(x: number, y: number, n: number, modulus: number): void;
   subtractWide(x: number, y: number, n: number, modulus: number): void;
   toRing(dst: number, src: number, n: number, ratio: number): void;
-  roundUniform(
+  roundAt(
     dst: number,
+    x: number,
+    y: number,
+    positions: number,
+    count: number,
+    p1: number,
+    p2: number,
+    inverse: number,
+    quotient: number,
+    bits: number,
+    ratio: number,
+  ): void;
+  roundUniform(
+    masks: number,
+    fractions: number,
     src: number,
     noise: number,
     n: number,
