@@ -218,16 +218,6 @@ export interface NttKernels {
   forward(dst: number, src: number, n: number, table: number, prime: number): void;
   inverse(
     x: number,
-    n: number,
-    table: number,
-    prime: number,
-    scale: number,
-    quotient: number,
-    turned: number,
-    turnedQuotient: number,
-  ): void;
-  inverseOfProduct(
-    x: number,
     y: number,
     n: number,
     table: number,
@@ -286,6 +276,7 @@ export interface RlweKernels {
     quotient: number,
   ): void;
   gather(dst: number, src: number, positions: number, count: number): void;
+  gatherBytes(dst: number, src: number, positions: number, count: number): void;
   compose(
     dst: number,
     x: number,

@@ -121,33 +121,13 @@ function forwardTail(x: usize, n: usize, table: usize, p: v128, p2: v128): void 
 }
 
 /**
- * x = scale * n * inverse transform of x, in place: scale = 1/n mod p for the plain inverse; quotient =
- * floor(scale 2^32 / p). Takes values below 2 p, leaves values in [0, p).
+ * x = scale * n * inverse transform of x, or of the pointwise product x y / 2^32 if y is not 0, in place: scale = 1/n mod p
+ * for the plain inverse, quotient = floor(scale 2^32 / p). x and y are below p, x alone may be below 2 p; leaves values in
+ * [0, p).
  *
- * @param turned - scale times the root of the last layer, for an odd number of layers, and its quotient
+ * An odd number of layers ends with a single one: turned = scale times its root mod p, and its quotient.
  */
 export function inverse(
-  x: usize,
-  n: usize,
-  table: usize,
-  prime: u32,
-  scale: u32,
-  quotient: u32,
-  turned: u32,
-  turnedQuotient: u32,
-): void {
-  const p = i32x4.splat(prime);
-  const p2 = i32x4.splat(2 * prime);
-  const end = x + 4 * n;
-  let constants = table + 2 * n;
-  for (let at = x; at < end; at += 32, constants += 64) {
-    inverseTail(at, v128.load(at), v128.load(at, 16), constants, p, p2);
-  }
-  inverseRest(x, n, table, p, p2, scale, quotient, turned, turnedQuotient);
-}
-
-/** x = `inverse` of the pointwise product x y / 2^32, for x, y in [0, p). */
-export function inverseOfProduct(
   x: usize,
   y: usize,
   n: usize,
@@ -161,36 +141,26 @@ export function inverseOfProduct(
 ): void {
   const p = i32x4.splat(prime);
   const p2 = i32x4.splat(2 * prime);
-  const inverse = i32x4.splat(negativeInverse);
+  const negative = i32x4.splat(negativeInverse);
   const end = x + 4 * n;
   let constants = table + 2 * n;
-  for (let at = x; at < end; at += 32, y += 32, constants += 64) {
-    const v0 = multiplyLazily(v128.load(at), v128.load(y), p, inverse);
-    const v1 = multiplyLazily(v128.load(at, 16), v128.load(y, 16), p, inverse);
+  for (let at = x; at < end; at += 32, constants += 64) {
+    let v0 = v128.load(at);
+    let v1 = v128.load(at, 16);
+    if (y !== 0) {
+      v0 = multiplyLazily(v0, v128.load(y), p, negative);
+      v1 = multiplyLazily(v1, v128.load(y, 16), p, negative);
+      y += 32;
+    }
     inverseTail(at, v0, v1, constants, p, p2);
   }
-  inverseRest(x, n, table, p, p2, scale, quotient, turned, turnedQuotient);
-}
-
-/** The layers after those of strides 1 and 2, and the scale. */
-function inverseRest(
-  x: usize,
-  n: usize,
-  table: usize,
-  p: v128,
-  p2: v128,
-  scale: u32,
-  quotient: u32,
-  turned: u32,
-  turnedQuotient: u32,
-): void {
   let quarter: usize = 16; // bytes
   let groups = n >> 4;
   for (; groups > 0; groups >>= 2, quarter <<= 2) inversePair(x, groups, quarter, table, p, p2);
   const w = i32x4.splat(scale);
   const q = i32x4.splat(quotient);
   if (quarter === 2 * n) {
-    // The last layer, which is a single one, and the scale in the same step.
+    // The last layer and the scale in one step.
     const wTurned = i32x4.splat(turned);
     const qTurned = i32x4.splat(turnedQuotient);
     for (let i: usize = 0; i < quarter; i += 16) {

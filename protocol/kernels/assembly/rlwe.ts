@@ -149,6 +149,13 @@ export function gather(dst: usize, src: usize, positions: usize, count: usize): 
   }
 }
 
+/** The same for bytes. */
+export function gatherBytes(dst: usize, src: usize, positions: usize, count: usize): void {
+  for (let i: usize = 0; i < count; i++) {
+    store<u8>(dst + i, load<u8>(src + load<u32>(positions + 4 * i)));
+  }
+}
+
 /**
  * dst[i] = the value modulo p1 p2 with residues x[i] and y[i]; constants: inverse = 1 / p1 mod p2 and quotient =
  * floor(inverse 2^32 / p2). Rounds n up to a multiple of 4.
@@ -244,18 +251,26 @@ function nearestBits(x: v128): v128 {
   return f64x2.add(x, f64x2.splat(6755399441055744.0));
 }
 
-/** dst[i] = src[i] mod p for n 64-bit lanes below 2^52. */
+/** dst[i] = src[i] mod p for n 64-bit lanes below 2^52, n a multiple of 4. */
 export function split(dst: usize, src: usize, n: usize, prime: u32): void {
-  const p = <i64>prime;
-  const reciprocal = 1.0 / <f64>prime;
-  for (let i: usize = 0; i < n; i++) {
-    const x = load<i64>(src + 8 * i);
-    // The rounded quotient is off by at most one.
-    let r = x - <i64>(<f64>x * reciprocal) * p;
-    r += p & (r >> 63);
-    r -= p;
-    r += p & (r >> 63);
-    store<u32>(dst + 4 * i, <u32>r);
+  const p = i32x4.splat(prime);
+  const reciprocal = f64x2.splat(1.0 / <f64>prime);
+  const end = dst + 4 * n;
+  for (; dst < end; dst += 16, src += 32) {
+    const low2 = v128.load(src);
+    const high2 = v128.load(src, 16);
+    const quotient = v128.shuffle<i32>(
+      nearestBits(f64x2.mul(exactDoubles(low2), reciprocal)),
+      nearestBits(f64x2.mul(exactDoubles(high2), reciprocal)),
+      0,
+      2,
+      4,
+      6,
+    );
+    // The nearest quotient leaves a rest of at most p / 2 and a little to either side: its low halves say it all.
+    const low = v128.shuffle<i32>(low2, high2, 0, 2, 4, 6);
+    const rest = i32x4.sub(low, i32x4.mul(quotient, p));
+    v128.store(dst, i32x4.min_u(rest, i32x4.add(rest, p)));
   }
 }
 
@@ -306,11 +321,11 @@ export function roundUniform(
   const q = i64x2.splat(<i64>modulus);
   const noiseMask = i64x2.splat(<i64>(((<u64>1) << (<u64>shift)) - 1));
   const mask = i32x4.splat(<i32>(((<u64>1) << (<u64>bits)) - 1));
+  const half = i64x2.splat(129);
   const end = masks + 4 * n;
   for (; masks < end; masks += 16, fractions += 4, src += 32, noise += 20) {
     const low2 = inUnits(v128.load(src), noise, noiseMask, shift, ratio, q);
     const high2 = inUnits(v128.load(src, 16), noise + 10, noiseMask, shift, ratio, q);
-    const half = i64x2.splat(128);
     const a = i64x2.add(low2, half);
     const b = i64x2.add(high2, half);
     const whole = v128.shuffle<i32>(i64x2.shr_u(a, 8), i64x2.shr_u(b, 8), 0, 2, 4, 6);
@@ -320,7 +335,7 @@ export function roundUniform(
   }
 }
 
-/** floor((2^shift x + noise) / q) of two lanes. */
+/** floor((2^shift x + noise) / q) - 1 of two lanes. */
 function inUnits(x: v128, noise: usize, noiseMask: v128, shift: i32, ratio: v128, q: v128): v128 {
   // The three roundings before that to an integer are off by less than 2^-11 together: the estimate is at most the quotient,
   // and more than the quotient less 1 + 2^-10.
@@ -332,7 +347,7 @@ function inUnits(x: v128, noise: usize, noiseMask: v128, shift: i32, ratio: v128
     i64x2.sub(i64x2.shl(x, shift), i64x2.mul(estimate, q)),
     v128.and(v, noiseMask),
   );
-  return i64x2.sub(estimate, i64x2.ge_s(rest, q));
+  return i64x2.add(estimate, i64x2.gt_s(q, rest));
 }
 
 /** Writes n 32-bit lanes of `width` <= 32 bits, lowest bits first; may clear 8 bytes past the end. */

@@ -176,29 +176,37 @@ export function maskInput(
   const masks = new Int32Array(count);
   const fractions = new Int8Array(count);
   let [masked, written] = [0, 0];
-  const { arena } = kernels();
+  const { arena, rlwe } = kernels();
   arena.scope(() => {
+    const secret = arena.alloc(4 * POLYNOMIAL_WORDS);
     const rounded = arena.alloc(4 * DEGREE);
-    const all = arena.i32(rounded, DEGREE);
     const parts = arena.alloc(DEGREE);
-    const allParts = new Int8Array(arena.memory.buffer, parts, DEGREE);
+    const all = arena.i32(rounded, DEGREE);
     for (let inTile = from; inTile < to; inTile++) {
       const differences = new Int32Array(correctionCount(plan, inTile));
       let differing = 0;
       for (let tile = 0; tile < spatialTiles; tile++) {
+        if (spatialTiles > 1 || inTile === from) {
+          arena.u32(secret, POLYNOMIAL_WORDS).set(polynomialAt(secrets, tile));
+        }
         const index = inTile * spatialTiles + tile;
-        const a = publicPolynomial(publics, inTile + 1);
         const drawn = new Prg(deriveSeed(seed, 'hint input', index));
-        roundPhase(rounded, parts, ringBits, a, polynomialAt(secrets, tile), drawn);
+        const a = publicPolynomial(publics, inTile + 1);
+        roundPhase(rounded, parts, ringBits, a, secret, drawn);
         const { free, freeElements, corrected, correctedElements } = inputs[index]!;
-        for (let i = 0; i < free.length; i++, masked++) {
-          const at = free[i]!;
-          masks[masked] = all[at]!;
-          fractions[masked] = allParts[at]!;
-        }
+        arena.scope(() => {
+          const n = free.length;
+          const at = arena.put(free);
+          const gathered = arena.alloc(4 * n);
+          rlwe.gather(gathered, rounded, at, n);
+          masks.set(arena.i32(gathered, n), masked);
+          rlwe.gatherBytes(gathered, parts, at, n);
+          fractions.set(arena.u8(gathered, n), masked);
+        });
         if (spatialTiles > 1) {
-          for (let i = 0; i < free.length; i++) known[freeElements[i]!] = all[free[i]!]!;
+          for (let i = 0; i < free.length; i++) known[freeElements[i]!] = masks[masked + i]!;
         }
+        masked += free.length;
         for (let i = 0; i < corrected.length; i++) {
           const element = correctedElements[i]!;
           const mask = element < 0 ? 0 : known[element]!;
@@ -219,7 +227,7 @@ const NOISE_BYTES = 5;
 /**
  * The rounded phase of one input polynomial: N elements of Z_2^k at `masks`, and as many bytes at `fractions`.
  * @param a - transforms of its public polynomial
- * @param secret - transforms times 2^32
+ * @param secret - pointer to transforms times 2^32
  * @param drawn - its own stream, for its error and the noise of its rounding
  */
 function roundPhase(
@@ -227,7 +235,7 @@ function roundPhase(
   fractions: number,
   ringBits: number,
   a: Uint32Array,
-  secret: Uint32Array,
+  secret: number,
   drawn: Random,
 ): void {
   const { arena, rlwe } = kernels();
@@ -238,7 +246,7 @@ function roundPhase(
     const random = arena.alloc(bytes + 8 - NOISE_BYTES);
     drawn.fill(arena.u8(random, bytes));
     const phase = arena.put(a);
-    multiplyPolynomials(phase, arena.put(secret));
+    multiplyPolynomials(phase, secret);
     const error = arena.alloc(4 * DEGREE);
     rlwe.sampleBinomial(error, random, DEGREE);
     HINT_SET.primes.forEach((prime, k) => {

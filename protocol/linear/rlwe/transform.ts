@@ -131,13 +131,13 @@ export class Transform {
 
   /** The polynomial back from its transform, in place. */
   inverse(x: number): void {
-    this.#invert(x, this.#scale);
+    this.#invert(x, 0, this.#scale);
   }
 
   /** dst = the polynomial whose transform is `sums`, 64-bit sums of products of residues. */
   inverseOfSums(dst: number, sums: number): void {
     kernels().ntt.reduceSums(dst, sums, this.degree, this.prime, this.negativeInverse);
-    this.#invert(dst, this.#montgomeryScale);
+    this.#invert(dst, 0, this.#montgomeryScale);
   }
 
   /** x *= 2^32 mod p, pointwise in place. */
@@ -152,15 +152,7 @@ export class Transform {
 
   /** x = the polynomial whose transform is x y / 2^32, pointwise, for residues x and y. */
   inverseOfProduct(x: number, y: number): void {
-    kernels().ntt.inverseOfProduct(
-      x,
-      y,
-      this.degree,
-      this.#inverse,
-      this.prime,
-      this.negativeInverse,
-      ...this.#scale,
-    );
+    this.#invert(x, y, this.#scale);
   }
 
   /** x *= y / 2^32, pointwise in place. */
@@ -173,8 +165,10 @@ export class Transform {
     kernels().ntt.subtractProduct(dst, x, y, this.degree, this.prime, this.negativeInverse);
   }
 
-  #invert(x: number, scale: InverseScale): void {
-    kernels().ntt.inverse(x, this.degree, this.#inverse, this.prime, ...scale);
+  /** `y` is 0 where there is no product. */
+  #invert(x: number, y: number, scale: InverseScale): void {
+    const { degree, prime, negativeInverse } = this;
+    kernels().ntt.inverse(x, y, degree, this.#inverse, prime, negativeInverse, ...scale);
   }
 }
 
