@@ -37,7 +37,8 @@ export interface InputLayout {
 
 /** Local indices [from, to) of an axis that a plane of one phase is read at, for `outputs` outputs of a tile. */
 export function readSpan(axis: Axis, phase: number, outputs: number): [from: number, to: number] {
-  const offsets = axis.taps.filter((tap) => tap.phase === phase).map((tap) => tap.offset);
+  const offsets = axis.taps.filter((tap) => tap.phase === phase && tap.live).map((x) => x.offset);
+  if (offsets.length === 0) return [0, 0];
   return [Math.min(...offsets) - axis.base, Math.max(...offsets) - axis.base + outputs];
 }
 
