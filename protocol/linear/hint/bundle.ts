@@ -193,7 +193,7 @@ export function maskInput(
         const drawn = new Prg(deriveSeed(seed, 'hint input', index));
         const a = publicPolynomial(publics, inTile + 1);
         roundPhase(rounded, parts, ringBits, a, secret, drawn);
-        const { free, freeElements, corrected, correctedElements } = inputs[index]!;
+        const { free, freeElements, corrected, correctedElements, first } = inputs[index]!;
         arena.scope(() => {
           const n = free.length;
           const at = arena.put(free);
@@ -204,12 +204,14 @@ export function maskInput(
           fractions.set(arena.u8(gathered, n), masked);
         });
         if (spatialTiles > 1) {
-          for (let i = 0; i < free.length; i++) known[freeElements[i]!] = masks[masked + i]!;
+          for (let i = 0; i < free.length; i++) {
+            known[first + freeElements[i]!] = masks[masked + i]!;
+          }
         }
         masked += free.length;
         for (let i = 0; i < corrected.length; i++) {
           const element = correctedElements[i]!;
-          const mask = element < 0 ? 0 : known[element]!;
+          const mask = element < 0 ? 0 : known[first + element]!;
           differences[differing++] = (mask - all[corrected[i]!]!) & modulus;
         }
       }
@@ -521,8 +523,9 @@ export function placeMasks<T extends Int32Array | Int8Array>(
   checkLength('input', input.length, linearInputSize(plan.shape));
   checkLength('masks', values.length, freeCount(plan, from, to));
   let at = 0;
-  for (const { freeElements } of plan.inputs.slice(from * spatialTiles, to * spatialTiles)) {
-    for (const element of freeElements) input[element] = values[at++]!;
+  for (let index = from * spatialTiles; index < to * spatialTiles; index++) {
+    const { freeElements, first } = plan.inputs[index]!;
+    for (const element of freeElements) input[first + element] = values[at++]!;
   }
 }
 

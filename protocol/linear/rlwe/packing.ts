@@ -198,10 +198,35 @@ export function packInput(
   spatialTile: number,
   out: Int32Array,
 ): void {
+  out.fill(0);
+  visitRows(packing, inTile, spatialTile, (target, source, columns) => {
+    for (const [x, column] of columns) out[target + x] = input[source + column]!;
+  });
+}
+
+/** Which element of the tensor each coefficient of one input polynomial holds: `out` (N), -1 where it holds none. */
+export function packedElements(
+  packing: Packing,
+  inTile: number,
+  spatialTile: number,
+  out: Int32Array,
+): void {
+  out.fill(-1);
+  visitRows(packing, inTile, spatialTile, (target, source, columns) => {
+    for (const [x, column] of columns) out[target + x] = source + column;
+  });
+}
+
+/** Rows of elements in one input polynomial: the coefficient and the element where a row begins, its columns from there. */
+function visitRows(
+  packing: Packing,
+  inTile: number,
+  spatialTile: number,
+  visit: (target: number, source: number, columns: readonly [number, number][]) => void,
+): void {
   const { conv, rows, columns, rowStride, blockStride, planesPerTile } = packing;
   const rowTile = Math.floor(spatialTile / columns.tiles);
   const columnTile = spatialTile % columns.tiles;
-  out.fill(0);
   for (let p = 0; p < planesPerTile; p++) {
     const plane = inTile * planesPerTile + p;
     if (plane >= packing.planes) break;
@@ -209,8 +234,7 @@ export function packInput(
     const storedColumns = storedElements(columns, columnTile, columnPhase);
     for (const [y, row] of storedElements(rows, rowTile, rowPhase)) {
       const source = (channel * conv.height + row) * conv.width;
-      const target = p * blockStride + y * rowStride;
-      for (const [x, column] of storedColumns) out[target + x] = input[source + column]!;
+      visit(p * blockStride + y * rowStride, source, storedColumns);
     }
   }
 }

@@ -40,17 +40,20 @@ function faults({ packing, inputs, masks }: HintPlan): string[] {
       }
       packInput(packing, numbers, inTile, tile, elements);
       const layout = inputs[inTile * spatialTiles + tile]!;
+      const { first } = layout;
       const all = [...layout.free, ...layout.corrected];
       if (new Set(all).size !== all.length) found.push('a coefficient twice');
       if (all.length !== read.size || !all.every((at) => read.has(at)))
         found.push('other than read');
       for (const at of read) if (elements[at]! > 0) met.add(elements[at]! - 1);
       layout.free.forEach((at, i) => {
-        if (elements[at]! - 1 !== layout.freeElements[i]) found.push('a free element elsewhere');
-        freed[layout.freeElements[i]!]!++;
+        const element = first + layout.freeElements[i]!;
+        if (elements[at]! - 1 !== element) found.push('a free element elsewhere');
+        freed[element]!++;
       });
       layout.corrected.forEach((at, i) => {
-        const element = layout.correctedElements[i]!;
+        const counted = layout.correctedElements[i]!;
+        const element = counted < 0 ? -1 : first + counted;
         if (elements[at]! - 1 !== element) found.push('a corrected element elsewhere');
         // Jobs of maskInput know the masks of earlier tiles alone.
         if (masks === 'free' && element >= 0 && freed[element] !== 1)
