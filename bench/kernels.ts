@@ -9,6 +9,26 @@ import type { GadgetParams } from '../protocol/gadgets/gadget.ts';
 import { gadgetOf } from '../protocol/gadgets/index.ts';
 import { reluCircuit } from '../protocol/gadgets/relu-garbled.ts';
 import { evaluate, garble, LABEL_BYTES } from '../protocol/garble/halfgates.ts';
+import {
+  bundleBytes,
+  clientShares,
+  correctedLinear,
+  decodeHint,
+  decodeKeys,
+  type HintPlan,
+  hintBytes,
+  layerKeys,
+  layerSecrets,
+  makeHint,
+  maskInput,
+  planHint,
+  publicPolynomials,
+  rowSeeds,
+  rowTransforms,
+  serverShares,
+  type TileRange,
+} from '../protocol/linear/hint/index.ts';
+import { weightNorms } from '../protocol/linear/index.ts';
 import { cotBytes } from '../protocol/ot/correlations.ts';
 import {
   type Cots,
@@ -28,6 +48,7 @@ import { freshSeed, randomBytes, randomRing, systemRandom } from '../protocol/ra
 import { linear, packWeights } from '../protocol/ring/linear.ts';
 import {
   type ConvShape,
+  fanIn,
   type LinearShape,
   linearInputSize,
   macsOf,
@@ -64,7 +85,9 @@ interface Part extends Omit<KernelResult, 'value'> {
 }
 
 export async function benchKernels(effort: Effort): Promise<KernelResult[]> {
-  const parts = [garbling, extension, integerLayers, reluLanes].flatMap((group) => group());
+  const parts = [garbling, extension, hintedConvolution, integerLayers, reluLanes].flatMap(
+    (group) => group(),
+  );
   const samples = await sample(
     effort,
     parts.map(({ run }) => run),
@@ -176,6 +199,67 @@ function extension(): Part[] {
     run,
   });
   return [part('receiver', receive), part('sender', send)];
+}
+
+/** The ring of the layers from a static hint, and the largest error that their outputs may have. */
+const HINT_RING = { ringBits: 28, tolerance: 2 ** 14 };
+
+/** Weights, and the plan from a static hint, of a layer. */
+function hinted(shape: LinearShape): { kernel: Int32Array; plan: HintPlan } {
+  const kernel = smallWeights(shape);
+  const weightBound = weightNorms(kernel, fanIn(shape));
+  return { kernel, plan: planHint({ shape, weightBound, masks: 'free', ...HINT_RING }) };
+}
+
+/** The same convolution from a static hint, in polynomials of its parts, and the corrections of several layers. */
+function hintedConvolution(): Part[] {
+  const { kernel, plan } = hinted(CONVOLUTION);
+  const { inTiles, outTiles } = plan.packing;
+  const seed = freshSeed();
+  const publics = publicPolynomials(0, inTiles + 1);
+  const context = { secret: freshSeed(), program: new Uint8Array(32), generation: 0, layer: 0 };
+  const seeds = rowSeeds(plan, kernel, context);
+  const outputs: TileRange = [0, outTiles];
+  const secrets = layerSecrets(plan, seed);
+  const keys = decodeKeys(plan, layerKeys(plan, publics, secrets, seed));
+  const rows = rowTransforms(plan, seeds, outputs);
+  const hint = makeHint(plan, kernel, publics, seeds, outputs);
+  const transforms = decodeHint(plan, hint, outputs);
+  const part = (name: string, tiles: number, run: (range: TileRange) => unknown): Part => ({
+    name: `static hint, convolution 3x3, 64 -> 64 on 32x32: ${name}`,
+    unit: 'k polynomials/s',
+    work: tiles / 1e3,
+    run: () => run([0, tiles]),
+  });
+  return [
+    {
+      ...part('mask', inTiles, (range) => maskInput(plan, publics, secrets, seed, range)),
+      bytes: `${(bundleBytes(plan) / 1e3).toFixed(0)} kB up a bundle`,
+    },
+    part('share, client', outTiles, (range) => clientShares(plan, transforms, secrets, range)),
+    part('share, server', outTiles, (range) => serverShares(plan, rows, keys, range)),
+    {
+      ...part('make the hint', 8, (range) => makeHint(plan, kernel, publics, seeds, range)),
+      bytes: `${(hintBytes(plan) / 1e6).toFixed(2)} MB once`,
+    },
+    part('decode the hint', outTiles, (range) => decodeHint(plan, hint, range)),
+    ...INTEGER_LAYERS.slice(0, 3).map(([name, shape]) => hintCorrections(name, shape)),
+  ];
+}
+
+/** What the server adds for a layer's corrections, once a bundle. */
+function hintCorrections(name: string, shape: LinearShape): Part {
+  const { kernel, plan } = hinted(shape);
+  const packed = packWeights(shape, kernel);
+  const count = plan.inputs.reduce((sum, { corrected }) => sum + corrected.length, 0);
+  const corrections = randomRing(systemRandom, count).map(
+    (word) => word >>> (32 - HINT_RING.ringBits),
+  );
+  return {
+    name: `static hint, ${name}: corrections`,
+    unit: 'ms',
+    run: () => correctedLinear(plan, packed, corrections),
+  };
 }
 
 /** Weights of 8 bits with a sign. */

@@ -61,8 +61,11 @@ function unmergedPart(
   });
   const start = sources.find((source) => source.value === value)?.start ?? 0;
   let [sum, count] = [0, 0];
-  for (const { freeElements, correctedElements } of plan.inputs) {
-    for (const element of freeElements) sum += all[elements?.[element] ?? start + element]!;
+  for (const { first, freeElements, correctedElements } of plan.inputs) {
+    for (const own of freeElements) {
+      const element = first + own;
+      sum += all[elements?.[element] ?? start + element]!;
+    }
     count += freeElements.length;
     const corrected =
       plan.packing.outputsPerTile === 1

@@ -116,11 +116,10 @@ export function servedLayers(
       layer: layer.parts[0]!.index,
     });
     const ranges = outputRanges(plan);
-    const own = { ...plan, inputs: [] };
     const transformed = kept(
       async (range) => ({
         seeds,
-        rows: await pool.run('transformRows', { plan: own, range, seeds }),
+        rows: await pool.run('transformRows', { plan, range, seeds }),
       }),
       ranges,
     );
@@ -158,7 +157,7 @@ export async function makeHintOf(
     const each = hintBytes(plan) / plan.packing.outTiles;
     return outputRanges(plan).map(async (range) => {
       const { generation } = own;
-      const input = { plan: { ...plan, inputs: [] }, range, generation, weights, seeds };
+      const input = { plan, range, generation, weights, seeds };
       hint.set(await pool.run('makeHint', input), start + range[0] * each);
       done += range[1] - range[0];
       onProgress?.(done, total, linears[i]!.parts[0]!.step.name);
@@ -190,9 +189,8 @@ export function openedHint(
   const keeps = keepsTransforms(layout);
   const layers = layout.linears.map(({ plan }, layer) => {
     const part = parts[layer]!;
-    const own = { ...plan, inputs: [] };
     const decode = async (range: TileRange) => ({
-      transforms: await pool.run('decodeHint', { plan: own, range, part }),
+      transforms: await pool.run('decodeHint', { plan, range, part }),
     });
     return keeps ? kept<HintTiles>(decode, outputRanges(plan)) : () => Promise.resolve({ part });
   });

@@ -7,12 +7,9 @@ import { bulkCopy, isBulk } from '../bulk.ts';
 import {
   bundleBytes,
   correctionBytes,
-  type HintPlan,
   keyBytes,
-  placeFractions,
   placeMasks,
   placeShares,
-  type TileRange,
 } from '../linear/index.ts';
 import { linearOnline, onlineRanges, packedOf } from '../linear/online.ts';
 import type { LinearWeights } from '../program/model.ts';
@@ -25,40 +22,13 @@ import type { LinearLayout } from './layout.ts';
 import { Kind, receiveMessage } from './messages.ts';
 import type { ClientSession, ServerSession } from './session.ts';
 
-const NOTHING = new Uint32Array(0);
-const NO_ELEMENTS = new Int32Array(0);
-
-/** A plan without the layouts of its input polynomials, which few tasks read: less to copy to a thread. */
-const withoutInputs = (plan: HintPlan): HintPlan => ({ ...plan, inputs: [] });
-
-/** A plan with the layouts of some input tiles alone. */
-function withInputs(plan: HintPlan, [from, to]: TileRange): HintPlan {
-  const empty = {
-    free: NOTHING,
-    freeElements: NOTHING,
-    corrected: NOTHING,
-    correctedElements: NO_ELEMENTS,
-  };
-  const { spatialTiles } = plan.packing;
-  const inputs = plan.inputs.map((own, i) =>
-    i >= from * spatialTiles && i < to * spatialTiles ? own : empty,
-  );
-  return { ...plan, inputs };
-}
-
-/** A plan with the layouts of what is corrected alone. */
-function withCorrections(plan: HintPlan): HintPlan {
-  const inputs = plan.inputs.map((own) => ({ ...own, free: NOTHING, freeElements: NOTHING }));
-  return { ...plan, inputs };
-}
-
 /** What the client has of a layer once its masks are drawn. */
 export interface MaskedLayer {
   /** Keys and corrections, for the server. */
   readonly message: Uint8Array;
   /** The masks of the layer's input. */
   readonly masks: Int32Array;
-  /** What rounding each free phase to its mask added, in 256ths of a unit; 0 elsewhere. */
+  /** How far each free phase is above its mask, in 256ths of a unit; 0 elsewhere. */
   readonly fractions: Int8Array;
 }
 
@@ -76,14 +46,14 @@ export async function maskLayer(
   const fractions = new Int8Array(masks.length);
   const free = plan.masks === 'free';
   const given = free ? undefined : masks;
-  const keys = pool.run('makeKeys', { plan: withoutInputs(plan), generation, seed });
+  const keys = pool.run('makeKeys', { plan, generation, seed });
   const parts = inputRanges(plan).map(async (range) => {
-    const input = { plan: withInputs(plan, range), range, generation, seed, given };
+    const input = { plan, range, generation, seed, given };
     const made = await pool.run('maskInput', input);
     message.set(made.corrections, keyBytes(plan) + correctionBytes(plan, 0, range[0]));
     if (!free) return;
     placeMasks(plan, made.masks, range, masks);
-    placeFractions(plan, made.fractions, range, fractions);
+    placeMasks(plan, made.fractions, range, fractions);
   });
   const [key] = await Promise.all([keys, ...parts]);
   message.set(key);
@@ -98,10 +68,9 @@ export async function shareLayer(
 ): Promise<Int32Array> {
   const { plan } = layout.linears[layer]!;
   const c = new Int32Array(sizeOf(linearOutput(plan.shape)));
-  const own = withoutInputs(plan);
   const parts = outputRanges(plan).map(async (range, i) => {
     const of = await hint.tiles(layer, i);
-    placeShares(plan, await pool.run('clientShares', { plan: own, range, seed, ...of }), range, c);
+    placeShares(plan, await pool.run('clientShares', { plan, range, seed, ...of }), range, c);
   });
   await Promise.all(parts);
   return c;
@@ -118,9 +87,8 @@ export async function receiveLayer(
   const [keys, corrections] = [message.subarray(0, split), message.subarray(split)];
   const exact = plan.masks === 'exact';
   const s = new Int32Array(sizeOf(linearOutput(plan.shape)));
-  const own = withoutInputs(plan);
   const shares = outputRanges(plan).map(async (range, i) => {
-    const input = { plan: own, range, keys, ...(await rows(i)) };
+    const input = { plan, range, keys, ...(await rows(i)) };
     const part = exact
       ? pool.run('exactServerShares', { ...input, corrections, weights, seed })
       : pool.run('serverShares', input);
@@ -129,7 +97,11 @@ export async function receiveLayer(
   const product =
     exact || corrections.length === 0
       ? undefined
-      : pool.run('correctLayer', { plan: withCorrections(plan), corrections, weights });
+      : pool.run('correctLayer', {
+          plan,
+          corrections,
+          weights: packedOf(plan.shape, weights),
+        });
   const share = Promise.all([product, ...shares]).then(([own]) => {
     if (own !== undefined) addInto(s, own);
     return s;

@@ -12,9 +12,9 @@
  * its shares of all pre-activations at once. The layers of a flight stream: each is sent when it is ready, and the other
  * side works on it while the next is made. A lane is one task of the pool for each party and flight.
  *
- * A mask is a phase rounded by e of half a unit at most (linear/hint), and what the next layer multiplies with is off by e.
- * The client cuts c - e 2^f in place of c where an activation truncates by f bits and only that layer reads the result: its
- * share is then rounded once, not twice, and an identity errs with a variance of 1/6 ULP^2, not 1/4.
+ * A mask is a phase less a fraction e of half a unit at most (linear/hint), and what the next layer multiplies with is off
+ * by e. The client cuts c - e 2^f in place of c where an activation truncates by f bits and only that layer reads the result:
+ * its share is then rounded once, not twice, and an identity errs with a variance of 1/6 ULP^2, not 1/4.
  *
  * Both sides take OTs and hash tweaks in the order of layers and lanes, which is all the state they share.
  */
@@ -109,7 +109,7 @@ export async function prepareClient(
 interface MaskSet {
   /** By the number of the value: the input's and those of all activations' results. */
   readonly of: ReadonlyMap<number, Int32Array>;
-  /** What rounding added to them, in 256ths of a unit, where it is a part of the truncation before. */
+  /** How far their phases are above them, in 256ths of a unit, where that is a part of the truncation before. */
   readonly fractions: ReadonlyMap<number, Int8Array>;
 }
 
@@ -307,7 +307,7 @@ async function openLanes({ session, seed, masks, shares, drawn, opened }: Openin
   await parts.drain();
 }
 
-/** Takes what rounding added to the masks of a lane's results from its shares of what it truncates: see the head. */
+/** Takes the fractions of a lane's masks from its shares of what it truncates: see the head. */
 function subtractFractions(
   { kind, params: { shift }, elements }: Lane,
   c: Int32Array,

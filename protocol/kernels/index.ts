@@ -218,11 +218,15 @@ export interface NttKernels {
   forward(dst: number, src: number, n: number, table: number, prime: number): void;
   inverse(
     x: number,
+    y: number,
     n: number,
     table: number,
     prime: number,
+    negativeInverse: number,
     scale: number,
     quotient: number,
+    turned: number,
+    turnedQuotient: number,
   ): void;
   multiplyAccumulate(sums: number, pair: number, w: number, n: number): void;
   accumulateProduct(sums: number, x: number, w: number, n: number): void;
@@ -272,6 +276,7 @@ export interface RlweKernels {
     quotient: number,
   ): void;
   gather(dst: number, src: number, positions: number, count: number): void;
+  gatherBytes(dst: number, src: number, positions: number, count: number): void;
   compose(
     dst: number,
     x: number,
@@ -286,8 +291,22 @@ export interface RlweKernels {
   addWide(x: number, y: number, n: number, modulus: number): void;
   subtractWide(x: number, y: number, n: number, modulus: number): void;
   toRing(dst: number, src: number, n: number, ratio: number): void;
-  roundUniform(
+  roundAt(
     dst: number,
+    x: number,
+    y: number,
+    positions: number,
+    count: number,
+    p1: number,
+    p2: number,
+    inverse: number,
+    quotient: number,
+    bits: number,
+    ratio: number,
+  ): void;
+  roundUniform(
+    masks: number,
+    fractions: number,
     src: number,
     noise: number,
     n: number,

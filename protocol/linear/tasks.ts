@@ -106,7 +106,8 @@ export const linearTasks = {
   correctLayer: (input: {
     plan: HintPlan;
     corrections: Uint8Array;
-    weights: Int32Array;
+    /** As they are, or packed for the online pass. */
+    weights: Int32Array | Int16Array;
   }): Int32Array => {
     const { plan, corrections, weights } = input;
     return hint.correctedLinear(plan, weights, hint.decodeCorrections(plan, corrections));

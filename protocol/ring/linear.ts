@@ -80,8 +80,8 @@ export function packWeights(shape: LinearShape, weights: Int32Array): Int32Array
   return packed;
 }
 
-/** Elements of a packed row. */
-function packedRow(shape: LinearShape): number {
+/** Elements of a packed row, those of one output channel. */
+export function packedRow(shape: LinearShape): number {
   if (shape.kind === 'dense') return (shape.inputs + 15) & ~15;
   return 2 * Math.ceil(shape.channels / shape.groups / 2) * shape.kernel[0] * shape.kernel[1];
 }

@@ -33,17 +33,31 @@ export function reduce(x: v128, p: v128): v128 {
 
 /** x / 2^32 mod p in [0, p) for four 64-bit x < 2^63, with negativeInverse = -1/p mod 2^32 (Montgomery). */
 export function reduceProducts(low2: v128, high2: v128, p: v128, negativeInverse: v128): v128 {
+  return reduce(reduceLazily(low2, high2, p, negativeInverse), p);
+}
+
+/** x / 2^32 mod p, below x / 2^32 + p. */
+function reduceLazily(low2: v128, high2: v128, p: v128, negativeInverse: v128): v128 {
   const m = i32x4.mul(v128.shuffle<i32>(low2, high2, 0, 2, 4, 6), negativeInverse);
-  const sum = high(
+  return high(
     i64x2.add(low2, i64x2.extmul_low_i32x4_u(m, p)),
     i64x2.add(high2, i64x2.extmul_high_i32x4_u(m, p)),
   );
-  return reduce(sum, p);
 }
 
 /** x y / 2^32 mod p in [0, p) for x, y < 2^31. */
 export function multiplyMontgomery(x: v128, y: v128, p: v128, negativeInverse: v128): v128 {
   return reduceProducts(
+    i64x2.extmul_low_i32x4_u(x, y),
+    i64x2.extmul_high_i32x4_u(x, y),
+    p,
+    negativeInverse,
+  );
+}
+
+/** x y / 2^32 mod p in [0, 2 p) for x, y in [0, p). */
+export function multiplyLazily(x: v128, y: v128, p: v128, negativeInverse: v128): v128 {
+  return reduceLazily(
     i64x2.extmul_low_i32x4_u(x, y),
     i64x2.extmul_high_i32x4_u(x, y),
     p,

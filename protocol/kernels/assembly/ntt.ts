@@ -10,6 +10,7 @@
 
 import {
   multiplyConstant,
+  multiplyLazily,
   multiplyMontgomery,
   reduce,
   reduceOnce,
@@ -120,64 +121,84 @@ function forwardTail(x: usize, n: usize, table: usize, p: v128, p2: v128): void 
 }
 
 /**
- * x = scale * n * inverse transform of x, in place: scale = 1/n mod p for the plain inverse; quotient =
- * floor(scale 2^32 / p). Takes values below 2 p, leaves values in [0, p).
+ * x = scale * n * inverse transform of x, or of the pointwise product x y / 2^32 if y is not 0, in place: scale = 1/n mod p
+ * for the plain inverse, quotient = floor(scale 2^32 / p). x and y are below p, x alone may be below 2 p; leaves values in
+ * [0, p).
+ *
+ * An odd number of layers ends with a single one: turned = scale times its root mod p, and its quotient.
  */
 export function inverse(
   x: usize,
+  y: usize,
   n: usize,
   table: usize,
   prime: u32,
+  negativeInverse: u32,
   scale: u32,
   quotient: u32,
+  turned: u32,
+  turnedQuotient: u32,
 ): void {
   const p = i32x4.splat(prime);
   const p2 = i32x4.splat(2 * prime);
-  inverseTail(x, n, table + 2 * n, p, p2);
+  const negative = i32x4.splat(negativeInverse);
+  const end = x + 4 * n;
+  let constants = table + 2 * n;
+  for (let at = x; at < end; at += 32, constants += 64) {
+    let v0 = v128.load(at);
+    let v1 = v128.load(at, 16);
+    if (y !== 0) {
+      v0 = multiplyLazily(v0, v128.load(y), p, negative);
+      v1 = multiplyLazily(v1, v128.load(y, 16), p, negative);
+      y += 32;
+    }
+    inverseTail(at, v0, v1, constants, p, p2);
+  }
   let quarter: usize = 16; // bytes
   let groups = n >> 4;
   for (; groups > 0; groups >>= 2, quarter <<= 2) inversePair(x, groups, quarter, table, p, p2);
   const w = i32x4.splat(scale);
   const q = i32x4.splat(quotient);
   if (quarter === 2 * n) {
-    const w1 = v128.load32_splat(table + 8);
-    const q1 = v128.load32_splat(table + 12);
+    // The last layer and the scale in one step.
+    const wTurned = i32x4.splat(turned);
+    const qTurned = i32x4.splat(turnedQuotient);
     for (let i: usize = 0; i < quarter; i += 16) {
       const a = v128.load(x + i);
       const b = v128.load(x + quarter + i);
-      v128.store(x + i, i32x4.add(a, b));
-      v128.store(x + quarter + i, multiplyConstant(i32x4.add(i32x4.sub(a, b), p2), w1, q1, p));
+      const sum = multiplyConstant(i32x4.add(a, b), w, q, p);
+      const difference = i32x4.add(i32x4.sub(a, b), p2);
+      v128.store(x + i, reduceOnce(sum, p));
+      const product = multiplyConstant(difference, wTurned, qTurned, p);
+      v128.store(x + quarter + i, reduceOnce(product, p));
     }
+    return;
   }
   for (let i: usize = 0; i < 4 * n; i += 16) {
     v128.store(x + i, reduceOnce(multiplyConstant(v128.load(x + i), w, q, p), p));
   }
 }
 
-function inverseTail(x: usize, n: usize, table: usize, p: v128, p2: v128): void {
-  const end = x + 4 * n;
-  for (; x < end; x += 32, table += 64) {
-    const v0 = v128.load(x);
-    const v1 = v128.load(x, 16);
-    const c = reduceOnce(i32x4.add(v0, v1), p2);
-    const d = multiplyConstant(
-      i32x4.add(i32x4.sub(v0, v1), p2),
-      v128.load(table, 32),
-      v128.load(table, 48),
-      p,
-    );
-    const y0 = v128.shuffle<i32>(c, d, 0, 4, 1, 5);
-    const y1 = v128.shuffle<i32>(c, d, 2, 6, 3, 7);
-    const a = reduceOnce(i32x4.add(y0, y1), p2);
-    const b = multiplyConstant(
-      i32x4.add(i32x4.sub(y0, y1), p2),
-      v128.load(table),
-      v128.load(table, 16),
-      p,
-    );
-    v128.store(x, v128.shuffle<i32>(a, b, 0, 1, 4, 5));
-    v128.store(x, v128.shuffle<i32>(a, b, 2, 3, 6, 7), 16);
-  }
+/** The layers of strides 1 and 2 on eight values below 2 p; stores them, below 2 p, at x. */
+function inverseTail(x: usize, v0: v128, v1: v128, table: usize, p: v128, p2: v128): void {
+  const c = reduceOnce(i32x4.add(v0, v1), p2);
+  const d = multiplyConstant(
+    i32x4.add(i32x4.sub(v0, v1), p2),
+    v128.load(table, 32),
+    v128.load(table, 48),
+    p,
+  );
+  const y0 = v128.shuffle<i32>(c, d, 0, 4, 1, 5);
+  const y1 = v128.shuffle<i32>(c, d, 2, 6, 3, 7);
+  const a = reduceOnce(i32x4.add(y0, y1), p2);
+  const b = multiplyConstant(
+    i32x4.add(i32x4.sub(y0, y1), p2),
+    v128.load(table),
+    v128.load(table, 16),
+    p,
+  );
+  v128.store(x, v128.shuffle<i32>(a, b, 0, 1, 4, 5));
+  v128.store(x, v128.shuffle<i32>(a, b, 2, 3, 6, 7), 16);
 }
 
 /** Undoes forwardPair up to a factor of 4; values stay below 2 p. */

@@ -51,11 +51,29 @@ export function sampleTernary(dst: usize, wanted: usize, src: usize, bytes: usiz
   return kept;
 }
 
-/** dst[i] = ones of 21 bits minus ones of 21 others, as signed 32-bit lanes, from n words of 64 bits. */
+/**
+ * dst[i] = ones of 21 bits minus ones of 21 others, as signed 32-bit lanes, for n a multiple of 16, from 6 n bytes: for each
+ * 16 lanes, byte i of six vectors is lane i's, all bits of the first two and five of the third, then the same with a minus.
+ */
 export function sampleBinomial(dst: usize, src: usize, n: usize): void {
-  for (let i: usize = 0; i < n; i++) {
-    const x = load<u64>(src + 8 * i);
-    store<i32>(dst + 4 * i, <i32>(popcnt(x & 0x1fffff) - popcnt((x >> 21) & 0x1fffff)));
+  const five = i8x16.splat(0x1f);
+  const end = dst + 4 * n;
+  for (; dst < end; dst += 64, src += 96) {
+    const plus = i8x16.add(
+      i8x16.add(i8x16.popcnt(v128.load(src)), i8x16.popcnt(v128.load(src, 16))),
+      i8x16.popcnt(v128.and(v128.load(src, 32), five)),
+    );
+    const minus = i8x16.add(
+      i8x16.add(i8x16.popcnt(v128.load(src, 48)), i8x16.popcnt(v128.load(src, 64))),
+      i8x16.popcnt(v128.and(v128.load(src, 80), five)),
+    );
+    const x = i8x16.sub(plus, minus);
+    const low = i16x8.extend_low_i8x16_s(x);
+    const high = i16x8.extend_high_i8x16_s(x);
+    v128.store(dst, i32x4.extend_low_i16x8_s(low));
+    v128.store(dst, i32x4.extend_high_i16x8_s(low), 16);
+    v128.store(dst, i32x4.extend_low_i16x8_s(high), 32);
+    v128.store(dst, i32x4.extend_high_i16x8_s(high), 48);
   }
 }
 
@@ -131,6 +149,13 @@ export function gather(dst: usize, src: usize, positions: usize, count: usize): 
   }
 }
 
+/** The same for bytes. */
+export function gatherBytes(dst: usize, src: usize, positions: usize, count: usize): void {
+  for (let i: usize = 0; i < count; i++) {
+    store<u8>(dst + i, load<u8>(src + load<u32>(positions + 4 * i)));
+  }
+}
+
 /**
  * dst[i] = the value modulo p1 p2 with residues x[i] and y[i]; constants: inverse = 1 / p1 mod p2 and quotient =
  * floor(inverse 2^32 / p2). Rounds n up to a multiple of 4.
@@ -147,36 +172,105 @@ export function compose(
 ): void {
   const first = i32x4.splat(p1);
   const second = i32x4.splat(p2);
-  const lift = i32x4.splat(2 * p2);
   const w = i32x4.splat(inverse);
   const q = i32x4.splat(quotient);
   const end = x + 4 * n;
   for (; x < end; x += 16, y += 16, dst += 32) {
-    // x + p1 ((y - x) / p1 mod p2)
     const a = v128.load(x);
-    const difference = i32x4.sub(i32x4.add(v128.load(y), lift), a);
-    const k = reduceOnce(multiplyConstant(difference, w, q, second), second);
-    v128.store(dst, i64x2.add(i64x2.extmul_low_i32x4_u(k, first), i64x2.extend_low_i32x4_u(a)));
-    v128.store(
-      dst,
-      i64x2.add(i64x2.extmul_high_i32x4_u(k, first), i64x2.extend_high_i32x4_u(a)),
-      16,
-    );
+    const k = composeHigh(a, v128.load(y), second, w, q);
+    v128.store(dst, composeLow2(a, k, first));
+    v128.store(dst, composeHigh2(a, k, first), 16);
   }
 }
 
-/** dst[i] = src[i] mod p for n 64-bit lanes below 2^52. */
+/** The k with a + p1 k = b modulo p2, in [0, p2): (b - a) / p1. */
+function composeHigh(a: v128, b: v128, p2: v128, inverse: v128, quotient: v128): v128 {
+  const difference = i32x4.add(i32x4.sub(b, a), i32x4.shl(p2, 1));
+  return reduceOnce(multiplyConstant(difference, inverse, quotient, p2), p2);
+}
+
+/** a + p1 k of lanes 0 and 1. */
+function composeLow2(a: v128, k: v128, p1: v128): v128 {
+  return i64x2.add(i64x2.extmul_low_i32x4_u(k, p1), i64x2.extend_low_i32x4_u(a));
+}
+
+/** a + p1 k of lanes 2 and 3. */
+function composeHigh2(a: v128, k: v128, p1: v128): v128 {
+  return i64x2.add(i64x2.extmul_high_i32x4_u(k, p1), i64x2.extend_high_i32x4_u(a));
+}
+
+/**
+ * dst[i] = round(v ratio) mod 2^bits as 32-bit lanes, where v is the value modulo p1 p2 with residues x[positions[i]] and
+ * y[positions[i]]; ratio = 2^bits / (p1 p2), constants as for `compose`. Positions are public, there are a multiple of 4.
+ */
+export function roundAt(
+  dst: usize,
+  x: usize,
+  y: usize,
+  positions: usize,
+  count: usize,
+  p1: u32,
+  p2: u32,
+  inverse: u32,
+  quotient: u32,
+  bits: i32,
+  ratio: f64,
+): void {
+  const first = i32x4.splat(p1);
+  const second = i32x4.splat(p2);
+  const w = i32x4.splat(inverse);
+  const q = i32x4.splat(quotient);
+  const factor = f64x2.splat(ratio);
+  const mask = i32x4.splat(<i32>(((<u64>1) << (<u64>bits)) - 1));
+  const end = dst + 4 * count;
+  for (; dst < end; dst += 16, positions += 16) {
+    const a = gather4(x, positions);
+    const k = composeHigh(a, gather4(y, positions), second, w, q);
+    const low2 = nearestBits(f64x2.mul(exactDoubles(composeLow2(a, k, first)), factor));
+    const high2 = nearestBits(f64x2.mul(exactDoubles(composeHigh2(a, k, first)), factor));
+    v128.store(dst, v128.and(v128.shuffle<i32>(low2, high2, 0, 2, 4, 6), mask));
+  }
+}
+
+/** The lanes of x at four positions. */
+function gather4(x: usize, positions: usize): v128 {
+  let v = v128.load_zero<u32>(x + 4 * <usize>load<u32>(positions));
+  v = v128.load_lane<u32>(x + 4 * <usize>load<u32>(positions, 4), v, 1);
+  v = v128.load_lane<u32>(x + 4 * <usize>load<u32>(positions, 8), v, 2);
+  return v128.load_lane<u32>(x + 4 * <usize>load<u32>(positions, 12), v, 3);
+}
+
+/** Integers in [0, 2^52) as doubles: the mantissas of 2^52 + x. */
+function exactDoubles(x: v128): v128 {
+  const bits = i64x2.splat(0x4330000000000000);
+  return f64x2.sub(v128.or(x, bits), f64x2.splat(4503599627370496.0));
+}
+
+/** The nearest integer (ties to even) of |x| < 2^50, in the low 51 bits: those of 3 2^51 + x, whose unit is 1. */
+function nearestBits(x: v128): v128 {
+  return f64x2.add(x, f64x2.splat(6755399441055744.0));
+}
+
+/** dst[i] = src[i] mod p for n 64-bit lanes below 2^52, n a multiple of 4. */
 export function split(dst: usize, src: usize, n: usize, prime: u32): void {
-  const p = <i64>prime;
-  const reciprocal = 1.0 / <f64>prime;
-  for (let i: usize = 0; i < n; i++) {
-    const x = load<i64>(src + 8 * i);
-    // The rounded quotient is off by at most one.
-    let r = x - <i64>(<f64>x * reciprocal) * p;
-    r += p & (r >> 63);
-    r -= p;
-    r += p & (r >> 63);
-    store<u32>(dst + 4 * i, <u32>r);
+  const p = i32x4.splat(prime);
+  const reciprocal = f64x2.splat(1.0 / <f64>prime);
+  const end = dst + 4 * n;
+  for (; dst < end; dst += 16, src += 32) {
+    const low2 = v128.load(src);
+    const high2 = v128.load(src, 16);
+    const quotient = v128.shuffle<i32>(
+      nearestBits(f64x2.mul(exactDoubles(low2), reciprocal)),
+      nearestBits(f64x2.mul(exactDoubles(high2), reciprocal)),
+      0,
+      2,
+      4,
+      6,
+    );
+    // The nearest quotient leaves a rest of at most p / 2 and a little to either side: its low halves say it all.
+    const low = v128.shuffle<i32>(low2, high2, 0, 2, 4, 6);
+    const rest = i32x4.sub(low, i32x4.mul(quotient, p));
+    v128.store(dst, i32x4.min_u(rest, i32x4.add(rest, p)));
   }
 }
 
@@ -206,36 +300,54 @@ export function toRing(dst: usize, src: usize, n: usize, ratio: f64): void {
 }
 
 /**
- * dst[i] = floor((2^bits src[i] + noise[i] + (q - 1) / 2) / q) mod 2^bits, 64-bit lanes below an odd q < 2^52 to 32-bit
- * lanes; noise[i] < 2^bits <= 2^32. Uniform noise makes it exactly uniform when src is.
+ * Rounds phases to elements of Z_2^bits and says how far each is from its own, exactly uniform together.
+ *
+ * R = floor((2^(bits + 8) src[i] + noise) / q) is the phase in 256ths of a unit, for 64-bit lanes below q < 2^52, 2^(bits + 8)
+ * <= q and uniform noise below 2^(bits + 8): the pairs (phase, noise) are the integers below q 2^(bits + 8), and each R
+ * has q of them. Then masks[i] = floor((R + 128) / 256) mod 2^bits, as 32-bit lanes, and fractions[i] = R - 256 masks[i], a
+ * byte in [-128, 127]. Five bytes of `noise` are read for a lane, and three past the last; n is a multiple of 4.
  */
 export function roundUniform(
-  dst: usize,
+  masks: usize,
+  fractions: usize,
   src: usize,
   noise: usize,
   n: usize,
   bits: i32,
   modulus: f64,
 ): void {
-  const q = <i64>modulus;
-  const ratio = <f64>((<u64>1) << (<u64>bits)) / modulus;
-  const half = (q - 1) >> 1;
-  const mask = <u32>(((<u64>1) << (<u64>bits)) - 1);
-  for (let i: usize = 0; i < n; i++) {
-    const x = load<i64>(src + 8 * i);
-    // The estimate is off by at most one, so the rest lies in (-q, 5 q / 2 + 2^32): exact although products wrap.
-    let quotient = <i64>(<f64>x * ratio);
-    let rest = (x << (<i64>bits)) - quotient * q + half + <i64>load<u32>(noise + 4 * i);
-    const negative = rest >> 63;
-    quotient += negative;
-    rest += q & negative;
-    for (let step = 0; step < 3; step++) {
-      const above = ~((rest - q) >> 63);
-      quotient -= above;
-      rest -= q & above;
-    }
-    store<u32>(dst + 4 * i, <u32>quotient & mask);
+  const shift = bits + 8;
+  const ratio = f64x2.splat(<f64>((<u64>1) << (<u64>shift)) / modulus);
+  const q = i64x2.splat(<i64>modulus);
+  const noiseMask = i64x2.splat(<i64>(((<u64>1) << (<u64>shift)) - 1));
+  const mask = i32x4.splat(<i32>(((<u64>1) << (<u64>bits)) - 1));
+  const half = i64x2.splat(129);
+  const end = masks + 4 * n;
+  for (; masks < end; masks += 16, fractions += 4, src += 32, noise += 20) {
+    const low2 = inUnits(v128.load(src), noise, noiseMask, shift, ratio, q);
+    const high2 = inUnits(v128.load(src, 16), noise + 10, noiseMask, shift, ratio, q);
+    const a = i64x2.add(low2, half);
+    const b = i64x2.add(high2, half);
+    const whole = v128.shuffle<i32>(i64x2.shr_u(a, 8), i64x2.shr_u(b, 8), 0, 2, 4, 6);
+    v128.store(masks, v128.and(whole, mask));
+    const low = v128.shuffle<i8>(a, b, 0, 8, 16, 24, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+    v128.store_lane<u32>(fractions, v128.xor(low, i8x16.splat(-128)), 0);
   }
+}
+
+/** floor((2^shift x + noise) / q) - 1 of two lanes. */
+function inUnits(x: v128, noise: usize, noiseMask: v128, shift: i32, ratio: v128, q: v128): v128 {
+  // The three roundings before that to an integer are off by less than 2^-11 together: the estimate is at most the quotient,
+  // and more than the quotient less 1 + 2^-10.
+  const least = f64x2.sub(f64x2.mul(exactDoubles(x), ratio), f64x2.splat(0.50048828125));
+  const estimate = i64x2.sub(nearestBits(least), i64x2.splat(0x4338000000000000));
+  const v = v128.load_lane<u64>(noise + 5, v128.load_zero<u64>(noise), 1);
+  // In [0, 2 q), exact although products wrap.
+  const rest = i64x2.add(
+    i64x2.sub(i64x2.shl(x, shift), i64x2.mul(estimate, q)),
+    v128.and(v, noiseMask),
+  );
+  return i64x2.add(estimate, i64x2.gt_s(q, rest));
 }
 
 /** Writes n 32-bit lanes of `width` <= 32 bits, lowest bits first; may clear 8 bytes past the end. */

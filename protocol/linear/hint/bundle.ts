@@ -10,7 +10,7 @@
  *   fresh ternary s, binomial e_0, e_1, ...
  *   layerKeys      key = e_0 - a_0 s               -- key, whole -->  decodeKeys
  *   maskInput      phase_i = a_(i+1) s + e_(i+1)
- *                  r_i = phase_i / Delta rounded
+ *                  r_i = phase_i / Delta rounded, and its fraction
  *                  D = m - r_i where masks are
  *                  other than r_i                  -- corrections ->  decodeCorrections
  *   clientShares   c_j = round(A'_j s / Delta)                        serverShares   S_j = round(u_j key / Delta)
@@ -20,8 +20,14 @@
  * for every coefficient that is read, and  Delta d = e_j s + u_j e_0 - W e_i + roundings  (variance in parameters.ts).
  * Nothing returns to the client: c is known as soon as it is drawn.
  *
- * - Rounding. r_i = floor((2^k phase + v + (q - 1) / 2) / q) with a secret uniform v < 2^k. For uniform phases every one of
- *   the q 2^k pairs (phase, v) counts once and each r has exactly q of them: r is uniform, not nearly so.
+ * - Rounding. R_i = floor((2^(k+8) phase_i + v) / q) with a secret uniform v < 2^(k+8) is the phase in 256ths of a unit. For
+ *   uniform phases each of the q 2^(k+8) pairs (phase, v) counts once and each R has exactly q of them: R is uniform, not
+ *   nearly so. r_i = floor((R_i + 128) / 256) is the mask and f_i = R_i - 256 r_i mod 2^(k+8), from -128 to 127, its fraction:
+ *   eps_i = (f_i + 1/2) / 256, up to half a 256th. (r, f) is R in other words, so r is uniform whatever f is: who sees a
+ *   value masked by r and any function of f learns nothing of the value.
+ * - One rounding for two. Truncating c by t bits rounds it, and W eps adds the rounding of the mask that the result gets. So
+ *   the client takes eps away first, c - (2 f + 1) 2^t / 512, and then rounds: the next layer computes on what is masked by
+ *   the phase itself, with one rounding of either party. Variance 1/6 instead of 1/4 of a squared unit.
  * - The server learns nothing: key and phases are RLWE samples under s, and the corrections are masked by phases that
  *   mask nothing else. One s serves one layer (one spatial tile of it) of one bundle. With one s for several layers a
  *   server that publishes A' = alpha a_x + 2^f a_y in place of a hint would read inputs: a truncation of the result
@@ -41,12 +47,14 @@
 
 import { ProtocolError } from '../../errors.ts';
 import { kernels } from '../../kernels/index.ts';
+import type { Random } from '../../random/index.ts';
 import { deriveSeed, Prg } from '../../random/index.ts';
 import { lowBits, pack, unpack } from '../../ring/packing.ts';
 import { linearInputSize, linearOutput, sizeOf } from '../../ring/shape.ts';
 import { encryptPolynomial } from '../rlwe/keys.ts';
 import { packInput, usedCoefficients, usedCount } from '../rlwe/packing.ts';
-import { binomial, ternary, uniformBelow } from '../rlwe/sampling.ts';
+import { roundAt } from '../rlwe/response.ts';
+import { BINOMIAL_BYTES, ternary, uniformBelow } from '../rlwe/sampling.ts';
 import { transformOf } from '../rlwe/transform.ts';
 import { correctionStarts } from './corrections.ts';
 import { sumProducts } from './hint.ts';
@@ -76,7 +84,6 @@ import {
   montgomeryTransforms,
   multiplyPolynomials,
   polynomialAt,
-  roundedProduct,
   unpackPolynomials,
 } from './polynomial.ts';
 
@@ -128,6 +135,7 @@ export function layerKeys(
 export interface MaskedTiles {
   /** Masks of the free elements, tile by tile in the order of the layout: {@link placeMasks} puts them in a tensor. */
   readonly masks: Int32Array;
+  /** For each of them how far its phase is above it, in 256ths of a unit rounded down: from -128 to 127. */
   readonly fractions: Int8Array;
   /** Bytes for the server: the parts of a partition, in order, make `correctionBytes(plan)` bytes. */
   readonly corrections: Uint8Array;
@@ -163,63 +171,93 @@ export function maskInput(
   const { spatialTiles } = plan.packing;
   const modulus = lowBits(ringBits);
   // Masks of elements that an earlier spatial tile holds free: what halo copies must be.
-  const known = given ?? new Int32Array(size);
-  const masks = new Int32Array(freeCount(plan, from, to));
+  const known = given ?? new Int32Array(spatialTiles > 1 ? size : 0);
+  const count = freeCount(plan, from, to);
+  const masks = new Int32Array(count);
+  const fractions = new Int8Array(count);
   let [masked, written] = [0, 0];
-  for (let inTile = from; inTile < to; inTile++) {
-    const differences = new Int32Array(correctionCount(plan, inTile));
-    let differing = 0;
-    for (let tile = 0; tile < spatialTiles; tile++) {
-      const index = inTile * spatialTiles + tile;
-      const rounded = roundedPhase(
-        ringBits,
-        publicPolynomial(publics, inTile + 1),
-        polynomialAt(secrets, tile),
-        deriveSeed(seed, 'hint input', index),
-      );
-      const { free, freeElements, corrected, correctedElements } = inputs[index]!;
-      for (let i = 0; i < free.length; i++) {
-        const mask = rounded[free[i]!]!;
-        masks[masked++] = mask;
-        known[freeElements[i]!] = mask;
+  const { arena, rlwe } = kernels();
+  arena.scope(() => {
+    const secret = arena.alloc(4 * POLYNOMIAL_WORDS);
+    const rounded = arena.alloc(4 * DEGREE);
+    const parts = arena.alloc(DEGREE);
+    const all = arena.i32(rounded, DEGREE);
+    for (let inTile = from; inTile < to; inTile++) {
+      const differences = new Int32Array(correctionCount(plan, inTile));
+      let differing = 0;
+      for (let tile = 0; tile < spatialTiles; tile++) {
+        if (spatialTiles > 1 || inTile === from) {
+          arena.u32(secret, POLYNOMIAL_WORDS).set(polynomialAt(secrets, tile));
+        }
+        const index = inTile * spatialTiles + tile;
+        const drawn = new Prg(deriveSeed(seed, 'hint input', index));
+        const a = publicPolynomial(publics, inTile + 1);
+        roundPhase(rounded, parts, ringBits, a, secret, drawn);
+        const { free, freeElements, corrected, correctedElements, first } = inputs[index]!;
+        arena.scope(() => {
+          const n = free.length;
+          const at = arena.put(free);
+          const gathered = arena.alloc(4 * n);
+          rlwe.gather(gathered, rounded, at, n);
+          masks.set(arena.i32(gathered, n), masked);
+          rlwe.gatherBytes(gathered, parts, at, n);
+          fractions.set(arena.u8(gathered, n), masked);
+        });
+        if (spatialTiles > 1) {
+          for (let i = 0; i < free.length; i++) {
+            known[first + freeElements[i]!] = masks[masked + i]!;
+          }
+        }
+        masked += free.length;
+        for (let i = 0; i < corrected.length; i++) {
+          const element = correctedElements[i]!;
+          const mask = element < 0 ? 0 : known[first + element]!;
+          differences[differing++] = (mask - all[corrected[i]!]!) & modulus;
+        }
       }
-      for (let i = 0; i < corrected.length; i++) {
-        const element = correctedElements[i]!;
-        const mask = element < 0 ? 0 : known[element]!;
-        differences[differing++] = (mask - rounded[corrected[i]!]!) & modulus;
-      }
+      const packed = pack(differences, ringBits);
+      corrections.set(packed, written);
+      written += packed.length;
     }
-    const packed = pack(differences, ringBits);
-    corrections.set(packed, written);
-    written += packed.length;
-  }
-  return { masks, fractions: new Int8Array(masks.length), corrections };
+  });
+  return { masks, fractions, corrections };
 }
 
-/** The rounded phase of one input polynomial: N elements of Z_2^k. */
-function roundedPhase(
+/** Bytes of the noise of a rounding, for a ring of up to 32 bits and 8 bits of fraction. */
+const NOISE_BYTES = 5;
+
+/**
+ * The rounded phase of one input polynomial: N elements of Z_2^k at `masks`, and as many bytes at `fractions`.
+ * @param a - transforms of its public polynomial
+ * @param secret - pointer to transforms times 2^32
+ * @param drawn - its own stream, for its error and the noise of its rounding
+ */
+function roundPhase(
+  masks: number,
+  fractions: number,
   ringBits: number,
   a: Uint32Array,
-  secret: Uint32Array,
-  seed: Uint8Array,
-): Int32Array {
+  secret: number,
+  drawn: Random,
+): void {
   const { arena, rlwe } = kernels();
-  return arena.scope(() => {
-    const phase = multiplyPolynomials(a, secret);
-    const small = arena.alloc(4 * DEGREE);
-    binomial(small, DEGREE, new Prg(deriveSeed(seed, 'hint input error')));
+  arena.scope(() => {
+    const errorBytes = BINOMIAL_BYTES * DEGREE;
+    const bytes = errorBytes + NOISE_BYTES * DEGREE;
+    // The rounding reads whole words.
+    const random = arena.alloc(bytes + 8 - NOISE_BYTES);
+    drawn.fill(arena.u8(random, bytes));
+    const phase = arena.put(a);
+    multiplyPolynomials(phase, secret);
+    const error = arena.alloc(4 * DEGREE);
+    rlwe.sampleBinomial(error, random, DEGREE);
     HINT_SET.primes.forEach((prime, k) => {
-      rlwe.addSmall(phase + 4 * k * DEGREE, small, DEGREE, prime);
+      rlwe.addSmall(phase + 4 * k * DEGREE, error, DEGREE, prime);
     });
     const wide = arena.alloc(8 * DEGREE);
     composePolynomial(wide, phase);
-    const noise = arena.i32(small, DEGREE);
-    new Prg(deriveSeed(seed, 'hint rounding')).fill(arena.u8(small, 4 * DEGREE));
-    const modulus = lowBits(ringBits);
-    for (let i = 0; i < DEGREE; i++) noise[i]! &= modulus;
-    const rounded = arena.alloc(4 * DEGREE);
-    rlwe.roundUniform(rounded, wide, small, DEGREE, ringBits, MODULUS);
-    return arena.i32(rounded, DEGREE).slice();
+    const noise = random + errorBytes;
+    rlwe.roundUniform(masks, fractions, wide, noise, DEGREE, ringBits, MODULUS);
   });
 }
 
@@ -266,7 +304,7 @@ export function clientShares(
   range: TileRange,
 ): Int32Array {
   checkSecrets(plan, secrets);
-  return productShares(plan, range, hint, (tile) => polynomialAt(secrets, tile));
+  return productShares(plan, range, hint, secrets);
 }
 
 /**
@@ -326,7 +364,7 @@ export function serverShares(
 ): Int32Array {
   if (plan.masks === 'exact') throw new RangeError('hint shares: the layer is exact');
   checkSecrets(plan, keys);
-  return productShares(plan, range, rows, (tile) => polynomialAt(keys, tile));
+  return productShares(plan, range, rows, keys);
 }
 
 /** What an exact layer's shares are made of, beside rows and keys. */
@@ -359,21 +397,15 @@ export function exactServerShares(
   return arena.scope(() => {
     const sums = arena.alloc(8 * POLYNOMIAL_WORDS);
     const product = arena.alloc(4 * POLYNOMIAL_WORDS);
-    const shares = productShares(
-      plan,
-      range,
-      rows,
-      (tile) => polynomialAt(keys, tile),
-      (outTile, tile) => {
-        const input = (inTile: number) => polynomialAt(corrections, inTile * spatialTiles + tile);
-        sumProducts(plan, weights, outTile, input, sums);
-        HINT_SET.primes.forEach((prime, k) => {
-          const transform = transformOf(DEGREE, prime);
-          transform.inverseOfSums(product + 4 * k * DEGREE, sums + 8 * k * DEGREE);
-        });
-        return product;
-      },
-    );
+    const shares = productShares(plan, range, rows, keys, (outTile, tile) => {
+      const input = (inTile: number) => polynomialAt(corrections, inTile * spatialTiles + tile);
+      sumProducts(plan, weights, outTile, input, sums);
+      HINT_SET.primes.forEach((prime, k) => {
+        const transform = transformOf(DEGREE, prime);
+        transform.inverseOfSums(product + 4 * k * DEGREE, sums + 8 * k * DEGREE);
+      });
+      return product;
+    });
     const modulus = lowBits(plan.ringBits);
     let at = 0;
     for (let outTile = range[0]; outTile < range[1]; outTile++) {
@@ -400,35 +432,56 @@ function drawNoise({ noise }: HintPlan, count: number, seed: Uint8Array): number
   });
 }
 
-/** For each output polynomial of some output tiles: the used coefficients of (x y + addend) / Delta, rounded. */
+/**
+ * For each output polynomial of some output tiles: round((x y + addend) / Delta) mod 2^k at its used coefficients.
+ * @param polynomials - transforms x of an output tile each
+ * @param factors - transforms times 2^32, y of a spatial tile each
+ * @param addend - pointer to coefficients modulo both primes
+ */
 function productShares(
   plan: HintPlan,
   [from, to]: TileRange,
   polynomials: Uint32Array,
-  factor: (spatialTile: number) => Uint32Array,
+  factors: Uint32Array,
   addend?: (outTile: number, spatialTile: number) => number,
 ): Int32Array {
   const { packing, ringBits } = plan;
+  const { spatialTiles } = packing;
   checkRange('output tiles', [from, to], packing.outTiles);
   checkLength('polynomials', polynomials.length, (to - from) * POLYNOMIAL_WORDS);
   const shares = new Int32Array(shareCount(plan, from, to));
   let written = 0;
-  // Positions depend on the spatial tile and on how many outputs share the polynomial.
-  const known: Uint32Array[] = [];
-  for (let outTile = from; outTile < to; outTile++) {
-    const polynomial = polynomialAt(polynomials, outTile - from);
-    for (let tile = 0; tile < packing.spatialTiles; tile++) {
-      const index = outTile * packing.spatialTiles + tile;
-      if (known[tile]?.length !== usedCount(packing, index)) {
-        known[tile] = usedCoefficients(packing, index).positions;
+  const { arena, rlwe } = kernels();
+  arena.scope(() => {
+    const product = arena.alloc(4 * POLYNOMIAL_WORDS);
+    const factor = arena.alloc(4 * POLYNOMIAL_WORDS);
+    const at = arena.alloc(4 * DEGREE);
+    const rounded = arena.alloc(4 * DEGREE);
+    // What factor and positions are of: most layers have one spatial tile, and all outputs of a tile the same positions.
+    let [loaded, count] = [-1, -1];
+    for (let outTile = from; outTile < to; outTile++) {
+      const polynomial = polynomialAt(polynomials, outTile - from);
+      for (let tile = 0; tile < spatialTiles; tile++) {
+        const index = outTile * spatialTiles + tile;
+        if (tile !== loaded || usedCount(packing, index) !== count) {
+          const { positions } = usedCoefficients(packing, index);
+          [loaded, count] = [tile, positions.length];
+          arena.u32(factor, POLYNOMIAL_WORDS).set(polynomialAt(factors, tile));
+          arena.u32(at, DEGREE).fill(0).set(positions);
+        }
+        arena.u32(product, POLYNOMIAL_WORDS).set(polynomial);
+        multiplyPolynomials(product, factor);
+        const more = addend?.(outTile, tile);
+        HINT_SET.primes.forEach((prime, k) => {
+          const part = 4 * k * DEGREE;
+          if (more !== undefined) rlwe.addSmall(product + part, more + part, DEGREE, prime);
+        });
+        roundAt(rounded, product, product + 4 * DEGREE, at, (count + 3) & ~3, ringBits);
+        shares.set(arena.i32(rounded, count), written);
+        written += count;
       }
-      const positions = known[tile]!;
-      const more = addend?.(outTile, tile);
-      const share = roundedProduct(polynomial, factor(tile), positions, ringBits, more);
-      shares.set(share, written);
-      written += share.length;
     }
-  }
+  });
   return shares;
 }
 
@@ -454,32 +507,27 @@ export function placeShares(
 }
 
 /**
- * Client: puts the masks of the free elements of input tiles [from, to) into the input tensor. It must come filled with
- * uniform elements of Z_2^k: those that no output reads keep them.
+ * Client: puts what belongs to the free elements of input tiles [from, to), their masks or the fractions of these, into a
+ * tensor of the input's size. That of the masks must come filled with uniform elements of Z_2^k, which those elements keep
+ * that no output reads; that of the fractions with zeros.
  * @throws RangeError when a length does not belong to the plan
  */
-export function placeMasks(
+export function placeMasks<T extends Int32Array | Int8Array>(
   plan: HintPlan,
-  masks: Int32Array,
+  values: T,
   [from, to]: TileRange,
-  input: Int32Array,
+  input: T,
 ): void {
   const { inTiles, spatialTiles } = plan.packing;
   checkRange('input tiles', [from, to], inTiles);
   checkLength('input', input.length, linearInputSize(plan.shape));
-  checkLength('masks', masks.length, freeCount(plan, from, to));
+  checkLength('masks', values.length, freeCount(plan, from, to));
   let at = 0;
-  for (const { freeElements } of plan.inputs.slice(from * spatialTiles, to * spatialTiles)) {
-    for (const element of freeElements) input[element] = masks[at++]!;
+  for (let index = from * spatialTiles; index < to * spatialTiles; index++) {
+    const { freeElements, first } = plan.inputs[index]!;
+    for (const element of freeElements) input[first + element] = values[at++]!;
   }
 }
-
-export function placeFractions(
-  _plan: HintPlan,
-  _fractions: Int8Array,
-  _range: TileRange,
-  _input: Int8Array,
-): void {}
 
 /** Free elements of input tiles [from, to). */
 function freeCount({ packing, inputs }: HintPlan, from: number, to: number): number {

@@ -8,8 +8,9 @@
  *   and {@link hintDigest} are agreed on when a session begins; the client opens the hint with that digest before it draws
  *   a bundle.
  * - A bundle takes one message of the client for each layer, keys and corrections. Client: layerSecrets, layerKeys, maskInput,
- *   placeMasks, and clientShares at any time after. Server: decodeKeys, then serverShares with correctedLinear, or
- *   exactServerShares. A seed serves one layer of one bundle, on either side.
+ *   placeMasks for masks and fractions, and clientShares at any time after. Server: decodeKeys, decodeCorrections, then
+ *   serverShares plus correctedLinear; or decodeExactCorrections and exactServerShares. A seed serves one layer of one
+ *   bundle, on either side.
  * - What the parties hold is modulo 2^k of the layer, in the low k bits. correctedLinear alone is modulo 2^32.
  * - Layers that read one tensor: merge them where they fit (mergeShapes), else one is 'free' and the others 'fixed'.
  * - Everything is pure and synchronous, and works on ranges of tiles: ranges are jobs for a pool of workers, plans and bytes
@@ -29,7 +30,6 @@ export {
   layerKeys,
   layerSecrets,
   maskInput,
-  placeFractions,
   placeMasks,
   placeShares,
   serverShares,

@@ -10,10 +10,9 @@
  * are modulo N, with X^N = -1 taking care of itself: a zero has no sign.
  */
 
-import type { ConvShape } from '../../ring/shape.ts';
 import { linearInputSize } from '../../ring/shape.ts';
 import type { Axis, Packing } from '../rlwe/packing.ts';
-import { outputsOf, packInput, planeOf } from '../rlwe/packing.ts';
+import { outputsOf, packedElements, planeOf } from '../rlwe/packing.ts';
 import { DEGREE } from './parameters.ts';
 
 /** How the masks of a layer's input come about. */
@@ -27,17 +26,20 @@ export type Masks =
 
 /** Coefficients of one input polynomial that some used output meets, ascending. Public, plain data. */
 export interface InputLayout {
-  /** Free coefficients, and the elements of the input tensor that they mask. */
+  /** Free coefficients, and the elements of the input tensor that they mask, counted from `first`. */
   readonly free: Uint32Array;
   readonly freeElements: Uint32Array;
-  /** Corrected coefficients, and the elements they must be the masks of; -1 where the mask is 0. */
+  /** Corrected coefficients, and the elements they must be the masks of, so counted; -1 where the mask is 0. */
   readonly corrected: Uint32Array;
   readonly correctedElements: Int32Array;
+  /** The first element of the polynomial's first channel. */
+  readonly first: number;
 }
 
 /** Local indices [from, to) of an axis that a plane of one phase is read at, for `outputs` outputs of a tile. */
 export function readSpan(axis: Axis, phase: number, outputs: number): [from: number, to: number] {
-  const offsets = axis.taps.filter((tap) => tap.phase === phase).map((tap) => tap.offset);
+  const offsets = axis.taps.filter((tap) => tap.phase === phase && tap.live).map((x) => x.offset);
+  if (offsets.length === 0) return [0, 0];
   return [Math.min(...offsets) - axis.base, Math.max(...offsets) - axis.base + outputs];
 }
 
@@ -99,46 +101,78 @@ export function modulo(x: number, n: number): number {
 }
 
 /**
- * The layout of every input polynomial, at inTile * spatialTiles + spatialTile.
+ * The layout of every input polynomial, at inTile * spatialTiles + spatialTile. Polynomials of alike planes share their
+ * arrays: plans stay small for all who keep or copy them.
  * @param masks - 'free', or everything that is read is corrected
  */
 export function layoutInputs(packing: Packing, masks: Masks): InputLayout[] {
-  const { inTiles, spatialTiles } = packing;
-  const conv: ConvShape = packing.conv;
-  const size = linearInputSize(conv);
-  const numbers = Int32Array.from({ length: size }, (_, i) => i + 1);
-  const owned = new Uint8Array(size);
-  const elements = new Int32Array(DEGREE);
-  const marks = new Uint8Array(DEGREE);
+  const { conv, inTiles, spatialTiles, planes, planesPerTile, outputsPerTile } = packing;
+  const perChannel = planes / conv.channels;
+  // With several outputs a polynomial, groups may differ in what is read of their planes.
+  const alike = conv.groups === 1 || outputsPerTile === 1;
+  const firsts = new Map<number, number>();
+  // Elements that an earlier spatial tile has free.
+  const owned = new Uint8Array(masks === 'free' && spatialTiles > 1 ? linearInputSize(conv) : 0);
+  const scratch: Scratch = { elements: new Int32Array(DEGREE), marks: new Uint8Array(DEGREE) };
   const layouts: InputLayout[] = [];
   for (let inTile = 0; inTile < inTiles; inTile++) {
+    const plane = inTile * planesPerTile;
+    const first = Math.floor(plane / perChannel) * conv.height * conv.width;
+    const key = (plane % perChannel) * (planes + 1) + Math.min(planesPerTile, planes - plane);
+    const like = alike ? firsts.get(key) : undefined;
+    if (like === undefined) firsts.set(key, inTile);
     for (let spatialTile = 0; spatialTile < spatialTiles; spatialTile++) {
-      const count = markReads(packing, inTile, spatialTile, marks);
-      packInput(packing, numbers, inTile, spatialTile, elements);
-      const free = new Uint32Array(count);
-      const freeElements = new Uint32Array(count);
-      const corrected = new Uint32Array(count);
-      const correctedElements = new Int32Array(count);
-      let [frees, corrections] = [0, 0];
-      for (let at = 0; at < DEGREE; at++) {
-        if (marks[at] === 0) continue;
-        const element = elements[at]! - 1;
-        if (masks === 'free' && element >= 0 && owned[element] === 0) {
-          owned[element] = 1;
-          free[frees] = at;
-          freeElements[frees++] = element;
-        } else {
-          corrected[corrections] = at;
-          correctedElements[corrections++] = element;
-        }
-      }
-      layouts.push({
-        free: free.slice(0, frees),
-        freeElements: freeElements.slice(0, frees),
-        corrected: corrected.slice(0, corrections),
-        correctedElements: correctedElements.slice(0, corrections),
-      });
+      layouts.push(
+        like === undefined
+          ? layoutInput(packing, masks, inTile, spatialTile, first, owned, scratch)
+          : { ...layouts[like * spatialTiles + spatialTile]!, first },
+      );
     }
   }
   return layouts;
+}
+
+/** N values each. */
+interface Scratch {
+  readonly elements: Int32Array;
+  readonly marks: Uint8Array;
+}
+
+function layoutInput(
+  packing: Packing,
+  masks: Masks,
+  inTile: number,
+  spatialTile: number,
+  first: number,
+  owned: Uint8Array,
+  { elements, marks }: Scratch,
+): InputLayout {
+  const count = markReads(packing, inTile, spatialTile, marks);
+  packedElements(packing, inTile, spatialTile, elements);
+  const choosing = masks === 'free';
+  const tracking = owned.length > 0;
+  const free = new Uint32Array(count);
+  const freeElements = new Uint32Array(count);
+  const corrected = new Uint32Array(count);
+  const correctedElements = new Int32Array(count);
+  let [frees, corrections] = [0, 0];
+  for (let at = 0; at < DEGREE; at++) {
+    if (marks[at] === 0) continue;
+    const element = elements[at]!;
+    if (choosing && element >= 0 && !(tracking && owned[element] === 1)) {
+      if (tracking) owned[element] = 1;
+      free[frees] = at;
+      freeElements[frees++] = element - first;
+    } else {
+      corrected[corrections] = at;
+      correctedElements[corrections++] = element < 0 ? -1 : element - first;
+    }
+  }
+  return {
+    free: free.slice(0, frees),
+    freeElements: freeElements.slice(0, frees),
+    corrected: corrected.slice(0, corrections),
+    correctedElements: correctedElements.slice(0, corrections),
+    first,
+  };
 }

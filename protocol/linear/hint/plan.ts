@@ -110,11 +110,18 @@ export function planHint(request: HintRequest): HintPlan {
   return { shape, packing, masks, ringBits, hintBits, noise, variance, inputs };
 }
 
+/** What follows from the number of outputs a polynomial. */
+interface Fitting {
+  readonly hintBits: number;
+  readonly noise: number;
+  readonly variance: number;
+}
+
 /** Bits of the hint, noise and variance for some outputs a polynomial; undefined when the error is too large. */
 function fittingBits(
   { shape, weightBound, ringBits, tolerance, masks }: HintRequest,
   outputs: number,
-): { hintBits: number; noise: number; variance: number } | undefined {
+): Fitting | undefined {
   const coefficients = sizeOf(linearOutput(shape));
   const { norm2 } = weightBound;
   if (masks === 'exact') {
@@ -134,11 +141,8 @@ function fittingBits(
   return undefined;
 }
 
-interface Choice {
+interface Choice extends Fitting {
   readonly packing: Packing;
-  readonly hintBits: number;
-  readonly noise: number;
-  readonly variance: number;
 }
 
 /** The choice of fewest bytes, the first of equals; undefined when none fits. */
@@ -147,7 +151,13 @@ function bestPacking(request: HintRequest): Choice | undefined {
   const conv = asConvolution(shape);
   const [, height, width] = linearOutput(conv);
   const columnCuts = pieceSizes(width).map((tile) => cutAxis(conv, 1, width, tile));
-  const outputSizes = pieceSizes(conv.outChannels).reverse();
+  const outputSizes: { outputs: number; outTiles: number; fitting: Fitting }[] = [];
+  for (const outputs of pieceSizes(conv.outChannels).reverse()) {
+    const fitting = fittingBits(request, outputs);
+    if (fitting === undefined) break;
+    outputSizes.push({ outputs, outTiles: Math.ceil(conv.outChannels / outputs), fitting });
+  }
+  const macs = macsOf(conv);
   const marks = new Uint8Array(DEGREE);
   let best: (Choice & { bytes: number }) | undefined;
   for (const rowTile of pieceSizes(height)) {
@@ -161,11 +171,20 @@ function bestPacking(request: HintRequest): Choice | undefined {
       if (best !== undefined && keys > best.bytes) continue;
       for (const planesPerTile of pieceSizes(planes)) {
         const inTiles = Math.ceil(planes / planesPerTile);
-        for (const outputsPerTile of outputSizes) {
-          if (outputsPerTile * planesPerTile > blocks) break;
-          const fitting = fittingBits(request, outputsPerTile);
-          if (fitting === undefined) break;
-          const outTiles = Math.ceil(conv.outChannels / outputsPerTile);
+        const inputs = inTiles * spatialTiles;
+        const perInput = MS.mask * BYTES_PER_MS + (masks === 'exact' ? POLYNOMIAL_BYTES : 0);
+        if (best !== undefined && keys + inputs * perInput > best.bytes) continue;
+        for (const { outputs, outTiles, fitting } of outputSizes) {
+          if (outputs * planesPerTile > blocks) break;
+          const ms =
+            inputs * MS.mask +
+            outTiles * spatialTiles * MS.shares +
+            (outTiles * inTiles * MS.hint) / conv.groups / BUNDLES_PER_HINT +
+            (masks === 'exact' ? 0 : (2 * (outputs - 1) * macs) / MACS_PER_MS);
+          const hint = (outTiles * DEGREE * fitting.hintBits) / 8;
+          let bytes = keys + hint / BUNDLES_PER_HINT + ms * BYTES_PER_MS;
+          if (masks === 'exact') bytes += inputs * POLYNOMIAL_BYTES;
+          if (best !== undefined && bytes >= best.bytes) continue;
           const packing: Packing = {
             conv,
             rows,
@@ -174,21 +193,11 @@ function bestPacking(request: HintRequest): Choice | undefined {
             blockStride,
             planes,
             planesPerTile,
-            outputsPerTile,
+            outputsPerTile: outputs,
             inTiles,
             outTiles,
             spatialTiles,
           };
-          const inputs = inTiles * spatialTiles;
-          const ms =
-            inputs * MS.mask +
-            outTiles * spatialTiles * MS.shares +
-            (outTiles * inTiles * MS.hint) / conv.groups / BUNDLES_PER_HINT +
-            (masks === 'exact' ? 0 : (2 * (outputsPerTile - 1) * macsOf(conv)) / MACS_PER_MS);
-          const hint = (outTiles * DEGREE * fitting.hintBits) / 8;
-          let bytes = keys + hint / BUNDLES_PER_HINT + ms * BYTES_PER_MS;
-          if (masks === 'exact') bytes += inputs * POLYNOMIAL_BYTES;
-          if (best !== undefined && bytes >= best.bytes) continue;
           if (masks !== 'exact') {
             // As many as the first polynomial has; elements that nobody reads make it no worse a guess.
             const read = inputs * markReads(packing, 0, 0, marks);

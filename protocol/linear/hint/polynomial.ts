@@ -2,11 +2,10 @@
 
 import { ProtocolError } from '../../errors.ts';
 import { kernels } from '../../kernels/index.ts';
-import { lowBits } from '../../ring/packing.ts';
 import { RESIDUE_BITS } from '../rlwe/parameters.ts';
-import { compose, composeAt } from '../rlwe/response.ts';
+import { compose } from '../rlwe/response.ts';
 import { transformOf } from '../rlwe/transform.ts';
-import { DEGREE, HINT_SET, MODULUS, POLYNOMIAL_WORDS } from './parameters.ts';
+import { DEGREE, HINT_SET, POLYNOMIAL_WORDS } from './parameters.ts';
 import { POLYNOMIAL_BYTES } from './plan.ts';
 
 const { primes } = HINT_SET;
@@ -26,59 +25,19 @@ export function montgomeryTransforms(src: number): Uint32Array {
 }
 
 /**
- * Coefficients of x y modulo both primes, at a pointer to {@link POLYNOMIAL_WORDS} words: the caller's scope owns them.
- * @param x - transforms
- * @param y - transforms times 2^32
+ * x = the coefficients of x y modulo both primes, in place.
+ * @param x - pointer to transforms, {@link POLYNOMIAL_WORDS} words
+ * @param y - pointer to transforms times 2^32
  */
-export function multiplyPolynomials(x: Uint32Array, y: Uint32Array): number {
-  const { arena } = kernels();
-  const product = arena.put(x);
-  arena.scope(() => {
-    const factor = arena.put(y);
-    primes.forEach((prime, k) => {
-      const transform = transformOf(DEGREE, prime);
-      transform.multiply(product + 4 * k * DEGREE, factor + 4 * k * DEGREE);
-      transform.inverse(product + 4 * k * DEGREE);
-    });
+export function multiplyPolynomials(x: number, y: number): void {
+  primes.forEach((prime, k) => {
+    transformOf(DEGREE, prime).inverseOfProduct(x + 4 * k * DEGREE, y + 4 * k * DEGREE);
   });
-  return product;
 }
 
 /** dst = the N values modulo q (64-bit lanes) of a polynomial given modulo both primes. */
 export function composePolynomial(dst: number, polynomial: number): void {
   compose(dst, polynomial, polynomial + 4 * DEGREE, DEGREE);
-}
-
-/**
- * round(x y / Delta) mod 2^k at some coefficients: both parties' share of an output polynomial.
- * @param x - transforms
- * @param y - transforms times 2^32
- * @param addend - pointer to one more polynomial modulo both primes to add before rounding
- */
-export function roundedProduct(
-  x: Uint32Array,
-  y: Uint32Array,
-  positions: Uint32Array,
-  ringBits: number,
-  addend?: number,
-): Int32Array {
-  const { arena, rlwe } = kernels();
-  return arena.scope(() => {
-    const count = positions.length;
-    const product = multiplyPolynomials(x, y);
-    // compose rounds the count up to a multiple of four.
-    const wide = arena.alloc(8 * count + 24);
-    composeAt(wide, product, product + 4 * DEGREE, positions);
-    if (addend !== undefined) {
-      const more = arena.alloc(8 * count + 24);
-      composeAt(more, addend, addend + 4 * DEGREE, positions);
-      rlwe.addWide(wide, more, count, MODULUS);
-    }
-    const shares = arena.alloc(4 * count);
-    rlwe.toRing(shares, wide, count, 2 ** ringBits / MODULUS);
-    const mask = lowBits(ringBits);
-    return arena.i32(shares, count).map((x) => x & mask);
-  });
 }
 
 /**

@@ -19,6 +19,16 @@
 
 import type { ConvShape, LinearShape } from '../../ring/shape.ts';
 
+/**
+ * One kernel index of an axis. One that meets padding alone, for every output, is not live and left out of weight
+ * polynomials: its place there may be another's.
+ */
+interface Tap {
+  readonly phase: number;
+  readonly offset: number;
+  readonly live: boolean;
+}
+
 /** How one axis (rows or columns) of a convolution is cut. Public, plain data. */
 export interface Axis {
   /** Input elements of the whole axis. */
@@ -26,8 +36,8 @@ export interface Axis {
   /** Output elements of the whole axis. */
   readonly outputs: number;
   readonly stride: number;
-  /** For each kernel index: the phase it reads and the offset within the phase's plane. */
-  readonly taps: readonly { readonly phase: number; readonly offset: number }[];
+  /** For each kernel index: the phase it reads, the offset within the phase's plane, and whether it ever meets an element. */
+  readonly taps: readonly Tap[];
   /** Phases that some tap reads, ascending. */
   readonly phases: readonly number[];
   /** Output elements of a tile; the last tile may have fewer. */
@@ -85,7 +95,10 @@ export function cutAxis(conv: ConvShape, axis: 0 | 1, outputs: number, tile: num
   const taps = Array.from({ length: conv.kernel[axis] }, (_, k) => {
     const distance = k - conv.pads[axis];
     const offset = Math.floor(distance / stride);
-    return { phase: distance - offset * stride, offset };
+    const phase = distance - offset * stride;
+    // Output i reads element i + offset of the phase's plane.
+    const live = offset < Math.ceil((inputs - phase) / stride) && offset + outputs > 0;
+    return { phase, offset, live: live && phase < inputs };
   });
   const phases = [...new Set(taps.map((tap) => tap.phase))].sort((a, b) => a - b);
   const first = taps[0]!.offset;
@@ -185,10 +198,35 @@ export function packInput(
   spatialTile: number,
   out: Int32Array,
 ): void {
+  out.fill(0);
+  visitRows(packing, inTile, spatialTile, (target, source, columns) => {
+    for (const [x, column] of columns) out[target + x] = input[source + column]!;
+  });
+}
+
+/** Which element of the tensor each coefficient of one input polynomial holds: `out` (N), -1 where it holds none. */
+export function packedElements(
+  packing: Packing,
+  inTile: number,
+  spatialTile: number,
+  out: Int32Array,
+): void {
+  out.fill(-1);
+  visitRows(packing, inTile, spatialTile, (target, source, columns) => {
+    for (const [x, column] of columns) out[target + x] = source + column;
+  });
+}
+
+/** Rows of elements in one input polynomial: the coefficient and the element where a row begins, its columns from there. */
+function visitRows(
+  packing: Packing,
+  inTile: number,
+  spatialTile: number,
+  visit: (target: number, source: number, columns: readonly [number, number][]) => void,
+): void {
   const { conv, rows, columns, rowStride, blockStride, planesPerTile } = packing;
   const rowTile = Math.floor(spatialTile / columns.tiles);
   const columnTile = spatialTile % columns.tiles;
-  out.fill(0);
   for (let p = 0; p < planesPerTile; p++) {
     const plane = inTile * planesPerTile + p;
     if (plane >= packing.planes) break;
@@ -196,8 +234,7 @@ export function packInput(
     const storedColumns = storedElements(columns, columnTile, columnPhase);
     for (const [y, row] of storedElements(rows, rowTile, rowPhase)) {
       const source = (channel * conv.height + row) * conv.width;
-      const target = p * blockStride + y * rowStride;
-      for (const [x, column] of storedColumns) out[target + x] = input[source + column]!;
+      visit(p * blockStride + y * rowStride, source, storedColumns);
     }
   }
 }
@@ -225,10 +262,10 @@ export function packWeights(
     const to = Math.min(outputs, (group + 1) * groupOutputs - firstOutput);
     for (let ki = 0; ki < kernelHeight; ki++) {
       const rowTap = rows.taps[ki]!;
-      if (rowTap.phase !== rowPhase) continue;
+      if (rowTap.phase !== rowPhase || !rowTap.live) continue;
       for (let kj = 0; kj < kernelWidth; kj++) {
         const columnTap = columns.taps[kj]!;
-        if (columnTap.phase !== columnPhase) continue;
+        if (columnTap.phase !== columnPhase || !columnTap.live) continue;
         const offset =
           (rowTap.offset - rows.base) * rowStride +
           columnTap.offset -

@@ -193,6 +193,24 @@ export function compose(dst: number, x: number, y: number, count: number): void 
   rlwe.compose(dst, x, y, count, FIRST, SECOND, COMPOSE_INVERSE, COMPOSE_QUOTIENT);
 }
 
+/**
+ * dst = round(v 2^bits / q') mod 2^bits (32-bit lanes) of the values v at some positions of a polynomial.
+ * @param at - pointer to `count` positions, `count` a multiple of 4
+ */
+export function roundAt(
+  dst: number,
+  x: number,
+  y: number,
+  at: number,
+  count: number,
+  bits: number,
+): void {
+  const { rlwe } = kernels();
+  const ratio = 2 ** bits / RESPONSE_MODULUS;
+  const constants = [FIRST, SECOND, COMPOSE_INVERSE, COMPOSE_QUOTIENT] as const;
+  rlwe.roundAt(dst, x, y, at, count, ...constants, bits, ratio);
+}
+
 /** {@link compose} at some positions of two polynomials. */
 export function composeAt(dst: number, x: number, y: number, positions: Uint32Array): void {
   const { arena, rlwe } = kernels();

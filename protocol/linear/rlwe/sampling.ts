@@ -57,12 +57,15 @@ export function ternary(dst: number, n: number, random: Random): void {
   );
 }
 
-/** n errors of the centred binomial distribution of 21 + 21 bits (signed 32-bit lanes). */
+/** Bytes that an error is made of. */
+export const BINOMIAL_BYTES = 6;
+
+/** n errors of the centred binomial distribution of 21 + 21 bits (signed 32-bit lanes), n a multiple of 16. */
 export function binomial(dst: number, n: number, random: Random): void {
   const { arena, rlwe } = kernels();
   arena.scope(() => {
-    const src = arena.alloc(8 * n);
-    random.fill(arena.u8(src, 8 * n));
+    const src = arena.alloc(BINOMIAL_BYTES * n);
+    random.fill(arena.u8(src, BINOMIAL_BYTES * n));
     rlwe.sampleBinomial(dst, src, n);
   });
 }

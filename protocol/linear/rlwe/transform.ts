@@ -73,6 +73,19 @@ function table(n: number, p: number, root: number): Uint32Array {
   return words;
 }
 
+/** What ends an inverse transform: the scale of both halves' last layer, the second's times its root, each with its quotient. */
+type InverseScale = readonly [
+  scale: number,
+  quotient: number,
+  turned: number,
+  turnedQuotient: number,
+];
+
+function scaleOf(scale: number, lastRoot: number, p: number): InverseScale {
+  const turned = (scale * lastRoot) % p;
+  return [scale, constantQuotient(scale, p), turned, constantQuotient(turned, p)];
+}
+
 /**
  * Transform and pointwise arithmetic of Z_p[X]/(X^n + 1) on polynomials in kernel memory, 32-bit lanes.
  *
@@ -87,8 +100,9 @@ export class Transform {
   readonly radix: number;
   readonly #forward: number;
   readonly #inverse: number;
-  readonly #scale: number;
-  readonly #montgomeryScale: number;
+  /** Of the plain inverse, and of sums whose reduction leaves a factor of 2^-32. */
+  readonly #scale: InverseScale;
+  readonly #montgomeryScale: InverseScale;
 
   constructor(degree: number, prime: number) {
     const { arena } = kernels();
@@ -104,8 +118,10 @@ export class Transform {
     this.radix = 0x1_0000_0000 % prime;
     this.#forward = place(table(degree, prime, root));
     this.#inverse = place(table(degree, prime, invert(root, prime)));
-    this.#scale = invert(degree, prime);
-    this.#montgomeryScale = (this.#scale * this.radix) % prime;
+    const scale = invert(degree, prime);
+    const lastRoot = power(invert(root, prime), degree / 2, prime);
+    this.#scale = scaleOf(scale, lastRoot, prime);
+    this.#montgomeryScale = scaleOf((scale * this.radix) % prime, lastRoot, prime);
   }
 
   /** dst = transform of `src`, signed integers above -p and below 2 p; residues in [0, p). In place is fine. */
@@ -115,13 +131,13 @@ export class Transform {
 
   /** The polynomial back from its transform, in place. */
   inverse(x: number): void {
-    this.#invert(x, this.#scale);
+    this.#invert(x, 0, this.#scale);
   }
 
   /** dst = the polynomial whose transform is `sums`, 64-bit sums of products of residues. */
   inverseOfSums(dst: number, sums: number): void {
     kernels().ntt.reduceSums(dst, sums, this.degree, this.prime, this.negativeInverse);
-    this.#invert(dst, this.#montgomeryScale);
+    this.#invert(dst, 0, this.#montgomeryScale);
   }
 
   /** x *= 2^32 mod p, pointwise in place. */
@@ -134,6 +150,11 @@ export class Transform {
     });
   }
 
+  /** x = the polynomial whose transform is x y / 2^32, pointwise, for residues x and y. */
+  inverseOfProduct(x: number, y: number): void {
+    this.#invert(x, y, this.#scale);
+  }
+
   /** x *= y / 2^32, pointwise in place. */
   multiply(x: number, y: number): void {
     kernels().ntt.multiply(x, x, y, this.degree, this.prime, this.negativeInverse);
@@ -144,9 +165,10 @@ export class Transform {
     kernels().ntt.subtractProduct(dst, x, y, this.degree, this.prime, this.negativeInverse);
   }
 
-  #invert(x: number, scale: number): void {
-    const quotient = constantQuotient(scale, this.prime);
-    kernels().ntt.inverse(x, this.degree, this.#inverse, this.prime, scale, quotient);
+  /** `y` is 0 where there is no product. */
+  #invert(x: number, y: number, scale: InverseScale): void {
+    const { degree, prime, negativeInverse } = this;
+    kernels().ntt.inverse(x, y, degree, this.#inverse, prime, negativeInverse, ...scale);
   }
 }
 

@@ -96,6 +96,26 @@ describe('residues', () => {
     });
   });
 
+  it('round to the ring at some positions', () => {
+    arena.scope(() => {
+      const values = below(RESPONSE_MODULUS, N, 'round');
+      const x = arena.put(Uint32Array.from(values, (v) => v % P1));
+      const y = arena.put(Uint32Array.from(values, (v) => v % P2));
+      const positions = Uint32Array.from({ length: 60 }, (_, i) => (i * 37) % N);
+      const at = arena.put(positions);
+      const out = arena.alloc(4 * 60);
+      const inverse = invert(P1, P2);
+      const constants = [P1, P2, inverse, constantQuotient(inverse, P2)] as const;
+      for (const bits of [2, 20, 28, 32]) {
+        rlwe.roundAt(out, x, y, at, 60, ...constants, bits, 2 ** bits / RESPONSE_MODULUS);
+        const expected = [...positions].map((at) =>
+          Number(mod(divideRounded(BigInt(values[at]!) << BigInt(bits), Q), 1n << BigInt(bits))),
+        );
+        expect([...arena.u32(out, 60)]).toEqual(expected);
+      }
+    });
+  });
+
   it('take small signed terms', () => {
     arena.scope(() => {
       const values = below(P1, N, 'small');
@@ -213,18 +233,23 @@ describe('samplers', () => {
 
   it('count the bits of the centred binomial', () => {
     arena.scope(() => {
-      const words = BigUint64Array.of(
-        0n,
-        0x1fffffn,
-        0x1fffffn << 21n,
-        ~0n,
-        1n,
-        1n << 21n,
-        1n << 42n,
-      );
-      const out = arena.alloc(4 * words.length);
-      rlwe.sampleBinomial(out, arena.put(words), words.length);
-      expect([...arena.i32(out, words.length)]).toEqual([0, 21, -21, 0, 1, -1, 0]);
+      const bytes = new Uint8Array(6 * 32);
+      new Prg(testSeed('binomial')).fill(bytes);
+      // Lanes of one kind of bits each.
+      for (let vector = 0; vector < 6; vector++) {
+        bytes.set([0, 0xff, vector < 3 ? 0xff : 0, vector < 3 ? 0 : 0xff, 0xe0, 1], 16 * vector);
+      }
+      const out = arena.alloc(4 * 32);
+      rlwe.sampleBinomial(out, arena.put(bytes), 32);
+      const ones = (x: number) => [...x.toString(2)].filter((bit) => bit === '1').length;
+      const expected = Array.from({ length: 32 }, (_, i) => {
+        const at = 96 * (i >> 4) + (i & 15);
+        const half = (from: number) =>
+          ones(bytes[from]!) + ones(bytes[from + 16]!) + ones(bytes[from + 32]! & 31);
+        return half(at) - half(at + 48);
+      });
+      expect([...arena.i32(out, 32)]).toEqual(expected);
+      expect(expected.slice(0, 6)).toEqual([0, 0, 21, -21, 0, 0]);
     });
   });
 });

@@ -11,9 +11,14 @@ import {
   keyBytes,
   layerKeys,
   layerSecrets,
+  maskInput,
   serverShares,
 } from '../../../../protocol/linear/hint/index.ts';
-import { errorVariance, MODULUS } from '../../../../protocol/linear/hint/parameters.ts';
+import {
+  errorVariance,
+  MODULUS,
+  publicPolynomial,
+} from '../../../../protocol/linear/hint/parameters.ts';
 import { polynomialAt } from '../../../../protocol/linear/hint/polynomial.ts';
 import { Prg, randomRing } from '../../../../protocol/random/index.ts';
 import { lowBits } from '../../../../protocol/ring/packing.ts';
@@ -27,6 +32,7 @@ import {
   coefficientsOf,
   cuts,
   planWith,
+  productOf,
   publish,
   reconstruct,
   runBundle,
@@ -155,6 +161,25 @@ describe('shares of W r', () => {
     },
   );
 
+  it('kernel elements that meet padding alone do no harm, two of them at one coefficient', () => {
+    for (const [side, kernel, pad] of [
+      [1, 3, 1],
+      [2, 5, 2],
+    ] as const) {
+      const shape = conv({
+        height: side,
+        width: side,
+        kernel: [kernel, kernel],
+        pads: [pad, pad, pad, pad],
+      });
+      const weights = randomWeights(new Prg(testSeed('padding')), weightCount(shape), 100);
+      const plan = planWith(shape, weights, whole, { ringBits: 28, masks: 'free' });
+      const bundle = runBundle(plan, publish(plan, weights), testSeed('padding'));
+      const bound = 300 * kernel;
+      expect(errorsOf(plan, weights, bundle).every((error) => Math.abs(error) < bound)).toBe(true);
+    }
+  });
+
   it('an exact layer carries fresh noise of its width, uniform', () => {
     const shape = { kind: 'dense', inputs: 30, outputs: 500 } as const;
     const weights = randomWeights(new Prg(testSeed('noise')), 15_000, 20);
@@ -175,23 +200,50 @@ describe('shares of W r', () => {
     expect(measured / plan.variance).toBeLessThan(1.1);
     expect(Math.max(...errors.map(Math.abs))).toBeLessThanOrEqual(102);
   });
+});
 
-  it('the online product over masked input and corrections is W (x - r) + W D', () => {
-    fc.assert(
-      fc.property(convolutions, cuts, fc.constantFrom('free', 'fixed'), (shape, cut, masks) => {
-        const random = new Prg(testSeed('online'));
-        const weights = randomWeights(random, weightCount(shape), 100);
-        const plan = planWith(shape, weights, cut, { ringBits: 28, masks });
-        const count = plan.inputs.reduce((sum, { corrected }) => sum + corrected.length, 0);
-        const corrections = randomRing(random, count);
-        const masked = randomRing(random, linearInputSize(shape));
-        const apart = correctedLinear(plan, weights, corrections);
-        const plain = plainLinear(shape, weights, masked);
-        const together = correctedLinear(plan, weights, corrections, masked);
-        expect(together).toEqual(apart.map((x, i) => (x + plain[i]!) | 0));
-      }),
-      { numRuns: 100, seed: 5, endOnFailure: true },
-    );
+describe('fractions', () => {
+  it('let a truncation and the rounding of the next masks be one: variance 1/6 instead of 1/4', () => {
+    const ringBits = 28;
+    const t = 10;
+    const shape = conv({ channels: 32, height: 7, width: 7 });
+    const weights = new Int32Array(weightCount(shape)).fill(1);
+    const plan = planWith(shape, weights, whole, { ringBits, masks: 'free' });
+    const publics = testPublics(plan.packing.inTiles + 1);
+    const [apart, merged]: [number[], number[]] = [[], []];
+    for (let bundle = 0; bundle < 10; bundle++) {
+      const seed = testSeed('merged', bundle);
+      const secrets = layerSecrets(plan, seed);
+      const inTiles = plan.packing.inTiles;
+      const { masks, fractions } = maskInput(plan, publics, secrets, seed, [0, inTiles]);
+      const y = randomRing(new Prg(testSeed('y', bundle)), masks.length).map((x) => x >> 14);
+      const shares = randomRing(new Prg(testSeed('c', bundle)), masks.length).map((x) => x >> 6);
+      let at = 0;
+      plan.inputs.forEach(({ free }, inTile) => {
+        const phases = productOf(publicPolynomial(publics, inTile + 1), secrets);
+        for (const position of free) {
+          const c = shares[at]!;
+          // eps: how far the phase is above the mask.
+          const phase = (Number(phases[position]!) * 2 ** ringBits) / MODULUS;
+          const eps = centred(Math.floor(phase) - masks[at]!, ringBits) + (phase % 1);
+          expect(Math.abs(eps - (fractions[at]! + 0.5) / 256)).toBeLessThan(0.003);
+          // What the next layer computes on: the sum of both truncated shares, with the phase in place of the mask.
+          const server = Math.floor((y[at]! - c) / 2 ** t + 0.5);
+          const error = (client: number) => server + client + eps - y[at]! / 2 ** t;
+          const exact = c - ((2 * fractions[at]! + 1) * 2 ** t) / 512;
+          apart.push(error(Math.floor(c / 2 ** t + 0.5)));
+          merged.push(error(Math.floor(exact / 2 ** t + 0.5)));
+          at++;
+        }
+      });
+    }
+    const variance = (values: number[]) =>
+      values.reduce((sum, x) => sum + x * x, 0) / values.length;
+    expect(merged.length).toBeGreaterThan(15_000);
+    expect(variance(apart) * 4).toBeCloseTo(1, 1);
+    expect(variance(merged) * 6).toBeCloseTo(1, 1);
+    const mean = merged.reduce((sum, x) => sum + x, 0) / merged.length;
+    expect(Math.abs(mean)).toBeLessThan(0.015);
   });
 });
 

@@ -3,12 +3,14 @@ import { describe, expect, it } from 'vitest';
 import { kernels } from '../../../../protocol/kernels/index.ts';
 import { type HintPlan, planHint } from '../../../../protocol/linear/hint/index.ts';
 import { layoutInputs } from '../../../../protocol/linear/hint/layout.ts';
+import { MODULUS } from '../../../../protocol/linear/hint/parameters.ts';
 import { correctionBytes, hintBytes, keyBytes } from '../../../../protocol/linear/hint/plan.ts';
 import {
   packInput,
   packWeights,
   usedCoefficients,
 } from '../../../../protocol/linear/rlwe/packing.ts';
+import { Prg } from '../../../../protocol/random/index.ts';
 import type { ConvShape } from '../../../../protocol/ring/shape.ts';
 import { linearInputSize, weightCount } from '../../../../protocol/ring/shape.ts';
 import { convolutions, testSeed } from '../rlwe/support.ts';
@@ -38,17 +40,20 @@ function faults({ packing, inputs, masks }: HintPlan): string[] {
       }
       packInput(packing, numbers, inTile, tile, elements);
       const layout = inputs[inTile * spatialTiles + tile]!;
+      const { first } = layout;
       const all = [...layout.free, ...layout.corrected];
       if (new Set(all).size !== all.length) found.push('a coefficient twice');
       if (all.length !== read.size || !all.every((at) => read.has(at)))
         found.push('other than read');
       for (const at of read) if (elements[at]! > 0) met.add(elements[at]! - 1);
       layout.free.forEach((at, i) => {
-        if (elements[at]! - 1 !== layout.freeElements[i]) found.push('a free element elsewhere');
-        freed[layout.freeElements[i]!]!++;
+        const element = first + layout.freeElements[i]!;
+        if (elements[at]! - 1 !== element) found.push('a free element elsewhere');
+        freed[element]!++;
       });
       layout.corrected.forEach((at, i) => {
-        const element = layout.correctedElements[i]!;
+        const counted = layout.correctedElements[i]!;
+        const element = counted < 0 ? -1 : first + counted;
         if (elements[at]! - 1 !== element) found.push('a corrected element elsewhere');
         // Jobs of maskInput know the masks of earlier tiles alone.
         if (masks === 'free' && element >= 0 && freed[element] !== 1)
@@ -110,62 +115,89 @@ describe('layout', () => {
   });
 });
 
-/** How often each result of the rounding of all phases with all noises comes. */
-function countRoundings(q: number, bits: number, noises: number): number[] {
+/** roundUniform with noises below 2^(bits + 8): r and f of each phase, and R = 256 r + f modulo 2^(bits + 8). */
+function roundPhases(
+  phases: readonly number[],
+  noises: readonly number[],
+  bits: number,
+  q: number,
+) {
   const { arena, rlwe } = kernels();
   return arena.scope(() => {
-    const n = q * noises;
-    const [phase, noise, out] = [arena.alloc(8 * n), arena.alloc(4 * n), arena.alloc(4 * n)];
-    const phases = new BigUint64Array(arena.memory.buffer, phase, n);
-    for (let i = 0; i < n; i++) {
-      phases[i] = BigInt(i % q);
-      arena.u32(noise, n)[i] = Math.floor(i / q);
-    }
-    rlwe.roundUniform(out, phase, noise, n, bits, q);
-    const counts = new Array<number>(2 ** bits).fill(0);
-    arena.u32(out, n).forEach((r, i) => {
-      counts[r]!++;
-      const distance = Math.abs(((i % q) * 2 ** bits) / q - r);
-      expect(Math.min(distance, 2 ** bits - distance)).toBeLessThan(0.5 + 2 ** bits / q);
+    const n = Math.ceil(phases.length / 4) * 4;
+    const phase = arena.alloc(8 * n);
+    new BigUint64Array(arena.memory.buffer, phase, n).set(phases.map(BigInt));
+    const noise = arena.alloc(5 * n + 3);
+    // What lies above the noise's bits does not count.
+    arena.u8(noise, 5 * n + 3).fill(0xff);
+    noises.forEach((v, i) => {
+      const word = v + 2 ** (bits + 8) * (2 ** (32 - bits) - 1);
+      for (let b = 0; b < 5; b++) arena.u8(noise, 5 * n)[5 * i + b] = Math.floor(word / 256 ** b);
     });
-    return counts;
+    const [masks, fractions] = [arena.alloc(4 * n), arena.alloc(n)];
+    rlwe.roundUniform(masks, fractions, phase, noise, n, bits, q);
+    const r = [...arena.u32(masks, phases.length)];
+    const f = [...new Int8Array(arena.memory.buffer, fractions, phases.length)];
+    const modulus = 2 ** (bits + 8);
+    return { r, f, R: r.map((x, i) => (256 * x + f[i]! + modulus) % modulus) };
   });
 }
 
 describe('masks', () => {
   it.each([
-    [97, 4],
-    [101, 5],
-    [257, 6],
-    [127, 6],
-    [65, 6],
-  ])('are exactly uniform: all phases below %i and all noises, %i bits', (q, bits) => {
-    expect(countRoundings(q, bits, 2 ** bits)).toEqual(new Array(2 ** bits).fill(q));
-    // Without the noise they are not.
-    expect(new Set(countRoundings(q, bits, 1)).size).toBeGreaterThan(1);
-  });
+    [1025, 2],
+    [1031, 2],
+    [1777, 2],
+    [2053, 3],
+  ])(
+    'and fractions are exactly uniform together: all phases below %i and all noises, %i bits',
+    (q, bits) => {
+      const phases = Array.from({ length: q }, (_, i) => i);
+      const units = 2 ** (bits + 8);
+      const counts = new Uint32Array(units);
+      let wrong = 0;
+      for (let v = 0; v < units; v++) {
+        const { r, f, R } = roundPhases(phases, new Array(q).fill(v), bits, q);
+        for (let i = 0; i < q; i++) {
+          counts[256 * r[i]! + f[i]! + 128]!++;
+          if (R[i] !== Math.floor((units * i + v) / q)) wrong++;
+        }
+      }
+      expect(wrong).toBe(0);
+      // Every pair of them, q times.
+      expect(new Set(counts)).toEqual(new Set([q]));
+      // Without the noise they are not.
+      const { R } = roundPhases(phases, new Array(q).fill(0), bits, q);
+      expect(new Set(R.map((x) => R.filter((y) => x === y).length)).size).toBeGreaterThan(1);
+    },
+  );
 
   it('are what exact arithmetic makes of large phases', () => {
-    const { arena, rlwe } = kernels();
-    const q = 4497_442_218_295_681;
-    arena.scope(() => {
-      const values = [0n, 1n, BigInt(q) - 1n, BigInt(q) / 2n, 123_456_789_012_345n];
-      for (const bits of [2, 17, 28, 32]) {
-        const noise = 2 ** bits - 1;
-        const src = arena.alloc(8 * values.length);
-        new BigUint64Array(arena.memory.buffer, src, values.length).set(values);
-        const dither = arena.put(new Uint32Array(values.length).fill(noise));
-        const dst = arena.alloc(4 * values.length);
-        rlwe.roundUniform(dst, src, dither, values.length, bits, q);
-        const modulus = 1n << BigInt(bits);
-        const expected = values.map((x) =>
-          Number(((x * modulus + BigInt(noise) + BigInt(q - 1) / 2n) / BigInt(q)) % modulus),
+    for (const bits of [2, 17, 28, 32]) {
+      const units = 2 ** (bits + 8);
+      const random = new BigUint64Array(4000);
+      new Prg(testSeed('phases', bits)).fill(new Uint8Array(random.buffer));
+      const phases = [0n, 1n, BigInt(MODULUS) - 1n, BigInt(MODULUS) / 2n, ...random]
+        .map((x) => Number(x % BigInt(MODULUS)))
+        // Multiples of a 256th, where the quotient is about to change, and their neighbours.
+        .flatMap((x, i) => (i % 2 === 0 ? [x] : [0, 1, 2].map((d) => nearBoundary(x, units) - d)));
+      for (const noise of [0, 1, Math.floor(units / 3), units - 1]) {
+        const { r, R } = roundPhases(phases, new Array(phases.length).fill(noise), bits, MODULUS);
+        const expected = phases.map((x) =>
+          Number((BigInt(x) * BigInt(units) + BigInt(noise)) / BigInt(MODULUS)),
         );
-        expect([...arena.u32(dst, values.length)]).toEqual(expected);
+        expect(R).toEqual(expected);
+        expect(r).toEqual(expected.map((x) => Math.floor((x + 128) / 256) % 2 ** bits));
       }
-    });
+    }
   });
 });
+
+/** The smallest phase of the 256th of a unit that `x` is in, or 2. */
+function nearBoundary(x: number, units: number): number {
+  const R = (BigInt(x) * BigInt(units)) / BigInt(MODULUS);
+  return Math.max(2, Number((R * BigInt(MODULUS) + BigInt(units) - 1n) / BigInt(units)));
+}
 
 describe('plan', () => {
   const layer = (channels: number, side: number): ConvShape => ({

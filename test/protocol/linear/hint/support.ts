@@ -86,6 +86,8 @@ export function publish(
 export interface Bundle {
   /** The masks of the layer's input. */
   readonly r: Int32Array;
+  /** Their fractions; 0 where a mask is no rounded phase. */
+  readonly f: Int8Array;
   readonly client: Int32Array;
   /** The server's share without the corrections' product, or all of it if the layer is exact. */
   readonly server: Int32Array;
@@ -110,10 +112,14 @@ export function runBundle(
   const secrets = layerSecrets(plan, seed);
   const size = linearInputSize(plan.shape);
   const r = given?.slice() ?? randomRing(new Prg(deriveSeed(seed, 'r')), size).map((x) => x & mask);
+  const f = new Int8Array(size);
   const parts = [layerKeys(plan, publics, secrets, seed)];
   for (const range of ranges(inTiles, step)) {
-    const { masks, corrections } = maskInput(plan, publics, secrets, seed, range, given);
-    if (plan.masks === 'free') placeMasks(plan, masks, range, r);
+    const { masks, fractions, corrections } = maskInput(plan, publics, secrets, seed, range, given);
+    if (plan.masks === 'free') {
+      placeMasks(plan, masks, range, r);
+      placeMasks(plan, fractions, range, f);
+    }
     parts.push(corrections);
   }
   const message = Uint8Array.from(Buffer.concat(parts));
@@ -145,7 +151,7 @@ export function runBundle(
       : serverShares(plan, rows, keys, range);
     placeShares(plan, shares, range, server);
   }
-  return { r, client, server, corrections, secrets, message };
+  return { r, f, client, server, corrections, secrets, message };
 }
 
 /** x modulo 2^bits, centred around 0. */
@@ -224,7 +230,9 @@ export function productOf(x: Uint32Array, y: Uint32Array): bigint[] {
   const { arena } = kernels();
   return arena.scope(() => {
     const wide = arena.alloc(8 * DEGREE);
-    composePolynomial(wide, multiplyPolynomials(x, y));
+    const product = arena.put(x);
+    multiplyPolynomials(product, arena.put(y));
+    composePolynomial(wide, product);
     return Array.from(new BigUint64Array(arena.memory.buffer, wide, DEGREE));
   });
 }
