@@ -276,7 +276,6 @@ export interface RlweKernels {
     quotient: number,
   ): void;
   gather(dst: number, src: number, positions: number, count: number): void;
-  gatherBytes(dst: number, src: number, positions: number, count: number): void;
   compose(
     dst: number,
     x: number,

@@ -149,13 +149,6 @@ export function gather(dst: usize, src: usize, positions: usize, count: usize): 
   }
 }
 
-/** The same for bytes. */
-export function gatherBytes(dst: usize, src: usize, positions: usize, count: usize): void {
-  for (let i: usize = 0; i < count; i++) {
-    store<u8>(dst + i, load<u8>(src + load<u32>(positions + 4 * i)));
-  }
-}
-
 /**
  * dst[i] = the value modulo p1 p2 with residues x[i] and y[i]; constants: inverse = 1 / p1 mod p2 and quotient =
  * floor(inverse 2^32 / p2). Rounds n up to a multiple of 4.

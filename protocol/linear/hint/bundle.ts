@@ -53,7 +53,7 @@ import { lowBits, pack, unpack } from '../../ring/packing.ts';
 import { linearInputSize, linearOutput, sizeOf } from '../../ring/shape.ts';
 import { encryptPolynomial } from '../rlwe/keys.ts';
 import { packInput, usedCoefficients, usedCount } from '../rlwe/packing.ts';
-import { roundAt } from '../rlwe/response.ts';
+import { compose, roundAt } from '../rlwe/response.ts';
 import { BINOMIAL_BYTES, ternary, uniformBelow } from '../rlwe/sampling.ts';
 import { transformOf } from '../rlwe/transform.ts';
 import { correctionStarts } from './corrections.ts';
@@ -80,7 +80,6 @@ import {
   checkLength,
   checkMessage,
   checkRange,
-  composePolynomial,
   montgomeryTransforms,
   multiplyPolynomials,
   polynomialAt,
@@ -176,12 +175,12 @@ export function maskInput(
   const masks = new Int32Array(count);
   const fractions = new Int8Array(count);
   let [masked, written] = [0, 0];
-  const { arena, rlwe } = kernels();
+  const { arena } = kernels();
   arena.scope(() => {
     const secret = arena.alloc(4 * POLYNOMIAL_WORDS);
     const rounded = arena.alloc(4 * DEGREE);
     const parts = arena.alloc(DEGREE);
-    const all = arena.i32(rounded, DEGREE);
+    const at = arena.alloc(4 * DEGREE);
     for (let inTile = from; inTile < to; inTile++) {
       const differences = new Int32Array(correctionCount(plan, inTile));
       let differing = 0;
@@ -190,29 +189,28 @@ export function maskInput(
           arena.u32(secret, POLYNOMIAL_WORDS).set(polynomialAt(secrets, tile));
         }
         const index = inTile * spatialTiles + tile;
+        const { free, freeElements, corrected, correctedElements, first } = inputs[index]!;
+        const frees = free.length;
+        const read = frees + corrected.length;
+        const positions = arena.u32(at, DEGREE);
+        positions.set(free);
+        positions.set(corrected, frees);
+        const count = (read + 15) & ~15;
+        positions.fill(0, read, count);
         const drawn = new Prg(deriveSeed(seed, 'hint input', index));
         const a = publicPolynomial(publics, inTile + 1);
-        roundPhase(rounded, parts, ringBits, a, secret, drawn);
-        const { free, freeElements, corrected, correctedElements, first } = inputs[index]!;
-        arena.scope(() => {
-          const n = free.length;
-          const at = arena.put(free);
-          const gathered = arena.alloc(4 * n);
-          rlwe.gather(gathered, rounded, at, n);
-          masks.set(arena.i32(gathered, n), masked);
-          rlwe.gatherBytes(gathered, parts, at, n);
-          fractions.set(arena.u8(gathered, n), masked);
-        });
+        roundPhase(rounded, parts, ringBits, a, secret, at, count, drawn);
+        masks.set(arena.i32(rounded, frees), masked);
+        fractions.set(arena.u8(parts, frees), masked);
         if (spatialTiles > 1) {
-          for (let i = 0; i < free.length; i++) {
-            known[first + freeElements[i]!] = masks[masked + i]!;
-          }
+          for (let i = 0; i < frees; i++) known[first + freeElements[i]!] = masks[masked + i]!;
         }
-        masked += free.length;
-        for (let i = 0; i < corrected.length; i++) {
+        masked += frees;
+        const others = arena.i32(rounded + 4 * frees, corrected.length);
+        for (let i = 0; i < others.length; i++) {
           const element = correctedElements[i]!;
           const mask = element < 0 ? 0 : known[first + element]!;
-          differences[differing++] = (mask - all[corrected[i]!]!) & modulus;
+          differences[differing++] = (mask - others[i]!) & modulus;
         }
       }
       const packed = pack(differences, ringBits);
@@ -227,9 +225,11 @@ export function maskInput(
 const NOISE_BYTES = 5;
 
 /**
- * The rounded phase of one input polynomial: N elements of Z_2^k at `masks`, and as many bytes at `fractions`.
+ * The rounded phase of one input polynomial at the coefficients that are read, the only ones with an error: elements of
+ * Z_2^k at `masks`, and as many bytes at `fractions`.
  * @param a - transforms of its public polynomial
  * @param secret - pointer to transforms times 2^32
+ * @param positions - pointer to `count` coefficients, a multiple of 16
  * @param drawn - its own stream, for its error and the noise of its rounding
  */
 function roundPhase(
@@ -238,26 +238,31 @@ function roundPhase(
   ringBits: number,
   a: Uint32Array,
   secret: number,
+  positions: number,
+  count: number,
   drawn: Random,
 ): void {
   const { arena, rlwe } = kernels();
   arena.scope(() => {
-    const errorBytes = BINOMIAL_BYTES * DEGREE;
-    const bytes = errorBytes + NOISE_BYTES * DEGREE;
+    const errorBytes = BINOMIAL_BYTES * count;
+    const bytes = errorBytes + NOISE_BYTES * count;
     // The rounding reads whole words.
     const random = arena.alloc(bytes + 8 - NOISE_BYTES);
     drawn.fill(arena.u8(random, bytes));
-    const phase = arena.put(a);
-    multiplyPolynomials(phase, secret);
-    const error = arena.alloc(4 * DEGREE);
-    rlwe.sampleBinomial(error, random, DEGREE);
+    const product = arena.put(a);
+    multiplyPolynomials(product, secret);
+    const error = arena.alloc(4 * count);
+    rlwe.sampleBinomial(error, random, count);
+    const phase = arena.alloc(8 * count);
     HINT_SET.primes.forEach((prime, k) => {
-      rlwe.addSmall(phase + 4 * k * DEGREE, error, DEGREE, prime);
+      const part = phase + 4 * k * count;
+      rlwe.gather(part, product + 4 * k * DEGREE, positions, count);
+      rlwe.addSmall(part, error, count, prime);
     });
-    const wide = arena.alloc(8 * DEGREE);
-    composePolynomial(wide, phase);
+    const wide = arena.alloc(8 * count);
+    compose(wide, phase, phase + 4 * count, count);
     const noise = random + errorBytes;
-    rlwe.roundUniform(masks, fractions, wide, noise, DEGREE, ringBits, MODULUS);
+    rlwe.roundUniform(masks, fractions, wide, noise, count, ringBits, MODULUS);
   });
 }
 

@@ -68,7 +68,6 @@ export function markReads(
   const [top, bottom] = outputsOf(rows, Math.floor(spatialTile / columns.tiles));
   const [left, right] = outputsOf(columns, spatialTile % columns.tiles);
   const n = marks.length;
-  let count = 0;
   marks.fill(0);
   const planes = Math.min(planesPerTile, packing.planes - inTile * planesPerTile);
   const perGroup = packing.conv.channels / packing.conv.groups;
@@ -84,14 +83,15 @@ export function markReads(
     for (let shift = shifts[0]; shift <= shifts[1]; shift++) {
       const block = (shift * planesPerTile + p) * blockStride;
       for (let y = firstRow; y < lastRow; y++) {
-        for (let x = firstColumn; x < lastColumn; x++) {
-          const at = modulo(block + y * rowStride + x, n);
-          count += 1 - marks[at]!;
-          marks[at] = 1;
-        }
+        const from = modulo(block + y * rowStride + firstColumn, n);
+        const to = from + lastColumn - firstColumn;
+        marks.fill(1, from, Math.min(to, n));
+        if (to > n) marks.fill(1, 0, to - n);
       }
     }
   }
+  let count = 0;
+  for (let at = 0; at < n; at++) count += marks[at]!;
   return count;
 }
 
