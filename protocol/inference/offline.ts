@@ -127,7 +127,7 @@ async function sendLayers(
   const random = (value: number, size: number) =>
     randomRing(new Prg(deriveSeed(seed, 'mask', value)), size);
   const masks = new Map(sources.map(({ value, size }) => [value, random(value, size)]));
-  const fractions = new Map(sources.map(({ value, size }) => [value, new Int8Array(size)]));
+  const fractions = new Map<number, Int8Array>();
   const messages = new Ordered<() => Promise<void>>(pool.workers + 1, (send) => send());
   const add = (i: number, input: Int32Array, done: (made: MaskedLayer) => void) => {
     const layer = linears[i]!;
@@ -144,17 +144,20 @@ async function sendLayers(
   const free = linears.filter((layer) => layer.plan.masks === 'free').length;
   for (const [i, layer] of linears.slice(0, free).entries()) {
     // What no output reads keeps the uniform numbers it has, and so do bits above the layer's ring.
+    const pieces = sourcePieces(layout, layer);
     const own = new Int32Array(linearInputSize(layer.plan.shape));
-    visitSources(layout, layer, (value, element, j) => {
-      own[j] = masks.get(value)![element]!;
-    });
+    for (const { value, from, to, at } of pieces) own.set(masks.get(value)!.subarray(from, to), at);
     const high = ~lowBits(layer.plan.ringBits);
     await add(i, own, (made) => {
-      visitSources(layout, layer, (value, element, j) => {
+      for (const { value, from, to, at } of pieces) {
         const mask = masks.get(value)!;
-        mask[element] = (mask[element]! & high) | (made.masks[j]! & ~high);
-        if (layer.merged) fractions.get(value)![element] = made.fractions[j]!;
-      });
+        for (let element = from, j = at; element < to; element++, j++) {
+          mask[element] = (mask[element]! & high) | (made.masks[j]! & ~high);
+        }
+        if (!layer.merged) continue;
+        if (!fractions.has(value)) fractions.set(value, new Int8Array(mask.length));
+        fractions.get(value)!.set(made.fractions.subarray(at, at + to - from), from);
+      }
     });
   }
   await messages.drain();
@@ -199,25 +202,29 @@ function givenMasks(
   return values;
 }
 
-/** Calls `visit` with each element of a free layer's input: the value it is an element of, which one, and its own index. */
-function visitSources(
-  { sources }: Layout,
-  { value, elements, plan }: LinearLayout,
-  visit: (value: number, element: number, index: number) => void,
-): void {
-  if (elements === undefined) {
-    const size = linearInputSize(plan.shape);
-    for (let i = 0; i < size; i++) visit(value, i, i);
-    return;
+/** A part of a layer's input, from element `at` on: elements [from, to) of a value. */
+interface SourcePiece {
+  readonly value: number;
+  readonly from: number;
+  readonly to: number;
+  readonly at: number;
+}
+
+/** What a free layer reads, in pieces. */
+function sourcePieces({ sources }: Layout, { value, elements, plan }: LinearLayout): SourcePiece[] {
+  if (elements === undefined) return [{ value, from: 0, to: linearInputSize(plan.shape), at: 0 }];
+  const pieces: SourcePiece[] = [];
+  for (let at = 0; at < elements.length; ) {
+    const element = elements[at]!;
+    const source = sources.findLast(({ start }) => start <= element)!;
+    const end = source.start + source.size;
+    let length = 1;
+    while (elements[at + length] === element + length && element + length < end) length++;
+    const from = element - source.start;
+    pieces.push({ value: source.value, from, to: from + length, at });
+    at += length;
   }
-  let at = 0;
-  for (let i = 0; i < elements.length; i++) {
-    const element = elements[i]!;
-    while (element < sources[at]!.start) at--;
-    while (element >= sources[at]!.start + sources[at]!.size) at++;
-    const { value, start } = sources[at]!;
-    visit(value, element - start, i);
-  }
+  return pieces;
 }
 
 /** The client's shares of all activation layers' inputs, by the index of their step, and of the output. */
@@ -280,7 +287,7 @@ async function openLanes({ session, seed, masks, shares, drawn, opened }: Openin
       const gadget = gadgetOf(lane);
       const at = i++;
       const c = gather(shares.preactivations.get(index)!, elements);
-      subtractFractions(lane, c, masks.fractions.get(index + 1)!);
+      subtractFractions(lane, c, masks.fractions.get(index + 1));
       const mask = gather(masks.of.get(index + 1)!, elements);
       const input = {
         kind,
@@ -311,13 +318,14 @@ async function openLanes({ session, seed, masks, shares, drawn, opened }: Openin
 function subtractFractions(
   { kind, params: { shift }, elements }: Lane,
   c: Int32Array,
-  fractions: Int8Array,
+  fractions: Int8Array | undefined,
 ): void {
-  if (!kindOf(kind).merges) return;
-  const half = shift < 8 ? 1 << (7 - shift) : 0;
+  if (fractions === undefined || !kindOf(kind).merges) return;
+  const half = shift < 9 ? 1 << (8 - shift) : 0;
   for (let i = 0; i < c.length; i++) {
-    const fraction = fractions[elements[i]!]!;
-    c[i]! -= shift < 8 ? (fraction + half) >> (8 - shift) : fraction << (shift - 8);
+    // A fraction is rounded down to a 256th: its middle is meant.
+    const middle = 2 * fractions[elements[i]!]! + 1;
+    c[i]! -= shift < 9 ? (middle + half) >> (9 - shift) : middle << (shift - 9);
   }
 }
 
