@@ -32,7 +32,7 @@ export const COLOURS: readonly Colour[] = [
   {
     name: 'masks',
     fill: '#5ba3e0',
-    tasks: ['makeKeys', 'maskInput'],
+    tasks: ['maskInput'],
     kinds: [Kind.layer],
   },
   {

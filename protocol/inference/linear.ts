@@ -7,9 +7,12 @@ import { bulkCopy, isBulk } from '../bulk.ts';
 import {
   bundleBytes,
   correctionBytes,
+  type HintPlan,
+  type InputLayout,
   keyBytes,
   placeMasks,
   placeShares,
+  type TileRange,
 } from '../linear/index.ts';
 import { linearOnline, onlineRanges, packedOf } from '../linear/online.ts';
 import type { LinearWeights } from '../program/model.ts';
@@ -21,6 +24,17 @@ import { inputRanges, outputRanges } from './hint.ts';
 import type { LinearLayout } from './layout.ts';
 import { Kind, receiveMessage } from './messages.ts';
 import type { ClientSession, ServerSession } from './session.ts';
+
+/**
+ * A plan with the layouts of input tiles [from, to) alone, none of them by default: handing a task what it does not read
+ * takes longer than some tasks do.
+ */
+function planFor(plan: HintPlan, [from, to]: TileRange = [0, 0]): HintPlan {
+  const { spatialTiles } = plan.packing;
+  const inputs = new Array<InputLayout>(plan.inputs.length);
+  for (let i = from * spatialTiles; i < to * spatialTiles; i++) inputs[i] = plan.inputs[i]!;
+  return { ...plan, inputs };
+}
 
 /** What the client has of a layer once its masks are drawn. */
 export interface MaskedLayer {
@@ -46,17 +60,16 @@ export async function maskLayer(
   const fractions = new Int8Array(masks.length);
   const free = plan.masks === 'free';
   const given = free ? undefined : masks;
-  const keys = pool.run('makeKeys', { plan, generation, seed });
   const parts = inputRanges(plan).map(async (range) => {
-    const input = { plan, range, generation, seed, given };
+    const input = { plan: planFor(plan, range), range, generation, seed, given };
     const made = await pool.run('maskInput', input);
+    if (made.keys !== undefined) message.set(made.keys);
     message.set(made.corrections, keyBytes(plan) + correctionBytes(plan, 0, range[0]));
     if (!free) return;
     placeMasks(plan, made.masks, range, masks);
     placeMasks(plan, made.fractions, range, fractions);
   });
-  const [key] = await Promise.all([keys, ...parts]);
-  message.set(key);
+  await Promise.all(parts);
   return { message, masks, fractions };
 }
 
@@ -68,9 +81,10 @@ export async function shareLayer(
 ): Promise<Int32Array> {
   const { plan } = layout.linears[layer]!;
   const c = new Int32Array(sizeOf(linearOutput(plan.shape)));
+  const own = planFor(plan);
   const parts = outputRanges(plan).map(async (range, i) => {
     const of = await hint.tiles(layer, i);
-    placeShares(plan, await pool.run('clientShares', { plan, range, seed, ...of }), range, c);
+    placeShares(plan, await pool.run('clientShares', { plan: own, range, seed, ...of }), range, c);
   });
   await Promise.all(parts);
   return c;
@@ -87,8 +101,9 @@ export async function receiveLayer(
   const [keys, corrections] = [message.subarray(0, split), message.subarray(split)];
   const exact = plan.masks === 'exact';
   const s = new Int32Array(sizeOf(linearOutput(plan.shape)));
+  const own = planFor(plan);
   const shares = outputRanges(plan).map(async (range, i) => {
-    const input = { plan, range, keys, ...(await rows(i)) };
+    const input = { plan: own, range, keys, ...(await rows(i)) };
     const part = exact
       ? pool.run('exactServerShares', { ...input, corrections, weights, seed })
       : pool.run('serverShares', input);

@@ -54,19 +54,25 @@ const nameOf = ({ parts }: LinearLayout): string => parts[0]!.step.name;
 // ------------------------------------------------------------------------------------------------------- client
 
 /**
- * Client: asks for the server's choices of the next bundle, and takes them. Before `prepareClient` it saves that a round
- * trip; it does it by itself otherwise.
+ * Client: takes the server's choices of the next bundle ahead of it, which saves its preparation a round trip. Does nothing
+ * when it has them.
  */
 export async function drawClient(session: ClientSession): Promise<void> {
-  const { channel, layout, otK } = session;
   if (session.drawn !== undefined) return;
-  await channel.send(Kind.command, encodeCommand(Command.draw, session.nextBundle));
-  const drawn: Uint8Array[] = [];
-  for (const lane of lanesOf(layout)) {
+  const lanes = lanesOf(session.layout).map(() => new Deferred<Uint8Array>());
+  await session.channel.send(Kind.command, encodeCommand(Command.draw, session.nextBundle));
+  await receiveChoices(session, lanes);
+  session.drawn = await Promise.all(lanes.map(({ promise }) => promise));
+}
+
+async function receiveChoices(
+  { channel, layout, otK }: ClientSession,
+  drawn: readonly Deferred<Uint8Array>[],
+): Promise<void> {
+  for (const [i, lane] of lanesOf(layout).entries()) {
     const bytes = cotBytes(productCount(lane), otK);
-    drawn.push(await receiveMessage(channel, Kind.productChoices, bytes));
+    drawn[i]!.resolve(await receiveMessage(channel, Kind.productChoices, bytes));
   }
-  session.drawn = drawn;
 }
 
 /** The client's half. */
@@ -74,16 +80,20 @@ export async function prepareClient(
   session: ClientSession,
   progress?: Progress,
 ): Promise<ClientBundle> {
-  await drawClient(session);
   const { channel, layout, random } = session;
-  const drawn = session.drawn!;
+  const lanes = lanesOf(layout);
+  const drawn = lanes.map(() => new Deferred<Uint8Array>());
+  const ahead = session.drawn;
   session.drawn = undefined;
+  ahead?.forEach((choices, i) => {
+    drawn[i]!.resolve(choices);
+  });
   const number = session.nextBundle++;
   const seed = freshSeed(random);
   const advance = counting(progress, layout.linears.length + layout.activations.length);
+  if (ahead === undefined) await channel.send(Kind.command, encodeCommand(Command.draw, number));
   await channel.send(Kind.command, encodeCommand(Command.prepare, number));
 
-  const lanes = lanesOf(layout);
   // What a lane is opened to waits for its tables; nobody may wait for a lane that is not opened.
   const opened = lanes.map(() => new Deferred<LaneState>());
   const send = async () => {
@@ -93,13 +103,20 @@ export async function prepareClient(
     const own = await openOutput(session, shares.output);
     return { inputMask: masks.of.get(0)!, outputShare: shares.output, own };
   };
+  const receive = async () => {
+    if (ahead === undefined) await receiveChoices(session, drawn);
+    return receiveTables(session, opened, advance);
+  };
   const [{ inputMask, outputShare, own }, { layers, tables }] = await together(
     channel,
     send().catch((error: Error) => {
       for (const lane of opened) lane.reject(error);
       throw error;
     }),
-    receiveTables(session, opened, advance),
+    receive().catch((error: Error) => {
+      for (const lane of drawn) lane.reject(error);
+      throw error;
+    }),
   );
   const output = own === undefined ? outputShare : { ...own, tables };
   return { number, inputMask, layers, output };
@@ -272,7 +289,7 @@ interface Opening {
   readonly masks: MaskSet;
   readonly shares: ClientShares;
   /** The server's choices in the product OTs of all lanes. */
-  readonly drawn: readonly Uint8Array[];
+  readonly drawn: readonly Deferred<Uint8Array>[];
   readonly opened: readonly Deferred<LaneState>[];
 }
 
@@ -294,7 +311,7 @@ async function openLanes({ session, seed, masks, shares, drawn, opened }: Openin
         params,
         c,
         mask,
-        drawn: drawn[at]!,
+        drawn: await drawn[at]!.promise,
         labels: cots.receiver.ticket(labelCount(lane)),
         labelTweaks: labelTweaks.take(gadget.labelTweaks(params, c.length)),
         products: cots.sender.ticket(productCount(lane)),

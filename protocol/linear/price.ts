@@ -35,9 +35,8 @@ export function measureLayer(plan: HintPlan, time: (work: () => unknown) => numb
 
   const part = new Uint8Array(hintBytes(plan));
   const transforms = linearTasks.decodeHint({ plan, range, part });
-  const keyInput = { plan, generation, seed };
   const given = plan.masks === 'free' ? undefined : mask;
-  const maskInput = { ...keyInput, range, given };
+  const masked = { plan, generation, seed, range, given };
   const seeds = new Uint8Array(16 * outTiles);
   const rows = linearTasks.transformRows({ plan, range, seeds });
   const keys = new Uint8Array(keyBytes(plan));
@@ -54,8 +53,7 @@ export function measureLayer(plan: HintPlan, time: (work: () => unknown) => numb
   const pass = () => linearOnline({ shape, x: mask, kernel: packed, bias, range: online });
   return {
     clientOffline:
-      time(() => linearTasks.makeKeys(keyInput)) +
-      time(() => linearTasks.maskInput(maskInput)) * inTiles +
+      time(() => linearTasks.maskInput(masked)) * inTiles +
       time(() => linearTasks.clientShares({ plan, range, seed, transforms })) * outTiles,
     serverOffline:
       time(answer) * outTiles +

@@ -50,24 +50,19 @@ export const linearTasks = {
   decodeHint: ({ plan, range, part }: LayerInput & { part: Uint8Array }): Uint32Array =>
     hint.decodeHint(plan, part, range),
 
-  /** Client: the keys of a layer. */
-  makeKeys: (input: { plan: HintPlan; generation: number; seed: Uint8Array }): Uint8Array => {
-    const { plan, generation, seed } = input;
-    const secrets = hint.layerSecrets(plan, seed);
-    return hint.layerKeys(plan, publicsFor(generation, plan), secrets, seed);
-  },
-
-  /** Client: masks and corrections of some input tiles. */
+  /** Client: masks and corrections of some input tiles; with the first of them come the keys of the layer. */
   maskInput: (
     input: LayerInput & {
       generation: number;
       seed: Uint8Array;
       given?: Int32Array | undefined;
     },
-  ): MaskedTiles => {
+  ): MaskedTiles & { keys: Uint8Array | undefined } => {
     const { plan, range, generation, seed, given } = input;
+    const publics = publicsFor(generation, plan);
     const secrets = hint.layerSecrets(plan, seed);
-    return hint.maskInput(plan, publicsFor(generation, plan), secrets, seed, range, given);
+    const keys = range[0] === 0 ? hint.layerKeys(plan, publics, secrets, seed) : undefined;
+    return { ...hint.maskInput(plan, publics, secrets, seed, range, given), keys };
   },
 
   /** Client: its shares of some output tiles. */

@@ -37,7 +37,7 @@ export {
 export { correctedLinear } from './corrections.ts';
 export type { HintContext } from './hint.ts';
 export { decodeHint, hintDigest, makeHint, openHint, rowSeeds, rowTransforms } from './hint.ts';
-export type { Masks } from './layout.ts';
+export type { InputLayout, Masks } from './layout.ts';
 export { mergeShapes, mergeWeights } from './merge.ts';
 export type { PublicPolynomials } from './parameters.ts';
 export {
