@@ -29,7 +29,7 @@ import type { Channel } from '../channel/index.ts';
 import { ProtocolError } from '../errors.ts';
 import { LANE_ELEMENTS } from '../gadgets/index.ts';
 import { TweakCounter } from '../garble/tweaks.ts';
-import { HINT_AGREEMENT, openHint } from '../linear/index.ts';
+import { HINT_AGREEMENT, hintDigestOf, openHint } from '../linear/index.ts';
 import { type Cots, cotsOf, finishSetup, joinSetup, setupMessageBytes } from '../ot/setup.ts';
 import {
   COTS_PER_CHUNK,
@@ -317,7 +317,7 @@ async function takeHint(
   const found = await hints?.load(digest, bytes, onHint);
   if (found !== undefined) {
     try {
-      const parts = openHint(plans, shared(found), digest);
+      const parts = openHint(plans, shared(found), digest, await hintDigestOf(found));
       await hints?.save(digest, found);
       return parts;
     } catch {
@@ -328,7 +328,7 @@ async function takeHint(
   progress(0);
   await channel.send(Kind.command, encodeCommand(Command.hint, 0));
   const hint = await receiveMessage(channel, Kind.hint, bytes, progress);
-  const parts = openHint(plans, hint, digest);
+  const parts = openHint(plans, hint, digest, await hintDigestOf(hint));
   await hints?.save(digest, hint);
   return parts;
 }

@@ -230,23 +230,33 @@ export function hintDigest(hint: Uint8Array): Uint8Array {
   return sha256(hint);
 }
 
+/** The same by the platform's own code where there is one: a tenth of the time, which pages would feel. */
+export async function hintDigestOf(hint: Uint8Array): Promise<Uint8Array> {
+  const subtle = globalThis.crypto?.subtle;
+  if (subtle === undefined) return hintDigest(hint);
+  // It does not read shared memory.
+  const own = hint.buffer instanceof ArrayBuffer ? hint : new Uint8Array(hint);
+  return new Uint8Array(await subtle.digest('SHA-256', own as Uint8Array<ArrayBuffer>));
+}
+
 /**
  * Client: the layers' parts of a hint, once it is the one that was agreed on. Before this no byte that depends on a
  * bundle leaves.
  * @param plans - of all linear layers, in the order of the program
+ * @param actual - SHA-256 of the hint
  * @throws ProtocolError when its length or its digest is another
  */
 export function openHint(
   plans: readonly HintPlan[],
   hint: Uint8Array,
   digest: Uint8Array,
+  actual: Uint8Array = hintDigest(hint),
 ): Uint8Array[] {
   checkMessage(
     'hint',
     hint.length,
     plans.reduce((sum, plan) => sum + hintBytes(plan), 0),
   );
-  const actual = hintDigest(hint);
   if (digest.length !== actual.length || actual.some((byte, i) => byte !== digest[i])) {
     throw new ProtocolError('bad-message', 'hint: its SHA-256 is not the one agreed on');
   }

@@ -36,7 +36,15 @@ export {
 } from './bundle.ts';
 export { correctedLinear } from './corrections.ts';
 export type { HintContext } from './hint.ts';
-export { decodeHint, hintDigest, makeHint, openHint, rowSeeds, rowTransforms } from './hint.ts';
+export {
+  decodeHint,
+  hintDigest,
+  hintDigestOf,
+  makeHint,
+  openHint,
+  rowSeeds,
+  rowTransforms,
+} from './hint.ts';
 export type { InputLayout, Masks } from './layout.ts';
 export { mergeShapes, mergeWeights } from './merge.ts';
 export type { PublicPolynomials } from './parameters.ts';
