@@ -11,6 +11,8 @@ export interface ClientLimits {
   readonly maxElements: number;
   /** Bytes one inference may move, both ways, preparation included. */
   readonly maxBytes: number;
+  /** Bytes of the model's hint, which is fetched once and held in memory by every session. */
+  readonly maxHintBytes: number;
   /** How long the server may take for one frame, in ms. */
   readonly stallMs: number;
 }
@@ -19,6 +21,7 @@ export interface ClientLimits {
 export const DEFAULT_LIMITS: ClientLimits = {
   maxElements: 1 << 26,
   maxBytes: 2 ** 33,
+  maxHintBytes: 2 ** 30,
   stallMs: 120_000,
 };
 
@@ -60,13 +63,19 @@ export function checkOffer(
   }
 }
 
-/** @throws ProtocolError `refused` when an inference moves more bytes than the limits allow */
-export function checkCost({ offline, online }: Cost, limits: ClientLimits): void {
+/** @throws ProtocolError `refused` when an inference or the hint moves more bytes than the limits allow */
+export function checkCost({ hint, offline, online }: Cost, limits: ClientLimits): void {
   const bytes = offline.up + offline.down + online.up + online.down;
   if (!(bytes <= limits.maxBytes)) {
     throw new ProtocolError(
       'refused',
       `an inference of the program moves ${bytes} bytes, this client takes at most ${limits.maxBytes}`,
+    );
+  }
+  if (!(hint <= limits.maxHintBytes)) {
+    throw new ProtocolError(
+      'refused',
+      `the hint of the program has ${hint} bytes, this client takes at most ${limits.maxHintBytes}`,
     );
   }
 }

@@ -296,6 +296,12 @@ describe('what a client accepts', () => {
       code: 'refused',
       message: 'the program has 78 elements, this client takes at most 77',
     });
+    const hint = costOf(layoutOf(model.program)).hint;
+    await (await server.connect({ limits: { ...fits, maxHintBytes: hint } })).close();
+    const large = server.connect({ limits: { ...fits, maxHintBytes: hint - 1 } });
+    expect((await failureOf(large)).message).toBe(
+      `the hint of the program has ${hint} bytes, this client takes at most ${hint - 1}`,
+    );
     const short = server.connect({ limits: { ...fits, maxBytes: bytes - 1 } });
     expect(await failureOf(short)).toMatchObject({ code: 'refused' });
   });
