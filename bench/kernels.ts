@@ -27,8 +27,8 @@ import {
   rowTransforms,
   serverShares,
   type TileRange,
-} from '../protocol/linear/hint/index.ts';
-import { weightNorms } from '../protocol/linear/index.ts';
+  weightNorms,
+} from '../protocol/linear/index.ts';
 import { cotBytes } from '../protocol/ot/correlations.ts';
 import {
   type Cots,

@@ -4,6 +4,7 @@ import type { Channel } from '../protocol/channel/index.ts';
 import { type Socket, socketChannel } from '../protocol/channel/websocket.ts';
 import { ProtocolError } from '../protocol/errors.ts';
 import type { HintSource, ProtocolPool } from '../protocol/inference/session.ts';
+import { hintDigest } from '../protocol/linear/index.ts';
 import { hexOf } from './accept.ts';
 import { fetchHint, type HintCache } from './hints.ts';
 import { openSession, type Session, type SessionOptions } from './session.ts';
@@ -99,5 +100,15 @@ function hintSource(
     async save(digest, hint) {
       if (cache && hint !== kept) await cache.save(hexOf(digest), hint);
     },
+    digest: platformDigest,
   };
+}
+
+async function platformDigest(hint: Uint8Array): Promise<Uint8Array> {
+  const subtle = globalThis.crypto?.subtle;
+  // Pages that are no secure context have none.
+  if (subtle === undefined) return hintDigest(hint);
+  // It does not read shared memory.
+  const own = hint.buffer instanceof ArrayBuffer ? hint : new Uint8Array(hint);
+  return new Uint8Array(await subtle.digest('SHA-256', own as Uint8Array<ArrayBuffer>));
 }

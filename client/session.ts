@@ -16,7 +16,7 @@ import type { Channel } from '../protocol/channel/index.ts';
 import { withSignal, withTimeout } from '../protocol/channel/lifetime.ts';
 import { abortError, ProtocolError } from '../protocol/errors.ts';
 import { BundleStore, type ClientBundle } from '../protocol/inference/bundle.ts';
-import type { PhaseCost } from '../protocol/inference/cost.ts';
+import type { Bytes } from '../protocol/inference/cost.ts';
 import { Command, encodeCommand, Kind } from '../protocol/inference/messages.ts';
 import { drawClient, prepareClient } from '../protocol/inference/offline.ts';
 import { inferClient } from '../protocol/inference/online.ts';
@@ -155,10 +155,9 @@ export async function openSession(
         `the server offers "${session.model}", expected "${wanted}"`,
       );
     }
-    const opened = new Session(session, traffic, options, parts);
-    await withSignal(channel, signal, 'connecting', () => opened.drawAhead());
+    await withSignal(channel, signal, 'connecting', () => drawClient(session));
     reporter.finish();
-    return opened;
+    return new Session(session, traffic, options, parts);
   } catch (error) {
     channel.close(error as Error);
     await parts.release?.();
@@ -166,15 +165,13 @@ export async function openSession(
   }
 }
 
-const bytesOf = ({ up, down }: PhaseCost): number => up + down;
+const bytesOf = ({ up, down }: Bytes): number => up + down;
 
 /** An open session; see the contract above. Made by {@link openSession}. */
 export class Session implements AsyncDisposable {
   readonly #session: ClientSession;
   readonly #traffic: CountedChannel;
   #bundles = new BundleStore<ReadyBundle>();
-  /** What drawing ahead for the next bundle has moved. */
-  #drawn = { bytesSent: 0, bytesReceived: 0 };
   /** Why the session is over. */
   #end: Error | undefined;
   /** Settles when the calls so far have ended. */
@@ -237,7 +234,6 @@ export class Session implements AsyncDisposable {
       reporter.begin('prepare', this.#bytesToPrepare(inferences));
       for (let i = 0; i < inferences; i++) {
         await this.#prepareOne(reporter, i, inferences);
-        if (i + 1 < inferences) await this.drawAhead();
       }
     });
   }
@@ -319,34 +315,30 @@ export class Session implements AsyncDisposable {
     await this.#released;
   }
 
-  /**
-   * Takes the server's choices for the next bundle ahead of it, which saves its preparation a round trip.
-   * @internal
-   */
-  async drawAhead(): Promise<void> {
-    const before = this.#traffic.snapshot();
-    await drawClient(this.#session);
-    this.#drawn = trafficBetween(before, this.#traffic.snapshot());
-  }
-
-  /** Bytes that preparing so many is going to move, without the choices that are drawn. */
+  /** Bytes that preparing so many is going to move: the choices of the first may be there already. */
   #bytesToPrepare(inferences: number): number {
-    const { bytesSent, bytesReceived } = this.#drawn;
-    const ahead = this.#session.drawn === undefined ? 0 : bytesSent + bytesReceived;
-    return inferences * bytesOf(this.#session.cost.offline) - ahead;
+    const { offline, draw } = this.#session.cost;
+    const ahead = this.#session.drawn === undefined ? 0 : bytesOf(draw);
+    return inferences * bytesOf(offline) - ahead;
   }
 
+  /** @param index - of how many that a call prepares; all but the last draw the next one's choices as well */
   async #prepareOne(reporter: Reporter, index: number, of: number): Promise<void> {
-    const ahead = this.#session.drawn !== undefined;
-    const rounds = this.#session.cost.offline.rounds + (ahead ? 0 : 1);
+    const { cost, drawn } = this.#session;
+    const ahead = drawn !== undefined;
+    const drawNext = index + 1 < of;
+    const rounds = cost.offline.rounds + (ahead ? 0 : 1);
     const { result, stats } = await this.#measured(rounds, () =>
-      prepareClient(this.#session, (done, total, layer) =>
-        reporter.report(index * total + done, of * total, layer),
+      prepareClient(
+        this.#session,
+        (done, total, layer) => reporter.report(index * total + done, of * total, layer),
+        drawNext,
       ),
     );
-    const { bytesSent, bytesReceived } = ahead ? this.#drawn : { bytesSent: 0, bytesReceived: 0 };
-    const bytesUp = stats.bytesUp + bytesSent;
-    const bytesDown = stats.bytesDown + bytesReceived;
+    // What is drawn ahead counts where it is used.
+    const draws = (ahead ? 1 : 0) - (drawNext ? 1 : 0);
+    const bytesUp = stats.bytesUp + draws * cost.draw.up;
+    const bytesDown = stats.bytesDown + draws * cost.draw.down;
     const counted = { ...stats, bytesUp, bytesDown };
     this.#bundles.add({ number: result.number, bundle: result, stats: counted });
   }

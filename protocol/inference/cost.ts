@@ -38,6 +38,8 @@ export interface Cost {
   /** Bytes of the model's hint, which a client fetches once and keeps, frame headers included. */
   readonly hint: number;
   readonly offline: PhaseCost;
+  /** Of the offline bytes those of the server's choices, which may be drawn ahead: in the round trip of the bundle before. */
+  readonly draw: Bytes;
   readonly online: PhaseCost;
   /** In order; what is left of a phase is the command frame and, online, the masked input. */
   readonly steps: readonly StepCost[];
@@ -72,19 +74,26 @@ export function elementBytes(
   return { offline: offline / n, online: (material + result) / n };
 }
 
+/** Bytes of the choices in all OTs of some lanes. */
+function otBytes(
+  lanes: readonly Lane[],
+  perElement: 'labelCots' | 'productCots',
+  otK: OtK,
+): number {
+  return sum(lanes, (lane) =>
+    wireBytes(cotBytes(gadgetOf(lane)[perElement](lane.params) * lane.elements.length, otK)),
+  );
+}
+
 function activationCost({ step, lanes }: ActivationLayout, otK: OtK): StepCost {
-  const ots = (perElement: 'labelCots' | 'productCots') =>
-    sum(lanes, (lane) =>
-      wireBytes(cotBytes(gadgetOf(lane)[perElement](lane.params) * lane.elements.length, otK)),
-    );
   const messages = (which: 'corrections' | 'tables' | 'material' | 'result') =>
     sum(lanes, (lane) => wireBytes(gadgetOf(lane).bytes(lane.params, lane.elements.length)[which]));
   return {
     name: step.name,
     op: 'activation',
     offline: {
-      up: ots('labelCots') + messages('corrections'),
-      down: ots('productCots') + messages('tables'),
+      up: otBytes(lanes, 'labelCots', otK) + messages('corrections'),
+      down: otBytes(lanes, 'productCots', otK) + messages('tables'),
     },
     online: { up: messages('result'), down: messages('material') },
   };
@@ -120,7 +129,12 @@ export function costOf(layout: Layout, otK: OtK = DEFAULT_OT_K): Cost {
   const command = wireBytes(COMMAND_BYTES);
   const input = wireBytes(packedBytes(sizeOf(program.input.shape), rings[0]!));
   const garbled = activations.length > 0 || output.argmax !== undefined;
+  const draw = {
+    up: command,
+    down: sum(activations, ({ lanes }) => otBytes(lanes, 'productCots', otK)),
+  };
   return {
+    draw,
     hint: wireBytes(hintBytesOf(layout)),
     offline: {
       // Nothing is answered where nothing is garbled.

@@ -228,7 +228,6 @@ export interface NttKernels {
     turned: number,
     turnedQuotient: number,
   ): void;
-  multiplyAccumulate(sums: number, pair: number, w: number, n: number): void;
   accumulateProduct(sums: number, x: number, w: number, n: number): void;
   foldSums(sums: number, n: number, radix: number): void;
   reduceSums(dst: number, sums: number, n: number, prime: number, negativeInverse: number): void;
@@ -266,15 +265,6 @@ export interface RlweKernels {
     negativeInverse: number,
   ): void;
   addSmall(x: number, small: number, n: number, prime: number): void;
-  rescale(
-    x: number,
-    dropped: number,
-    n: number,
-    prime: number,
-    last: number,
-    inverse: number,
-    quotient: number,
-  ): void;
   gather(dst: number, src: number, positions: number, count: number): void;
   compose(
     dst: number,
@@ -287,9 +277,6 @@ export interface RlweKernels {
     quotient: number,
   ): void;
   split(dst: number, src: number, n: number, prime: number): void;
-  addWide(x: number, y: number, n: number, modulus: number): void;
-  subtractWide(x: number, y: number, n: number, modulus: number): void;
-  toRing(dst: number, src: number, n: number, ratio: number): void;
   roundAt(
     dst: number,
     x: number,

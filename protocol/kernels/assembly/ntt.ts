@@ -4,7 +4,7 @@
 // transformed polynomial is in an order of its own: whatever the last two layers' lane shuffles leave. Only pointwise
 // operations look at it, so the order needs no name.
 //
-// Tables, one per direction, made by protocol/linear/rlwe/transform.ts (10 n bytes):
+// Tables, one per direction, made by protocol/linear/lattice/transform.ts (10 n bytes):
 //   n / 4 pairs (w, floor(w 2^32 / p)) of the layers with at least four lanes to a half, pair 0 unused;
 //   then, per eight elements, four vectors: w and quotient of the layer of stride 2, w and quotient of stride 1.
 
@@ -241,27 +241,9 @@ function inversePair(
 }
 
 /**
- * sums[i] += pair[i] w[i] for both halves of a ciphertext: `pair` is n residues of part a, then n of part b, `sums` is
- * 2 n 64-bit lanes in the same order, `w` n residues.
- *
- * A product is below 2^52: the caller folds the sums before 2^11 - 2^6 of them pile up.
+ * sums[i] += x[i] w[i] for n residues each, sums of 64 bits. A product is below 2^52: the caller folds the sums before
+ * 2^11 - 2^6 of them pile up.
  */
-export function multiplyAccumulate(sums: usize, pair: usize, w: usize, n: usize): void {
-  const end = w + 4 * n;
-  const second: usize = 4 * n;
-  for (; w < end; w += 16, pair += 16, sums += 32) {
-    const y = v128.load(w);
-    const a = v128.load(pair);
-    v128.store(sums, i64x2.add(v128.load(sums), i64x2.extmul_low_i32x4_u(a, y)));
-    v128.store(sums, i64x2.add(v128.load(sums, 16), i64x2.extmul_high_i32x4_u(a, y)), 16);
-    const b = v128.load(pair + second);
-    const sumB = sums + 2 * second;
-    v128.store(sumB, i64x2.add(v128.load(sumB), i64x2.extmul_low_i32x4_u(b, y)));
-    v128.store(sumB, i64x2.add(v128.load(sumB, 16), i64x2.extmul_high_i32x4_u(b, y)), 16);
-  }
-}
-
-/** sums[i] += x[i] w[i] for n residues each; folds as for multiplyAccumulate. */
 export function accumulateProduct(sums: usize, x: usize, w: usize, n: usize): void {
   const end = w + 4 * n;
   for (; w < end; w += 16, x += 16, sums += 32) {

@@ -115,33 +115,6 @@ export function addSmall(x: usize, small: usize, n: usize, prime: u32): void {
   }
 }
 
-/**
- * x[i] = round(value / last) mod p, where x and `dropped` hold the value modulo p and modulo `last`; constants:
- * inverse = 1 / last mod p and quotient = floor(inverse 2^32 / p).
- */
-export function rescale(
-  x: usize,
-  dropped: usize,
-  n: usize,
-  prime: u32,
-  last: u32,
-  inverse: u32,
-  quotient: u32,
-): void {
-  const p = i32x4.splat(prime);
-  const l = i32x4.splat(last);
-  const half = i32x4.splat(last >> 1);
-  const lift = i32x4.splat((last >> 1) + 2 * prime);
-  const w = i32x4.splat(inverse);
-  const q = i32x4.splat(quotient);
-  for (let i: usize = 0; i < 4 * n; i += 16) {
-    // round(v / l) = (v + half - ((v + half) mod l)) / l
-    const rest = reduceOnce(i32x4.add(v128.load(dropped + i), half), l);
-    const numerator = i32x4.sub(i32x4.add(v128.load(x + i), lift), rest);
-    v128.store(x + i, reduceOnce(multiplyConstant(numerator, w, q, p), p));
-  }
-}
-
 /** dst[i] = src[positions[i]], 32-bit lanes. Positions are public. */
 export function gather(dst: usize, src: usize, positions: usize, count: usize): void {
   for (let i: usize = 0; i < count; i++) {
@@ -264,31 +237,6 @@ export function split(dst: usize, src: usize, n: usize, prime: u32): void {
     const low = v128.shuffle<i32>(low2, high2, 0, 2, 4, 6);
     const rest = i32x4.sub(low, i32x4.mul(quotient, p));
     v128.store(dst, i32x4.min_u(rest, i32x4.add(rest, p)));
-  }
-}
-
-/** x[i] = x[i] + y[i] mod q, 64-bit lanes below q. */
-export function addWide(x: usize, y: usize, n: usize, modulus: f64): void {
-  const q = <i64>modulus;
-  for (let i: usize = 0; i < 8 * n; i += 8) {
-    const r = load<i64>(x + i) + load<i64>(y + i) - q;
-    store<i64>(x + i, r + (q & (r >> 63)));
-  }
-}
-
-/** x[i] = x[i] - y[i] mod q, 64-bit lanes below q. */
-export function subtractWide(x: usize, y: usize, n: usize, modulus: f64): void {
-  const q = <i64>modulus;
-  for (let i: usize = 0; i < 8 * n; i += 8) {
-    const r = load<i64>(x + i) - load<i64>(y + i);
-    store<i64>(x + i, r + (q & (r >> 63)));
-  }
-}
-
-/** dst[i] = round(src[i] ratio) mod 2^32, 64-bit lanes to 32-bit lanes; ratio = 2^32 / q. */
-export function toRing(dst: usize, src: usize, n: usize, ratio: f64): void {
-  for (let i: usize = 0; i < n; i++) {
-    store<u32>(dst + 4 * i, <u32>(<i64>nearest(<f64>load<i64>(src + 8 * i) * ratio)));
   }
 }
 

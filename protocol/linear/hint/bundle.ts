@@ -47,35 +47,23 @@
 
 import { ProtocolError } from '../../errors.ts';
 import { kernels } from '../../kernels/index.ts';
-import type { Random } from '../../random/index.ts';
-import { deriveSeed, Prg } from '../../random/index.ts';
+import { deriveSeed, Prg, type Random } from '../../random/index.ts';
 import { lowBits, pack, unpack } from '../../ring/packing.ts';
-import { linearInputSize, linearOutput, sizeOf } from '../../ring/shape.ts';
-import { encryptPolynomial } from '../rlwe/keys.ts';
-import { packInput, usedCoefficients, usedCount } from '../rlwe/packing.ts';
-import { compose, roundAt } from '../rlwe/response.ts';
-import { BINOMIAL_BYTES, ternary, uniformBelow } from '../rlwe/sampling.ts';
-import { transformOf } from '../rlwe/transform.ts';
-import { correctionStarts } from './corrections.ts';
-import { sumProducts } from './hint.ts';
-import type { PublicPolynomials } from './parameters.ts';
+import { linearInputSize } from '../../ring/shape.ts';
+import { compose } from '../lattice/compose.ts';
+import { encryptPolynomial } from '../lattice/encrypt.ts';
 import {
   DEGREE,
-  HINT_SET,
   MODULUS,
-  POLYNOMIAL_WORDS,
-  publicPolynomial,
-  publicStream,
-} from './parameters.ts';
-import type { HintPlan } from './plan.ts';
-import {
-  correctionBytes,
-  correctionCount,
-  keyBytes,
   POLYNOMIAL_BYTES,
-  shareCount,
-} from './plan.ts';
-import type { TileRange } from './polynomial.ts';
+  POLYNOMIAL_WORDS,
+  PRIMES,
+} from '../lattice/parameters.ts';
+import { BINOMIAL_BYTES, ternary } from '../lattice/sampling.ts';
+import { correctionStarts } from './corrections.ts';
+import { encryptMasks } from './exact.ts';
+import { type PublicPolynomials, publicPolynomial, publicStream } from './parameters.ts';
+import { correctionBytes, correctionCount, type HintPlan, keyBytes } from './plan.ts';
 import {
   checkLength,
   checkMessage,
@@ -83,8 +71,10 @@ import {
   montgomeryTransforms,
   multiplyPolynomials,
   polynomialAt,
+  type TileRange,
   unpackPolynomials,
 } from './polynomial.ts';
+import { checkSecrets, freeCount, productShares } from './shares.ts';
 
 /**
  * Client: the secrets s of one layer of one bundle, one for each spatial tile: transforms times 2^32.
@@ -121,7 +111,7 @@ export function layerKeys(
     const zero = arena.alloc(4 * DEGREE);
     arena.i32(zero, DEGREE).fill(0);
     for (let tile = 0; tile < plan.packing.spatialTiles; tile++) {
-      const secret = { degree: DEGREE, transforms: polynomialAt(secrets, tile) };
+      const secret = polynomialAt(secrets, tile);
       const errors = new Prg(deriveSeed(seed, 'hint key error', tile));
       const key = encryptPolynomial(secret, zero, publicStream(generation, 0), errors);
       keys.set(key, tile * POLYNOMIAL_BYTES);
@@ -254,7 +244,7 @@ function roundPhase(
     const error = arena.alloc(4 * count);
     rlwe.sampleBinomial(error, random, count);
     const phase = arena.alloc(8 * count);
-    HINT_SET.primes.forEach((prime, k) => {
+    PRIMES.forEach((prime, k) => {
       const part = phase + 4 * k * count;
       rlwe.gather(part, product + 4 * k * DEGREE, positions, count);
       rlwe.addSmall(part, error, count, prime);
@@ -263,36 +253,6 @@ function roundPhase(
     compose(wide, phase, phase + 4 * count, count);
     const noise = random + errorBytes;
     rlwe.roundUniform(masks, fractions, wide, noise, count, ringBits, MODULUS);
-  });
-}
-
-/** The corrections of an exact layer: encryptions of its packed masks under s. */
-function encryptMasks(
-  { packing, ringBits }: HintPlan,
-  generation: number,
-  secrets: Uint32Array,
-  seed: Uint8Array,
-  [from, to]: TileRange,
-  given: Int32Array,
-  out: Uint8Array,
-): void {
-  const { spatialTiles } = packing;
-  const { arena } = kernels();
-  arena.scope(() => {
-    const message = arena.alloc(4 * DEGREE);
-    const coefficients = arena.i32(message, DEGREE);
-    for (let index = from * spatialTiles; index < to * spatialTiles; index++) {
-      const inTile = Math.floor(index / spatialTiles);
-      const tile = index % spatialTiles;
-      packInput(packing, given, inTile, tile, coefficients);
-      // round(q m / 2^k) is the encoding of 2^(32 - k) m modulo 2^32.
-      for (let i = 0; i < DEGREE; i++) coefficients[i]! <<= 32 - ringBits;
-      const secret = { degree: DEGREE, transforms: polynomialAt(secrets, tile) };
-      const errors = new Prg(deriveSeed(seed, 'hint exact error', index));
-      const a = publicStream(generation, inTile + 1);
-      const b = encryptPolynomial(secret, message, a, errors);
-      out.set(b, (index - from * spatialTiles) * POLYNOMIAL_BYTES);
-    }
   });
 }
 
@@ -346,15 +306,6 @@ export function decodeCorrections(plan: HintPlan, corrections: Uint8Array): Int3
 }
 
 /**
- * Server: the corrections of an exact layer, transforms of an encryption for each input polynomial.
- * @throws ProtocolError when they are not well formed
- */
-export function decodeExactCorrections(plan: HintPlan, corrections: Uint8Array): Uint32Array {
-  checkMessage('hint corrections', corrections.length, correctionBytes(plan));
-  return unpackPolynomials('hint corrections', corrections);
-}
-
-/**
  * Server: its shares S of output tiles [from, to), in the order of the used coefficients; W times the corrections is to
  * be added. It does not depend on them, nor on W.
  * @param rows - transforms of u_j of exactly these tiles, see rowTransforms
@@ -370,179 +321,4 @@ export function serverShares(
   if (plan.masks === 'exact') throw new RangeError('hint shares: the layer is exact');
   checkSecrets(plan, keys);
   return productShares(plan, range, rows, keys);
-}
-
-/** What an exact layer's shares are made of, beside rows and keys. */
-export interface ExactInputs {
-  readonly weights: Int32Array;
-  /** See {@link decodeExactCorrections}. */
-  readonly corrections: Uint32Array;
-  /** 16 fresh secret bytes of the server for this layer of this bundle alone. */
-  readonly seed: Uint8Array;
-}
-
-/**
- * Server: its shares of an exact layer's output tiles [from, to), whole: corrections and noise are in them.
- * @param rows - transforms of u_j of exactly these tiles, see rowTransforms
- * @param keys - see {@link decodeKeys}
- * @throws RangeError when an argument does not belong to the plan, or the layer is not exact
- */
-export function exactServerShares(
-  plan: HintPlan,
-  rows: Uint32Array,
-  keys: Uint32Array,
-  range: TileRange,
-  { weights, corrections, seed }: ExactInputs,
-): Int32Array {
-  if (plan.masks !== 'exact') throw new RangeError('hint shares: the layer is not exact');
-  checkSecrets(plan, keys);
-  const { inTiles, spatialTiles } = plan.packing;
-  checkLength('corrections', corrections.length, inTiles * spatialTiles * POLYNOMIAL_WORDS);
-  const { arena } = kernels();
-  return arena.scope(() => {
-    const sums = arena.alloc(8 * POLYNOMIAL_WORDS);
-    const product = arena.alloc(4 * POLYNOMIAL_WORDS);
-    const shares = productShares(plan, range, rows, keys, (outTile, tile) => {
-      const input = (inTile: number) => polynomialAt(corrections, inTile * spatialTiles + tile);
-      sumProducts(plan, weights, outTile, input, sums);
-      HINT_SET.primes.forEach((prime, k) => {
-        const transform = transformOf(DEGREE, prime);
-        transform.inverseOfSums(product + 4 * k * DEGREE, sums + 8 * k * DEGREE);
-      });
-      return product;
-    });
-    const modulus = lowBits(plan.ringBits);
-    let at = 0;
-    for (let outTile = range[0]; outTile < range[1]; outTile++) {
-      const count = shareCount(plan, outTile, outTile + 1);
-      for (const noise of drawNoise(plan, count, deriveSeed(seed, 'hint noise', outTile))) {
-        shares[at] = (shares[at]! + noise) & modulus;
-        at++;
-      }
-    }
-    return shares;
-  });
-}
-
-/** `count` uniform integers within [-plan.noise, plan.noise]. */
-function drawNoise({ noise }: HintPlan, count: number, seed: Uint8Array): number[] {
-  const { arena } = kernels();
-  return arena.scope(() => {
-    const pointer = arena.alloc(8 * count);
-    // Uniform below the largest multiple that 52 bits hold, so that few words are refused.
-    const values = 2 * noise + 1;
-    uniformBelow(pointer, count, values * Math.floor(2 ** 52 / values), new Prg(seed));
-    const words = new BigUint64Array(arena.memory.buffer, pointer, count);
-    return Array.from(words, (x) => (Number(x) % values) - noise);
-  });
-}
-
-/**
- * For each output polynomial of some output tiles: round((x y + addend) / Delta) mod 2^k at its used coefficients.
- * @param polynomials - transforms x of an output tile each
- * @param factors - transforms times 2^32, y of a spatial tile each
- * @param addend - pointer to coefficients modulo both primes
- */
-function productShares(
-  plan: HintPlan,
-  [from, to]: TileRange,
-  polynomials: Uint32Array,
-  factors: Uint32Array,
-  addend?: (outTile: number, spatialTile: number) => number,
-): Int32Array {
-  const { packing, ringBits } = plan;
-  const { spatialTiles } = packing;
-  checkRange('output tiles', [from, to], packing.outTiles);
-  checkLength('polynomials', polynomials.length, (to - from) * POLYNOMIAL_WORDS);
-  const shares = new Int32Array(shareCount(plan, from, to));
-  let written = 0;
-  const { arena, rlwe } = kernels();
-  arena.scope(() => {
-    const product = arena.alloc(4 * POLYNOMIAL_WORDS);
-    const factor = arena.alloc(4 * POLYNOMIAL_WORDS);
-    const at = arena.alloc(4 * DEGREE);
-    const rounded = arena.alloc(4 * DEGREE);
-    // What factor and positions are of: most layers have one spatial tile, and all outputs of a tile the same positions.
-    let [loaded, count] = [-1, -1];
-    for (let outTile = from; outTile < to; outTile++) {
-      const polynomial = polynomialAt(polynomials, outTile - from);
-      for (let tile = 0; tile < spatialTiles; tile++) {
-        const index = outTile * spatialTiles + tile;
-        if (tile !== loaded || usedCount(packing, index) !== count) {
-          const { positions } = usedCoefficients(packing, index);
-          [loaded, count] = [tile, positions.length];
-          arena.u32(factor, POLYNOMIAL_WORDS).set(polynomialAt(factors, tile));
-          arena.u32(at, DEGREE).fill(0).set(positions);
-        }
-        arena.u32(product, POLYNOMIAL_WORDS).set(polynomial);
-        multiplyPolynomials(product, factor);
-        const more = addend?.(outTile, tile);
-        HINT_SET.primes.forEach((prime, k) => {
-          const part = 4 * k * DEGREE;
-          if (more !== undefined) rlwe.addSmall(product + part, more + part, DEGREE, prime);
-        });
-        roundAt(rounded, product, product + 4 * DEGREE, at, (count + 3) & ~3, ringBits);
-        shares.set(arena.i32(rounded, count), written);
-        written += count;
-      }
-    }
-  });
-  return shares;
-}
-
-/**
- * Either party: puts the shares of output tiles [from, to) at their elements of the output tensor.
- * @throws RangeError when a length does not belong to the plan
- */
-export function placeShares(
-  plan: HintPlan,
-  shares: Int32Array,
-  [from, to]: TileRange,
-  output: Int32Array,
-): void {
-  const { packing } = plan;
-  checkRange('output tiles', [from, to], packing.outTiles);
-  checkLength('shares', shares.length, shareCount(plan, from, to));
-  checkLength('output', output.length, sizeOf(linearOutput(plan.shape)));
-  let at = 0;
-  for (let index = from * packing.spatialTiles; index < to * packing.spatialTiles; index++) {
-    const { elements } = usedCoefficients(packing, index);
-    for (const element of elements) output[element] = shares[at++]!;
-  }
-}
-
-/**
- * Client: puts what belongs to the free elements of input tiles [from, to), their masks or the fractions of these, into a
- * tensor of the input's size. That of the masks must come filled with uniform elements of Z_2^k, which those elements keep
- * that no output reads; that of the fractions with zeros.
- * @throws RangeError when a length does not belong to the plan
- */
-export function placeMasks<T extends Int32Array | Int8Array>(
-  plan: HintPlan,
-  values: T,
-  [from, to]: TileRange,
-  input: T,
-): void {
-  const { inTiles, spatialTiles } = plan.packing;
-  checkRange('input tiles', [from, to], inTiles);
-  checkLength('input', input.length, linearInputSize(plan.shape));
-  checkLength('masks', values.length, freeCount(plan, from, to));
-  let at = 0;
-  for (let index = from * spatialTiles; index < to * spatialTiles; index++) {
-    const { freeElements, first } = plan.inputs[index]!;
-    for (const element of freeElements) input[first + element] = values[at++]!;
-  }
-}
-
-/** Free elements of input tiles [from, to). */
-function freeCount({ packing, inputs }: HintPlan, from: number, to: number): number {
-  let count = 0;
-  for (let i = from * packing.spatialTiles; i < to * packing.spatialTiles; i++) {
-    count += inputs[i]!.free.length;
-  }
-  return count;
-}
-
-function checkSecrets({ packing }: HintPlan, secrets: Uint32Array): void {
-  checkLength('secrets or keys', secrets.length, packing.spatialTiles * POLYNOMIAL_WORDS);
 }

@@ -16,9 +16,9 @@ import { kernels } from '../../kernels/index.ts';
 import type { ChannelRange } from '../../ring/linear.ts';
 import { packedRow } from '../../ring/linear.ts';
 import { linearOutput, weightCount } from '../../ring/shape.ts';
-import { outputsOf } from '../rlwe/packing.ts';
+import { DEGREE } from '../lattice/parameters.ts';
 import { modulo, outputShifts } from './layout.ts';
-import { DEGREE } from './parameters.ts';
+import { outputsOf } from './packing.ts';
 import type { HintPlan } from './plan.ts';
 import { checkLength } from './polynomial.ts';
 

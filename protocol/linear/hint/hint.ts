@@ -19,19 +19,12 @@ import { ProtocolError } from '../../errors.ts';
 import { kernels } from '../../kernels/index.ts';
 import { deriveSeed, Prg, SEED_BYTES } from '../../random/index.ts';
 import { fanIn, weightCount } from '../../ring/shape.ts';
-import { connectedTiles, packWeights } from '../rlwe/packing.ts';
-import { binomial, ternary } from '../rlwe/sampling.ts';
-import { transformOf } from '../rlwe/transform.ts';
+import { DEGREE, MODULUS, MODULUS_BITS, POLYNOMIAL_WORDS, PRIMES } from '../lattice/parameters.ts';
+import { binomial, ternary } from '../lattice/sampling.ts';
+import { transformOf } from '../lattice/transform.ts';
+import { connectedTiles, packWeights } from './packing.ts';
 import type { PublicPolynomials } from './parameters.ts';
-import {
-  DEGREE,
-  HINT_SET,
-  HINT_VERSION,
-  MODULUS,
-  MODULUS_BITS,
-  POLYNOMIAL_WORDS,
-  publicPolynomial,
-} from './parameters.ts';
+import { HINT_VERSION, publicPolynomial } from './parameters.ts';
 import type { HintPlan } from './plan.ts';
 import { hintBytes, hintPolynomialBytes } from './plan.ts';
 import type { TileRange } from './polynomial.ts';
@@ -43,9 +36,7 @@ import {
   montgomeryTransforms,
 } from './polynomial.ts';
 
-const { primes } = HINT_SET;
-
-/** Products between two folds of the sums, as in rlwe/accumulate.ts. */
+/** Products between two folds of the sums: see accumulateProduct in kernels/assembly/ntt.ts. */
 const PRODUCTS_PER_FOLD = 1024;
 
 /** What the seeds of a layer's rows depend on, beside plan and weights. */
@@ -71,7 +62,7 @@ export function rowSeeds(plan: HintPlan, weights: Int32Array, context: HintConte
   // Everything but the layouts, which follow from the packing.
   const { shape, packing, masks, ringBits, hintBits } = plan;
   const name = JSON.stringify([
-    ['sotto hint row', HINT_VERSION, DEGREE, primes],
+    ['sotto hint row', HINT_VERSION, DEGREE, PRIMES],
     { shape, packing, masks, ringBits, hintBits },
     [context.generation, context.layer],
   ]);
@@ -150,12 +141,12 @@ export function makeHintWith(
       sumProducts(plan, weights, outTile, (inTile) => publicPolynomial(publics, inTile + 1), sums);
       const { u, error } = draw(outTile);
       arena.i32(small, DEGREE).set(u);
-      primes.forEach((prime, k) => {
+      PRIMES.forEach((prime, k) => {
         transformOf(DEGREE, prime).forward(transformed, small);
         ntt.accumulateProduct(sums + 8 * k * DEGREE, a0 + 4 * k * DEGREE, transformed, DEGREE);
       });
       arena.i32(small, DEGREE).set(error);
-      primes.forEach((prime, k) => {
+      PRIMES.forEach((prime, k) => {
         const part = polynomial + 4 * k * DEGREE;
         transformOf(DEGREE, prime).inverseOfSums(part, sums + 8 * k * DEGREE);
         rlwe.addSmall(part, small, DEGREE, prime);
@@ -192,7 +183,7 @@ export function sumProducts(
       packWeights(packing, weights, inTile, outTile, arena.i32(coefficients, DEGREE));
       arena.u32(factor, POLYNOMIAL_WORDS).set(polynomial(inTile));
       const fold = (inTile - first + 1) % PRODUCTS_PER_FOLD === 0;
-      primes.forEach((prime, k) => {
+      PRIMES.forEach((prime, k) => {
         const transform = transformOf(DEGREE, prime);
         const sum = sums + 8 * k * DEGREE;
         transform.forward(transformed, coefficients);
@@ -228,15 +219,6 @@ export function rowTransforms(
 /** SHA-256 of a whole hint: what the session is bound to, and the name it is cached under. */
 export function hintDigest(hint: Uint8Array): Uint8Array {
   return sha256(hint);
-}
-
-/** The same by the platform's own code where there is one: a tenth of the time, which pages would feel. */
-export async function hintDigestOf(hint: Uint8Array): Promise<Uint8Array> {
-  const subtle = globalThis.crypto?.subtle;
-  if (subtle === undefined) return hintDigest(hint);
-  // It does not read shared memory.
-  const own = hint.buffer instanceof ArrayBuffer ? hint : new Uint8Array(hint);
-  return new Uint8Array(await subtle.digest('SHA-256', own as Uint8Array<ArrayBuffer>));
 }
 
 /**
@@ -286,7 +268,7 @@ export function decodeHint(plan: HintPlan, hint: Uint8Array, [from, to]: TileRan
       if (rlwe.unpackRounded(wide, packed, DEGREE, drop, plan.hintBits, MODULUS) > 0) {
         throw new ProtocolError('bad-message', 'hint: a value is not below its modulus');
       }
-      primes.forEach((prime, k) => {
+      PRIMES.forEach((prime, k) => {
         rlwe.split(residues, wide, DEGREE, prime);
         transformOf(DEGREE, prime).forward(residues, residues);
         const at = (outTile - from) * POLYNOMIAL_WORDS + k * DEGREE;

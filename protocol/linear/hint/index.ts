@@ -20,26 +20,24 @@
  * The protocol and its diagram are in bundle.ts, the hint in hint.ts, errors in parameters.ts, coefficients in layout.ts.
  */
 
-export type { ExactInputs, MaskedTiles } from './bundle.ts';
+export { POLYNOMIAL_WORDS } from '../lattice/parameters.ts';
+export type { MaskedTiles } from './bundle.ts';
 export {
   clientShares,
   decodeCorrections,
-  decodeExactCorrections,
   decodeKeys,
-  exactServerShares,
   layerKeys,
   layerSecrets,
   maskInput,
-  placeMasks,
-  placeShares,
   serverShares,
 } from './bundle.ts';
 export { correctedLinear } from './corrections.ts';
+export type { ExactInputs } from './exact.ts';
+export { decodeExactCorrections, exactServerShares } from './exact.ts';
 export type { HintContext } from './hint.ts';
 export {
   decodeHint,
   hintDigest,
-  hintDigestOf,
   makeHint,
   openHint,
   rowSeeds,
@@ -51,10 +49,10 @@ export type { PublicPolynomials } from './parameters.ts';
 export {
   HINT_AGREEMENT,
   layerTolerance,
-  POLYNOMIAL_WORDS,
   publicCount,
   publicPolynomials,
 } from './parameters.ts';
 export type { HintPlan, HintRequest } from './plan.ts';
 export { bundleBytes, correctionBytes, hintBytes, keyBytes, planHint } from './plan.ts';
 export type { TileRange } from './polynomial.ts';
+export { placeMasks, placeShares } from './shares.ts';

@@ -11,9 +11,9 @@
  */
 
 import { linearInputSize } from '../../ring/shape.ts';
-import type { Axis, Packing } from '../rlwe/packing.ts';
-import { outputsOf, packedElements, planeOf } from '../rlwe/packing.ts';
-import { DEGREE } from './parameters.ts';
+import { DEGREE } from '../lattice/parameters.ts';
+import type { Axis, Packing } from './packing.ts';
+import { outputsOf, packedElements, planeOf } from './packing.ts';
 
 /** How the masks of a layer's input come about. */
 export type Masks =

@@ -1,7 +1,7 @@
 /**
  * Parameters of linear layers from a static hint: ring, public polynomials, bits of a hint, error of an output.
  *
- * N = 2048 and q = p1 p2, the 52 bits of the encryptions in `rlwe`, inside the 53 bits that the 2024 guideline gives for
+ * N = 2048 and q = p1 p2, 52 bits, inside the 53 bits that the 2024 guideline gives for
  * 128-bit security. A modulus of 45 bits would fit as well, with 24 bits more security and keys of 11.5 instead of 13.3 kB
  * a layer. It is not taken for two reasons. What repeating one image tells about the hint's secrets enters an output as
  * their products with errors, divided by Delta = q / 2^k: with 7 bits less of Delta 2^14 times fewer repeats suffice,
@@ -12,26 +12,18 @@
 import { kernels } from '../../kernels/index.ts';
 import type { Random } from '../../random/index.ts';
 import { deriveSeed, Prg, SEED_BYTES } from '../../random/index.ts';
-import { ERROR_VARIANCE, PARAMETER_SETS, RESPONSE_MODULUS } from '../rlwe/parameters.ts';
-import { uniformResidues } from '../rlwe/sampling.ts';
+import {
+  DEGREE,
+  ERROR_VARIANCE,
+  MODULUS,
+  MODULUS_BITS,
+  POLYNOMIAL_WORDS,
+  PRIMES,
+} from '../lattice/parameters.ts';
+import { uniformResidues } from '../lattice/sampling.ts';
 
 /** Version of public polynomials, hints and their rounding. AGREEMENT. */
 export const HINT_VERSION = 1;
-
-/** Ring and modulus. SECURITY and AGREEMENT. */
-export const HINT_SET = PARAMETER_SETS[2048];
-
-/** N. */
-export const DEGREE = HINT_SET.degree;
-
-/** q, an exact number just below 2^52. */
-export const MODULUS = RESPONSE_MODULUS;
-
-/** Bits of a value modulo q. */
-export const MODULUS_BITS = 52;
-
-/** 32-bit words of a polynomial's transforms: for each prime N residues. */
-export const POLYNOMIAL_WORDS: number = HINT_SET.primes.length * DEGREE;
 
 /** Fewest bits of a hint coefficient, most, and those of an exact layer. AGREEMENT. */
 export const HINT_BITS = { fewest: 10, most: 40, exact: 40 } as const;
@@ -43,7 +35,7 @@ export const MOST_RING_BITS = 32;
 export const HINT_AGREEMENT: object = {
   version: HINT_VERSION,
   degree: DEGREE,
-  primes: HINT_SET.primes,
+  primes: PRIMES,
   bits: HINT_BITS,
 };
 
@@ -59,7 +51,7 @@ export function publicStream(generation: number, index: number): Random {
   if (generation !== generation >>> 0) {
     throw new RangeError(`hint generation: expected an unsigned 32-bit integer, got ${generation}`);
   }
-  const name = `hint a, version ${HINT_VERSION}, N ${DEGREE}, q ${HINT_SET.primes.join(' ')}`;
+  const name = `hint a, version ${HINT_VERSION}, N ${DEGREE}, q ${PRIMES.join(' ')}`;
   return new Prg(deriveSeed(new Uint8Array(SEED_BYTES), name, generation, index));
 }
 
@@ -80,7 +72,7 @@ export function publicPolynomials(generation: number, count: number): PublicPoly
     const pointer = arena.alloc(4 * DEGREE);
     for (let index = 0; index < count; index++) {
       const stream = publicStream(generation, index);
-      HINT_SET.primes.forEach((prime, k) => {
+      PRIMES.forEach((prime, k) => {
         uniformResidues(pointer, DEGREE, prime, stream);
         transforms.set(arena.u32(pointer, DEGREE), index * POLYNOMIAL_WORDS + k * DEGREE);
       });

@@ -17,18 +17,15 @@
 import type { LinearShape } from '../../ring/shape.ts';
 import { linearInputSize, linearOutput, macsOf, sizeOf } from '../../ring/shape.ts';
 import type { WeightBound } from '../bound.ts';
-import type { Packing } from '../rlwe/packing.ts';
-import { asConvolution, cutAxis, strides, usedCount } from '../rlwe/packing.ts';
-import { polynomialBytes } from '../rlwe/parameters.ts';
-import { checkShape, LARGEST_NORM, pieceSizes } from '../rlwe/plan.ts';
+import { DEGREE, POLYNOMIAL_BYTES } from '../lattice/parameters.ts';
 import type { InputLayout, Masks } from './layout.ts';
 import { layoutInputs, markReads } from './layout.ts';
+import type { Packing } from './packing.ts';
+import { asConvolution, checkShape, cutAxis, pieceSizes, strides, usedCount } from './packing.ts';
 import {
-  DEGREE,
   errorBound,
   errorVariance,
   HINT_BITS,
-  HINT_SET,
   hintVariance,
   MOST_RING_BITS,
 } from './parameters.ts';
@@ -42,6 +39,8 @@ export interface HintRequest {
   readonly ringBits: number;
   /** Largest error an output may have, in units of the ring: what the layer's consumer leaves room for. */
   readonly tolerance: number;
+  /** The same of layers that are merged with it and have smaller norms. */
+  readonly merged?: readonly { readonly norm2: number; readonly tolerance: number }[] | undefined;
   readonly masks: Masks;
 }
 
@@ -61,6 +60,9 @@ export interface HintPlan {
   readonly inputs: readonly InputLayout[];
 }
 
+/** Most that the root of the sum of squares of an output's weights may be. */
+const LARGEST_NORM = 2 ** 25;
+
 /** Bundles over which a plan spreads the bytes of its hint. AGREEMENT. */
 export const BUNDLES_PER_HINT = 16;
 
@@ -72,9 +74,6 @@ const MS = { mask: 0.05, shares: 0.03, hint: 0.015 };
 
 /** Multiply-accumulates of the integer products in a millisecond. AGREEMENT. */
 const MACS_PER_MS = 3e6;
-
-/** Bytes of a polynomial that travels whole, modulo both primes. */
-export const POLYNOMIAL_BYTES: number = polynomialBytes(HINT_SET);
 
 /**
  * Plans a layer.
@@ -119,7 +118,7 @@ interface Fitting {
 
 /** Bits of the hint, noise and variance for some outputs a polynomial; undefined when the error is too large. */
 function fittingBits(
-  { shape, weightBound, ringBits, tolerance, masks }: HintRequest,
+  { shape, weightBound, ringBits, tolerance, merged = [], masks }: HintRequest,
   outputs: number,
 ): Fitting | undefined {
   const coefficients = sizeOf(linearOutput(shape));
@@ -132,11 +131,19 @@ function fittingBits(
     if (!(noise >= 1 && noise < 2 ** 31)) return undefined;
     return { hintBits, noise, variance: total + (noise * (noise + 1)) / 3 };
   }
+  // An output of a merged layer may share its polynomial with those of the largest norm.
+  const bounds = [...merged, { norm2, tolerance }].map((own) => ({
+    ...own,
+    mean: Math.sqrt((own.norm2 * own.norm2 + (outputs - 1) * norm2 * norm2) / outputs),
+  }));
   for (let hintBits: number = HINT_BITS.fewest; hintBits <= HINT_BITS.most; hintBits++) {
-    const { hint, total } = errorVariance(norm2, outputs, ringBits, hintBits, false);
-    if (hint <= hintVariance(norm2) && errorBound(total, coefficients) <= tolerance) {
-      return { hintBits, noise: 0, variance: total };
-    }
+    const fits = bounds.every((own) => {
+      const { hint, total } = errorVariance(own.mean, outputs, ringBits, hintBits, false);
+      return hint <= hintVariance(own.norm2) && errorBound(total, coefficients) <= own.tolerance;
+    });
+    if (!fits) continue;
+    const { total } = errorVariance(norm2, outputs, ringBits, hintBits, false);
+    return { hintBits, noise: 0, variance: total };
   }
   return undefined;
 }

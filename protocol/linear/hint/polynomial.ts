@@ -2,20 +2,22 @@
 
 import { ProtocolError } from '../../errors.ts';
 import { kernels } from '../../kernels/index.ts';
-import { RESIDUE_BITS } from '../rlwe/parameters.ts';
-import { compose } from '../rlwe/response.ts';
-import { transformOf } from '../rlwe/transform.ts';
-import { DEGREE, HINT_SET, POLYNOMIAL_WORDS } from './parameters.ts';
-import { POLYNOMIAL_BYTES } from './plan.ts';
-
-const { primes } = HINT_SET;
+import { compose } from '../lattice/compose.ts';
+import {
+  DEGREE,
+  POLYNOMIAL_BYTES,
+  POLYNOMIAL_WORDS,
+  PRIMES,
+  RESIDUE_BITS,
+} from '../lattice/parameters.ts';
+import { transformOf } from '../lattice/transform.ts';
 
 /** Transforms of small signed coefficients at `src`, times 2^32 (see Transform): what others are multiplied with. */
 export function montgomeryTransforms(src: number): Uint32Array {
   const { arena } = kernels();
   return arena.scope(() => {
     const pointer = arena.alloc(4 * POLYNOMIAL_WORDS);
-    primes.forEach((prime, k) => {
+    PRIMES.forEach((prime, k) => {
       const transform = transformOf(DEGREE, prime);
       transform.forward(pointer + 4 * k * DEGREE, src);
       transform.toMontgomery(pointer + 4 * k * DEGREE);
@@ -25,12 +27,12 @@ export function montgomeryTransforms(src: number): Uint32Array {
 }
 
 /**
- * x = the coefficients of x y modulo both primes, in place.
+ * x = the coefficients of x y modulo both PRIMES, in place.
  * @param x - pointer to transforms, {@link POLYNOMIAL_WORDS} words
  * @param y - pointer to transforms times 2^32
  */
 export function multiplyPolynomials(x: number, y: number): void {
-  primes.forEach((prime, k) => {
+  PRIMES.forEach((prime, k) => {
     transformOf(DEGREE, prime).inverseOfProduct(x + 4 * k * DEGREE, y + 4 * k * DEGREE);
   });
 }
@@ -49,12 +51,12 @@ export function unpackPolynomials(what: string, bytes: Uint8Array): Uint32Array 
   const transforms = new Uint32Array(count * POLYNOMIAL_WORDS);
   const { arena, rlwe } = kernels();
   arena.scope(() => {
-    const part = POLYNOMIAL_BYTES / primes.length;
+    const part = POLYNOMIAL_BYTES / PRIMES.length;
     const src = arena.alloc(part + 8);
     const dst = arena.alloc(4 * DEGREE);
-    for (let i = 0; i < count * primes.length; i++) {
+    for (let i = 0; i < count * PRIMES.length; i++) {
       arena.u8(src, part).set(bytes.subarray(i * part, (i + 1) * part));
-      const prime = primes[i % primes.length]!;
+      const prime = PRIMES[i % PRIMES.length]!;
       if (rlwe.unpackResidues(dst, src, DEGREE, RESIDUE_BITS, prime) > 0) {
         throw new ProtocolError('bad-message', `${what}: a residue is not below ${prime}`);
       }

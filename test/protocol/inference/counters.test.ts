@@ -82,9 +82,9 @@ replace(kernels(), {
       counters.inverseTransforms++;
       ntt.inverse(...args);
     },
-    multiplyAccumulate(...args) {
+    multiply(...args) {
       counters.products++;
-      ntt.multiplyAccumulate(...args);
+      ntt.multiply(...args);
     },
   },
 });

@@ -1,15 +1,18 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { kernels } from '../../../protocol/kernels/index.ts';
-import { PARAMETER_SETS, RESPONSE_MODULUS } from '../../../protocol/linear/rlwe/parameters.ts';
-import { constantQuotient, invert, transformOf } from '../../../protocol/linear/rlwe/transform.ts';
+import { MODULUS, PRIMES } from '../../../protocol/linear/lattice/parameters.ts';
+import {
+  constantQuotient,
+  invert,
+  transformOf,
+} from '../../../protocol/linear/lattice/transform.ts';
 import { Prg } from '../../../protocol/random/index.ts';
-import { testSeed } from '../linear/rlwe/support.ts';
+import { testSeed } from '../linear/layers.ts';
 
 const { arena, rlwe } = kernels();
-const PRIMES = PARAMETER_SETS[4096].primes;
-const [P1, P2, P3] = PRIMES as readonly [number, number, number];
-const Q = BigInt(RESPONSE_MODULUS);
+const [P1, P2] = PRIMES;
+const Q = BigInt(MODULUS);
 
 const mod = (x: bigint, q: bigint) => ((x % q) + q) % q;
 
@@ -33,55 +36,32 @@ function below(bound: number, n: number, name: string): number[] {
 const N = 256;
 
 describe('encoding', () => {
-  it.each(PRIMES)('is round(q m / 2^32) + error modulo %i, whatever q', (prime) => {
-    for (const { primes } of Object.values(PARAMETER_SETS)) {
-      if (!primes.includes(prime)) continue;
-      arena.scope(() => {
-        const q = primes.reduce((product, p) => product * BigInt(p), 1n);
-        const random = new Prg(testSeed('messages'));
-        const message = new Int32Array(N);
-        random.fill(new Uint8Array(message.buffer));
-        message.set([0, 1, -1, 2, 0x7fffffff, -0x80000000, -0x7fffffff]);
-        const error = message.map((x) => (x % 22) | 0);
-        const out = arena.alloc(4 * N);
-        const { negativeInverse } = transformOf(2048, prime);
-        const scale = Number(mod(-q, 1n << 32n));
-        const pointers = [arena.put(message), arena.put(error)] as const;
-        rlwe.encode(out, ...pointers, N, scale, prime, negativeInverse);
-        arena.i32(out, N).forEach((x, i) => {
-          // Half, at m = -2^31 only, rounds down.
-          const exact = BigInt(error[i]!) - divideRounded(-q * BigInt(message[i]!), 1n << 32n);
-          expect(mod(BigInt(x), BigInt(prime))).toBe(mod(exact, BigInt(prime)));
-          expect(x > -prime && x < 2 * prime).toBe(true);
-        });
+  it.each(PRIMES)('is round(q m / 2^32) + error modulo %i', (prime) => {
+    arena.scope(() => {
+      const random = new Prg(testSeed('messages'));
+      const message = new Int32Array(N);
+      random.fill(new Uint8Array(message.buffer));
+      message.set([0, 1, -1, 2, 0x7fffffff, -0x80000000, -0x7fffffff]);
+      const error = message.map((x) => (x % 22) | 0);
+      const out = arena.alloc(4 * N);
+      const { negativeInverse } = transformOf(2048, prime);
+      const scale = Number(mod(-Q, 1n << 32n));
+      const pointers = [arena.put(message), arena.put(error)] as const;
+      rlwe.encode(out, ...pointers, N, scale, prime, negativeInverse);
+      arena.i32(out, N).forEach((x, i) => {
+        // Half, at m = -2^31 only, rounds down.
+        const exact = BigInt(error[i]!) - divideRounded(-Q * BigInt(message[i]!), 1n << 32n);
+        expect(mod(BigInt(x), BigInt(prime))).toBe(mod(exact, BigInt(prime)));
+        expect(x > -prime && x < 2 * prime).toBe(true);
       });
-    }
+    });
   });
 });
 
 describe('residues', () => {
-  it('divide by the last prime with rounding', () => {
-    arena.scope(() => {
-      const values = below(Number.MAX_SAFE_INTEGER, N, 'rescale').map(
-        (x, i) => BigInt(x) * (i % 2 === 0 ? 1n : BigInt(P1)) + BigInt(i),
-      );
-      values[0] = 0n;
-      values[1] = BigInt(P1) * BigInt(P2) * BigInt(P3) - 1n;
-      const residues = (p: number) => Uint32Array.from(values, (x) => Number(x % BigInt(p)));
-      for (const prime of [P1, P2]) {
-        const x = arena.put(residues(prime));
-        const inverse = invert(P3, prime);
-        const constants = [inverse, constantQuotient(inverse, prime)] as const;
-        rlwe.rescale(x, arena.put(residues(P3)), N, prime, P3, ...constants);
-        const expected = values.map((v) => Number(divideRounded(v, BigInt(P3)) % BigInt(prime)));
-        expect([...arena.u32(x, N)]).toEqual(expected);
-      }
-    });
-  });
-
   it('compose to the value modulo q and split again', () => {
     arena.scope(() => {
-      const values = below(RESPONSE_MODULUS, N, 'compose');
+      const values = below(MODULUS, N, 'compose');
       const x = arena.put(Uint32Array.from(values, (v) => v % P1));
       const y = arena.put(Uint32Array.from(values, (v) => v % P2));
       const out = arena.alloc(8 * N);
@@ -98,7 +78,7 @@ describe('residues', () => {
 
   it('round to the ring at some positions', () => {
     arena.scope(() => {
-      const values = below(RESPONSE_MODULUS, N, 'round');
+      const values = below(MODULUS, N, 'round');
       const x = arena.put(Uint32Array.from(values, (v) => v % P1));
       const y = arena.put(Uint32Array.from(values, (v) => v % P2));
       const positions = Uint32Array.from({ length: 60 }, (_, i) => (i * 37) % N);
@@ -107,7 +87,7 @@ describe('residues', () => {
       const inverse = invert(P1, P2);
       const constants = [P1, P2, inverse, constantQuotient(inverse, P2)] as const;
       for (const bits of [2, 20, 28, 32]) {
-        rlwe.roundAt(out, x, y, at, 60, ...constants, bits, 2 ** bits / RESPONSE_MODULUS);
+        rlwe.roundAt(out, x, y, at, 60, ...constants, bits, 2 ** bits / MODULUS);
         const expected = [...positions].map((at) =>
           Number(mod(divideRounded(BigInt(values[at]!) << BigInt(bits), Q), 1n << BigInt(bits))),
         );
@@ -129,29 +109,11 @@ describe('residues', () => {
 });
 
 describe('values modulo q', () => {
-  it('add, subtract and convert to the ring with rounding', () => {
-    arena.scope(() => {
-      const [x, y] = [below(RESPONSE_MODULUS, N, 'x'), below(RESPONSE_MODULUS, N, 'y').reverse()];
-      const px = arena.put(BigUint64Array.from(x, BigInt));
-      const py = arena.put(BigUint64Array.from(y, BigInt));
-      rlwe.addWide(px, py, N, RESPONSE_MODULUS);
-      expect([...wide(px, N)]).toEqual(x.map((v, i) => (BigInt(v) + BigInt(y[i]!)) % Q));
-      rlwe.subtractWide(px, py, N, RESPONSE_MODULUS);
-      rlwe.subtractWide(px, py, N, RESPONSE_MODULUS);
-      expect([...wide(px, N)]).toEqual(x.map((v, i) => mod(BigInt(v) - BigInt(y[i]!), Q)));
-      const ring = arena.alloc(4 * N);
-      rlwe.toRing(ring, py, N, 0x1_0000_0000 / RESPONSE_MODULUS);
-      expect([...arena.u32(ring, N)]).toEqual(
-        y.map((v) => Number(divideRounded(BigInt(v) << 32n, Q) % (1n << 32n))),
-      );
-    });
-  });
-
   it('lose only their low bits on the wire', () => {
     fc.assert(
       fc.property(fc.integer({ min: 0, max: 20 }), fc.integer({ min: 1, max: 67 }), (drop, n) => {
         arena.scope(() => {
-          const values = below(RESPONSE_MODULUS, n, `pack ${drop}`);
+          const values = below(MODULUS, n, `pack ${drop}`);
           const width = 52 - drop;
           const bytes = Math.ceil((n * width) / 8);
           const src = arena.put(BigUint64Array.from(values, BigInt));
@@ -159,7 +121,7 @@ describe('values modulo q', () => {
           arena.u8(packed, bytes + 8).fill(0xff);
           rlwe.packRounded(packed, src, n, drop, width);
           const out = arena.alloc(8 * n);
-          expect(rlwe.unpackRounded(out, packed, n, drop, width, RESPONSE_MODULUS)).toBe(0);
+          expect(rlwe.unpackRounded(out, packed, n, drop, width, MODULUS)).toBe(0);
           const expected = values.map(
             (v) => (divideRounded(BigInt(v), 1n << BigInt(drop)) << BigInt(drop)) % Q,
           );
@@ -183,9 +145,9 @@ describe('values modulo q', () => {
           new DataView(arena.memory.buffer).setBigUint64(packed, value, true);
         };
         put(largest);
-        expect(rlwe.unpackRounded(out, packed, 1, drop, width, RESPONSE_MODULUS)).toBe(0);
+        expect(rlwe.unpackRounded(out, packed, 1, drop, width, MODULUS)).toBe(0);
         put(largest + 1n);
-        expect(rlwe.unpackRounded(out, packed, 1, drop, width, RESPONSE_MODULUS)).toBe(1);
+        expect(rlwe.unpackRounded(out, packed, 1, drop, width, MODULUS)).toBe(1);
       });
     }
   });
@@ -216,7 +178,7 @@ describe('samplers', () => {
       expect([...arena.u32(out, 4)]).toEqual([P1 - 1, 0, 5, 7]);
       expect(rlwe.sampleResidues(out, 8, words, 3, P1)).toBe(2);
       const long = arena.put(BigUint64Array.of(Q - 1n, Q, (1n << 52n) - 1n, (7n << 52n) + 3n));
-      expect(rlwe.sampleBelow(out, 4, long, 4, RESPONSE_MODULUS)).toBe(2);
+      expect(rlwe.sampleBelow(out, 4, long, 4, MODULUS)).toBe(2);
       expect([...wide(out, 2)]).toEqual([Q - 1n, 3n]);
     });
   });

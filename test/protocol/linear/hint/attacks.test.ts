@@ -7,11 +7,12 @@ import {
   layerSecrets,
   maskInput,
 } from '../../../../protocol/linear/hint/index.ts';
-import { MODULUS, publicPolynomial } from '../../../../protocol/linear/hint/parameters.ts';
+import { publicPolynomial } from '../../../../protocol/linear/hint/parameters.ts';
 import { polynomialAt } from '../../../../protocol/linear/hint/polynomial.ts';
+import { MODULUS } from '../../../../protocol/linear/lattice/parameters.ts';
 import { Prg, randomRing } from '../../../../protocol/random/index.ts';
 import type { ConvShape } from '../../../../protocol/ring/shape.ts';
-import { plainLinear, randomWeights, testSeed } from '../rlwe/support.ts';
+import { plainLinear, randomWeights, testSeed } from '../layers.ts';
 import {
   centred,
   centredModulus,

@@ -14,18 +14,15 @@ import {
   maskInput,
   serverShares,
 } from '../../../../protocol/linear/hint/index.ts';
-import {
-  errorVariance,
-  MODULUS,
-  publicPolynomial,
-} from '../../../../protocol/linear/hint/parameters.ts';
+import { errorVariance, publicPolynomial } from '../../../../protocol/linear/hint/parameters.ts';
 import { polynomialAt } from '../../../../protocol/linear/hint/polynomial.ts';
+import { MODULUS } from '../../../../protocol/linear/lattice/parameters.ts';
 import { Prg, randomRing } from '../../../../protocol/random/index.ts';
 import { lowBits } from '../../../../protocol/ring/packing.ts';
 import type { ConvShape, LinearShape } from '../../../../protocol/ring/shape.ts';
 import { fanIn, linearInputSize, weightCount } from '../../../../protocol/ring/shape.ts';
 import { CHI_SQUARE_LIMIT, chiSquare } from '../../../support/statistics.ts';
-import { convolutions, plainLinear, randomWeights, testSeed } from '../rlwe/support.ts';
+import { convolutions, plainLinear, randomWeights, testSeed } from '../layers.ts';
 import {
   type Bundle,
   centred,

@@ -5,12 +5,12 @@ import {
   connectedTiles,
   packWeights as packPolynomial,
   usedCoefficients,
-} from '../../../../protocol/linear/rlwe/packing.ts';
+} from '../../../../protocol/linear/hint/packing.ts';
 import { Prg, randomRing } from '../../../../protocol/random/index.ts';
 import { packWeights } from '../../../../protocol/ring/linear.ts';
 import type { LinearShape } from '../../../../protocol/ring/shape.ts';
 import { linearOutput, sizeOf, weightCount } from '../../../../protocol/ring/shape.ts';
-import { convolutions, randomWeights, testSeed } from '../rlwe/support.ts';
+import { convolutions, randomWeights, testSeed } from '../layers.ts';
 import { cuts, planWith } from './support.ts';
 
 const N = 2048;

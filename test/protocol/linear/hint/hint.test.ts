@@ -16,7 +16,7 @@ import { Prg } from '../../../../protocol/random/index.ts';
 import type { ConvShape } from '../../../../protocol/ring/shape.ts';
 import { fanIn, weightCount } from '../../../../protocol/ring/shape.ts';
 import { CHI_SQUARE_LIMIT, chiSquare } from '../../../support/statistics.ts';
-import { randomWeights, testSeed } from '../rlwe/support.ts';
+import { randomWeights, testSeed } from '../layers.ts';
 import { centredModulus, coefficientsOf, GENERATION, publish, testPublics } from './support.ts';
 
 const shape: ConvShape = {

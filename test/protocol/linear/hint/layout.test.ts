@@ -3,17 +3,17 @@ import { describe, expect, it } from 'vitest';
 import { kernels } from '../../../../protocol/kernels/index.ts';
 import { type HintPlan, planHint } from '../../../../protocol/linear/hint/index.ts';
 import { layoutInputs } from '../../../../protocol/linear/hint/layout.ts';
-import { MODULUS } from '../../../../protocol/linear/hint/parameters.ts';
-import { correctionBytes, hintBytes, keyBytes } from '../../../../protocol/linear/hint/plan.ts';
 import {
   packInput,
   packWeights,
   usedCoefficients,
-} from '../../../../protocol/linear/rlwe/packing.ts';
+} from '../../../../protocol/linear/hint/packing.ts';
+import { correctionBytes, hintBytes, keyBytes } from '../../../../protocol/linear/hint/plan.ts';
+import { MODULUS } from '../../../../protocol/linear/lattice/parameters.ts';
 import { Prg } from '../../../../protocol/random/index.ts';
 import type { ConvShape } from '../../../../protocol/ring/shape.ts';
 import { linearInputSize, weightCount } from '../../../../protocol/ring/shape.ts';
-import { convolutions, testSeed } from '../rlwe/support.ts';
+import { convolutions, testSeed } from '../layers.ts';
 import { cuts, planWith, publish, runBundle } from './support.ts';
 
 const N = 2048;

@@ -3,7 +3,7 @@ import { mergeShapes, mergeWeights } from '../../../../protocol/linear/hint/inde
 import { Prg, randomRing } from '../../../../protocol/random/index.ts';
 import type { ConvShape } from '../../../../protocol/ring/shape.ts';
 import { linearInputSize, weightCount } from '../../../../protocol/ring/shape.ts';
-import { plainLinear, randomWeights, testSeed } from '../rlwe/support.ts';
+import { plainLinear, randomWeights, testSeed } from '../layers.ts';
 
 const conv = (kernel: number, stride: number, pad: number, outChannels: number): ConvShape => ({
   kind: 'conv',

@@ -28,19 +28,19 @@ import {
   serverShares,
 } from '../../../../protocol/linear/hint/index.ts';
 import { layoutInputs } from '../../../../protocol/linear/hint/layout.ts';
-import { DEGREE, HINT_SET, MODULUS } from '../../../../protocol/linear/hint/parameters.ts';
+import type { Packing } from '../../../../protocol/linear/hint/packing.ts';
+import { asConvolution, cutAxis, strides } from '../../../../protocol/linear/hint/packing.ts';
 import {
   composePolynomial,
   multiplyPolynomials,
 } from '../../../../protocol/linear/hint/polynomial.ts';
-import type { Packing } from '../../../../protocol/linear/rlwe/packing.ts';
-import { asConvolution, cutAxis, strides } from '../../../../protocol/linear/rlwe/packing.ts';
-import { transformOf } from '../../../../protocol/linear/rlwe/transform.ts';
+import { DEGREE, MODULUS, PRIMES } from '../../../../protocol/linear/lattice/parameters.ts';
+import { transformOf } from '../../../../protocol/linear/lattice/transform.ts';
 import { deriveSeed, Prg, randomRing } from '../../../../protocol/random/index.ts';
 import { lowBits } from '../../../../protocol/ring/packing.ts';
 import type { LinearShape } from '../../../../protocol/ring/shape.ts';
 import { fanIn, linearInputSize, linearOutput, sizeOf } from '../../../../protocol/ring/shape.ts';
-import { ranges } from '../rlwe/support.ts';
+import { ranges } from '../layers.ts';
 
 export const GENERATION = 7;
 
@@ -216,7 +216,7 @@ export function coefficientsOf(transforms: Uint32Array): bigint[] {
   const { arena } = kernels();
   return arena.scope(() => {
     const pointer = arena.put(transforms);
-    HINT_SET.primes.forEach((prime, k) => {
+    PRIMES.forEach((prime, k) => {
       transformOf(DEGREE, prime).inverse(pointer + 4 * k * DEGREE);
     });
     const wide = arena.alloc(8 * DEGREE);

@@ -1,17 +1,17 @@
 import fc from 'fast-check';
-import type { Random } from '../../../../protocol/random/index.ts';
-import { deriveSeed, Prg, randomRing } from '../../../../protocol/random/index.ts';
-import type { ConvShape, LinearShape } from '../../../../protocol/ring/shape.ts';
+import type { Random } from '../../../protocol/random/index.ts';
+import { deriveSeed, Prg, randomRing } from '../../../protocol/random/index.ts';
+import type { ConvShape, LinearShape } from '../../../protocol/ring/shape.ts';
 import {
   linearInputSize,
   linearOutput,
   sizeOf,
   weightCount,
-} from '../../../../protocol/ring/shape.ts';
+} from '../../../protocol/ring/shape.ts';
 
 /** A fixed seed named by its purpose. */
 export function testSeed(name: string, ...indices: number[]): Uint8Array {
-  return deriveSeed(new Uint8Array(16), `rlwe test ${name}`, ...indices);
+  return deriveSeed(new Uint8Array(16), `linear test ${name}`, ...indices);
 }
 
 /** W r mod 2^32 from the definition of the layer. */

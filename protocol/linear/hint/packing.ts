@@ -18,6 +18,7 @@
  */
 
 import type { ConvShape, LinearShape } from '../../ring/shape.ts';
+import { linearOutput, sizeOf } from '../../ring/shape.ts';
 
 /**
  * One kernel index of an axis. One that meets padding alone, for every output, is not live and left out of weight
@@ -323,4 +324,42 @@ export function usedCoefficients(packing: Packing, index: number): UsedCoefficie
     }
   }
   return { positions, elements };
+}
+
+/** @throws RangeError when a shape is not a layer. */
+export function checkShape(conv: ConvShape): void {
+  const { channels, outChannels, groups, height, width, kernel, stride, pads } = conv;
+  const positive = [channels, outChannels, groups, height, width, ...kernel, ...stride];
+  if (
+    !positive.every((x) => Number.isSafeInteger(x) && x > 0) ||
+    !pads.every((x) => Number.isSafeInteger(x) && x >= 0)
+  ) {
+    throw new RangeError('linear layer: sizes must be positive integers, paddings non-negative');
+  }
+  if (channels % groups !== 0 || outChannels % groups !== 0) {
+    throw new RangeError(
+      `linear layer: ${groups} groups must divide ${channels} channels and ${outChannels} output channels`,
+    );
+  }
+  const output = linearOutput(conv);
+  if (
+    !output.every((x) => x > 0) ||
+    Math.max(sizeOf(output), channels * height * width) >= 2 ** 31
+  ) {
+    throw new RangeError(
+      `linear layer: from 1 to 2^31 - 1 elements fit, got an output of ${output.join('x')}`,
+    );
+  }
+}
+
+/** Sizes of the pieces when `total` is cut into 1, 2, ... pieces: each size that needs fewer pieces than the next. */
+export function pieceSizes(total: number): number[] {
+  const sizes: number[] = [];
+  for (let size = total; size >= 1; ) {
+    const pieces = Math.ceil(total / size);
+    size = Math.ceil(total / pieces);
+    sizes.push(size);
+    size--;
+  }
+  return sizes;
 }

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { Packing } from '../../../../protocol/linear/rlwe/packing.ts';
+import type { Packing } from '../../../../protocol/linear/hint/packing.ts';
 import {
   connectedTiles,
   cutAxis,
@@ -8,10 +8,10 @@ import {
   packWeights,
   strides,
   usedCoefficients,
-} from '../../../../protocol/linear/rlwe/packing.ts';
+} from '../../../../protocol/linear/hint/packing.ts';
 import type { ConvShape } from '../../../../protocol/ring/shape.ts';
 import { linearOutput, sizeOf } from '../../../../protocol/ring/shape.ts';
-import { convolutions, plainLinear, randomLayer, testSeed } from './support.ts';
+import { convolutions, plainLinear, randomLayer, testSeed } from '../layers.ts';
 
 /** x y mod X^n + 1 over Z_2^32, skipping zeros. */
 function negacyclic(x: Int32Array, y: Int32Array, sums: Int32Array): void {
