@@ -133,7 +133,7 @@ export function formatPlan({ cost, steps, hint }: MeasuredProgram, price: Price)
     inference('every further one         ', every, everyMs),
     ...(cost.hint > every
       ? [
-          `the hint is most of the first inference, ${(cost.hint / every).toFixed(1)} times what every one moves: ` +
+          `the hint is ${Math.round((100 * cost.hint) / (cost.hint + every))} % of what the first inference moves: ` +
             'a client that makes one inference and keeps nothing pays it each time',
         ]
       : []),
