@@ -32,7 +32,9 @@ function milliseconds(text: string): number {
 
 export function planCommand(): Command {
   return new Command('plan')
-    .description('bytes, rounds, memory and estimated time of a compiled model')
+    .description(
+      'bytes, rounds, memory and estimated time of a compiled model, of its hint, and of both phases',
+    )
     .argument('<model>', 'a .sotto file')
     .option(
       '--bandwidth <B>',
@@ -66,8 +68,11 @@ async function plan(path: string, options: PlanOptions): Promise<void> {
 const megabytes = (bytes: number) => (bytes / 1e6).toFixed(bytes < 1e6 ? 3 : 1);
 const ms = (value: number) => value.toFixed(value < 10 ? 1 : 0);
 
-/** The plan as text: a row for each step that costs anything, then the phases. Times are of one core. */
-export function formatPlan({ cost, steps }: MeasuredProgram, price: Price): string {
+/**
+ * The plan as text: a row for each step that costs anything, times of one core; then the hint, the phases, and what they come
+ * to for a client and a server.
+ */
+export function formatPlan({ cost, steps, hint }: MeasuredProgram, price: Price): string {
   const rows = [
     [
       'step',
@@ -103,16 +108,36 @@ export function formatPlan({ cost, steps }: MeasuredProgram, price: Price): stri
       .map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!)))
       .join('  '),
   );
-  const phase = (name: string, { up, down, rounds }: typeof cost.offline, time: PhasePrice) =>
-    `${name}: ${megabytes(up)} MB up, ${megabytes(down)} MB down, ${rounds} round trips; ` +
+  const rounds = (count: number) =>
+    count === 0.5 ? 'one way' : `${count} round trip${count === 1 ? '' : 's'}`;
+  const phase = (name: string, of: typeof cost.offline, time: PhasePrice) =>
+    `${name}: ${megabytes(of.up)} MB up, ${megabytes(of.down)} MB down, ${rounds(of.rounds)}; ` +
     `about ${ms(time.totalMs)} ms (computing ${ms(time.computeMs)}, network ${ms(time.networkMs)})`;
   const stored = (of: 'clientStored' | 'serverStored') =>
     megabytes(steps.reduce((total, step) => total + step[of], 0));
+  const moved = ({ up, down }: typeof cost.offline) => up + down;
+  const every = moved(cost.offline) + moved(cost.online);
+  const everyMs = price.offline.totalMs + price.online.totalMs;
+  const serverMs = steps.reduce((total, { time }) => total + time.serverOffline, 0);
+  const inference = (name: string, bytes: number, time: number) =>
+    `${name}: ${megabytes(bytes)} MB, about ${ms(time)} ms`;
   return [
     ...table,
     '',
+    `hint   : ${megabytes(cost.hint)} MB down, once for a client that keeps it; ` +
+      `about ${ms(price.hint.totalMs)} ms (computing ${ms(price.hint.computeMs)}, network ${ms(price.hint.networkMs)}); ` +
+      `made once for the model, in about ${ms(hint.make)} ms of a core`,
     phase('offline', cost.offline, price.offline),
     phase('online ', cost.online, price.online),
+    inference("a client's first inference", cost.hint + every, price.hint.totalMs + everyMs),
+    inference('every further one         ', every, everyMs),
+    ...(cost.hint > every
+      ? [
+          `the hint is ${Math.round((100 * cost.hint) / (cost.hint + every))} % of what the first inference moves: ` +
+            'a client that makes one inference and keeps nothing pays it each time',
+        ]
+      : []),
+    `a server prepares about ${(1000 / serverMs).toFixed(1)} inferences a second and core`,
     `a bundle keeps ${stored('clientStored')} MB at the client, ${stored('serverStored')} MB at the server`,
   ].join('\n');
 }

@@ -25,6 +25,8 @@ export interface ModelSummary extends ModelCard, KindCounts {
   readonly labels: readonly string[];
   /** [channels, height, width]. */
   readonly shape: readonly [number, number, number];
+  /** Bytes of its hint, once a browser. */
+  readonly hint: Cost['hint'];
   readonly offline: Cost['offline'];
   readonly online: Cost['online'];
 }
@@ -107,13 +109,14 @@ export async function loadDemo(
 
 function summaryOf({ name, layout }: OfferedModel, card: ModelCard = {}): ModelSummary {
   const { program, activations } = layout;
-  const { offline, online } = costOf(layout);
+  const { hint, offline, online } = costOf(layout);
   return {
     name,
     ...card,
     labels: program.labels,
     shape: program.input.shape,
     ...countKinds(...activations.map(({ step }) => step.kinds)),
+    hint,
     offline,
     online,
   };

@@ -10,6 +10,8 @@ export interface ModelSummary extends KindCounts {
   readonly accuracy?: number;
   readonly labels: readonly string[];
   readonly shape: readonly [number, number, number];
+  /** Bytes of its hint, fetched once. */
+  readonly hint: number;
   readonly offline: { readonly up: number; readonly down: number };
   readonly online: { readonly up: number; readonly down: number };
 }
@@ -81,7 +83,7 @@ function choiceOf(
   checked: boolean,
   choose: (model: ModelSummary) => void,
 ): HTMLLabelElement {
-  const { name, relus, accuracy, offline, online } = model;
+  const { name, relus, accuracy, hint, offline, online } = model;
   const label = document.createElement('label');
   label.className = 'choice';
   const radio = document.createElement('input');
@@ -103,7 +105,10 @@ function choiceOf(
     radio,
     part('name', name),
     part('relus', `${relus.toLocaleString('en')} ReLUs`),
-    part('detail', `${right}${ahead} ahead, ${then} with the image`),
+    part(
+      'detail',
+      `${right}once: ${bytesText(hint)} for this model; ${ahead} ahead, ${then} with the image`,
+    ),
     mixBar(model),
   );
   return label;

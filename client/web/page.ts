@@ -67,7 +67,9 @@ const phases = {
 function showProgress({ phase, layer, done, total, bytes, bytesTotal }: SessionProgress): void {
   if (phase === 'done') return;
   element<HTMLProgressElement>('bar').value = done / total;
-  const moved = bytesTotal === undefined ? '' : `: ${bytesText(bytes)} of ${bytesText(bytesTotal)}`;
+  // A hint may come beside the session's channel.
+  const [moving, all] = phase === 'hint' ? [done, total] : [bytes, bytesTotal];
+  const moved = all === undefined ? '' : `: ${bytesText(moving)} of ${bytesText(all)}`;
   const where = layer === undefined ? '' : `, layer ${layer}`;
   element('status').textContent = `${phases[phase]}${moved}${where}`;
 }

@@ -8,7 +8,7 @@
 
 import type { GadgetParams, LaneState } from '../gadgets/gadget.ts';
 import { gadgetOf } from '../gadgets/index.ts';
-import { measureLayer } from '../linear/price.ts';
+import { type LinearPrice, measureLayer } from '../linear/price.ts';
 import {
   COTS_PER_CHUNK,
   DEFAULT_OT_K,
@@ -42,6 +42,8 @@ export interface StepPrice extends StepCost {
 export interface MeasuredProgram {
   readonly cost: Cost;
   readonly steps: readonly StepPrice[];
+  /** Milliseconds of one core that the hint takes: the server to make, once a model, the client to decode, once a session. */
+  readonly hint: { readonly make: number; readonly decode: number };
   /** Lanes of the layer that has most: what cores can share online. */
   readonly parallel: number;
 }
@@ -65,6 +67,8 @@ export interface PhasePrice {
 }
 
 export interface Price {
+  /** What comes on top of a client's first inference: fetching and decoding the hint. */
+  readonly hint: PhasePrice;
   readonly offline: PhasePrice;
   readonly online: PhasePrice;
 }
@@ -227,9 +231,13 @@ export function measureProgram(layout: Layout, otK: OtK = DEFAULT_OT_K): Measure
     if (!known.has(name)) known.set(name, measure());
     return known.get(name) as T;
   };
-  const linearPrice = ({ plan }: LinearLayout) => {
+  const measured = ({ plan }: LinearLayout): LinearPrice => {
     const { packing, masks, ringBits } = plan;
-    const layer = once([packing, masks, ringBits], () => measureLayer(plan, time));
+    return once([packing, masks, ringBits], () => measureLayer(plan, time));
+  };
+  const linearPrice = (linear: LinearLayout) => {
+    const { plan } = linear;
+    const layer = measured(linear);
     const [inputs, outputs] = [inputRanges(plan).length, outputRanges(plan).length];
     const handOver = {
       clientOffline: TASK_MS * (1 + inputs + outputs),
@@ -259,8 +267,11 @@ export function measureProgram(layout: Layout, otK: OtK = DEFAULT_OT_K): Measure
     ...layout.activations.map((layer) => [layer.step.name, activationPrice(layer)] as const),
   ]);
   const rest = { time: noTime, clientStored: 4 * layout.output.size, serverStored: 0 };
+  const total = (part: 'hintMade' | 'hintDecoded') =>
+    layout.linears.reduce((ms, layer) => ms + measured(layer)[part], 0);
   return {
     cost,
+    hint: { make: total('hintMade'), decode: total('hintDecoded') },
     parallel: Math.max(1, ...layout.activations.map(({ lanes }) => lanes.length)),
     steps: cost.steps.map((step) => {
       const price = layers.get(step.name) ?? rest;
@@ -276,8 +287,8 @@ export function measureProgram(layout: Layout, otK: OtK = DEFAULT_OT_K): Measure
   };
 }
 
-/** The price of one bundle and one inference under a profile. */
-export function priceOf({ cost, steps, parallel }: MeasuredProgram, profile: Profile): Price {
+/** The price of the hint, one bundle and one inference under a profile. */
+export function priceOf({ cost, steps, hint, parallel }: MeasuredProgram, profile: Profile): Price {
   const { clientCores, serverCores, shared, bitsPerSecond, roundTripMs } = profile;
   const total = steps.reduce((times, step) => sum(times, step.time), noTime);
   const transfer = (bytes: number) => (8000 * bytes) / bitsPerSecond;
@@ -297,7 +308,14 @@ export function priceOf({ cost, steps, parallel }: MeasuredProgram, profile: Pro
     cost.offline.rounds * roundTripMs;
   const onlineNetwork =
     transfer(cost.online.up) + transfer(cost.online.down) + cost.online.rounds * roundTripMs;
+  const hintCompute = hint.decode / effective(clientCores);
+  const hintNetwork = transfer(cost.hint) + roundTripMs;
   return {
+    hint: {
+      computeMs: hintCompute,
+      networkMs: hintNetwork,
+      totalMs: hintCompute + hintNetwork,
+    },
     offline: {
       computeMs: offlineCompute,
       networkMs: offlineNetwork,

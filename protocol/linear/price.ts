@@ -14,6 +14,9 @@ export interface LinearPrice {
   readonly serverOnline: number;
   readonly clientStored: number;
   readonly serverStored: number;
+  /** The layer's part of the hint: the server makes it once for a model, the client decodes it once a session. */
+  readonly hintMade: number;
+  readonly hintDecoded: number;
 }
 
 /** Multiply-accumulates of the measured part of the online pass. LOCAL. */
@@ -34,7 +37,8 @@ export function measureLayer(plan: HintPlan, time: (work: () => unknown) => numb
   const generation = 0;
 
   const part = new Uint8Array(hintBytes(plan));
-  const transforms = linearTasks.decodeHint({ plan, range, part });
+  const decode = () => linearTasks.decodeHint({ plan, range, part });
+  const transforms = decode();
   const given = plan.masks === 'free' ? undefined : mask;
   const masked = { plan, generation, seed, range, given };
   const seeds = new Uint8Array(16 * outTiles);
@@ -50,6 +54,7 @@ export function measureLayer(plan: HintPlan, time: (work: () => unknown) => numb
   const channels = Math.floor((outputs[0] * MEASURED_MACS) / macsOf(shape));
   const packed = packedOf(shape, weights);
   const online = { from: 0, to: Math.min(outputs[0], Math.max(1, channels)) };
+  const make = () => linearTasks.makeHint({ plan, range, generation, weights, seeds });
   const pass = () => linearOnline({ shape, x: mask, kernel: packed, bias, range: online });
   return {
     clientOffline:
@@ -62,5 +67,7 @@ export function measureLayer(plan: HintPlan, time: (work: () => unknown) => numb
     serverOnline: (time(pass) * outputs[0]) / online.to,
     clientStored: 0,
     serverStored: 4 * sizeOf(outputs),
+    hintMade: time(make) * outTiles,
+    hintDecoded: time(decode) * outTiles,
   };
 }

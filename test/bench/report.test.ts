@@ -105,7 +105,7 @@ describe('the report', () => {
       onlineBytes: 9e6,
       rounds: 18,
       clientStored: 14e6,
-      planned: { offline: time, online: time },
+      planned: { hint: time, offline: time, online: time },
     };
     const ratio = { offline: { ...once, median: 0.7 }, online: { ...once, median: 0.25 } };
     const network: NetworkResult = {

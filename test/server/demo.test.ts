@@ -66,7 +66,7 @@ describe('the demo page', () => {
 
   it('tells of the models', async () => {
     const { body } = await ask('/models.json');
-    const { offline, online } = costOf(offers.get('tiny')!.layout);
+    const { hint, offline, online } = costOf(offers.get('tiny')!.layout);
     const [tiny, ...others] = JSON.parse(body);
     expect(others).toEqual([]);
     expect(tiny).toMatchObject({
@@ -75,6 +75,7 @@ describe('the demo page', () => {
       accuracy: 0.5,
       labels: ['ant', 'bee', 'cat'],
       shape: [1, 6, 6],
+      hint,
       offline,
       online,
     });

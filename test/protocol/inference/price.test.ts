@@ -33,6 +33,14 @@ describe('the price of a program', () => {
     }
   });
 
+  it('has the hint apart, which costs its bytes and one round trip once', () => {
+    expect(measured.hint.make).toBeGreaterThan(0);
+    expect(measured.hint.decode).toBeGreaterThan(0);
+    const { hint } = priceOf(measured, profile);
+    expect(hint.networkMs).toBeCloseTo((8000 * measured.cost.hint) / 1e8 + 40);
+    expect(hint.totalMs).toBe(hint.networkMs + hint.computeMs);
+  });
+
   it('takes fewer bytes where k is larger', () => {
     const other = measureProgram(layout, 8);
     expect(other.cost).toEqual(costOf(layout, 8));
