@@ -11,6 +11,7 @@ function measured(hint: number): MeasuredProgram {
   return {
     cost: {
       hint,
+      draw: { up: 0, down: 0 },
       offline: { up: 3e6, down: 1e6, rounds: 1 },
       online: { up: 5e5, down: 5e5, rounds: 7 },
       steps: [],
