@@ -57,9 +57,9 @@ const worker = new URL('../../../dist/protocol/inference/worker.js', import.meta
 describe('the wire', () => {
   it('carries the same bytes as ever under the same seeds', async () => {
     expect(await digests(createInlinePool(tasks))).toEqual({
-      client: 'befe0f42d7b21c62a3eb7925',
-      server: 'c66c922f81c20d6e882f7725',
-      results: '72bcacdc132ad6c5f9b7c730',
+      client: '7545095c672d7881ed18535a',
+      server: 'e86f848c8169ff6eda8a77db',
+      results: '0857f12002b982bb8ba5c7ac',
     });
   });
 
