@@ -91,6 +91,7 @@ function planOf({ parts, shape, masks }: LayerGroup, rings: readonly number[]): 
       ringBits: largest(({ index }) => rings[index + 1]!),
       tolerance: Math.min(...parts.map(({ step }) => step.tolerance)),
       masks,
+      parts: parts.map(({ step: { norm2, tolerance }, size }) => ({ norm2, tolerance, size })),
     });
   } catch (cause) {
     const names = parts.map(({ step }) => `"${step.name}"`).join(', ');

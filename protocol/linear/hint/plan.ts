@@ -43,6 +43,16 @@ export interface HintRequest {
   /** Largest error an output may have, in units of the ring: what the layer's consumer leaves room for. */
   readonly tolerance: number;
   readonly masks: Masks;
+  /** The layers that this one was merged from (merge.ts); it is one itself when they are left out. */
+  readonly parts?: readonly PartBound[] | undefined;
+}
+
+/** What a part of a merged layer asks for: its weights may be small, and its tolerance, beside those of another. */
+export interface PartBound {
+  readonly norm2: number;
+  readonly tolerance: number;
+  /** Elements of its output. */
+  readonly size: number;
 }
 
 /** Public, plain data: survives structured cloning. */
@@ -119,11 +129,12 @@ interface Fitting {
 
 /** Bits of the hint, noise and variance for some outputs a polynomial; undefined when the error is too large. */
 function fittingBits(
-  { shape, weightBound, ringBits, tolerance, masks }: HintRequest,
+  { shape, weightBound, ringBits, tolerance, masks, parts }: HintRequest,
   outputs: number,
 ): Fitting | undefined {
   const coefficients = sizeOf(linearOutput(shape));
   const { norm2 } = weightBound;
+  const all = parts ?? [{ norm2, tolerance, size: coefficients }];
   if (masks === 'exact') {
     const hintBits = HINT_BITS.exact;
     const { total } = errorVariance(norm2, outputs, ringBits, hintBits, true);
@@ -133,10 +144,13 @@ function fittingBits(
     return { hintBits, noise, variance: total + (noise * (noise + 1)) / 3 };
   }
   for (let hintBits: number = HINT_BITS.fewest; hintBits <= HINT_BITS.most; hintBits++) {
-    const { hint, total } = errorVariance(norm2, outputs, ringBits, hintBits, false);
-    if (hint <= hintVariance(norm2) && errorBound(total, coefficients) <= tolerance) {
-      return { hintBits, noise: 0, variance: total };
-    }
+    const varianceOf = (norm: number) => errorVariance(norm, outputs, ringBits, hintBits, false);
+    const fits = all.every((part) => {
+      // Outputs of two parts may share a polynomial: then those of one meet the weights of the other.
+      const { hint, total } = varianceOf(outputs === 1 ? part.norm2 : norm2);
+      return hint <= hintVariance(part.norm2) && errorBound(total, part.size) <= part.tolerance;
+    });
+    if (fits) return { hintBits, noise: 0, variance: varianceOf(norm2).total };
   }
   return undefined;
 }
