@@ -27,7 +27,7 @@ import { cotBytes } from '../ot/correlations.ts';
 import { kindOf } from '../program/kinds.ts';
 import { localOf } from '../program/local.ts';
 import { walk } from '../program/walk.ts';
-import { deriveSeed, freshSeed, Prg, randomRing } from '../random/index.ts';
+import { deriveSeed, Prg, randomRing } from '../random/index.ts';
 import { lowBits } from '../ring/packing.ts';
 import { linearInputSize } from '../ring/shape.ts';
 import type { ArgmaxStored, ClientBundle, DrawnLane, ServerBundle } from './bundle.ts';
@@ -35,7 +35,7 @@ import { Deferred, Ordered, together } from './flow.ts';
 import { gather, type Layout, type LinearLayout } from './layout.ts';
 import { type MaskedLayer, maskLayer, receiveLayer, shareLayer } from './linear.ts';
 import { Command, encodeCommand, Kind, receiveMessage, sendMessage } from './messages.ts';
-import type { ClientSession, Progress, ServerSession } from './session.ts';
+import { bundleSeed, type ClientSession, type Progress, type ServerSession } from './session.ts';
 
 const labelCount = (lane: Lane) => gadgetOf(lane).labelCots(lane.params) * lane.elements.length;
 const productCount = (lane: Lane) => gadgetOf(lane).productCots(lane.params) * lane.elements.length;
@@ -75,11 +75,11 @@ export async function prepareClient(
   progress?: Progress,
 ): Promise<ClientBundle> {
   await drawClient(session);
-  const { channel, layout, random } = session;
+  const { channel, layout } = session;
   const drawn = session.drawn!;
   session.drawn = undefined;
   const number = session.nextBundle++;
-  const seed = freshSeed(random);
+  const seed = bundleSeed(session);
   const advance = counting(progress, layout.linears.length + layout.activations.length);
   await channel.send(Kind.command, encodeCommand(Command.prepare, number));
 
@@ -367,11 +367,11 @@ async function receiveTables(
  * @throws ProtocolError `bad-message` when they are drawn already
  */
 export async function drawServer(session: ServerSession, number: number): Promise<void> {
-  const { channel, pool, layout, cots, random } = session;
+  const { channel, pool, layout, cots } = session;
   if (session.drawn !== undefined) {
     throw new ProtocolError('bad-message', `the choices of a bundle are drawn before ${number}`);
   }
-  const seed = freshSeed(random);
+  const seed = bundleSeed(session);
   const lanes: DrawnLane[] = [];
   const messages = new Ordered<() => Promise<void>>(pool.workers + 1, (send) => send());
   for (const [i, lane] of lanesOf(layout).entries()) {

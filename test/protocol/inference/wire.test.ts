@@ -57,9 +57,9 @@ const worker = new URL('../../../dist/protocol/inference/worker.js', import.meta
 describe('the wire', () => {
   it('carries the same bytes as ever under the same seeds', async () => {
     expect(await digests(createInlinePool(tasks))).toEqual({
-      client: '7545095c672d7881ed18535a',
-      server: 'e86f848c8169ff6eda8a77db',
-      results: '0857f12002b982bb8ba5c7ac',
+      client: 'b747b2a1f90b0fdc131b281f',
+      server: 'f6653220025527622e9a4ef4',
+      results: 'edc3e269e4648f1c50c87b2b',
     });
   });
 
