@@ -11,7 +11,7 @@
 import { type Masks, mergeShapes } from '../linear/index.ts';
 import type { Shapes } from '../program/check.ts';
 import { localOf } from '../program/local.ts';
-import { inputsOf, type LinearStep, type Program } from '../program/program.ts';
+import type { LinearStep, Program } from '../program/program.ts';
 import { revealedLinears } from '../program/revealed.ts';
 import { walk } from '../program/walk.ts';
 import type { ConvShape, LinearShape } from '../ring/shape.ts';
@@ -39,8 +39,8 @@ export interface LayerGroup {
    */
   readonly elements: Int32Array | undefined;
   /**
-   * Whether nobody else reads what a free layer reads. Then the rounding of its masks is merged with that of the truncations
-   * before it (offline.ts): for another reader it would be one error more.
+   * Whether nobody else reads what a free layer reads, in a copy neither. Then the rounding of its masks is merged with that of
+   * the truncations before it (offline.ts): for another reader it would be one error more.
    */
   readonly merged: boolean;
 }
@@ -70,9 +70,9 @@ export function groupLayers(program: Program, shapes: Shapes): LayerGroup[] {
   const decided = new Uint8Array(total);
   const startOf = new Map(sources.map(({ value, start, size }) => [value, { start, size }]));
   const revealed = revealedLinears(program);
-  const readers = new Array<number>(program.steps.length + 1).fill(0);
-  for (const step of program.steps) for (const value of inputsOf(step)) readers[value]!++;
-  const groups: LayerGroup[] = [];
+  // How many steps compute with each element, as it is or in copies.
+  const readers = new Uint32Array(total);
+  const groups: (LayerGroup & { readonly read: Int32Array | undefined })[] = [];
   const grouped = new Set<number>();
 
   // Elements are numbered from 1 on, so that a zero of a padding is none. Sums of elements are none of them either.
@@ -92,9 +92,14 @@ export function groupLayers(program: Program, shapes: Shapes): LayerGroup[] {
     return true;
   };
 
+  const count = (elements: Int32Array | undefined): undefined => {
+    for (const number of elements ?? []) if (number > 0) readers[number - 1]!++;
+  };
+
   walk<Int32Array | undefined>(program, {
     input: () => numbered(0),
     linear(step, x, index) {
+      count(x);
       if (grouped.has(index)) return undefined;
       const exact = revealed.has(index);
       const parts = partsOf(program, index, exact ? undefined : revealed, grouped);
@@ -103,27 +108,36 @@ export function groupLayers(program: Program, shapes: Shapes): LayerGroup[] {
         parts.length === 1 ? step.shape : mergeShapes(shapesOfParts as readonly ConvShape[])!;
       const free = !exact && decide(x);
       const asItIs = startOf.has(step.input);
-      const alone = readers[step.input]! === parts.length;
       groups.push({
         parts,
         shape,
         value: step.input,
         masks: exact ? 'exact' : free ? 'free' : 'fixed',
         elements: free && !asItIs ? x!.map((number) => number - 1) : undefined,
-        merged: free && alone,
+        merged: free,
+        read: x,
       });
       return undefined;
     },
     local(step, inputs) {
-      if (step.op === 'add' || step.op === 'sumPool' || inputs.includes(undefined))
+      if (step.op === 'add' || step.op === 'sumPool' || inputs.includes(undefined)) {
+        for (const elements of inputs) count(elements);
         return undefined;
+      }
       return localOf(shapes, step, inputs as Int32Array[]);
     },
-    activation: (_step, _x, index) => numbered(index + 1),
-    output: () => undefined,
+    activation(_step, x, index) {
+      count(x);
+      return numbered(index + 1);
+    },
+    output: (_step, x) => count(x),
   });
   const isFree = ({ masks }: LayerGroup) => masks === 'free';
-  return [...groups.filter(isFree), ...groups.filter((group) => !isFree(group))];
+  const counted = groups.map(({ read, ...group }) => {
+    const alone = (number: number) => readers[number - 1] === group.parts.length;
+    return { ...group, merged: group.merged && read!.every(alone) };
+  });
+  return [...counted.filter(isFree), ...counted.filter((group) => !isFree(group))];
 }
 
 /** The step `index` with those after it that read the same value and merge with it; none with a step that is revealed. */

@@ -9,11 +9,11 @@ import { lanesOf } from '../gadgets/index.ts';
 import { type HintPlan, planHint } from '../linear/index.ts';
 import type { Shapes } from '../program/check.ts';
 import { checkProgram } from '../program/check.ts';
-import type { ActivationStep, LinearStep, OutputStep, Program } from '../program/program.ts';
+import type { ActivationStep, OutputStep, Program } from '../program/program.ts';
 import { ringsOf } from '../program/rings.ts';
 import type { Shape } from '../ring/shape.ts';
 import { sizeOf } from '../ring/shape.ts';
-import { groupLayers, type LayerGroup, type Source, sourcesOf } from './layers.ts';
+import { groupLayers, type LayerGroup, type LayerPart, type Source, sourcesOf } from './layers.ts';
 
 /** Linear steps that are prepared together, planned. */
 export interface LinearLayout extends LayerGroup {
@@ -79,20 +79,19 @@ export function layoutOf(program: Program, shapes: Shapes = checkProgram(program
   return { program, shapes, rings, sources, linears, activations, output: output as OutputLayout };
 }
 
-type LinearBound = Pick<LinearStep, 'norm1' | 'norm2' | 'tolerance'>;
-
 function planOf({ parts, shape, masks }: LayerGroup, rings: readonly number[]): HintPlan {
-  const [main, ...merged] = parts
-    .map(({ step: { norm1, norm2, tolerance } }) => ({ norm1, norm2, tolerance }))
-    .sort((x, y) => y.norm2 - x.norm2) as [LinearBound, ...LinearBound[]];
+  const largest = (of: (part: LayerPart) => number) => Math.max(...parts.map(of));
   try {
     return planHint({
       shape,
-      weightBound: main,
-      ringBits: Math.max(...parts.map(({ index }) => rings[index + 1]!)),
-      tolerance: main.tolerance,
-      merged,
+      weightBound: {
+        norm1: largest(({ step }) => step.norm1),
+        norm2: largest(({ step }) => step.norm2),
+      },
+      ringBits: largest(({ index }) => rings[index + 1]!),
+      tolerance: largest(({ step }) => step.tolerance),
       masks,
+      parts: parts.map(({ step: { norm2, tolerance }, size }) => ({ norm2, tolerance, size })),
     });
   } catch (cause) {
     const names = parts.map(({ step }) => `"${step.name}"`).join(', ');

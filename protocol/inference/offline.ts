@@ -25,14 +25,14 @@ import type { LaneState } from '../gadgets/gadget.ts';
 import { gadgetOf, type Lane } from '../gadgets/index.ts';
 import { cotBytes } from '../ot/correlations.ts';
 import { kindOf } from '../program/kinds.ts';
-import { deriveSeed, freshSeed } from '../random/index.ts';
+import { deriveSeed } from '../random/index.ts';
 import type { ArgmaxStored, ClientBundle, DrawnLane, ServerBundle } from './bundle.ts';
 import { Deferred, Ordered, together } from './flow.ts';
 import { gather, type Layout } from './layout.ts';
 import { receiveLayer } from './linear.ts';
 import { type ClientShares, type MaskSet, sendLayers, shareLayers } from './masks.ts';
 import { Command, encodeCommand, Kind, receiveMessage, sendMessage } from './messages.ts';
-import type { ClientSession, Progress, ServerSession } from './session.ts';
+import { bundleSeed, type ClientSession, type Progress, type ServerSession } from './session.ts';
 
 const labelCount = (lane: Lane) => gadgetOf(lane).labelCots(lane.params) * lane.elements.length;
 const productCount = (lane: Lane) => gadgetOf(lane).productCots(lane.params) * lane.elements.length;
@@ -83,7 +83,7 @@ export async function prepareClient(
   progress?: Progress,
   drawNext = false,
 ): Promise<ClientBundle> {
-  const { channel, layout, random } = session;
+  const { channel, layout } = session;
   const lanes = lanesOf(layout);
   const drawn = lanes.map(() => new Deferred<Uint8Array>());
   const ahead = session.drawn;
@@ -92,7 +92,7 @@ export async function prepareClient(
     drawn[i]!.resolve(choices);
   });
   const number = session.nextBundle++;
-  const seed = freshSeed(random);
+  const seed = bundleSeed(session);
   const advance = counting(progress, layout.linears.length + layout.activations.length);
   if (ahead === undefined) await channel.send(Kind.command, encodeCommand(Command.draw, number));
   await channel.send(Kind.command, encodeCommand(Command.prepare, number));
@@ -237,11 +237,11 @@ async function receiveTables(
  * @throws ProtocolError `bad-message` when they are drawn already
  */
 export async function drawServer(session: ServerSession, number: number): Promise<void> {
-  const { channel, pool, layout, cots, random } = session;
+  const { channel, pool, layout, cots } = session;
   if (session.drawn !== undefined) {
     throw new ProtocolError('bad-message', `the choices of a bundle are drawn before ${number}`);
   }
-  const seed = freshSeed(random);
+  const seed = bundleSeed(session);
   const lanes: DrawnLane[] = [];
   const messages = new Ordered<() => Promise<void>>(pool.workers + 1, (send) => send());
   for (const [i, lane] of lanesOf(layout).entries()) {

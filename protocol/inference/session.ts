@@ -105,6 +105,8 @@ export type Progress = (done: number, total: number, step: string) => void;
 
 /** What both parties hold. */
 interface SessionBase {
+  /** 16 bytes that name it, public: both parties' nonces are in them. */
+  readonly id: Uint8Array;
   readonly channel: Channel;
   readonly pool: ProtocolPool;
   readonly random: Random;
@@ -219,6 +221,14 @@ function sessionIdOf({ nonces, otK, digest, hint }: SessionName): Uint8Array {
   return hash.digest().slice(0, SEED_BYTES);
 }
 
+/**
+ * A fresh seed for one half of a bundle. It is bound to the session: where a generator repeats itself, as that of a restored
+ * machine does, the peer's nonce still makes it another.
+ */
+export function bundleSeed({ random, id }: Pick<SessionBase, 'random' | 'id'>): Uint8Array {
+  return deriveSeed(freshSeed(random), 'bundle', ...new Uint32Array(id.slice().buffer));
+}
+
 function tweaksOf(sessionId: Uint8Array): Pick<SessionBase, 'labelTweaks' | 'productTweaks'> {
   return {
     labelTweaks: new TweakSource(deriveSeed(sessionId, 'label tweaks')),
@@ -298,7 +308,8 @@ export async function openClient(party: Party, options: ClientOptions): Promise<
   await channel.send(Kind.setupExtend, message);
   const trees = await channel.receive(Kind.setupFinish, messageBytes[3]);
   const cots = cotsOf(joinSetup(sessionId, state, trees));
-  const base = { ...party, layout, model: peer.model, digest, otK, cots, ...tweaksOf(sessionId) };
+  const named = { id: sessionId, ...tweaksOf(sessionId) };
+  const base = { ...party, layout, model: peer.model, digest, otK, cots, ...named };
   const parts = await takeHint(channel, layout, peer.hint, options);
   const hint = openedHint(party.pool, layout, peer.generation, parts);
   return { ...base, cost, hint, nextBundle: 0, drawn: undefined };
@@ -415,7 +426,8 @@ export async function openServer(
   const { message, seeds } = finishSetup(sessionId, state, trees, random, otK);
   await channel.send(Kind.setupFinish, message);
   const cots = cotsOf(seeds);
-  const base = { ...party, layout, model: offer.name, digest, otK, cots, ...tweaksOf(sessionId) };
+  const named = { id: sessionId, ...tweaksOf(sessionId) };
+  const base = { ...party, layout, model: offer.name, digest, otK, cots, ...named };
   return { ...base, layers, drawn: undefined };
 }
 

@@ -59,9 +59,12 @@ export class ModelBuilder {
   readonly #inputShape: Shape;
 
   readonly comparison: Comparison;
+  /** About the sum of absolute weights of an output. */
+  readonly #gain: number;
 
-  constructor(shape: Shape, seed: Uint8Array, comparison: Comparison = 'encoded') {
+  constructor(shape: Shape, seed: Uint8Array, comparison: Comparison = 'encoded', gain = 512) {
     this.comparison = comparison;
+    this.#gain = gain;
     this.#inputShape = shape;
     this.#shapes = [shape];
     this.#random = new Prg(seed);
@@ -70,6 +73,10 @@ export class ModelBuilder {
   /** The latest value. */
   get last(): number {
     return this.steps.length;
+  }
+
+  shapeOf(value: number): Shape {
+    return this.#shapes[value]!;
   }
 
   #push(step: Step, weights: StepWeights, shape: Shape, bound: number): number {
@@ -83,7 +90,7 @@ export class ModelBuilder {
 
   #linear(name: string, input: number, shape: LinearShape): number {
     // Weights small enough that their sum of absolute values stays below 2^6 times a few.
-    const spread = Math.max(1, Math.floor(512 / fanIn(shape)));
+    const spread = Math.max(1, Math.floor(this.#gain / fanIn(shape)));
     const kernel = randomRing(this.#random, weightCount(shape)).map((w) => w % (spread + 1));
     const [outputs] = linearOutput(shape);
     const bias = randomRing(this.#random, outputs).map((b) => b % 4096);
@@ -112,6 +119,7 @@ export class ModelBuilder {
     stride = 1,
     pad = Math.floor(kernel / 2),
     input = this.last,
+    groups = 1,
   ): number {
     const [channels, height, width] = this.#shapes[input]!;
     return this.#linear(`conv${this.last}`, input, {
@@ -123,7 +131,7 @@ export class ModelBuilder {
       kernel: [kernel, kernel],
       stride: [stride, stride],
       pads: [pad, pad, pad, pad],
-      groups: 1,
+      groups,
     });
   }
 
@@ -189,6 +197,33 @@ export class ModelBuilder {
     } as const;
     const shape: Shape = [channels, height / window, width / window];
     return this.#push(step, undefined, shape, this.#bounds[input]! * window * window);
+  }
+
+  concat(...inputs: number[]): number {
+    const shapes = inputs.map((input) => this.#shapes[input]!);
+    const channels = shapes.reduce((sum, shape) => sum + shape[0], 0);
+    const fractionBits = this.#fractions[inputs[0]!]!;
+    const step = { op: 'concat', name: `concat${this.last}`, inputs, fractionBits } as const;
+    const bound = Math.max(...inputs.map((input) => this.#bounds[input]!));
+    return this.#push(step, undefined, [channels, shapes[0]![1], shapes[0]![2]], bound);
+  }
+
+  slice(start: Shape, step: Shape, size: Shape, input = this.last): number {
+    const name = `slice${this.last}`;
+    const fractionBits = this.#fractions[input]!;
+    const own = { op: 'slice', name, input, start, step, size, fractionBits } as const;
+    return this.#push(own, undefined, size, this.#bounds[input]!);
+  }
+
+  /** Zeros around every plane. */
+  pad(width: number, input = this.last): number {
+    const [channels, ...plane] = this.#shapes[input]!;
+    const around = [0, width, width] as const;
+    const name = `pad${this.last}`;
+    const fractionBits = this.#fractions[input]!;
+    const step = { op: 'pad', name, input, before: around, after: around, fractionBits } as const;
+    const shape: Shape = [channels, plane[0] + 2 * width, plane[1] + 2 * width];
+    return this.#push(step, undefined, shape, this.#bounds[input]!);
   }
 
   /** @param kinds - which kinds to mix at random */

@@ -39,9 +39,17 @@ export interface HintRequest {
   readonly ringBits: number;
   /** Largest error an output may have, in units of the ring: what the layer's consumer leaves room for. */
   readonly tolerance: number;
-  /** The same of layers that are merged with it and have smaller norms. */
-  readonly merged?: readonly { readonly norm2: number; readonly tolerance: number }[] | undefined;
   readonly masks: Masks;
+  /** The layers that this one was merged from (merge.ts); it is one itself when they are left out. */
+  readonly parts?: readonly PartBound[] | undefined;
+}
+
+/** What a part of a merged layer asks for: its weights may be small, and its tolerance, beside those of another. */
+export interface PartBound {
+  readonly norm2: number;
+  readonly tolerance: number;
+  /** Elements of its output. */
+  readonly size: number;
 }
 
 /** Public, plain data: survives structured cloning. */
@@ -118,11 +126,12 @@ interface Fitting {
 
 /** Bits of the hint, noise and variance for some outputs a polynomial; undefined when the error is too large. */
 function fittingBits(
-  { shape, weightBound, ringBits, tolerance, merged = [], masks }: HintRequest,
+  { shape, weightBound, ringBits, tolerance, masks, parts }: HintRequest,
   outputs: number,
 ): Fitting | undefined {
   const coefficients = sizeOf(linearOutput(shape));
   const { norm2 } = weightBound;
+  const all = parts ?? [{ norm2, tolerance, size: coefficients }];
   if (masks === 'exact') {
     const hintBits = HINT_BITS.exact;
     const { total } = errorVariance(norm2, outputs, ringBits, hintBits, true);
@@ -131,19 +140,14 @@ function fittingBits(
     if (!(noise >= 1 && noise < 2 ** 31)) return undefined;
     return { hintBits, noise, variance: total + (noise * (noise + 1)) / 3 };
   }
-  // An output of a merged layer may share its polynomial with those of the largest norm.
-  const bounds = [...merged, { norm2, tolerance }].map((own) => ({
-    ...own,
-    mean: Math.sqrt((own.norm2 * own.norm2 + (outputs - 1) * norm2 * norm2) / outputs),
-  }));
   for (let hintBits: number = HINT_BITS.fewest; hintBits <= HINT_BITS.most; hintBits++) {
-    const fits = bounds.every((own) => {
-      const { hint, total } = errorVariance(own.mean, outputs, ringBits, hintBits, false);
-      return hint <= hintVariance(own.norm2) && errorBound(total, coefficients) <= own.tolerance;
+    const varianceOf = (norm: number) => errorVariance(norm, outputs, ringBits, hintBits, false);
+    const fits = all.every((part) => {
+      // Outputs of two parts may share a polynomial: then those of one meet the weights of the other.
+      const { hint, total } = varianceOf(outputs === 1 ? part.norm2 : norm2);
+      return hint <= hintVariance(part.norm2) && errorBound(total, part.size) <= part.tolerance;
     });
-    if (!fits) continue;
-    const { total } = errorVariance(norm2, outputs, ringBits, hintBits, false);
-    return { hintBits, noise: 0, variance: total };
+    if (fits) return { hintBits, noise: 0, variance: varianceOf(norm2).total };
   }
   return undefined;
 }

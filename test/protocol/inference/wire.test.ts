@@ -57,9 +57,9 @@ const worker = new URL('../../../dist/protocol/inference/worker.js', import.meta
 describe('the wire', () => {
   it('carries the same bytes as ever under the same seeds', async () => {
     expect(await digests(createInlinePool(tasks))).toEqual({
-      client: 'befe0f42d7b21c62a3eb7925',
-      server: 'c66c922f81c20d6e882f7725',
-      results: '72bcacdc132ad6c5f9b7c730',
+      client: 'b747b2a1f90b0fdc131b281f',
+      server: 'f6653220025527622e9a4ef4',
+      results: 'edc3e269e4648f1c50c87b2b',
     });
   });
 

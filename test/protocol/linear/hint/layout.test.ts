@@ -8,6 +8,12 @@ import {
   packWeights,
   usedCoefficients,
 } from '../../../../protocol/linear/hint/packing.ts';
+import {
+  errorBound,
+  errorVariance,
+  hintVariance,
+  layerTolerance,
+} from '../../../../protocol/linear/hint/parameters.ts';
 import { correctionBytes, hintBytes, keyBytes } from '../../../../protocol/linear/hint/plan.ts';
 import { MODULUS } from '../../../../protocol/linear/lattice/parameters.ts';
 import { Prg } from '../../../../protocol/random/index.ts';
@@ -230,6 +236,26 @@ describe('plan', () => {
     for (const plan of [large, matrix, wide]) {
       expect(plan.inputs).toEqual(layoutInputs(plan.packing, 'free'));
     }
+  });
+
+  it('fits a merged layer wherever its parts fit, though one is far smaller than the other', () => {
+    const shape = { ...layer(64, 8), outChannels: 128 };
+    const parts = [1510, 20].map((norm2) => {
+      const size = 64 * 64;
+      return { norm2, size, tolerance: layerTolerance(norm2, size) };
+    });
+    const request = { shape, ...rest, tolerance: parts[1]!.tolerance };
+    const { packing, hintBits, variance } = planHint({ ...request, parts });
+    // Outputs of both never share a polynomial here: the small ones would meet weights of the large.
+    expect(packing.outputsPerTile).toBe(1);
+    for (const { norm2, size, tolerance } of parts) {
+      const { hint, total } = errorVariance(norm2, 1, 28, hintBits, false);
+      expect(errorBound(total, size)).toBeLessThanOrEqual(tolerance);
+      expect(hint).toBeLessThanOrEqual(hintVariance(norm2));
+    }
+    expect(variance).toBe(errorVariance(1510, 1, 28, hintBits, false).total);
+    // As one layer with the largest error and the smallest tolerance it fits nothing.
+    expect(() => planHint(request)).toThrow('the tolerance is');
   });
 
   it('takes more bits of the hint where the error asks for it, and refuses what fits none', () => {
