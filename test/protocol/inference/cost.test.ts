@@ -1,11 +1,20 @@
 import { describe, expect, it } from 'vitest';
 import { trafficBetween } from '../../../protocol/channel/counted.ts';
+import type { ServerBundle } from '../../../protocol/inference/bundle.ts';
 import { costOf } from '../../../protocol/inference/cost.ts';
 import { layoutOf } from '../../../protocol/inference/layout.ts';
+import {
+  COMMAND_BYTES,
+  Command,
+  decodeCommand,
+  Kind,
+} from '../../../protocol/inference/messages.ts';
+import { drawServer, prepareClient, prepareServer } from '../../../protocol/inference/offline.ts';
 import { OT_KS } from '../../../protocol/ot/softspoken.ts';
+import { runClear } from '../../../protocol/program/clear.ts';
 import { RELU, SQUARE } from '../../../protocol/program/kinds.ts';
 import type { Model } from '../../../protocol/program/model.ts';
-import type { Comparison } from '../../../protocol/program/program.ts';
+import type { Comparison, OutputStep } from '../../../protocol/program/program.ts';
 import { Lockstep } from '../../support/lockstep.ts';
 import {
   drawBoth,
@@ -15,6 +24,7 @@ import {
   prepareBoth,
   randomInput,
   residualModel,
+  type Sessions,
   seedOf,
 } from '../../support/model.ts';
 
@@ -50,6 +60,43 @@ const models: [string, () => Model][] = [
 ];
 
 const runs = models.flatMap(([name, make]) => OT_KS.map((k) => [name, k, make] as const));
+
+/** Reads a command as a server does, whichever it is. */
+async function serveCommand({ server }: Sessions): Promise<ServerBundle | undefined> {
+  const payload = await server.channel.receive(Kind.command, COMMAND_BYTES);
+  const { command, bundle } = decodeCommand(payload);
+  if (command === Command.prepare) return prepareServer(server, bundle);
+  expect(command).toBe(Command.draw);
+  await drawServer(server, bundle);
+  return undefined;
+}
+
+describe('a bundle', () => {
+  it('takes one round trip, or two for a client that has not drawn ahead, and is as good', async () => {
+    const model = residualModel();
+    const network = new Lockstep();
+    const sessions = await network.run(openSessions(model, seedOf(3), network.pool, network.pair));
+    const { client, clientBundles, serverBundles } = sessions;
+    const flights: number[] = [];
+    for (const ahead of [false, true]) {
+      if (ahead) await network.run(drawBoth(sessions));
+      const before = network.flights;
+      const serving = async () => (await serveCommand(sessions)) ?? (await serveCommand(sessions))!;
+      const [own, peer] = await network.run(Promise.all([prepareClient(client), serving()]));
+      flights.push(network.flights - before);
+      clientBundles.add(own);
+      serverBundles.add(peer);
+      const input = randomInput(model, seedOf(4));
+      const clear = runClear(model, input);
+      const { tolerance } = model.program.steps.at(-1) as OutputStep;
+      const result = await network.run(inferBoth(sessions, input));
+      for (const [i, value] of result.entries()) {
+        expect(Math.abs(value - clear[i]!)).toBeLessThanOrEqual(tolerance);
+      }
+    }
+    expect(flights).toEqual([4, 2]);
+  });
+});
 
 describe('cost formulas', () => {
   for (const [name, k, make] of runs) {

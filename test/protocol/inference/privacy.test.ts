@@ -80,6 +80,10 @@ describe('what the server sees', () => {
       expect(chiSquare(online)).toBeLessThan(CHI_SQUARE_LIMIT);
       const ot = bytesOf(transcript, 'sent', [Kind.labelChoices]);
       expect(chiSquare(ot)).toBeLessThan(CHI_SQUARE_LIMIT);
+      // Keys and corrections of linear layers: their primes are so near to powers of two that it does not show.
+      const layers = bytesOf(transcript, 'sent', [Kind.layer]);
+      expect(layers.length).toBeGreaterThan(2 ** 20);
+      expect(chiSquare(layers)).toBeLessThan(CHI_SQUARE_LIMIT);
     }
     // The control: the same statistic sees an input that is not masked.
     expect(chiSquare(new Uint8Array(bright.buffer))).toBeGreaterThan(CHI_SQUARE_LIMIT);

@@ -134,6 +134,48 @@ describe('averaging over repeats of one input, where the client sees the sum', (
   });
 });
 
+describe('averaging where the noise of an exact layer is known', () => {
+  // So large that errors of encryptions, times weights, come to whole units of the output.
+  const shape = { kind: 'dense', inputs: 4, outputs: 1 } as const;
+  const weights = Int32Array.of(2 ** 21, -(2 ** 20), 3 * 2 ** 19, 0);
+  const ringBits = 32;
+  const plan = planWith(shape, weights, whole, { ringBits, masks: 'exact', tolerance: 2 ** 20 });
+  const published = publish(plan, weights);
+  const a = publicPolynomial(testPublics(2), 1);
+  const units = 2 ** ringBits / MODULUS;
+
+  /** Weights by least squares over bundles of a plan whose noise is that wide. */
+  function found(noise: number): number[] {
+    const own = { ...plan, noise };
+    const [rows, errors]: [number[][], number[]] = [[], []];
+    for (let t = 0; t < 600; t++) {
+      const given = randomRing(new Prg(testSeed('known noise r', t)), 4);
+      const bundle = runBundle(own, published, testSeed('known noise', t), given);
+      const [sum] = reconstruct(own, weights, bundle);
+      errors.push((sum! - plainLinear(shape, weights, given)[0]!) | 0);
+      const phases = productOf(a, bundle.secrets);
+      const b = coefficientsOf(decodeExactCorrections(own, bundle.message.subarray(keyBytes(own))));
+      rows.push(
+        [...own.inputs[0]!.corrected].map((at, i) => {
+          const encoded = (BigInt(given[i]! >>> 0) * Q) >> BigInt(ringBits);
+          return Number(centredModulus(b[at]! + phases[at]! - encoded)) * units;
+        }),
+      );
+    }
+    return leastSquares(rows, errors);
+  }
+
+  it('gives the weights, and nothing where it is not', () => {
+    expect(plan.noise).toBeGreaterThan(2 ** 19);
+    const positions = plan.inputs[0]!.correctedElements;
+    const off = (values: number[]) =>
+      Math.max(...values.map((w, i) => Math.abs(w - weights[positions[i]!]!)));
+    // No noise is what a noise that is known comes to.
+    expect(off(found(0))).toBeLessThan(2 ** 17);
+    expect(off(found(plan.noise))).toBeGreaterThan(2 ** 24);
+  });
+});
+
 describe('a server that publishes alpha a_x + 2^f a_y in place of a hint', () => {
   const f = 10;
   const alpha = 2 ** 13;

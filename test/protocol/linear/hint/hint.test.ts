@@ -10,14 +10,24 @@ import {
   planHint,
   publicPolynomials,
   rowSeeds,
+  rowTransforms,
 } from '../../../../protocol/linear/hint/index.ts';
+import { publicPolynomial } from '../../../../protocol/linear/hint/parameters.ts';
 import { polynomialAt } from '../../../../protocol/linear/hint/polynomial.ts';
 import { Prg } from '../../../../protocol/random/index.ts';
 import type { ConvShape } from '../../../../protocol/ring/shape.ts';
 import { fanIn, weightCount } from '../../../../protocol/ring/shape.ts';
 import { CHI_SQUARE_LIMIT, chiSquare } from '../../../support/statistics.ts';
 import { randomWeights, testSeed } from '../layers.ts';
-import { centredModulus, coefficientsOf, GENERATION, publish, testPublics } from './support.ts';
+import {
+  centredModulus,
+  coefficientsOf,
+  GENERATION,
+  planWith,
+  productOf,
+  publish,
+  testPublics,
+} from './support.ts';
 
 const shape: ConvShape = {
   kind: 'conv',
@@ -200,5 +210,36 @@ describe('a hint alone', () => {
       u: none.u,
     }));
     expect(chiSquare(residue(without))).toBeGreaterThan(1000 * CHI_SQUARE_LIMIT);
+  });
+});
+
+describe('who has the secret u of a row', () => {
+  it('reads its weights from the hint by trying all, and those of no other row', () => {
+    const single = { ...shape, channels: 1, kernel: [1, 1], pads: [0, 0, 0, 0] } as const;
+    const own = Int32Array.of(-71, 4, 90, -13);
+    const cut = { rows: 16, columns: 16, planes: 1, outputs: 1 };
+    const onePlan = planWith(single, own, cut, { ringBits: 28, masks: 'free' });
+    const { hint, seeds } = publish(onePlan, own);
+    const publics = testPublics(2);
+    const rows = decodeHint(onePlan, hint, [0, 4]);
+    const [a0, a1] = [0, 1].map((i) => publicPolynomial(publics, i));
+    const a = coefficientsOf(a1!);
+    // What is left of A' once u a_0 and w a_1 are taken off is small: the error, and the rounding of the hint.
+    const small = 1n << BigInt(52 - onePlan.hintBits + 1);
+    const weightsOf = (tile: number, known: number): number[] => {
+      const us = rowTransforms(onePlan, seeds, [known, known + 1]);
+      const masked = productOf(a0!, us);
+      const rest = coefficientsOf(polynomialAt(rows, tile)).map((x, i) => x - masked[i]!);
+      return Array.from({ length: 201 }, (_, i) => i - 100).filter((w) =>
+        rest.every((x, i) => {
+          const left = centredModulus(x - BigInt(w) * a[i]!);
+          return -small < left && left < small;
+        }),
+      );
+    };
+    for (const tile of own.keys()) {
+      expect(weightsOf(tile, tile)).toEqual([own[tile]]);
+      expect(weightsOf(tile, (tile + 1) % 4)).toEqual([]);
+    }
   });
 });
