@@ -24,47 +24,50 @@ export function linearErrorsOf(
   program: Program,
   layout: Layout = layoutOf(program),
 ): Map<number, LinearError> {
+  const unmerged = unmergedOf(layout);
   return new Map(
     layout.linears.flatMap((layer) => {
-      const error = errorOf(layout, layer);
+      const error = errorOf(layout, layer, unmerged);
       return layer.parts.map(({ index }) => [index, error] as const);
     }),
   );
 }
 
-function errorOf(layout: Layout, layer: LinearLayout): LinearError {
+function errorOf(layout: Layout, layer: LinearLayout, unmerged: Float32Array): LinearError {
   const { plan, parts } = layer;
   if (plan.masks === 'exact') return { perSquare: 0, constant: plan.variance };
   const { outputsPerTile } = plan.packing;
   const norm = Math.max(...parts.map(({ step }) => step.norm2));
-  const own = layer.merged ? unmergedPart(layout, layer) : 1;
+  const own = layer.merged ? unmergedPart(layout, layer, unmerged) : 1;
   return {
     perSquare: (outputsPerTile - 1 + own) / 12,
     constant: plan.variance - (outputsPerTile * norm * norm) / 12,
   };
 }
 
+/** {@link UNMERGED} of every element of every source; 1 of the network's input. */
+function unmergedOf({ program, sources }: Layout): Float32Array {
+  const all = new Float32Array(sources.reduce((sum, { size }) => sum + size, 0)).fill(1);
+  for (const { value, start, size } of sources) {
+    const step = program.steps[value - 1] as ActivationStep | undefined;
+    if (step === undefined) continue;
+    for (let i = 0; i < size; i++) all[start + i] = UNMERGED[step.kinds[i] as ActivationKind];
+  }
+  return all;
+}
+
 /** Mean of {@link UNMERGED} over the coefficients that an output with one in its polynomial reads. */
 function unmergedPart(
-  { program, sources }: Layout,
+  { sources }: Layout,
   { plan, value, elements }: LinearLayout,
+  unmerged: Float32Array,
 ): number {
-  const weights = sources.map((source) => {
-    const step = program.steps[source.value - 1] as ActivationStep | undefined;
-    return Float32Array.from({ length: source.size }, (_, i) =>
-      step === undefined ? 1 : UNMERGED[step.kinds[i] as ActivationKind],
-    );
-  });
-  const all = new Float32Array(weights.reduce((sum, { length }) => sum + length, 0));
-  sources.forEach(({ start }, i) => {
-    all.set(weights[i]!, start);
-  });
   const start = sources.find((source) => source.value === value)?.start ?? 0;
   let [sum, count] = [0, 0];
   for (const { first, freeElements, correctedElements } of plan.inputs) {
     for (const own of freeElements) {
       const element = first + own;
-      sum += all[elements?.[element] ?? start + element]!;
+      sum += unmerged[elements?.[element] ?? start + element]!;
     }
     count += freeElements.length;
     const corrected =

@@ -17,9 +17,9 @@ import type { ClientSession } from './session.ts';
 /** The masks of a bundle. */
 export interface MaskSet {
   /** By the number of the value: the input's and those of all activations' results. */
-  readonly of: ReadonlyMap<number, Int32Array>;
+  readonly of: Map<number, Int32Array>;
   /** How far their phases are above them, in 256ths of a unit, where that is a part of the truncation before. */
-  readonly fractions: ReadonlyMap<number, Int8Array>;
+  readonly fractions: Map<number, Int8Array>;
 }
 
 /** A layer's seed, of its message and of what it is shared to. */
@@ -138,7 +138,7 @@ function sourcePieces({ sources }: Layout, { value, elements, plan }: LinearLayo
 
 /** The client's shares of all activation layers' inputs, by the index of their step, and of the output. */
 export interface ClientShares {
-  readonly preactivations: ReadonlyMap<number, Int32Array>;
+  readonly preactivations: Map<number, Int32Array>;
   readonly output: Int32Array;
 }
 

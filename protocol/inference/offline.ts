@@ -64,9 +64,12 @@ async function takeChoices(session: ClientSession): Promise<Uint8Array[]> {
   return Promise.all(drawn.map(({ promise }) => promise));
 }
 
+/** What one loop gets from another, lane by lane. Who has taken a lane's empties its slot, so that it can be let go. */
+type Slots<T> = (Deferred<T> | undefined)[];
+
 async function receiveChoices(
   { channel, layout, otK }: ClientSession,
-  drawn: readonly Deferred<Uint8Array>[],
+  drawn: Slots<Uint8Array>,
 ): Promise<void> {
   for (const [i, lane] of lanesOf(layout).entries()) {
     const bytes = cotBytes(productCount(lane), otK);
@@ -85,20 +88,20 @@ export async function prepareClient(
 ): Promise<ClientBundle> {
   const { channel, layout } = session;
   const lanes = lanesOf(layout);
-  const drawn = lanes.map(() => new Deferred<Uint8Array>());
-  const ahead = session.drawn;
-  session.drawn = undefined;
-  ahead?.forEach((choices, i) => {
+  const drawn: Slots<Uint8Array> = lanes.map(() => new Deferred<Uint8Array>());
+  const known = session.drawn !== undefined;
+  session.drawn?.forEach((choices, i) => {
     drawn[i]!.resolve(choices);
   });
+  session.drawn = undefined;
   const number = session.nextBundle++;
   const seed = bundleSeed(session);
   const advance = counting(progress, layout.linears.length + layout.activations.length);
-  if (ahead === undefined) await channel.send(Kind.command, encodeCommand(Command.draw, number));
+  if (!known) await channel.send(Kind.command, encodeCommand(Command.draw, number));
   await channel.send(Kind.command, encodeCommand(Command.prepare, number));
 
   // What a lane is opened to waits for its tables; nobody may wait for a lane that is not opened.
-  const opened = lanes.map(() => new Deferred<LaneState>());
+  const opened: Slots<LaneState> = lanes.map(() => new Deferred<LaneState>());
   const send = async () => {
     const masks = await sendLayers(session, seed, advance);
     const shares = await shareLayers(session, seed, masks);
@@ -108,7 +111,7 @@ export async function prepareClient(
     return { inputMask: masks.of.get(0)!, outputShare: shares.output, own };
   };
   const receive = async () => {
-    if (ahead === undefined) await receiveChoices(session, drawn);
+    if (!known) await receiveChoices(session, drawn);
     const tables = await receiveTables(session, opened, advance);
     if (drawNext) session.drawn = await takeChoices(session);
     return tables;
@@ -116,11 +119,11 @@ export async function prepareClient(
   const [{ inputMask, outputShare, own }, { layers, tables }] = await together(
     channel,
     send().catch((error: Error) => {
-      for (const lane of opened) lane.reject(error);
+      for (const lane of opened) lane?.reject(error);
       throw error;
     }),
     receive().catch((error: Error) => {
-      for (const lane of drawn) lane.reject(error);
+      for (const lane of drawn) lane?.reject(error);
       throw error;
     }),
   );
@@ -134,11 +137,11 @@ interface Opening {
   readonly masks: MaskSet;
   readonly shares: ClientShares;
   /** The server's choices in the product OTs of all lanes. */
-  readonly drawn: readonly Deferred<Uint8Array>[];
-  readonly opened: readonly Deferred<LaneState>[];
+  readonly drawn: Slots<Uint8Array>;
+  readonly opened: Slots<LaneState>;
 }
 
-/** Sends choices and corrections of all lanes in order. */
+/** Sends choices and corrections of all lanes in order; what a layer was opened with is let go. */
 async function openLanes({ session, seed, masks, shares, drawn, opened }: Opening): Promise<void> {
   const { channel, pool, layout, cots, labelTweaks, productTweaks } = session;
   const parts = new Ordered<() => Promise<void>>(pool.workers + 1, (emit) => emit());
@@ -148,30 +151,36 @@ async function openLanes({ session, seed, masks, shares, drawn, opened }: Openin
       const { kind, params, elements } = lane;
       const gadget = gadgetOf(lane);
       const at = i++;
+      const own = opened[at]!;
       const c = gather(shares.preactivations.get(index)!, elements);
       subtractFractions(lane, c, masks.fractions.get(index + 1));
       const mask = gather(masks.of.get(index + 1)!, elements);
+      const choices = await drawn[at]!.promise;
+      drawn[at] = undefined;
       const input = {
         kind,
         params,
         c,
         mask,
-        drawn: await drawn[at]!.promise,
+        drawn: choices,
         labels: cots.receiver.ticket(labelCount(lane)),
         labelTweaks: labelTweaks.take(gadget.labelTweaks(params, c.length)),
         products: cots.sender.ticket(productCount(lane)),
         productTweaks: productTweaks.take(gadget.productTweaks(params, c.length)),
         seed: deriveSeed(seed, 'lane', at),
       };
-      const work = pool.run('openLane', input, { give: { c, mask, drawn: input.drawn } });
+      const work = pool.run('openLane', input, { give: { c, mask, drawn: choices } });
       await parts.add(
         work.then(({ choices, corrections, state }) => async () => {
-          opened[at]!.resolve(state);
+          own.resolve(state);
           await sendMessage(channel, Kind.labelChoices, choices);
           await sendMessage(channel, Kind.corrections, corrections);
         }),
       );
     }
+    shares.preactivations.delete(index);
+    masks.of.delete(index + 1);
+    masks.fractions.delete(index + 1);
   }
   await parts.drain();
 }
@@ -207,7 +216,7 @@ async function openOutput(
 /** The states of all lanes by layer, and the tables of a garbled argmax, of no bytes when there is none. */
 async function receiveTables(
   { channel, layout }: ClientSession,
-  opened: readonly Deferred<LaneState>[],
+  opened: Slots<LaneState>,
   advance: (step: string) => void,
 ): Promise<{ layers: LaneState[][]; tables: Uint8Array }> {
   const layers: LaneState[][] = [];
@@ -215,7 +224,8 @@ async function receiveTables(
   for (const { step, lanes } of layout.activations) {
     const stored: LaneState[] = [];
     for (const lane of lanes) {
-      const state = await opened[i++]!.promise;
+      const state = await opened[i]!.promise;
+      opened[i++] = undefined;
       const gadget = gadgetOf(lane);
       const n = lane.elements.length;
       const { tables: bytes } = gadget.bytes(lane.params, n);

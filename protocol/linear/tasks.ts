@@ -3,6 +3,7 @@
  * needs again and again, public polynomials and packed weights, it keeps.
  */
 
+import { bulkCopy, isBulk } from '../bulk.ts';
 import type { HintPlan, MaskedTiles, TileRange } from './hint/index.ts';
 import * as hint from './hint/index.ts';
 import { type PublicPolynomials, publicPolynomials } from './hint/index.ts';
@@ -33,6 +34,10 @@ function rowsOf({ plan, range, rows, seeds }: LayerInput & RowsInput): Uint32Arr
   return rows ?? hint.rowTransforms(plan, seeds, range);
 }
 
+/** What is made once and read by every thread. */
+const shared = (transforms: Uint32Array): Uint32Array =>
+  isBulk(transforms) ? bulkCopy(transforms, Uint32Array) : transforms;
+
 export const linearTasks = {
   /** Server, once a model: the hint of some output tiles. */
   makeHint: (
@@ -44,11 +49,11 @@ export const linearTasks = {
 
   /** Server, once a model: transforms of the secrets u of some output tiles. */
   transformRows: ({ plan, range, seeds }: LayerInput & { seeds: Uint8Array }): Uint32Array =>
-    hint.rowTransforms(plan, seeds, range),
+    shared(hint.rowTransforms(plan, seeds, range)),
 
   /** Client, once a session: transforms of some output tiles of the hint. */
   decodeHint: ({ plan, range, part }: LayerInput & { part: Uint8Array }): Uint32Array =>
-    hint.decodeHint(plan, part, range),
+    shared(hint.decodeHint(plan, part, range)),
 
   /** Client: masks and corrections of some input tiles; with the first of them come the keys of the layer. */
   maskInput: (

@@ -5,8 +5,8 @@
  * - A pool runs named tasks of a table that both sides of the thread boundary import. It knows nothing of what they do.
  * - A task is a pure, synchronous function: the output depends on the input alone, so results do not depend on which
  *   worker ran it or in which order. It does not write to its input. It returns fresh arrays, never ones it keeps:
- *   an array that fills its whole buffer is moved out of the worker, not copied. Large arrays come back in shared memory
- *   where the platform has it, so that handing them to another task copies nothing.
+ *   they are moved out of the worker, not copied. What many tasks read it returns in shared memory (bulk.ts), so that
+ *   handing it to them copies nothing.
  * - Tasks start in the order of run(), as many at a time as there are workers. Worth it from about 5 ms of work each.
  * - run() always settles. A task's own error rejects with its class, message and code; a crashed worker rejects what it
  *   was running, and another takes its place; close() rejects whatever is not done; an aborted signal rejects at once

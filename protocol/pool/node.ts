@@ -6,10 +6,10 @@ import { BULK_BYTES } from '../bulk.ts';
 import type { Pool } from './index.ts';
 import { TaskQueue } from './queue.ts';
 import {
+  movable,
   type Outcome,
   perform,
   type Request,
-  shareLarge,
   type TaskTable,
   transferables,
   unwrap,
@@ -64,7 +64,7 @@ export function createThreadPool<T extends TaskTable>(
 /** What a worker module exports as `run`. */
 export function serveTasks(tasks: TaskTable): (request: Request) => unknown {
   return (request) => {
-    const outcome = shareLarge(perform(tasks, request)) as Outcome;
+    const outcome = movable(perform(tasks, request)) as Outcome;
     return move({
       [transferableSymbol]: transferables(outcome),
       [valueSymbol]: outcome,

@@ -1,6 +1,5 @@
 /** A task on its way over a thread boundary: calling it, and bringing its output or error back. */
 
-import { bulkCopy, isBulk } from '../bulk.ts';
 import { ProtocolError, type ProtocolErrorCode } from '../errors.ts';
 
 /** Tasks by name. */
@@ -87,12 +86,17 @@ export function transferables(output: unknown, least = 0): ArrayBuffer[] {
   return [...found];
 }
 
-/** The same value with its large arrays in shared memory, where there is such memory (bulk.ts). */
-export function shareLarge(value: unknown): unknown {
-  for (const type of [Uint8Array, Int32Array, Uint32Array]) {
-    if (value instanceof type) return isBulk(value) ? bulkCopy(value, type as never) : value;
+/**
+ * The same value whose typed arrays have their buffers to themselves, so that all of it can be moved. Not in shared memory:
+ * that does not count in what makes the engine collect garbage, and most of what tasks give is read once.
+ */
+export function movable(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value;
+  if (ArrayBuffer.isView(value)) {
+    const { buffer, byteLength } = value;
+    if (!(buffer instanceof ArrayBuffer) || buffer.byteLength === byteLength) return value;
+    return (value as Uint8Array).slice();
   }
-  if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return value;
-  if (Array.isArray(value)) return value.map(shareLarge);
-  return Object.fromEntries(Object.entries(value).map(([key, part]) => [key, shareLarge(part)]));
+  if (Array.isArray(value)) return value.map(movable);
+  return Object.fromEntries(Object.entries(value).map(([key, part]) => [key, movable(part)]));
 }

@@ -4,10 +4,10 @@ import { BULK_BYTES } from '../bulk.ts';
 import type { Pool } from './index.ts';
 import { TaskQueue, type Workers } from './queue.ts';
 import {
+  movable,
   type Outcome,
   perform,
   type Request,
-  shareLarge,
   type TaskTable,
   transferables,
   unwrap,
@@ -69,7 +69,7 @@ export function createWebPool<T extends TaskTable>(
 /** Serves a pool from inside a worker: what its module does last. */
 export function serveWorker(scope: WorkerScope, tasks: TaskTable): void {
   scope.addEventListener('message', ({ data }) => {
-    const outcome = shareLarge(perform(tasks, data as Request)) as Outcome;
+    const outcome = movable(perform(tasks, data as Request)) as Outcome;
     scope.postMessage(outcome, transferables(outcome));
   });
   scope.addEventListener('messageerror', () => {

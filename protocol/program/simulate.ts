@@ -160,8 +160,8 @@ export function measureErrors(
 /** Standard deviations that a tolerance covers: beyond eight lies less than 2^-49 of a normal distribution. */
 const DEVIATIONS = 8;
 
-/** Simulated runs for each input. */
-const RUNS = 8;
+/** Simulated runs for each input: so many that the logits of all of them are a sample of some size. */
+const runsFor = (logits: number) => Math.min(8, Math.max(2, Math.ceil(80 / logits)));
 
 /**
  * How far a private logit may lie from runClear's, in units of the output's last place: eight standard deviations of the
@@ -178,13 +178,14 @@ export function measureTolerance(
   let worst = 0;
   for (const input of inputs) {
     const exact = runClear(logits, input, () => {});
+    const runs = runsFor(exact.length);
     let squares = 0;
-    for (let run = 0; run < RUNS; run++) {
+    for (let run = 0; run < runs; run++) {
       runSimulated(logits, input, random, errors).forEach((value, i) => {
         squares += (value - exact[i]!) ** 2;
       });
     }
-    worst = Math.max(worst, squares / (RUNS * exact.length));
+    worst = Math.max(worst, squares / (runs * exact.length));
   }
   // One more for the rounding of whole units.
   return Math.ceil(DEVIATIONS * Math.sqrt(worst)) + 1;

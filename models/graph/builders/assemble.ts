@@ -45,10 +45,20 @@ export interface BuilderOptions {
 const PARABOLA = [0.19947114020071635, 0.5, 0.19947114020071635] as const;
 
 /** Scale of the norm that ends a residual branch, in random networks: their values keep their size at any depth. */
-const BRANCH_SCALE = 0.25;
+export const BRANCH_SCALE = 0.25;
 
-/** Random parameters as before training: He's normal weights, norms that do nothing. */
-export function randomWeights(seed: number): WeightSource {
+/** Norms of this name end residual branches. */
+export const branchScale = (last: string) => (name: string) =>
+  name.endsWith(last) ? BRANCH_SCALE : 1;
+
+/**
+ * Random parameters as before training: He's normal weights, norms that do nothing.
+ * @param normScale - of the norm whose scale has this name
+ */
+export function randomWeights(
+  seed: number,
+  normScale: (name: string) => number = branchScale('bn2.weight'),
+): WeightSource {
   const stream = new Stream(seed);
   return (name, shape) => {
     const out = new Float32Array(elements(shape));
@@ -57,7 +67,7 @@ export function randomWeights(seed: number): WeightSource {
       return out.map(() => spread * stream.normal());
     }
     if (name.endsWith('bias') || name.endsWith('mean')) return out;
-    return out.fill(name.endsWith('bn2.weight') ? BRANCH_SCALE : 1);
+    return out.fill(normScale(name));
   };
 }
 
@@ -68,6 +78,11 @@ interface Window {
   readonly kernel: number;
   readonly stride?: number;
   readonly pad?: number;
+}
+
+interface Convolution extends Window {
+  readonly bias?: boolean;
+  readonly groups?: number;
 }
 
 /** A network under construction. Every method adds a layer and returns its id. */
@@ -120,19 +135,19 @@ export class Assembly {
     id: string,
     source: string,
     outputs: number,
-    { kernel, stride = 1, pad = 0, bias = false }: Window & { readonly bias?: boolean },
+    { kernel, stride = 1, pad = 0, bias = false, groups = 1 }: Convolution,
   ): string {
     const [channels] = this.shape(source);
     return this.#add({
       op: 'conv',
       id,
       inputs: [source],
-      weight: this.#parameter(`${id}.weight`, [outputs, channels, kernel, kernel]),
+      weight: this.#parameter(`${id}.weight`, [outputs, channels / groups, kernel, kernel]),
       ...(bias ? { bias: this.#parameter(`${id}.bias`, [outputs]) } : {}),
       kernel: [kernel, kernel],
       stride: [stride, stride],
       pads: [pad, pad, pad, pad],
-      groups: 1,
+      groups,
     });
   }
 
@@ -160,13 +175,24 @@ export class Assembly {
     return this.#add({ op: 'add', id, inputs: [x, y] });
   }
 
-  pool(id: string, source: string, kind: 'max' | 'average', { kernel, stride = kernel }: Window) {
+  /** @param window - average pooling takes no `pad` */
+  pool(
+    id: string,
+    source: string,
+    kind: 'max' | 'average',
+    { kernel, stride = kernel, pad = 0 }: Window,
+  ) {
     const window = { kernel: [kernel, kernel], stride: [stride, stride] } as const;
     return this.#add(
       kind === 'average'
         ? { op: 'averagePool', id, inputs: [source], ...window }
-        : { op: 'maxPool', id, inputs: [source], ...window, pads: [0, 0, 0, 0] },
+        : { op: 'maxPool', id, inputs: [source], ...window, pads: [pad, pad, pad, pad] },
     );
+  }
+
+  /** Tensors one behind the other along the channels. */
+  concat(id: string, ...inputs: readonly [string, string, ...string[]]): string {
+    return this.#add({ op: 'concat', id, inputs });
   }
 
   /** Every `stride`-th row and column. */

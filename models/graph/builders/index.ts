@@ -8,6 +8,7 @@
 
 export { AIR_FROZEN, type AirOptions, airNet } from './air.ts';
 export { type BuilderOptions, randomWeights, type WeightSource } from './assemble.ts';
+export { mobileNetV2, resNet50, squeezeNet } from './imagenet.ts';
 export { delphiMap, loadMiniOnn, loadResNetCifar, weightsFrom } from './load.ts';
 export {
   type ActivationLayer,

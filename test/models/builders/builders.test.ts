@@ -6,12 +6,15 @@ import {
   hybReNet,
   loadNamed,
   miniOnn,
+  mobileNetV2,
   NETWORK_NAMES,
   randomMap,
   randomWeights,
   resNet18,
+  resNet50,
   resNetCifar,
   squaresAt,
+  squeezeNet,
   vgg16,
 } from '../../../models/graph/builders/index.ts';
 import {
@@ -22,6 +25,7 @@ import {
   runFloat,
   saveGraph,
 } from '../../../models/graph/index.ts';
+import { Stream } from '../../../models/train/random.ts';
 
 /** Builders whose networks have millions of weights need none to be counted. */
 const zeros = (_name: string, shape: readonly number[]) =>
@@ -51,6 +55,32 @@ describe('the networks of the field', () => {
     expect(relusOf(graph)).toBe(relus);
     const macs = countGraph(graph).macs / 1e6;
     expect(Math.abs(macs - megamacs)).toBeLessThan(Math.max(0.2, 0.001 * megamacs));
+  });
+
+  // Parameters are torchvision's, and two more for each channel of a norm, its measured mean and variance.
+  it.each<[string, Graph, number, number, number]>([
+    ['SqueezeNet 1.1', squeezeNet({ weights: zeros }), 2_649_992, 352.5, 1_235_496],
+    ['MobileNetV2', mobileNetV2({ weights: zeros }), 6_105_792, 300.8, 3_504_872 + 2 * 17_056],
+    ['ResNet-50', resNet50({ weights: zeros }), 9_608_704, 4089.2, 25_557_032 + 2 * 26_560],
+  ])('for ImageNet as well: %s', (_name, graph, relus, megamacs, parameters) => {
+    expect(inferShapes(graph).get(graph.output)).toEqual([1000]);
+    expect(relusOf(graph)).toBe(relus);
+    const counted = countGraph(graph);
+    expect(counted.macs / 1e6).toBeCloseTo(megamacs, 0);
+    expect(counted.parameters).toBe(parameters);
+  });
+
+  it('keep the size of their values when their weights are random', () => {
+    for (const make of [squeezeNet, mobileNetV2]) {
+      const graph = make({ size: 32, classes: 10 });
+      const stream = new Stream(3);
+      const image = Float32Array.from({ length: 3 * 32 * 32 }, () => stream.symmetric(1));
+      runFloat(graph, image, (_id, value) => {
+        const square = value.reduce((sum, v) => sum + v * v, 0) / value.length;
+        expect(Math.sqrt(square)).toBeGreaterThan(0.02);
+        expect(Math.sqrt(square)).toBeLessThan(20);
+      });
+    }
   });
 
   it('have as many parameters as published', () => {

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { TaskQueue, type Workers } from '../../../protocol/pool/queue.ts';
-import { transferables } from '../../../protocol/pool/task.ts';
+import { movable, transferables } from '../../../protocol/pool/task.ts';
 
 type Tasks = { work(input: number): number };
 
@@ -89,4 +89,20 @@ it('moves only buffers that a view fills, each once', () => {
   expect(transferables(output)).toEqual([whole.buffer]);
   expect(transferables(5)).toEqual([]);
   expect(transferables(part)).toEqual([]);
+});
+
+it('gives views of parts memory of their own, and leaves the rest as it is', () => {
+  const whole = new Int32Array(4);
+  const shared = new Uint8Array(new SharedArrayBuffer(8)).subarray(2);
+  const part = new Int32Array([1, 2, 3]).subarray(1);
+  const output = movable({ a: whole, b: [part], c: shared, d: null, e: 5 }) as {
+    a: Int32Array;
+    b: Int32Array[];
+    c: Uint8Array;
+  };
+  expect(output).toEqual({ a: whole, b: [Int32Array.of(2, 3)], c: shared, d: null, e: 5 });
+  expect(output.a).toBe(whole);
+  expect(output.c).toBe(shared);
+  expect(transferables(output)).toEqual([whole.buffer, output.b[0]!.buffer]);
+  expect(part).toEqual(Int32Array.of(2, 3));
 });
