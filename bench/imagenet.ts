@@ -1,6 +1,6 @@
 /**
  * Networks of ImageNet's size: SqueezeNet 1.1, MobileNetV2 and ResNet-50, with all their ReLUs and with a twentieth of
- * them, the rest identities. What max pools compare is left in both. Weights are random, images noise: times and bytes do
+ * them, the rest identities. What max pools compare is left in both, and so are ReLUs in front of one that is padded. Weights are random, images noise: times and bytes do
  * not depend on them.
  *
  * Client and server are processes of their own, so that the memory of each is that of one party alone: what compiles a
@@ -11,6 +11,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
+  type ActivationLayer,
+  allRelus,
   type BuilderOptions,
   mobileNetV2,
   type ReluMap,
@@ -18,7 +20,7 @@ import {
   resNet50,
   squeezeNet,
 } from '../models/graph/builders/index.ts';
-import type { Graph } from '../models/graph/index.ts';
+import { elements, type Graph } from '../models/graph/index.ts';
 import { type Cost, costOf } from '../protocol/inference/cost.ts';
 import { hintBytesOf } from '../protocol/inference/hint.ts';
 import { layoutOf } from '../protocol/inference/layout.ts';
@@ -63,10 +65,16 @@ const NETWORKS: readonly (readonly [string, (options: BuilderOptions) => Graph])
   ['ResNet-50 224', resNet50],
 ];
 
-/** One ReLU in twenty, chosen at random. */
+/** ResNet-50's ReLUs in front of its max pool. Its padding is zeros, so that what it reads may not be negative. */
+const BEFORE_PADDED_POOL = 'relu';
+
+/** One ReLU in twenty, chosen at random; all of those that have to stay. */
 const twentieth: ReluMap = (layers) => {
-  const total = layers.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
-  return randomMap(Math.round(total / 20), 1, 'identity')(layers);
+  const stays = ({ id }: ActivationLayer) => id === BEFORE_PADDED_POOL;
+  const others = layers.filter((layer) => !stays(layer));
+  const total = others.reduce((sum, { shape }) => sum + elements(shape), 0);
+  const maps = [...randomMap(Math.round(total / 20), 1, 'identity')(others)];
+  return layers.map((layer) => (stays(layer) ? allRelus([layer])[0]! : maps.shift()!));
 };
 
 export const IMAGENET_SUBJECTS: readonly ImageNetSubject[] = NETWORKS.flatMap(([name, build]) => [
