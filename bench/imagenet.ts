@@ -1,7 +1,7 @@
 /**
  * Networks of ImageNet's size: SqueezeNet 1.1, MobileNetV2 and ResNet-50, with all their ReLUs and with a twentieth of
- * them, the rest identities. What max pools compare is left in both, and so are ReLUs in front of one that is padded. Weights are random, images noise: times and bytes do
- * not depend on them.
+ * them, the rest identities. What max pools compare is left in both, and so are ReLUs in front of one that is padded.
+ * Weights are random, images noise: times and bytes do not depend on them.
  *
  * Client and server are processes of their own, so that the memory of each is that of one party alone: what compiles a
  * network is in neither. Each starts anew for every network. One answer is held to the network in the clear.

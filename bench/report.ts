@@ -167,9 +167,9 @@ export function imageNetSection(results: readonly ImageNetResult[]): string {
   return `## Networks of ImageNet's size
 
 Random weights; MobileNetV2 with ReLUs in place of ReLU6; max pools compared privately. 5 %: that part of the ReLUs, chosen
-at random, the rest identities; what max pools compare stays, and ResNet-50's ReLUs in front of its padded one. Both parties on this machine, two processes on loopback; medians
-of ${results[0]?.online.samples ?? 0} repetitions, seconds. The hint is made once for a model. Cold: a session of a client that fetches the hint;
-warm: of one that has kept it. ${answers}
+at random, the rest identities; what max pools compare stays, and ResNet-50's ReLUs in front of its padded one. Both parties
+on this machine, two processes on loopback; medians of ${results[0]?.online.samples ?? 0} repetitions, seconds. The hint is made once for a model. Cold: a
+session of a client that fetches the hint; warm: of one that has kept it. ${answers}
 
 ${table(['network', ...times, 'quartiles'], timeRows)}
 
