@@ -6,6 +6,7 @@ import { Command } from 'commander';
 import { say } from '../models/terminal.ts';
 import { benchBrowser } from './browser.ts';
 import { budget } from './budget/command.ts';
+import { benchImageNet, IMAGENET_SUBJECTS } from './imagenet.ts';
 import { benchInference } from './inference.ts';
 import { benchKernels } from './kernels.ts';
 import { disturbance, machineInfo } from './machine.ts';
@@ -22,6 +23,7 @@ interface BenchOptions {
   readonly repetitions: number;
   readonly quick?: boolean;
   readonly networks?: boolean;
+  readonly imagenet?: boolean;
   readonly browser?: boolean;
   readonly profile?: string | true;
   readonly budget?: string | true;
@@ -37,6 +39,10 @@ export function benchCommand(): Command {
     .option('--repetitions <N>', 'samples of each figure', Number, 10)
     .option('--quick', 'three short samples')
     .option('--networks', 'full-size ResNets as well: some minutes, about 3 GB of memory')
+    .option(
+      '--imagenet',
+      'networks of ImageNet’s size as well, at most 3 repetitions: a quarter of an hour, about 4 GB of memory',
+    )
     .option('--browser', 'the client in Chromium as well, beside the client in Node')
     .option(
       '--profile [FOLDER]',
@@ -46,7 +52,10 @@ export function benchCommand(): Command {
       '--budget [FOLDER]',
       'instead: latency against ReLU budget over several networks, as a page with plots (bench/report)',
     )
-    .option('--only <TEXT>', 'with --budget: only points whose names contain this')
+    .option(
+      '--only <TEXT>',
+      'with --budget or --imagenet: only points or networks whose names contain this',
+    )
     .option(
       '--training',
       'instead: steps of training on one thread and on two, beside PyTorch where there is one',
@@ -89,6 +98,10 @@ async function bench(options: BenchOptions): Promise<void> {
   const networks = options.networks ? await benchNetworks(Math.min(repetitions, 7), say) : [];
   const scaling = options.networks ? await benchScaling(Math.min(repetitions, 5)) : undefined;
   const squares = options.networks ? squareBytes() : undefined;
+  const wanted = IMAGENET_SUBJECTS.filter(({ name }) => name.includes(only ?? ''));
+  const imagenet = options.imagenet
+    ? await benchImageNet(wanted, Math.min(repetitions, 3), say)
+    : undefined;
   const browser = options.browser ? await benchBrowser(Math.min(repetitions, 5)) : undefined;
   const report: Report = {
     machine: machineInfo(),
@@ -99,6 +112,7 @@ async function bench(options: BenchOptions): Promise<void> {
     networks,
     scaling,
     squares,
+    imagenet,
     browser,
   };
   if (options.json !== undefined) {

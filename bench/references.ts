@@ -22,8 +22,9 @@ export const REFERENCES = {
 
 // ----------------------------------------------------------------------------------------------------- published
 
-/** `read`: the figure stands in the source; `computed`: a sum or difference of figures that do. */
-export type Tag = 'read' | 'computed';
+/** `measured`: by us, on {@link REFERENCE_MACHINE}, with the system's own program. `read`: the figure stands in the source; `computed`: a sum or difference of figures
+ * that do. */
+export type Tag = 'measured' | 'read' | 'computed';
 
 /** What a source says about one inference; what it does not say is left out. */
 export interface PublishedLatency {
@@ -89,12 +90,58 @@ export const PUBLISHED_LATENCIES: readonly PublishedLatency[] = [
     tag: 'read',
   },
   {
+    system: 'SecONNds',
+    network: 'SqueezeNet, ImageNet, 37 bits',
+    totalSeconds: 3.6,
+    totalMegabytes: 440,
+    machine: 'CPU, not stated further',
+    source: 'its abstract, 2025',
+    tag: 'read',
+  },
+  {
+    system: 'PrivaLean',
+    network: 'ResNet-50, ImageNet',
+    totalSeconds: 125,
+    machine: 'over a WAN; trigonometric activations in place of ReLUs',
+    source: 'its abstract, 2026',
+    tag: 'read',
+  },
+  {
     system: 'SPU with Cheetah',
     network: 'ResNet-18, CIFAR-100',
     totalSeconds: 9.81,
     machine: 'not stated, a user’s report',
     source: 'github.com/secretflow/spu, issue 701',
     tag: 'read',
+  },
+];
+
+const SQUEEZENET = {
+  network: 'SqueezeNet, 227x227, random weights',
+  source: 'its own program, run by us',
+  tag: 'measured',
+} as const;
+
+/** Whole inferences on {@link REFERENCE_MACHINE}, beside networks of ImageNet's size. */
+export const MEASURED_LATENCIES: readonly PublishedLatency[] = [
+  {
+    ...SQUEEZENET,
+    system: 'OpenCheetah',
+    totalSeconds: 85.6,
+    machine: 'two threads a party on both cores, loopback',
+  },
+  {
+    ...SQUEEZENET,
+    system: 'OpenCheetah',
+    totalSeconds: 114,
+    machine: 'one thread a party, loopback',
+  },
+  {
+    ...SQUEEZENET,
+    system: 'SCI (CrypTFlow2, HE)',
+    totalSeconds: 287,
+    totalMegabytes: 6359,
+    machine: 'one thread a party, loopback',
   },
 ];
 

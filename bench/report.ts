@@ -1,12 +1,13 @@
 /** The results as data (JSON) and as a page (Markdown). */
 
 import type { BrowserResult } from './browser.ts';
+import type { ImageNetResult } from './imagenet.ts';
 import type { InferenceResult } from './inference.ts';
 import type { KernelResult } from './kernels.ts';
 import type { Disturbance, Machine } from './machine.ts';
 import type { Summary } from './measure.ts';
 import type { NetworkResult, Taken } from './networks.ts';
-import { REFERENCE_MACHINE } from './references.ts';
+import { MEASURED_LATENCIES, PUBLISHED_LATENCIES, REFERENCE_MACHINE } from './references.ts';
 import type { ScalingResult } from './scaling.ts';
 import type { SquareResult } from './squares.ts';
 import { targetsOf } from './targets.ts';
@@ -24,6 +25,8 @@ export interface Report {
   readonly scaling?: ScalingResult | undefined;
   /** Absent when networks were not asked for. */
   readonly squares?: readonly SquareResult[] | undefined;
+  /** Absent when they were not asked for. */
+  readonly imagenet?: readonly ImageNetResult[] | undefined;
   /** Absent when the browser was not asked for. */
   readonly browser?: readonly BrowserResult[] | undefined;
 }
@@ -115,7 +118,71 @@ Median and quartiles, by processor time. Peers: ${REFERENCE_MACHINE}.
 
 ${table(['part', 'median', 'quartiles', 'bytes', 'native peers'], kernelRows)}
 ${networks.length > 0 ? `\n${networkSection(networks)}` : ''}
-${report.squares ? squareSection(report.squares) : ''}${report.browser ? browserSection(report.browser) : ''}${targetSection(report)}`;
+${report.squares ? squareSection(report.squares) : ''}${report.imagenet ? imageNetSection(report.imagenet) : ''}${report.browser ? browserSection(report.browser) : ''}${targetSection(report)}`;
+}
+
+/** Networks of ImageNet's size, and peers beside them. */
+export function imageNetSection(results: readonly ImageNetResult[]): string {
+  const megabytes = (bytes: number) => figure(bytes / 1e6);
+  const seconds = (ms: number) => figure(ms / 1000);
+  const range = ({ lower, upper }: Summary) => `${seconds(lower)} to ${seconds(upper)}`;
+  const timeRows = results.map(({ name, hintMs, connect, offline, online }) => [
+    name,
+    seconds(hintMs),
+    seconds(connect.coldMs),
+    seconds(connect.warmMs),
+    seconds(offline.median),
+    range(offline),
+    seconds(online.median),
+    range(online),
+  ]);
+  const sizeRows = results.map(({ name, comparisons, hintBytes, cost, peak }) => [
+    name,
+    comparisons.toLocaleString('en'),
+    megabytes(hintBytes),
+    megabytes(cost.offline.up),
+    megabytes(cost.offline.down),
+    megabytes(cost.online.up),
+    megabytes(cost.online.down),
+    `${cost.offline.rounds} + ${cost.online.rounds}`,
+    megabytes(peak.client),
+    megabytes(peak.server),
+  ]);
+  const published = PUBLISHED_LATENCIES.filter(({ network }) => network.includes('ImageNet'));
+  const peerRows = [...MEASURED_LATENCIES, ...published].map((peer) => [
+    `${peer.system}: ${peer.network}`,
+    figure(peer.totalSeconds!),
+    peer.totalMegabytes === undefined ? '' : String(peer.totalMegabytes),
+    peer.machine,
+    peer.source,
+    peer.tag,
+  ]);
+  const differing = results.filter(({ differs }) => differs !== undefined);
+  const answers =
+    differing.length === 0
+      ? 'Every answer was that of the network in the clear, within the program’s tolerance.'
+      : differing.map(({ name, differs }) => `**${name}: ${differs}.**`).join(' ');
+  const times = ['hint made', 'connect, cold', 'warm', 'offline', 'quartiles', 'online'];
+  const sizes = ['comparisons', 'hint', 'offline up', 'down', 'online up', 'down', 'rounds'];
+  return `## Networks of ImageNet's size
+
+Random weights; MobileNetV2 with ReLUs in place of ReLU6; max pools compared privately. 5 %: that part of the ReLUs, chosen
+at random, the rest identities; what max pools compare stays, and ResNet-50's ReLUs in front of its padded one. Both parties
+on this machine, two processes on loopback; medians of ${results[0]?.online.samples ?? 0} repetitions, seconds. The hint is made once for a model. Cold: a
+session of a client that fetches the hint; warm: of one that has kept it. ${answers}
+
+${table(['network', ...times, 'quartiles'], timeRows)}
+
+Megabytes and round trips of one inference, exact, and the most resident memory of either process, MB, for one bundle at a
+time; the server's includes making the hint.
+
+${table(['network', ...sizes, 'client', 'server'], sizeRows)}
+
+Peers, whole inferences. Measured: ${REFERENCE_MACHINE.replace('one core a party, over loopback; ', '')}.
+
+${table(['system', 's', 'MB', 'machine', 'source', 'tag'], peerRows)}
+
+`;
 }
 
 /** The client in a browser, as ratios to the client in Node. */

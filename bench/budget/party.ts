@@ -1,6 +1,7 @@
 /** A party of a measured run: a process of its own that does what it is told, over Node's channel between processes. */
 
 import { type ChildProcess, fork } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 /** What a process has used so far. */
@@ -113,5 +114,19 @@ export function obey(orders: Orders): void {
 /** What this process has used. */
 export function usage(): Usage {
   const { userCPUTime, systemCPUTime, maxRSS } = process.resourceUsage();
-  return { cpuMs: (userCPUTime + systemCPUTime) / 1000, peakBytes: 1024 * maxRSS };
+  const cpuMs = (userCPUTime + systemCPUTime) / 1000;
+  return { cpuMs, peakBytes: 1024 * (highWater() ?? maxRSS) };
+}
+
+/**
+ * Most resident memory of this process, KiB, where Linux says: its `maxRSS` begins with what the process that started this
+ * one had.
+ */
+function highWater(): number | undefined {
+  try {
+    const [, kib] = /^VmHWM:\s*(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8')) ?? [];
+    return kib === undefined ? undefined : Number(kib);
+  } catch {
+    return undefined;
+  }
 }

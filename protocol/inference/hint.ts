@@ -28,10 +28,10 @@ const TASK_INPUTS = 64;
 const TASK_OUTPUTS = 256;
 
 /**
- * Bytes of transforms that a party keeps of one hint, measured: keeping saves it 30 to 60 us a polynomial and bundle, a
- * hundredth of what a bundle takes that has more of them. LOCAL.
+ * Bytes of transforms that a party keeps of one hint. Keeping one saves a client some 30 us a bundle and a server, whose are
+ * the same for all its sessions, some 100 us. LOCAL.
  */
-const KEPT_BYTES = 128 << 20;
+const KEPT_BYTES = { client: 128 << 20, server: 512 << 20 };
 
 function rangesOf(total: number, step: number): TileRange[] {
   return Array.from({ length: Math.ceil(total / step) }, (_, i) => [
@@ -57,10 +57,10 @@ export function hintBytesOf({ linears }: Layout): number {
   return linears.reduce((sum, { plan }) => sum + hintBytes(plan), 0);
 }
 
-/** Whether the transforms of all output tiles of a program are few enough to keep. */
-function keepsTransforms({ linears }: Layout): boolean {
+/** Whether the transforms of all output tiles of a program take no more than `most` bytes, and threads can share them. */
+function keepsTransforms({ linears }: Layout, most: number): boolean {
   const tiles = linears.reduce((sum, { plan }) => sum + plan.packing.outTiles, 0);
-  return typeof SharedArrayBuffer !== 'undefined' && 4 * POLYNOMIAL_WORDS * tiles <= KEPT_BYTES;
+  return typeof SharedArrayBuffer !== 'undefined' && 4 * POLYNOMIAL_WORDS * tiles <= most;
 }
 
 /** What is made of each range of tiles at its first use, and kept. */
@@ -108,7 +108,7 @@ export function servedLayers(
   { secret, generation }: HintSecret,
 ): ServedLayer[] {
   const digest = digestOf(encodeProgram(program));
-  const keeps = keepsTransforms(layout);
+  const keeps = keepsTransforms(layout, KEPT_BYTES.server);
   return layout.linears.map((layer) => {
     const { plan } = layer;
     const merged = layerWeights(layer, weights as readonly LinearWeights[]);
@@ -189,7 +189,7 @@ export function openedHint(
   generation: number,
   parts: readonly Uint8Array[],
 ): OpenHint {
-  const keeps = keepsTransforms(layout);
+  const keeps = keepsTransforms(layout, KEPT_BYTES.client);
   const layers = layout.linears.map(({ plan }, layer) => {
     const part = parts[layer]!;
     const decode = async (range: TileRange) => ({

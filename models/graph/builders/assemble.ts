@@ -26,6 +26,11 @@ export interface BuilderOptions {
   readonly weights?: WeightSource;
   /** Seed of random parameters; 1 unless given. */
   readonly seed?: number;
+  /**
+   * Sum of the mean squares of the random weights of one output: 2 unless given, which keeps the size of values where ReLUs
+   * follow; 1 keeps it where identities do.
+   */
+  readonly gain?: number;
   /** Which elements are ReLUs; all unless given. */
   readonly map?: ReluMap;
   /** (c0, c1, c2) of squares; the least-squares parabola of a ReLU of a standard normal variable unless given. */
@@ -53,17 +58,19 @@ export const branchScale = (last: string) => (name: string) =>
 
 /**
  * Random parameters as before training: He's normal weights, norms that do nothing.
+ * @param gain - see {@link BuilderOptions}
  * @param normScale - of the norm whose scale has this name
  */
 export function randomWeights(
   seed: number,
+  gain = 2,
   normScale: (name: string) => number = branchScale('bn2.weight'),
 ): WeightSource {
   const stream = new Stream(seed);
   return (name, shape) => {
     const out = new Float32Array(elements(shape));
     if (shape.length > 1) {
-      const spread = Math.sqrt((2 * shape[0]!) / out.length);
+      const spread = Math.sqrt((gain * shape[0]!) / out.length);
       return out.map(() => spread * stream.normal());
     }
     if (name.endsWith('bias') || name.endsWith('mean')) return out;
@@ -101,7 +108,7 @@ export class Assembly {
     const { mean = new Array(channels).fill(0), std = new Array(channels).fill(1) } = options;
     this.#input = { id: 'image', shape: [channels, size, size], mean, std };
     this.#shapes.set('image', this.#input.shape);
-    this.#weights = options.weights ?? randomWeights(options.seed ?? 1);
+    this.#weights = options.weights ?? randomWeights(options.seed ?? 1, options.gain);
     this.#map = options.map ?? allRelus;
     this.#quadratic = options.quadratic ?? PARABOLA;
     this.classes = options.classes ?? 10;

@@ -84,7 +84,7 @@ const MOBILE_HEAD = 1280;
 
 /** MobileNetV2 (Sandler et al., CVPR 2018) for images of 224x224, with ReLUs in place of ReLU6: 6,105,792 of them. */
 export function mobileNetV2(options: BuilderOptions = {}): Graph {
-  const weights = options.weights ?? randomWeights(options.seed ?? 1, mobileScale);
+  const weights = options.weights ?? randomWeights(options.seed ?? 1, options.gain, mobileScale);
   const net = new Assembly({ ...IMAGENET, ...options, weights });
   const normed = (
     id: string,
@@ -143,7 +143,8 @@ const RESNET50 = [
  * of the max pool included.
  */
 export function resNet50(options: BuilderOptions = {}): Graph {
-  const weights = options.weights ?? randomWeights(options.seed ?? 1, branchScale('bn3.weight'));
+  const weights =
+    options.weights ?? randomWeights(options.seed ?? 1, options.gain, branchScale('bn3.weight'));
   const net = new Assembly({ ...IMAGENET, ...options, weights });
   const normed = (
     id: string,
