@@ -42,8 +42,11 @@ export interface InferenceResult {
   readonly plain: { readonly ms: Summary; readonly ratio: Summary } | string;
 }
 
-/** Round trips of handshake and setup, drawn in protocol/inference/session.ts; TCP and WebSocket come before them. */
-const SETUP_ROUNDS = 3;
+/**
+ * Round trips of handshake and setup, drawn in protocol/inference/session.ts, and of the first draw; TCP and WebSocket come
+ * before them, and one more follows where the hint is not kept.
+ */
+const SETUP_ROUNDS = 4;
 
 /** Plain runs of one sample: a single one is too short to be timed. */
 const PLAIN_RUNS = 20;

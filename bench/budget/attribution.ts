@@ -9,6 +9,7 @@
 
 import { costOf, type StepCost } from '../../protocol/inference/cost.ts';
 import type { Layout } from '../../protocol/inference/layout.ts';
+import { linearTasks } from '../../protocol/linear/tasks.ts';
 import { type ActivationKind, KINDS, type KindName, kindOf } from '../../protocol/program/kinds.ts';
 import type { Span } from '../profile.ts';
 import { IDLE } from '../samples.ts';
@@ -50,7 +51,7 @@ export const TRACED: TracerOptions = { parts: CLASS_OF_FRAME, workers: false };
 export function classOfTask(task: string, kind: ActivationKind | undefined): OperatorClass {
   if (kind !== undefined) return kindOf(kind).name;
   if (/argmax/i.test(task)) return 'output';
-  return /^linear/.test(task) ? 'linear' : 'other';
+  return Object.hasOwn(linearTasks, task) || task === 'linearOnline' ? 'linear' : 'other';
 }
 
 interface Activity extends Span {

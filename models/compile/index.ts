@@ -24,7 +24,7 @@ import { emit } from './emit.ts';
 import { fold } from './fold.ts';
 import type { Network } from './network.ts';
 import type { CompileOptions, Settings } from './options.ts';
-import { RangeMisfit, settingsOf } from './options.ts';
+import { RangeMisfit, rangeBitsOf, settingsOf } from './options.ts';
 import { activationBits, leastBits, outputReach } from './precision.ts';
 import { type CompileReport, type EmitReport, preparationsOf } from './report.ts';
 import { scaleNetwork } from './scales.ts';
@@ -94,15 +94,25 @@ export function withTolerance(model: Model, inputs: readonly Int32Array[]): Mode
   const measure = (of: Model) =>
     measureTolerance(of, inputs, new Prg(TOLERANCE_SEED), linearErrorsOf(of.program));
   const revealed = revealedLinears(model.program);
-  const noise = Math.ceil(measure(model) / NOISE_SHARE);
-  const steps = model.program.steps.map((step, i) =>
-    step.op === 'linear' && revealed.has(i)
-      ? { ...step, tolerance: Math.max(step.tolerance, noise) }
-      : step,
+  const output = model.program.steps.at(-1) as OutputStep;
+  // The output's range has room for it, at the most with a bit more.
+  const wanted = Math.ceil(measure(model) / NOISE_SHARE);
+  const noise = Math.min(wanted, 2 ** (Math.min(output.rangeBits, MOST_OUTPUT_BITS - 1) - 1));
+  const rangeBits = Math.min(
+    MOST_OUTPUT_BITS,
+    rangeBitsOf(2 ** (output.rangeBits - 1) - 1, 0, noise),
   );
+  const steps = model.program.steps.map((step, i) => {
+    if (step.op === 'output') return { ...step, rangeBits };
+    if (step.op !== 'linear' || !revealed.has(i)) return step;
+    return { ...step, tolerance: Math.max(step.tolerance, noise) };
+  });
   const noisy = { ...model, program: { ...model.program, steps } };
   return { ...noisy, program: revealing(noisy.program, { tolerance: measure(noisy) }) };
 }
+
+/** Widest range of the output. */
+const MOST_OUTPUT_BITS = 31;
 
 /** The part of the tolerance that the noise of layers takes whose results are revealed. SECURITY. */
 const NOISE_SHARE = 8;

@@ -40,7 +40,7 @@ const profile: Profile = {
   commit: 'abc',
   offline: span(0, 100),
   online: span(100, 200),
-  client: party('linearUpload', 10, Kind.layer, 30, 90),
+  client: party('maskInput', 10, Kind.layer, 30, 90),
   server: party('prepareLane', 50, Kind.tables, 80, 40),
 };
 
@@ -65,7 +65,7 @@ describe('time that is shared', () => {
 
   it('gives every millisecond of workers and main thread to one share', () => {
     const shares = sharesOf(profile.client, profile.offline);
-    expect(shares.tasks).toEqual(new Map([['linearUpload', { count: 1, ms: 20 }]]));
+    expect(shares.tasks).toEqual(new Map([['maskInput', { count: 1, ms: 20 }]]));
     expect([shares.handOver, shares.unused]).toEqual([5, 75]);
     expect([...shares.main.values()].reduce((a, b) => a + b)).toBe(100);
     // 15..35 is the task: what its thread did outside does not count.
@@ -146,7 +146,7 @@ describe('the timeline', () => {
     expect(svg).toMatch(
       /<rect x="242.3" [^>]*width="123.0"[^>]*><title>linearUpload: 20 ms, at 15 ms</,
     );
-    expect(svg).toMatch(/<title>upload: 1 frames, 1.0 kB, under way 10 ms, at 30 ms</);
+    expect(svg).toMatch(/<title>layer: 1 frames, 1.0 kB, under way 10 ms, at 30 ms</);
     expect(svg).toMatch(/<title>tables: 1 frames, 1.0 kB, under way 10 ms, at 80 ms</);
   });
 

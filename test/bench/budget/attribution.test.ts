@@ -94,10 +94,10 @@ describe('attribution', () => {
     const lane = ['drawLane', 'openLane', 'prepareLane', 'reveal', 'evaluate'];
     const classes = Object.keys(tasks).map((name) => [name, classOfTask(name, undefined)]);
     expect(Object.fromEntries(classes)).toMatchObject({
-      linearUpload: 'linear',
-      linearReceive: 'linear',
-      linearResponse: 'linear',
-      linearShare: 'linear',
+      maskInput: 'linear',
+      clientShares: 'linear',
+      serverShares: 'linear',
+      correctLayer: 'linear',
       linearOnline: 'linear',
       openArgmax: 'output',
       prepareArgmax: 'output',
@@ -105,7 +105,7 @@ describe('attribution', () => {
     });
     // What is left has a kind, or belongs to the setup, which is no part of an inference.
     const left = classes.filter(([, of]) => of === 'other').map(([name]) => name!);
-    expect(left.filter((name) => !/Setup$|^linearKey$/.test(name)).sort()).toEqual(lane.sort());
+    expect(left.filter((name) => !/Setup$/.test(name)).sort()).toEqual(lane.sort());
     expect(
       ([RELU, SQUARE, IDENTITY] as const).map((kind) => classOfTask('evaluate', kind)),
     ).toEqual(['ReLU', 'square', 'identity']);

@@ -18,6 +18,7 @@ import { tasks } from '../../../protocol/inference/tasks.ts';
 import { call } from '../../../protocol/pool/task.ts';
 import { VirtualClock } from '../../support/clock.ts';
 import {
+  drawBoth,
   inferBoth,
   openSessions,
   prepareBoth,
@@ -59,7 +60,8 @@ const instantPool: ProtocolPool = {
 
 describe('a protocol run in virtual time', () => {
   const model = residualModel();
-  const { offline, online } = costOf(layoutOf(model.program));
+  const { offline: all, draw, online } = costOf(layoutOf(model.program));
+  const offline = { ...all, up: all.up - draw.up, down: all.down - draw.down };
 
   async function phases(network: typeof LOOPBACK): Promise<{ offline: number; online: number }> {
     const clock = new VirtualClock();
@@ -69,6 +71,7 @@ describe('a protocol run in virtual time', () => {
       delayed(a, link, clock),
       delayed(b, link, clock),
     ]);
+    await drawBoth(sessions);
     const start = clock.now();
     await prepareBoth(sessions);
     const middle = clock.now();

@@ -308,7 +308,7 @@ describe('numbers', () => {
     // The tolerance is eight deviations of the sum of all, on the worst image.
     expect(8 * total).toBeLessThan(2 * report.tolerance * unit);
     expect(8 * total).toBeGreaterThan(0.2 * report.tolerance * unit);
-    expect(formatReport(report)).toMatch(/degree +noise/);
+    expect(formatReport(report)).toMatch(/masks +hint bits/);
     expect(formatReport(compiled(graph).report)).not.toMatch(/error/);
   });
 
