@@ -95,13 +95,14 @@ export function withTolerance(model: Model, inputs: readonly Int32Array[]): Mode
     measureTolerance(of, inputs, new Prg(TOLERANCE_SEED), linearErrorsOf(of.program));
   const revealed = revealedLinears(model.program);
   const output = model.program.steps.at(-1) as OutputStep;
-  // The output's range has room for it, at the most with a bit more.
+  // A range that was chosen with a margin has room for an eighth of it; a larger one gets more bits.
   const wanted = Math.ceil(measure(model) / NOISE_SHARE);
   const noise = Math.min(wanted, 2 ** (Math.min(output.rangeBits, MOST_OUTPUT_BITS - 1) - 1));
-  const rangeBits = Math.min(
-    MOST_OUTPUT_BITS,
-    rangeBitsOf(2 ** (output.rangeBits - 1) - 1, 0, noise),
-  );
+  const range = 2 ** (output.rangeBits - 1);
+  const rangeBits =
+    noise <= range / 8
+      ? output.rangeBits
+      : Math.min(MOST_OUTPUT_BITS, rangeBitsOf(range - 1, 0, noise));
   const steps = model.program.steps.map((step, i) => {
     if (step.op === 'output') return { ...step, rangeBits };
     if (step.op !== 'linear' || !revealed.has(i)) return step;

@@ -161,7 +161,7 @@ it.skipIf(!existsSync(built))('a whole inference is measured in two processes', 
   // Wrong answers, and bytes other than the formulas', make it throw.
   const { phases, plain, relus, activations } = await benchInference(1);
   expect(phases.map(({ name, rounds }) => [name, rounds])).toEqual([
-    ['setup', 3],
+    ['setup', 4],
     ['offline', 2],
     ['online', 5],
   ]);

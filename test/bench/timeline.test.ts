@@ -144,7 +144,7 @@ describe('the timeline', () => {
   it('places bars on the axis of time', () => {
     // 1230 pixels for 200 ms behind 150: the task of 15..35 ms.
     expect(svg).toMatch(
-      /<rect x="242.3" [^>]*width="123.0"[^>]*><title>linearUpload: 20 ms, at 15 ms</,
+      /<rect x="242.3" [^>]*width="123.0"[^>]*><title>maskInput: 20 ms, at 15 ms</,
     );
     expect(svg).toMatch(/<title>layer: 1 frames, 1.0 kB, under way 10 ms, at 30 ms</);
     expect(svg).toMatch(/<title>tables: 1 frames, 1.0 kB, under way 10 ms, at 80 ms</);
@@ -178,7 +178,7 @@ describe('the timeline', () => {
   });
 
   it('has a colour of its own for every task and message behind the setup', () => {
-    const setup = ['linearKey', 'offerSetup', 'chooseSetup', 'extendSetup'];
+    const setup = ['makeHint', 'offerSetup', 'chooseSetup', 'extendSetup'];
     const named = COLOURS.flatMap((colour) => colour.tasks);
     expect(named.sort()).toEqual(
       Object.keys(tasks)

@@ -71,8 +71,14 @@ describe.skipIf(notBuilt)('the command', () => {
     server = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] });
     const lines = createInterface({ input: server.stderr! });
     lines.on('line', (line) => events.push(JSON.parse(line)));
-    await within(30_000, once(lines, 'line'));
-    const [first] = events;
+    const listening = () => events.find(({ type }) => type === 'listening');
+    await within(
+      30_000,
+      (async () => {
+        while (listening() === undefined) await once(lines, 'line');
+      })(),
+    );
+    const first = listening();
     if (first?.type !== 'listening') throw new Error('the server did not say where it listens');
     url = first.url;
   });

@@ -19,7 +19,7 @@ import { packedBytes } from '../../../protocol/ring/packing.ts';
 import { sizeOf } from '../../../protocol/ring/shape.ts';
 import { residualModel } from '../../support/model.ts';
 
-const task = (start: number, end: number, name = 'linearResponse', kind?: 0 | 1 | 2): TaskSpan => ({
+const task = (start: number, end: number, name = 'serverShares', kind?: 0 | 1 | 2): TaskSpan => ({
   task: name,
   ...(kind === undefined ? {} : { kind }),
   thread: 1,
@@ -133,10 +133,10 @@ describe('bytes by class', () => {
     const all = steps.flatMap((step) => [step.offline, step.online]);
     const sent = all.reduce((total, { up, down }) => total + up + down, 0);
     expect(sum('offline') + sum('online')).toBe(sent);
-    // The rest is a command in each phase, and online the masked input.
+    // The rest is a command in each phase, offline another for the draw, and online the masked input.
     const rest = offline.up + offline.down + online.up + online.down - sent;
     const input = packedBytes(sizeOf(layout.program.input.shape), layout.rings[0]!);
-    expect(rest).toBe(2 * wireBytes(COMMAND_BYTES) + wireBytes(input));
+    expect(rest).toBe(3 * wireBytes(COMMAND_BYTES) + wireBytes(input));
     for (const name of ['linear', 'ReLU', 'square', 'identity'] as const) {
       expect(bytes[name].offline + bytes[name].online, name).toBeGreaterThan(0);
     }

@@ -224,7 +224,7 @@ describe('compareBits: auto', () => {
     // Measured before the layers that reach the output had their noise.
     expect({ ...report.comparisons, error: 0 }).toEqual({ ...measured, error: 0 });
     expect(measured.error / report.comparisons.error).toBeGreaterThan(0.8);
-    expect(measured.error / report.comparisons.error).toBeLessThan(1.3);
+    expect(measured.error / report.comparisons.error).toBeLessThan(1.6);
     const text = formatReport(report);
     expect(text).toMatch(/ compared /);
     expect(text).toMatch(
