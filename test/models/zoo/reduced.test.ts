@@ -34,7 +34,9 @@ const PRIVATE = 20;
 const SCORED = 200;
 
 it('all networks together take less than 20 MB', () => {
-  const sizes = readdirSync(zoo).map((file) => statSync(new URL(file, zoo)).size);
+  // Hints that a server here has made are not of the package.
+  const shipped = readdirSync(zoo).filter((file) => !/\.hint(-secret)?$/.test(file));
+  const sizes = shipped.map((file) => statSync(new URL(file, zoo)).size);
   expect(sizes.reduce((sum, size) => sum + size, 0)).toBeLessThan(20e6);
 });
 
