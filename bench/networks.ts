@@ -31,19 +31,10 @@ import { type Summary, summarise, timed } from './measure.ts';
 import { openPlain } from './plain.ts';
 import { type ServerProcess, startServer } from './server-process.ts';
 
-/** What a network is to take: both parties on one machine of 2 cores, loopback. Milliseconds and bytes, both ways. */
-export interface Target {
-  readonly onlineMs: number;
-  readonly offlineMs: number;
-  readonly onlineBytes: number;
-  readonly offlineBytes: number;
-}
-
 /** One network. */
 export interface Subject {
   readonly name: string;
   readonly make: () => Graph;
-  readonly target?: Target;
   /** Whether it is run with half gates as well. */
   readonly halfGates?: boolean;
 }
@@ -53,7 +44,6 @@ export const SUBJECTS: readonly Subject[] = [
   {
     name: 'ResNet-32, all ReLUs',
     make: () => resNetCifar(32),
-    target: { onlineMs: 1000, offlineMs: 4000, onlineBytes: 75e6, offlineBytes: 180e6 },
   },
   {
     name: 'ResNet-18, all ReLUs',
@@ -63,7 +53,6 @@ export const SUBJECTS: readonly Subject[] = [
   {
     name: 'ResNet-18, 12,900 ReLUs, rest identity',
     make: () => resNet18({ map: randomMap(12_900, 1, 'identity') }),
-    target: { onlineMs: 400, offlineMs: 5000, onlineBytes: 6e6, offlineBytes: 50e6 },
   },
 ];
 
@@ -73,6 +62,9 @@ export interface Taken {
   readonly online: Summary;
   readonly offlineBytes: number;
   readonly onlineBytes: number;
+  /** Bytes of a bundle's linear layers, and of the hint, once a client. */
+  readonly linearBytes: number;
+  readonly hintBytes: number;
   /** Round trips online. */
   readonly rounds: number;
   /** What the client keeps of one bundle, bytes, by the gadgets. */
@@ -90,7 +82,6 @@ export interface NetworkResult extends Taken {
     | undefined;
   /** The same network in onnxruntime-web, and online / plain pair by pair; a reason when it could not be run. */
   readonly plain: { readonly ms: Summary; readonly ratio: Summary } | string;
-  readonly target: Target | undefined;
 }
 
 /** Images of noise, as the calibration and the runs take them. */
@@ -147,7 +138,7 @@ async function openWay(model: Model, comparison: Comparison, folder: string): Pr
 }
 
 async function benchNetwork(
-  { name, make, target, halfGates }: Subject,
+  { name, make, halfGates }: Subject,
   folder: string,
   repetitions: number,
 ): Promise<NetworkResult> {
@@ -198,7 +189,6 @@ async function benchNetwork(
       typeof plain === 'string'
         ? plain
         : { ms: summarise(plainMs), ratio: over('online', (round) => plainMs[round]!) },
-    target,
   };
 }
 
@@ -210,6 +200,10 @@ function takenBy({ measured, runs }: Way): Taken {
     online: summarise(runs.map((run) => run.online.ms)),
     offlineBytes: offline.up + offline.down,
     onlineBytes: online.up + online.down,
+    linearBytes: measured.cost.steps
+      .filter(({ op }) => op === 'linear')
+      .reduce((sum, { offline }) => sum + offline.up, 0),
+    hintBytes: measured.cost.hint,
     rounds: online.rounds,
     clientStored: measured.steps.reduce((sum, step) => sum + step.clientStored, 0),
     planned: priceOf(measured, {
