@@ -14,6 +14,7 @@
 
 import { wasm as aesWasm } from './wasm/aes.ts';
 import { wasm as bitsWasm } from './wasm/bits.ts';
+import { wasm as checkWasm } from './wasm/check.ts';
 import { wasm as compareWasm } from './wasm/compare.ts';
 import { wasm as garbleWasm } from './wasm/garble.ts';
 import { wasm as nttWasm } from './wasm/ntt.ts';
@@ -118,6 +119,14 @@ export interface BitsKernels {
   hashInputs(dst: number, src: number, shifts: number, count: number, blocks: number): void;
   xorWords(dst: number, a: number, b: number, word: number, blocks: number): void;
   correctRows(rows: number, d: number, masks: number, groups: number, k: number): void;
+}
+
+/** Signatures of assembly/check.ts. */
+export interface CheckKernels {
+  powers(dst: number, point: number): void;
+  picks(dst: number, matrix: number, table: number): void;
+  hornerColumns(sums: number, picks: number, table: number, blocks: number, slices: number): void;
+  hornerBits(sum: number, columns: number, blocks: number, slices: number): void;
 }
 
 /** Signatures of assembly/compare.ts. */
@@ -371,6 +380,7 @@ export interface Kernels {
   readonly arena: Arena;
   readonly aes: AesKernels;
   readonly bits: BitsKernels;
+  readonly check: CheckKernels;
   readonly compare: CompareKernels;
   readonly ring: RingKernels;
   readonly garble: GarbleKernels;
@@ -396,6 +406,7 @@ export function kernels(): Kernels {
       arena: new Arena(memory),
       aes: instantiate<AesKernels>(aesWasm, memory),
       bits: instantiate<BitsKernels>(bitsWasm, memory),
+      check: instantiate<CheckKernels>(checkWasm, memory),
       compare: instantiate<CompareKernels>(compareWasm, memory),
       ring: instantiate<RingKernels>(ringWasm, memory),
       garble: instantiate<GarbleKernels>(garbleWasm, memory),

@@ -1,25 +1,31 @@
 /**
- * Base oblivious transfer: 128 random 1-of-2 OTs from public-key operations, once per session. Semi-honest.
+ * Base oblivious transfer: 128 random 1-of-2 OTs from public-key operations, once per session.
  *
- * Chou and Orlandi, "The Simplest Protocol for Oblivious Transfer", Latincrypt 2015, figure 1, over ristretto255 (RFC
- * 9496). The paper's claim of universal composability does not hold; only semi-honest security is claimed here, and
- * for it both points, the index and the session go into every key.
+ * Masny and Rindal, "Endemic Oblivious Transfer", CCS 2019, figure 8, over ristretto255 (RFC 9496), secure against parties
+ * that deviate, in the random oracle model: endemic, which is to say that who deviates may choose the keys it gets, and learns
+ * no other. One point A serves all 128, as in McQuoid, Rosulek and Roy, "Batching Base Oblivious Transfers", Asiacrypt 2021, so
+ * that the session, the index and the side go into every oracle, and all points into every key.
  *
  * Before: the receiver holds 128 choice bits c_i. After: the sender holds two keys for each i, the receiver the one of c_i.
  *
  *     sender (a)                                              receiver (c, b_i)
  *         |  ---- A = a G, 32 B ------------------------------->  |   offer -> choose
- *         |  <--- B_i = b_i G + c_i A, 128 x 32 B -------------   |
- *     key0_i = H(i, A, B_i, a B_i)                             key_i = H(i, A, B_i, b_i A)
- *     key1_i = H(i, A, B_i, a B_i - a A)
+ *         |  <--- R0_i, R1_i, 128 x 64 B ----------------------   |   R_(1-c) random,
+ *         |                                                       |   R_c = b_i G - P(i, c, R_(1-c))
+ *     key0_i = H(.., a (R0_i + P(i, 0, R1_i)))               key_i = H(.., b_i A)
+ *     key1_i = H(.., a (R1_i + P(i, 1, R0_i)))
  *
- * Leakage: B_i is uniform whatever c_i is. The group arithmetic is noble's, on BigInt: its sequence of group operations
+ * P hashes to the group. A receiver knows a logarithm of at most one of the two sums: whichever of R0, R1 it asks P for
+ * last, that oracle's answer is random after the other is fixed. So what it chose is known from its questions, before it
+ * sees anything of the sender's.
+ *
+ * Leakage: R0 and R1 are uniform whatever c_i is. The group arithmetic is noble's, on BigInt: its sequence of group operations
  * does not depend on the scalar, but no JavaScript big-integer code runs in constant time, so a party that can time this
  * step to the nanosecond, from the same machine, is outside the claim. The choice itself is taken by masking bytes.
  */
 
-import { ristretto255 } from '@noble/curves/ed25519.js';
-import { sha256 } from '@noble/hashes/sha2.js';
+import { ristretto255, ristretto255_hasher } from '@noble/curves/ed25519.js';
+import { sha256, sha512 } from '@noble/hashes/sha2.js';
 import { ProtocolError } from '../errors.ts';
 import { deriveSeed, type Random, randomBytes } from '../random/index.ts';
 
@@ -32,8 +38,8 @@ export const BASE_OTS = 128;
 /** Bytes of an encoded point: the sender's message. */
 export const POINT_BYTES = 32;
 
-/** Bytes of the receiver's message. */
-export const CHOOSE_BYTES = BASE_OTS * POINT_BYTES;
+/** Bytes of the receiver's message: both points of each OT. */
+export const CHOOSE_BYTES = BASE_OTS * 2 * POINT_BYTES;
 
 /** Who sends in the extension; the other party is the sender of the base OTs below it. */
 export type ExtensionSender = 'client' | 'server';
@@ -95,46 +101,68 @@ export function chooseBaseOt(
   const message = new Uint8Array(CHOOSE_BYTES);
   const chosen = new Uint8Array(BASE_OTS * 16);
   for (let i = 0; i < BASE_OTS; i++) {
+    const choice = (choices[i >> 3]! >> (i & 7)) & 1;
     const scalar = randomScalar(random);
-    const zero = Point.BASE.multiply(scalar);
-    const B = message.subarray(POINT_BYTES * i, POINT_BYTES * (i + 1));
-    const ifZero = zero.toBytes();
-    const ifOne = zero.add(A).toBytes();
-    const mask = -((choices[i >> 3]! >> (i & 7)) & 1);
-    for (let j = 0; j < POINT_BYTES; j++) B[j] = ifZero[j]! ^ (mask & (ifZero[j]! ^ ifOne[j]!));
-    chosen.set(baseKey(context, i, offer, B, A.multiply(scalar)), 16 * i);
+    const other = derivedPoint(randomBytes(random, 64)).toBytes();
+    const own = Point.BASE.multiply(scalar)
+      .subtract(oracle(context, i, choice, other))
+      .toBytes();
+    const pair = pairOf(message, i);
+    for (let j = 0; j < POINT_BYTES; j++) {
+      const swap = -choice & (own[j]! ^ other[j]!);
+      pair[j] = own[j]! ^ swap;
+      pair[POINT_BYTES + j] = other[j]! ^ swap;
+    }
+    chosen.set(baseKey(context, i, choice, offer, pair, A.multiply(scalar)), 16 * i);
   }
   return { message, keys: { choices: choices.slice(), chosen } };
 }
 
 /**
- * Sender, second step.
+ * Sender, second step: the keys of OTs `from` to `to` - 1. They can be made in parts.
  * @param answer - the receiver's message
- * @throws ProtocolError `bad-message` for a wrong length, `bad-point` for a point that is not one, is the identity or is
- *   the sender's own
+ * @throws ProtocolError `bad-message` for a wrong length, `bad-point` for a point that is not one or is the identity
  */
 export function finishBaseOt(
   context: Uint8Array,
   { scalar, message: offer }: BaseSender,
   answer: Uint8Array,
+  from = 0,
+  to = BASE_OTS,
 ): BaseSenderKeys {
   expectLength(answer, CHOOSE_BYTES);
-  const points = Array.from({ length: BASE_OTS }, (_, i) => {
-    const B = answer.subarray(POINT_BYTES * i, POINT_BYTES * (i + 1));
-    // b_i = 0 and c_i = 1: an honest receiver meets this once in 2^252 runs.
-    if (B.every((byte, j) => byte === offer[j])) throw badPoint();
-    return decodePoint(B);
-  });
-  const aA = Point.fromBytes(offer).multiply(scalar);
-  const zero = new Uint8Array(BASE_OTS * 16);
-  const one = new Uint8Array(BASE_OTS * 16);
-  points.forEach((point, i) => {
-    const B = answer.subarray(POINT_BYTES * i, POINT_BYTES * (i + 1));
-    const aB = point.multiply(scalar);
-    zero.set(baseKey(context, i, offer, B, aB), 16 * i);
-    one.set(baseKey(context, i, offer, B, aB.subtract(aA)), 16 * i);
-  });
-  return { zero, one };
+  const keys = [0, 1].map(() => new Uint8Array((to - from) * 16));
+  for (let i = from; i < to; i++) {
+    const pair = pairOf(answer, i);
+    const encoded = [pair.subarray(0, POINT_BYTES), pair.subarray(POINT_BYTES)];
+    const points = encoded.map(decodePoint);
+    for (let side = 0; side < 2; side++) {
+      const sum = points[side]!.add(oracle(context, i, side, encoded[1 - side]!));
+      if (sum.is0()) throw badPoint();
+      keys[side]!.set(
+        baseKey(context, i, side, offer, pair, sum.multiply(scalar)),
+        16 * (i - from),
+      );
+    }
+  }
+  return { zero: keys[0]!, one: keys[1]! };
+}
+
+/** R0 and R1 of OT `i`. */
+function pairOf(message: Uint8Array, i: number): Uint8Array {
+  return message.subarray(2 * POINT_BYTES * i, 2 * POINT_BYTES * (i + 1));
+}
+
+/** P(index, side, point): a random oracle into the group. */
+function oracle(context: Uint8Array, index: number, side: number, point: Uint8Array): Point {
+  const hash = sha512.create().update(new TextEncoder().encode('sotto base ot point'));
+  hash.update(context).update(Uint8Array.of(index, side)).update(point);
+  return derivedPoint(hash.digest());
+}
+
+/** 64 uniform bytes to a uniform element: RFC 9496, section 4.3.4. */
+function derivedPoint(bytes: Uint8Array): Point {
+  return ristretto255_hasher.deriveToCurve!(bytes);
 }
 
 /** Window of the table of multiples of A: 2^(w-1) points for each w bits. LOCAL. */
@@ -161,17 +189,18 @@ function badPoint(): ProtocolError {
   return new ProtocolError('bad-point', 'base OT: a point is not a valid element of ristretto255');
 }
 
-/** The key of one OT: SHA-256 over fields of fixed length, cut to 16 bytes. */
+/** The key of one side of one OT: SHA-256 over fields of fixed length, cut to 16 bytes. */
 function baseKey(
   context: Uint8Array,
   index: number,
-  A: Uint8Array,
-  B: Uint8Array,
+  side: number,
+  offer: Uint8Array,
+  pair: Uint8Array,
   shared: Point,
 ): Uint8Array {
   const hash = sha256.create().update(new TextEncoder().encode('sotto base ot'));
-  hash.update(context).update(Uint8Array.of(index));
-  return hash.update(A).update(B).update(shared.toBytes()).digest().slice(0, 16);
+  hash.update(context).update(Uint8Array.of(index, side));
+  return hash.update(offer).update(pair).update(shared.toBytes()).digest().slice(0, 16);
 }
 
 function expectLength(message: Uint8Array, bytes: number): void {
