@@ -15,6 +15,7 @@
 import { wasm as aesWasm } from './wasm/aes.ts';
 import { wasm as bitsWasm } from './wasm/bits.ts';
 import { wasm as checkWasm } from './wasm/check.ts';
+import { wasm as blake3Wasm } from './wasm/blake3.ts';
 import { wasm as compareWasm } from './wasm/compare.ts';
 import { wasm as garbleWasm } from './wasm/garble.ts';
 import { wasm as nttWasm } from './wasm/ntt.ts';
@@ -127,6 +128,28 @@ export interface CheckKernels {
   picks(dst: number, matrix: number, table: number): void;
   hornerColumns(sums: number, picks: number, table: number, blocks: number, slices: number): void;
   hornerBits(sum: number, columns: number, blocks: number, slices: number): void;
+}
+
+/** Signatures of assembly/blake3.ts. */
+export interface Blake3Kernels {
+  chunks(
+    out: number,
+    src: number,
+    bytes: number,
+    key: number,
+    counter: number,
+    flags: number,
+    root: number,
+    work: number,
+  ): void;
+  parents(
+    nodes: number,
+    count: number,
+    key: number,
+    flags: number,
+    root: number,
+    work: number,
+  ): void;
 }
 
 /** Signatures of assembly/compare.ts. */
@@ -381,6 +404,7 @@ export interface Kernels {
   readonly aes: AesKernels;
   readonly bits: BitsKernels;
   readonly check: CheckKernels;
+  readonly blake3: Blake3Kernels;
   readonly compare: CompareKernels;
   readonly ring: RingKernels;
   readonly garble: GarbleKernels;
@@ -407,6 +431,7 @@ export function kernels(): Kernels {
       aes: instantiate<AesKernels>(aesWasm, memory),
       bits: instantiate<BitsKernels>(bitsWasm, memory),
       check: instantiate<CheckKernels>(checkWasm, memory),
+      blake3: instantiate<Blake3Kernels>(blake3Wasm, memory),
       compare: instantiate<CompareKernels>(compareWasm, memory),
       ring: instantiate<RingKernels>(ringWasm, memory),
       garble: instantiate<GarbleKernels>(garbleWasm, memory),
