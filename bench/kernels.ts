@@ -29,18 +29,16 @@ import {
   type TileRange,
   weightNorms,
 } from '../protocol/linear/index.ts';
-import { cotBytes } from '../protocol/ot/correlations.ts';
+import { cotBytes, redeemReceiver, redeemSender, Tickets } from '../protocol/ot/correlations.ts';
+import { freshOffset } from '../protocol/ot/setup.ts';
 import {
-  type Cots,
-  chooseSetup,
-  cotsOf,
-  extendSetup,
-  finishSetup,
-  freshOffset,
-  joinSetup,
-  offerSetup,
-} from '../protocol/ot/setup.ts';
-import { COTS_PER_CHUNK, DEFAULT_OT_K } from '../protocol/ot/softspoken.ts';
+  COTS_PER_CHUNK,
+  DEFAULT_OT_K,
+  prepareReceiver,
+  prepareSender,
+  type ReceiverSeeds,
+  type SenderSeeds,
+} from '../protocol/ot/softspoken.ts';
 import { RELU } from '../protocol/program/kinds.ts';
 import { opensslAes, wasmAes } from '../protocol/random/aes.ts';
 import { INSTANCES_PER_KEY, type Tweaks } from '../protocol/random/hash.ts';
@@ -158,38 +156,27 @@ function garbling(): Part[] {
   });
 }
 
-/** A client's and a server's correlations, by the real setup. */
-function setUpCots(): { client: Cots; server: Cots } {
-  const id = freshSeed();
-  const offer = offerSetup(systemRandom);
-  const choice = chooseSetup(id, offer.message, systemRandom);
-  const extend = extendSetup(id, offer.state, choice.message, systemRandom);
-  const finish = finishSetup(id, choice.state, extend.message, systemRandom);
-  return {
-    client: cotsOf(joinSetup(id, extend.state, finish.message)),
-    server: cotsOf(finish.seeds),
-  };
+/** Both ends of an extension, over base OTs that are dealt. */
+function extensionEnds(): { receiver: Tickets<ReceiverSeeds>; sender: Tickets<SenderSeeds> } {
+  const context = freshSeed();
+  const [zero, one] = [randomBytes(systemRandom, 2048), randomBytes(systemRandom, 2048)];
+  const { message, seeds } = prepareReceiver(context, { zero, one }, systemRandom);
+  const choices = freshOffset(systemRandom);
+  const bit = (i: number) => (choices[i >> 3]! >> (i & 7)) & 1;
+  const chosen = zero.map((byte, i) => (bit(i >> 4) === 1 ? one[i]! : byte));
+  const sender = prepareSender(context, { choices, chosen }, message);
+  return { receiver: new Tickets(seeds), sender: new Tickets(sender) };
 }
 
 function extension(): Part[] {
   const count = COTS_PER_CHUNK;
-  const {
-    client: { receiver },
-    server: { sender },
-  } = setUpCots();
+  const { receiver, sender } = extensionEnds();
   const choices = randomBytes(systemRandom, count / 8);
-  const receive = (): Uint8Array => {
-    receiver.alloc(choices, count);
-    const message = receiver.flush();
-    receiver.take(count);
-    return message;
-  };
+  const receive = (): Uint8Array => redeemReceiver(receiver.take(count), choices).message;
+  // The same chunk again, as its message is.
+  const ticket = sender.take(count);
   const message = receive();
-  const send = (): void => {
-    sender.alloc(count);
-    sender.flush(message);
-    sender.take(count);
-  };
+  const send = (): unknown => redeemSender(ticket, message);
   const part = (name: string, run: () => unknown): Part => ({
     name: `OT extension, k = ${DEFAULT_OT_K}, ${name}`,
     unit: 'M COT/s',
@@ -315,7 +302,7 @@ function reluLanes(): Part[] {
 function reluLane(params: GadgetParams): Part[] {
   const relu = gadgetOf({ kind: RELU, params });
   const n = relu.laneElements;
-  const { client, server } = setUpCots();
+  const [labels, products] = [extensionEnds(), extensionEnds()];
   const c = randomRing(systemRandom, n);
   // Activations of both signs inside the range.
   const a = randomRing(systemRandom, n).map((word, i) => (word >> (33 - params.rangeBits)) - c[i]!);
@@ -328,20 +315,16 @@ function reluLane(params: GadgetParams): Part[] {
   const offline = () => {
     const [seed, clientSeed] = [freshSeed(), freshSeed()];
     const choices = relu.draw(params, n, seed);
-    server.receiver.alloc(choices, productCots);
-    client.sender.alloc(productCots);
-    client.sender.flush(server.receiver.flush());
+    const drawn = redeemReceiver(products.receiver.take(productCots), choices);
     const chosen = relu.choose(params, c, clientSeed);
-    client.receiver.alloc(chosen, labelCots);
-    server.sender.alloc(labelCots);
-    server.sender.flush(client.receiver.flush());
+    const bought = redeemReceiver(labels.receiver.take(labelCots), chosen);
     const opened = relu.correct(params, {
       c,
       mask,
-      labels: { blocks: client.receiver.take(labelCots), choices: chosen, tweaks: labelTweaks },
+      labels: { blocks: bought.blocks, choices: chosen, tweaks: labelTweaks },
       products: {
-        blocks: client.sender.take(productCots),
-        offset: client.sender.offset,
+        blocks: redeemSender(products.sender.take(productCots), drawn.message),
+        offset: products.sender.seeds.offset,
         tweaks: productTweaks,
       },
       seed: clientSeed,
@@ -349,11 +332,11 @@ function reluLane(params: GadgetParams): Part[] {
     const prepared = relu.prepare(params, {
       n,
       labels: {
-        blocks: server.sender.take(labelCots),
-        offset: server.sender.offset,
+        blocks: redeemSender(labels.sender.take(labelCots), bought.message),
+        offset: labels.sender.seeds.offset,
         tweaks: labelTweaks,
       },
-      products: { blocks: server.receiver.take(productCots), choices, tweaks: productTweaks },
+      products: { blocks: drawn.blocks, choices, tweaks: productTweaks },
       corrections: opened.message,
       seed,
     });

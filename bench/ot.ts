@@ -12,6 +12,7 @@ import {
   OT_KS,
   type OtK,
   prepareReceiver,
+  prepareSender,
 } from '../protocol/ot/softspoken.ts';
 import { type AesEngine, defaultAes, wasmAes } from '../protocol/random/aes.ts';
 import { freshSeed, randomBytes, systemRandom } from '../protocol/random/index.ts';
@@ -44,11 +45,13 @@ async function benchOts(effort: Effort): Promise<OtResult[]> {
       zero: randomBytes(systemRandom, 2048),
       one: randomBytes(systemRandom, 2048),
     };
-    const { seeds } = prepareReceiver(freshSeed(), keys, systemRandom, k);
+    const context = freshSeed();
+    const { message: trees, seeds } = prepareReceiver(context, keys, systemRandom, k);
     const choices = randomBytes(systemRandom, count / 8);
     const made = extendReceiver(seeds, 0, count, choices);
-    // The sender's leaves are others than these, which its time does not depend on.
-    const own = { ...seeds, offset: randomBytes(systemRandom, 16) };
+    // An offset of zeros has chosen the keys of zeros.
+    const offset = { choices: new Uint8Array(16), chosen: keys.zero };
+    const own = prepareSender(context, offset, trees, k);
     const receive = (engine: AesEngine) => () =>
       extendReceiver(seeds, 0, count, choices, made, engine);
     const blocks = new Uint8Array(16 * count);

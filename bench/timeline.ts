@@ -50,19 +50,19 @@ export const COLOURS: readonly Colour[] = [
   {
     name: "server's choices",
     fill: '#b48ade',
-    tasks: ['drawLane'],
-    kinds: [Kind.productChoices],
+    tasks: ['drawBatch'],
+    kinds: [Kind.clientOffset, Kind.serverOffset, Kind.productChoices],
   },
   {
     name: "client's transfers",
     fill: '#8a55c2',
-    tasks: ['openLane', 'openArgmax'],
-    kinds: [Kind.labelChoices, Kind.corrections],
+    tasks: ['openBatch', 'openArgmax'],
+    kinds: [Kind.labelTrees, Kind.labelChoices, Kind.corrections],
   },
   {
-    name: 'prepare lanes',
+    name: 'prepare batches',
     fill: '#e08a2e',
-    tasks: ['prepareLane', 'prepareArgmax'],
+    tasks: ['prepareBatch', 'prepareArgmax'],
     kinds: [Kind.tables],
   },
   {

@@ -13,7 +13,9 @@ export type ProtocolErrorCode =
   /** The peer closed the connection or the connection broke. */
   | 'closed'
   /** The peer made no progress within the deadline. */
-  | 'timeout';
+  | 'timeout'
+  /** What arrived is not what was sent, or does not agree with itself. */
+  | 'corrupted';
 
 /** The peer, or the connection to it, broke the protocol. The session that threw it is dead. */
 export class ProtocolError extends Error {
@@ -24,6 +26,14 @@ export class ProtocolError extends Error {
     super(message, options);
     this.code = code;
   }
+}
+
+/** The error of every check of what arrived, the same for all, so that no message tells which one failed. */
+export function corrupted(): ProtocolError {
+  return new ProtocolError(
+    'corrupted',
+    'what arrived is not what was sent, or it does not agree with itself',
+  );
 }
 
 /** An AbortError, as `AbortSignal` and `fetch` name it. */

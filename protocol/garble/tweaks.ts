@@ -1,6 +1,6 @@
-/**
- * Handing out tweak numbers: every use of the hash under one `start` gets numbers of its own.
- */
+/** Handing out tweak numbers: every use of the hash under one `start` gets other numbers. */
+
+import type { Tweaks } from '../random/hash.ts';
 
 /** Tweak numbers one counter may hand out. SECURITY: far above any bundle, far below the 53 bits of a number. */
 export const TWEAK_LIMIT = 2 ** 48;
@@ -22,5 +22,20 @@ export class TweakCounter {
     const first = this.#next;
     this.#next += count;
     return first;
+  }
+}
+
+/** Hash tweaks of one direction, handed out once each. Both parties take the same counts in the same order. */
+export class TweakSource {
+  readonly #start: Uint8Array;
+  readonly #counter = new TweakCounter();
+
+  /** @param start - 16 public bytes, fresh for each offset */
+  constructor(start: Uint8Array) {
+    this.#start = start;
+  }
+
+  take(count: number): Tweaks {
+    return { start: this.#start, first: this.#counter.take(count) };
   }
 }

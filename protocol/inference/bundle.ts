@@ -9,7 +9,7 @@
 import { ProtocolError } from '../errors.ts';
 import type { ArgmaxPrepared } from '../gadgets/argmax.ts';
 import type { LaneState } from '../gadgets/gadget.ts';
-import type { Lane } from '../gadgets/index.ts';
+import type { AnsweredOffsets, ClientCots } from '../ot/offsets.ts';
 import type { Tweaks } from '../random/hash.ts';
 
 /** The client's half. */
@@ -40,20 +40,26 @@ export interface ServerBundle {
   readonly output: ArgmaxPrepared | undefined;
 }
 
-/** The server's choices in the product OTs of a bundle. */
-export interface DrawnChoices {
+/** What the client has of a bundle that is drawn. */
+export interface ClientDraw {
+  /** Of the bundle. */
+  readonly number: number;
+  readonly cots: ClientCots;
+  /** The trees of the label OTs, for the server. */
+  readonly trees: Uint8Array;
+  /** The server's choices in the product OTs, batch by batch. */
+  readonly choices: readonly Uint8Array[];
+}
+
+/** What the server has of a bundle that is drawn. */
+export interface ServerDraw {
   /** Of the bundle. */
   readonly number: number;
   /** What all that is random in the server's half of the bundle comes from. */
   readonly seed: Uint8Array;
-  readonly lanes: readonly DrawnLane[];
-}
-
-/** A lane of the server whose choices in its product OTs are drawn. */
-export interface DrawnLane {
-  readonly lane: Lane;
-  readonly blocks: Uint8Array;
-  readonly choices: Uint8Array;
+  readonly offsets: AnsweredOffsets;
+  /** Its choices in the product OTs, batch by batch. */
+  readonly batches: readonly { readonly blocks: Uint8Array; readonly choices: Uint8Array }[];
 }
 
 /** The bundles of one session that are ready, each to be taken once. */

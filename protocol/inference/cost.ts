@@ -7,11 +7,21 @@ import { argmax } from '../gadgets/argmax.ts';
 import { gadgetOf, type Lane } from '../gadgets/index.ts';
 import { bundleBytes } from '../linear/index.ts';
 import { cotBytes } from '../ot/correlations.ts';
+import { offsetMessageBytes } from '../ot/offsets.ts';
 import { DEFAULT_OT_K, type OtK } from '../ot/softspoken.ts';
 import { packedBytes } from '../ring/packing.ts';
 import { sizeOf } from '../ring/shape.ts';
+import {
+  type Batch,
+  batchBytes,
+  batchesOf,
+  type LaneShape,
+  labelCount,
+  over,
+  productCount,
+} from './batches.ts';
 import { hintBytesOf } from './hint.ts';
-import type { ActivationLayout, Layout, LinearLayout, OutputLayout } from './layout.ts';
+import type { Layout, LinearLayout, OutputLayout } from './layout.ts';
 import { COMMAND_BYTES, wireBytes } from './messages.ts';
 
 /** Bytes from client to server and back. */
@@ -41,7 +51,7 @@ export interface Cost {
   /** Of the offline bytes those of the server's choices, which may be drawn ahead: in the round trip of the bundle before. */
   readonly draw: Bytes;
   readonly online: PhaseCost;
-  /** In order; what is left of a phase is the command frame and, online, the masked input. */
+  /** In order; what is left of a phase are commands and offsets and, online, the masked input. */
   readonly steps: readonly StepCost[];
 }
 
@@ -69,34 +79,57 @@ export function elementBytes(
   const gadget = gadgetOf(lane);
   const n = gadget.laneElements;
   const { corrections, tables, material, result } = gadget.bytes(params, n);
-  const ots = gadget.labelCots(params) + gadget.productCots(params);
-  const offline = cotBytes(n * ots, otK) + corrections + tables;
+  const ots =
+    cotBytes(n * gadget.labelCots(params), otK) + cotBytes(n * gadget.productCots(params), otK);
+  const offline = ots + corrections + tables;
   return { offline: offline / n, online: (material + result) / n };
 }
 
-/** Bytes of the choices in all OTs of some lanes. */
-function otBytes(
-  lanes: readonly Lane[],
-  perElement: 'labelCots' | 'productCots',
-  otK: OtK,
-): number {
-  return sum(lanes, (lane) =>
-    wireBytes(cotBytes(gadgetOf(lane)[perElement](lane.params) * lane.elements.length, otK)),
-  );
+/**
+ * What the batches cost each activation layer. A batch of several layers is theirs by their OTs, rounded so that the sum is
+ * exact.
+ */
+function activationCosts(layout: Layout, batches: readonly Batch[], otK: OtK): StepCost[] {
+  const { activations } = layout;
+  const costs = activations.map(({ step, lanes }) => {
+    const messages = (which: 'material' | 'result') =>
+      sum(lanes, (lane) =>
+        wireBytes(gadgetOf(lane).bytes(lane.params, lane.elements.length)[which]),
+      );
+    const online = { up: messages('result'), down: messages('material') };
+    return { name: step.name, op: 'activation' as const, offline: { up: 0, down: 0 }, online };
+  });
+  for (const batch of batches) {
+    const { up, down } = batchCost(batch, otK);
+    const ots = (lane: LaneShape) => labelCount(lane) + productCount(lane);
+    const all = over(batch, ots);
+    let before = 0;
+    for (const lane of batch) {
+      const after = before + ots(lane);
+      const share = (bytes: number) =>
+        Math.round((bytes * after) / all) - Math.round((bytes * before) / all);
+      const { offline } = costs[lane.layer]!;
+      offline.up += share(up);
+      offline.down += share(down);
+      before = after;
+    }
+  }
+  return costs;
 }
 
-function activationCost({ step, lanes }: ActivationLayout, otK: OtK): StepCost {
-  const messages = (which: 'corrections' | 'tables' | 'material' | 'result') =>
-    sum(lanes, (lane) => wireBytes(gadgetOf(lane).bytes(lane.params, lane.elements.length)[which]));
+/** Offline bytes of a batch. */
+function batchCost(batch: Batch, otK: OtK): Bytes {
   return {
-    name: step.name,
-    op: 'activation',
-    offline: {
-      up: otBytes(lanes, 'labelCots', otK) + messages('corrections'),
-      down: otBytes(lanes, 'productCots', otK) + messages('tables'),
-    },
-    online: { up: messages('result'), down: messages('material') },
+    up:
+      wireBytes(cotBytes(over(batch, labelCount), otK)) +
+      wireBytes(batchBytes(batch, 'corrections')),
+    down: drawnBytes(batch, otK) + wireBytes(batchBytes(batch, 'tables')),
   };
+}
+
+/** Of them those of the server's choices. */
+function drawnBytes(batch: Batch, otK: OtK): number {
+  return wireBytes(cotBytes(over(batch, productCount), otK));
 }
 
 function outputCost({ step, size, argmax: params }: OutputLayout, otK: OtK): StepCost {
@@ -119,19 +152,22 @@ function outputCost({ step, size, argmax: params }: OutputLayout, otK: OtK): Ste
  */
 export function costOf(layout: Layout, otK: OtK = DEFAULT_OT_K): Cost {
   const { linears, activations, output, program, rings } = layout;
-  const steps = [
-    ...linears.map(linearCost),
-    ...activations.map((layer) => activationCost(layer, otK)),
-  ];
+  const batches = batchesOf(layout);
+  const steps = [...linears.map(linearCost), ...activationCosts(layout, batches, otK)];
   steps.push(outputCost(output, otK));
   const order = new Map(program.steps.map((step, i) => [step.name, i]));
   steps.sort((a, b) => order.get(a.name)! - order.get(b.name)!);
   const command = wireBytes(COMMAND_BYTES);
   const input = wireBytes(packedBytes(sizeOf(program.input.shape), rings[0]!));
   const garbled = activations.length > 0 || output.argmax !== undefined;
+  const [request, answer, trees] = offsetMessageBytes(otK).map(wireBytes) as [
+    number,
+    number,
+    number,
+  ];
   const draw = {
-    up: command,
-    down: sum(activations, ({ lanes }) => otBytes(lanes, 'productCots', otK)),
+    up: command + request,
+    down: answer + sum(batches, (batch) => drawnBytes(batch, otK)),
   };
   return {
     draw,
@@ -139,8 +175,8 @@ export function costOf(layout: Layout, otK: OtK = DEFAULT_OT_K): Cost {
     offline: {
       // Nothing is answered where nothing is garbled.
       rounds: garbled ? 1 : 0.5,
-      up: 2 * command + sum(steps, ({ offline }) => offline.up),
-      down: sum(steps, ({ offline }) => offline.down),
+      up: draw.up + command + trees + sum(steps, ({ offline }) => offline.up),
+      down: answer + sum(steps, ({ offline }) => offline.down),
     },
     online: {
       rounds: activations.length + 1,

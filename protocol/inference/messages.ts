@@ -5,10 +5,10 @@
  * trip, so the number of rounds of a phase is half its flights.
  *
  *   handshake   client hello | server welcome, program
- *   setup       client setupOffer | server setupChoice | client setupExtend | server setupFinish
+ *   setup       client setupOffer | server setupChoice | client setupExtend
  *   hint        client hint | server hint: once for a client that has not kept it
- *   draw        client draw | server productChoices: of one bundle, ahead of it
- *   offline     client prepare, layer, labelChoices, corrections | server tables
+ *   draw        client draw, clientOffset | server serverOffset, productChoices: of one bundle, ahead of it
+ *   offline     client prepare, layer, labelTrees, labelChoices, corrections | server tables
  *   online      client infer, maskedInput | then per activation layer: server material | client result
  *               at last: server output
  */
@@ -26,13 +26,15 @@ export const Kind = {
   hint: 5,
   setupChoice: 6,
   setupExtend: 7,
-  setupFinish: 8,
   command: 16,
   layer: 17,
+  clientOffset: 18,
   productChoices: 19,
   labelChoices: 20,
   corrections: 21,
   tables: 22,
+  serverOffset: 23,
+  labelTrees: 24,
   maskedInput: 32,
   material: 33,
   result: 34,

@@ -2,31 +2,60 @@
  * The offline phase: both parties prepare one bundle, before the input exists. protocol/README has the algebra.
  *
  *     client                                                     server
- *       |  <--- per lane: choices in the product OTs ------------  |   drawn ahead: with the bundle before, or the setup
+ *       |  ---- draw: choices of its offset -------------------->  |   drawn ahead: with the bundle before, or the
+ *       |  <--- trees, choices of its offset --------------------  |   setup
+ *       |  <--- per batch: choices in the product OTs -----------  |
  *  1    |  ---- prepare; per linear layer: keys, corrections --->  |
  *       |       c = W*mask - s of every layer                      |   s
- *       |  ---- per lane: choices in the label OTs, corrections ->  |
- *  2    |  <--- per lane: tables ---------------------------------  |   states of the lanes
+ *       |  ---- trees ------------------------------------------>  |
+ *       |  ---- per batch: choices in label OTs, corrections --->  |
+ *  2    |  <--- per batch: tables -------------------------------  |   states of the lanes
  *
  * One round trip, whatever the depth: the phases of linear layers are the masks, or masks are given, so that the client knows
  * its shares of all pre-activations at once. The layers of a flight stream: each is sent when it is ready, and the other
- * side works on it while the next is made. A lane is one task of the pool for each party and flight.
+ * side works on it while the next is made. A batch of lanes (batches.ts) is one task of the pool for each party and flight.
+ *
+ * Choices of a batch are checked by the task that uses them, before it makes anything that depends on an offset; both offsets
+ * are of this bundle alone (ot/offsets.ts).
  *
  * A mask is a phase less a fraction e of half a unit at most (linear/hint), and what the next layer multiplies with is off
  * by e. The client cuts c - e 2^f in place of c where an activation truncates by f bits and only that layer reads the result:
  * its share is then rounded once, not twice, and an identity errs with a variance of 1/6 ULP^2, not 1/4.
  *
- * Both sides take OTs and hash tweaks in the order of layers and lanes, which is all the state they share.
+ * Both sides take OTs and hash tweaks in the order of batches and lanes, which is all the state they share.
  */
 
 import { ProtocolError } from '../errors.ts';
 import { argmax } from '../gadgets/argmax.ts';
 import type { LaneState } from '../gadgets/gadget.ts';
 import { gadgetOf, type Lane } from '../gadgets/index.ts';
+import { TweakSource } from '../garble/tweaks.ts';
+import type { BaseReceiverKeys } from '../ot/base.ts';
 import { cotBytes } from '../ot/correlations.ts';
+import {
+  answerOffsets,
+  type BundleName,
+  type ClientCots,
+  drawOffsets,
+  finishOffsets,
+  joinOffsets,
+  offsetMessageBytes,
+  type ServerCots,
+} from '../ot/offsets.ts';
+import { treeBytes } from '../ot/softspoken.ts';
 import { kindOf } from '../program/kinds.ts';
-import { deriveSeed } from '../random/index.ts';
-import type { ArgmaxStored, ClientBundle, DrawnLane, ServerBundle } from './bundle.ts';
+import { deriveSeed, Prg, type Random } from '../random/index.ts';
+import {
+  type Batch,
+  type BatchLane,
+  batchBytes,
+  batchesOf,
+  cut,
+  labelCount,
+  over,
+  productCount,
+} from './batches.ts';
+import type { ArgmaxStored, ClientBundle, ClientDraw, ServerBundle, ServerDraw } from './bundle.ts';
 import { Deferred, Ordered, together } from './flow.ts';
 import { gather, type Layout } from './layout.ts';
 import { receiveLayer } from './linear.ts';
@@ -34,11 +63,40 @@ import { type ClientShares, type MaskSet, sendLayers, shareLayers } from './mask
 import { Command, encodeCommand, Kind, receiveMessage, sendMessage } from './messages.ts';
 import { bundleSeed, type ClientSession, type Progress, type ServerSession } from './session.ts';
 
-const labelCount = (lane: Lane) => gadgetOf(lane).labelCots(lane.params) * lane.elements.length;
-const productCount = (lane: Lane) => gadgetOf(lane).productCots(lane.params) * lane.elements.length;
+/** Hash tweaks of a bundle: under the server's offset (labels) and under the client's (products). */
+interface BundleTweaks {
+  readonly labels: TweakSource;
+  readonly products: TweakSource;
+}
 
-/** All lanes of a program, in order. */
-const lanesOf = ({ activations }: Layout) => activations.flatMap(({ lanes }) => lanes);
+function bundleTweaks({ sessionId, number }: BundleName): BundleTweaks {
+  return {
+    labels: new TweakSource(deriveSeed(sessionId, 'label tweaks', number)),
+    products: new TweakSource(deriveSeed(sessionId, 'product tweaks', number)),
+  };
+}
+
+/** The tweaks of a lane; both parties take them in the order of lanes. */
+function laneTweaks({ kind, params, n }: BatchLane, { labels, products }: BundleTweaks) {
+  const gadget = gadgetOf({ kind, params });
+  return {
+    labelTweaks: labels.take(gadget.labelTweaks(params, n)),
+    productTweaks: products.take(gadget.productTweaks(params, n)),
+  };
+}
+
+/** Calls `advance` for each activation layer whose last batch is done; called for one batch after the other. */
+function byLayer(
+  { activations }: Layout,
+  batches: readonly Batch[],
+  advance: (step: string) => void,
+): (batch: number) => void {
+  let layer = 0;
+  return (i) => {
+    const next = batches[i + 1]?.[0]?.layer ?? activations.length;
+    for (; layer < next; layer++) advance(activations[layer]!.step.name);
+  };
+}
 
 /** Counts the layers that a phase has done. */
 function counting(progress: Progress | undefined, total: number): (step: string) => void {
@@ -49,81 +107,136 @@ function counting(progress: Progress | undefined, total: number): (step: string)
 // ------------------------------------------------------------------------------------------------------- client
 
 /**
- * Client: takes the server's choices of the next bundle ahead of it, which saves its preparation a round trip. Does nothing
- * when it has them.
+ * Client: draws the next bundle's offsets, and takes the server's choices, ahead of it, which saves its preparation a round trip.
+ * Does nothing when it has them.
  */
 export async function drawClient(session: ClientSession): Promise<void> {
   if (session.drawn !== undefined) return;
-  await session.channel.send(Kind.command, encodeCommand(Command.draw, session.nextBundle));
-  session.drawn = await takeChoices(session);
+  session.drawn = await takeDraw(session, await sendDraw(session, session.nextBundle));
 }
 
-async function takeChoices(session: ClientSession): Promise<Uint8Array[]> {
-  const drawn = lanesOf(session.layout).map(() => new Deferred<Uint8Array>());
-  await receiveChoices(session, drawn);
-  return Promise.all(drawn.map(({ promise }) => promise));
+/** What the client keeps until the server's answer to a draw. */
+interface AskedDraw {
+  readonly name: BundleName;
+  readonly keys: BaseReceiverKeys;
+  readonly random: Random;
 }
 
-/** What one loop gets from another, lane by lane. Who has taken a lane's empties its slot, so that it can be let go. */
+async function sendDraw(session: ClientSession, number: number): Promise<AskedDraw> {
+  const { channel, id, root } = session;
+  const name = { sessionId: id, number };
+  const random = new Prg(deriveSeed(bundleSeed(session), 'offsets'));
+  const { message, state: keys } = drawOffsets(name, root, random);
+  await channel.send(Kind.command, encodeCommand(Command.draw, number));
+  await channel.send(Kind.clientOffset, message);
+  return { name, keys, random };
+}
+
+/** What one loop gets from another, batch by batch. Who has taken a batch's empties its slot, so that it can be let go. */
 type Slots<T> = (Deferred<T> | undefined)[];
 
-async function receiveChoices(
-  { channel, layout, otK }: ClientSession,
-  drawn: Slots<Uint8Array>,
+const slotsOf = <T>(batches: readonly Batch[]): Slots<T> => batches.map(() => new Deferred<T>());
+
+function rejectAll(
+  slots: readonly (Pick<Deferred<never>, 'reject'> | undefined)[],
+  error: Error,
+): void {
+  for (const slot of slots) slot?.reject(error);
+}
+
+/** The answer to a draw, as it arrives. */
+interface ArrivingDraw {
+  readonly offsets: Deferred<Pick<ClientDraw, 'cots' | 'trees'>>;
+  /** The server's choices in the product OTs. */
+  readonly choices: Slots<Uint8Array>;
+}
+
+async function receiveDraw(
+  { channel, otK }: ClientSession,
+  { name, keys, random }: AskedDraw,
+  batches: readonly Batch[],
+  { offsets, choices }: ArrivingDraw,
 ): Promise<void> {
-  for (const [i, lane] of lanesOf(layout).entries()) {
-    const bytes = cotBytes(productCount(lane), otK);
-    drawn[i]!.resolve(await receiveMessage(channel, Kind.productChoices, bytes));
+  const answer = await channel.receive(Kind.serverOffset, offsetMessageBytes(otK)[1]);
+  const { message: trees, cots } = finishOffsets(name, keys, answer, random, otK);
+  offsets.resolve({ cots, trees });
+  for (const [i, lanes] of batches.entries()) {
+    const bytes = cotBytes(over(lanes, productCount), otK);
+    choices[i]!.resolve(await receiveMessage(channel, Kind.productChoices, bytes));
   }
+}
+
+async function takeDraw(session: ClientSession, asked: AskedDraw): Promise<ClientDraw> {
+  const batches = batchesOf(session.layout);
+  const choices = slotsOf<Uint8Array>(batches);
+  const arriving = { offsets: new Deferred<Pick<ClientDraw, 'cots' | 'trees'>>(), choices };
+  await receiveDraw(session, asked, batches, arriving);
+  return {
+    number: asked.name.number,
+    ...(await arriving.offsets.promise),
+    choices: await Promise.all(choices.map((slot) => slot!.promise)),
+  };
 }
 
 /**
  * The client's half.
- * @param drawNext - takes the choices of the next bundle as well, in the same round trip
+ * @param drawNext - draws the next bundle as well, in the same round trip
  */
 export async function prepareClient(
   session: ClientSession,
   progress?: Progress,
   drawNext = false,
 ): Promise<ClientBundle> {
-  const { channel, layout } = session;
-  const lanes = lanesOf(layout);
-  const drawn: Slots<Uint8Array> = lanes.map(() => new Deferred<Uint8Array>());
-  const known = session.drawn !== undefined;
-  session.drawn?.forEach((choices, i) => {
-    drawn[i]!.resolve(choices);
-  });
+  const { channel, layout, drawn } = session;
+  const batches = batchesOf(layout);
+  const arriving: ArrivingDraw = {
+    offsets: new Deferred(),
+    choices: slotsOf<Uint8Array>(batches),
+  };
+  if (drawn !== undefined) {
+    arriving.offsets.resolve(drawn);
+    drawn.choices.forEach((choices, i) => {
+      arriving.choices[i]!.resolve(choices);
+    });
+  }
   session.drawn = undefined;
   const number = session.nextBundle++;
   const seed = bundleSeed(session);
   const advance = counting(progress, layout.linears.length + layout.activations.length);
-  if (!known) await channel.send(Kind.command, encodeCommand(Command.draw, number));
+  const asked = drawn === undefined ? await sendDraw(session, number) : undefined;
   await channel.send(Kind.command, encodeCommand(Command.prepare, number));
 
-  // What a lane is opened to waits for its tables; nobody may wait for a lane that is not opened.
-  const opened: Slots<LaneState> = lanes.map(() => new Deferred<LaneState>());
+  // What a batch is opened to waits for its tables; nobody may wait for a batch that is not opened.
+  const opened = slotsOf<LaneState[]>(batches);
+  const next = new Deferred<AskedDraw>();
   const send = async () => {
     const masks = await sendLayers(session, seed, advance);
     const shares = await shareLayers(session, seed, masks);
-    await openLanes({ session, seed, masks, shares, drawn, opened });
-    const own = await openOutput(session, shares.output);
-    if (drawNext) await channel.send(Kind.command, encodeCommand(Command.draw, number + 1));
+    const { cots, trees } = await arriving.offsets.promise;
+    await channel.send(Kind.labelTrees, trees);
+    const tweaks = bundleTweaks({ sessionId: session.id, number });
+    const { choices: drawn } = arriving;
+    await openBatches({ session, seed, masks, shares, batches, cots, tweaks, drawn, opened });
+    const own = await openOutput(session, cots, tweaks, shares.output);
+    if (drawNext) next.resolve(await sendDraw(session, number + 1));
     return { inputMask: masks.of.get(0)!, outputShare: shares.output, own };
   };
   const receive = async () => {
-    if (!known) await receiveChoices(session, drawn);
-    const tables = await receiveTables(session, opened, advance);
-    if (drawNext) session.drawn = await takeChoices(session);
+    if (asked !== undefined) await receiveDraw(session, asked, batches, arriving);
+    const tables = await receiveTables(session, batches, opened, advance);
+    if (drawNext) session.drawn = await takeDraw(session, await next.promise);
     return tables;
   };
   const [{ inputMask, outputShare, own }, { layers, tables }] = await together(
     channel,
     send().catch((error: Error) => {
-      for (const lane of opened) lane?.reject(error);
+      rejectAll(opened, error);
+      next.reject(error);
       throw error;
     }),
     receive().catch((error: Error) => {
-      for (const lane of drawn) lane?.reject(error);
+      rejectAll(arriving.choices, error);
+      arriving.offsets.reject(error);
       throw error;
     }),
   );
@@ -136,58 +249,62 @@ interface Opening {
   readonly seed: Uint8Array;
   readonly masks: MaskSet;
   readonly shares: ClientShares;
-  /** The server's choices in the product OTs of all lanes. */
+  readonly batches: readonly Batch[];
+  readonly cots: ClientCots;
+  readonly tweaks: BundleTweaks;
+  /** The server's choices in the product OTs. */
   readonly drawn: Slots<Uint8Array>;
-  readonly opened: Slots<LaneState>;
+  readonly opened: Slots<LaneState[]>;
 }
 
-/** Sends choices and corrections of all lanes in order; what a layer was opened with is let go. */
-async function openLanes({ session, seed, masks, shares, drawn, opened }: Opening): Promise<void> {
-  const { channel, pool, layout, cots, labelTweaks, productTweaks } = session;
+/** Sends choices and corrections of all batches in order; what a layer was opened with is let go. */
+async function openBatches(opening: Opening): Promise<void> {
+  const { session, seed, masks, shares, batches, cots, tweaks, drawn, opened } = opening;
+  const { channel, pool, layout } = session;
   const parts = new Ordered<() => Promise<void>>(pool.workers + 1, (emit) => emit());
-  let i = 0;
-  for (const { index, lanes } of layout.activations) {
-    for (const lane of lanes) {
-      const { kind, params, elements } = lane;
-      const gadget = gadgetOf(lane);
-      const at = i++;
-      const own = opened[at]!;
+  for (const [i, batch] of batches.entries()) {
+    const lanes = batch.map((lane) => {
+      const { kind, params, n, elements, at } = lane;
+      const { index } = layout.activations[lane.layer]!;
       const c = gather(shares.preactivations.get(index)!, elements);
       subtractFractions(lane, c, masks.fractions.get(index + 1));
       const mask = gather(masks.of.get(index + 1)!, elements);
-      const choices = await drawn[at]!.promise;
-      drawn[at] = undefined;
-      const input = {
-        kind,
-        params,
-        c,
-        mask,
-        drawn: choices,
-        labels: cots.receiver.ticket(labelCount(lane)),
-        labelTweaks: labelTweaks.take(gadget.labelTweaks(params, c.length)),
-        products: cots.sender.ticket(productCount(lane)),
-        productTweaks: productTweaks.take(gadget.productTweaks(params, c.length)),
-        seed: deriveSeed(seed, 'lane', at),
-      };
-      const work = pool.run('openLane', input, { give: { c, mask, drawn: choices } });
-      await parts.add(
-        work.then(({ choices, corrections, state }) => async () => {
-          own.resolve(state);
-          await sendMessage(channel, Kind.labelChoices, choices);
-          await sendMessage(channel, Kind.corrections, corrections);
-        }),
-      );
+      const own = { kind, params, n, c, mask, seed: deriveSeed(seed, 'lane', at) };
+      return { ...own, ...laneTweaks(lane, tweaks) };
+    });
+    const input = {
+      lanes,
+      labels: cots.labels.take(over(batch, labelCount)),
+      products: cots.products.take(over(batch, productCount)),
+      drawn: await drawn[i]!.promise,
+    };
+    drawn[i] = undefined;
+    const give = [lanes.map(({ c, mask }) => [c, mask]), input.drawn];
+    const slot = opened[i]!;
+    const work = pool.run('openBatch', input, { give });
+    await parts.add(
+      work.then(({ choices, corrections, states }) => async () => {
+        slot.resolve(states);
+        await sendMessage(channel, Kind.labelChoices, choices);
+        await sendMessage(channel, Kind.corrections, corrections);
+      }),
+    );
+    // Of the layers before the next batch nothing is needed any more.
+    const next = batches[i + 1]?.[0]?.layer;
+    for (const { layer } of batch) {
+      if (layer === next) continue;
+      const { index } = layout.activations[layer]!;
+      shares.preactivations.delete(index);
+      masks.of.delete(index + 1);
+      masks.fractions.delete(index + 1);
     }
-    shares.preactivations.delete(index);
-    masks.of.delete(index + 1);
-    masks.fractions.delete(index + 1);
   }
   await parts.drain();
 }
 
 /** Takes the fractions of a lane's masks from its shares of what it truncates: see the head. */
 function subtractFractions(
-  { kind, params: { shift }, elements }: Lane,
+  { kind, params: { shift }, elements }: Pick<Lane, 'kind' | 'params' | 'elements'>,
   c: Int32Array,
   fractions: Int8Array | undefined,
 ): void {
@@ -202,38 +319,38 @@ function subtractFractions(
 
 /** Choices of a garbled argmax; undefined when there is none. */
 async function openOutput(
-  { channel, pool, layout, cots, labelTweaks }: ClientSession,
+  { channel, pool, layout }: ClientSession,
+  cots: ClientCots,
+  tweaks: BundleTweaks,
   c: Int32Array,
 ): Promise<Omit<ArgmaxStored, 'tables'> | undefined> {
   const params = layout.output.argmax;
   if (params === undefined) return undefined;
-  const ticket = cots.receiver.ticket(argmax.labelCots(params));
+  const ticket = cots.labels.take(argmax.labelCots(params));
   const { message, blocks } = await pool.run('openArgmax', { params, c, ticket });
   await sendMessage(channel, Kind.labelChoices, message);
-  return { labels: blocks, tweaks: labelTweaks.take(argmax.labelTweaks(params)) };
+  return { labels: blocks, tweaks: tweaks.labels.take(argmax.labelTweaks(params)) };
 }
 
 /** The states of all lanes by layer, and the tables of a garbled argmax, of no bytes when there is none. */
 async function receiveTables(
   { channel, layout }: ClientSession,
-  opened: Slots<LaneState>,
+  batches: readonly Batch[],
+  opened: Slots<LaneState[]>,
   advance: (step: string) => void,
 ): Promise<{ layers: LaneState[][]; tables: Uint8Array }> {
-  const layers: LaneState[][] = [];
-  let i = 0;
-  for (const { step, lanes } of layout.activations) {
-    const stored: LaneState[] = [];
-    for (const lane of lanes) {
-      const state = await opened[i]!.promise;
-      opened[i++] = undefined;
-      const gadget = gadgetOf(lane);
-      const n = lane.elements.length;
-      const { tables: bytes } = gadget.bytes(lane.params, n);
-      const tables = await receiveMessage(channel, Kind.tables, bytes);
-      stored.push(gadget.store(lane.params, n, state, tables));
-    }
-    layers.push(stored);
-    advance(step.name);
+  const layers: LaneState[][] = layout.activations.map(() => []);
+  const done = byLayer(layout, batches, advance);
+  for (const [i, batch] of batches.entries()) {
+    const states = await opened[i]!.promise;
+    opened[i] = undefined;
+    const message = await receiveMessage(channel, Kind.tables, batchBytes(batch, 'tables'));
+    const tables = cut(batch, message, (lane) => batchBytes([lane], 'tables'));
+    batch.forEach((lane, j) => {
+      const stored = gadgetOf(lane).store(lane.params, lane.n, states[j]!, tables[j]!);
+      layers[lane.layer]!.push(stored);
+    });
+    done(i);
   }
   const { argmax: params } = layout.output;
   const bytes = params === undefined ? 0 : argmax.bytes(params).tables;
@@ -243,47 +360,57 @@ async function receiveTables(
 // ------------------------------------------------------------------------------------------------------- server
 
 /**
- * Server: draws its choices for the product OTs of bundle `number`, and sends them; the client's command has been read.
- * @throws ProtocolError `bad-message` when they are drawn already
+ * Server: draws the offsets and its choices for the product OTs of bundle `number`, and sends them; the client's command has been
+ * read.
+ * @throws ProtocolError `bad-message` when a bundle is drawn already, `corrupted` when the check of the client's offset fails
  */
 export async function drawServer(session: ServerSession, number: number): Promise<void> {
-  const { channel, pool, layout, cots } = session;
+  const { channel, pool, id, layout, otK, root } = session;
   if (session.drawn !== undefined) {
     throw new ProtocolError('bad-message', `the choices of a bundle are drawn before ${number}`);
   }
   const seed = bundleSeed(session);
-  const lanes: DrawnLane[] = [];
+  const request = await channel.receive(Kind.clientOffset, offsetMessageBytes(otK)[0]);
+  const random = new Prg(deriveSeed(seed, 'offsets'));
+  const { message, state: offsets } = answerOffsets(
+    { sessionId: id, number },
+    root,
+    request,
+    random,
+  );
+  await channel.send(Kind.serverOffset, message);
+  const batches: { blocks: Uint8Array; choices: Uint8Array }[] = [];
   const messages = new Ordered<() => Promise<void>>(pool.workers + 1, (send) => send());
-  for (const [i, lane] of lanesOf(layout).entries()) {
-    const { kind, params, elements } = lane;
-    const work = pool.run('drawLane', {
-      kind,
-      params,
-      n: elements.length,
-      ticket: cots.receiver.ticket(productCount(lane)),
-      seed: deriveSeed(seed, 'lane', i),
-    });
+  for (const batch of batchesOf(layout)) {
+    const lanes = batch.map((lane) => laneInput(lane, seed));
+    const ticket = offsets.products.take(over(batch, productCount));
+    const work = pool.run('drawBatch', { lanes, ticket });
     await messages.add(
       work.then(({ message, ...own }) => async () => {
-        lanes.push({ lane, ...own });
+        batches.push(own);
         await sendMessage(channel, Kind.productChoices, message);
       }),
     );
   }
   await messages.drain();
-  session.drawn = { number, seed, lanes };
+  session.drawn = { number, seed, offsets, batches };
+}
+
+/** What a task needs of a lane, with the seed of what is random in it. */
+function laneInput({ kind, params, n, at }: BatchLane, seed: Uint8Array) {
+  return { kind, params, n, seed: deriveSeed(seed, 'lane', at) };
 }
 
 /**
  * The server's half; the client's command has been read.
- * @throws ProtocolError `bad-message` when no choices were drawn for this bundle
+ * @throws ProtocolError `bad-message` when this bundle is not drawn, `corrupted` when a check of OTs fails
  */
 export async function prepareServer(
   session: ServerSession,
   number: number,
   progress?: Progress,
 ): Promise<ServerBundle> {
-  const { channel, pool, layout, layers, cots } = session;
+  const { channel, pool, id, layout, layers, otK } = session;
   const { activations, linears, output } = layout;
   const advance = counting(progress, linears.length + activations.length);
   const { drawn } = session;
@@ -298,9 +425,11 @@ export async function prepareServer(
     shares.push((await receiveLayer(session, layer, deriveSeed(seed, 'layer', i))).share);
     advance(linears[i]!.parts[0]!.step.name);
   }
-  const states = await prepareLanes(session, drawn.lanes, seed);
-  const prepared = activations.map(({ lanes }) => states.splice(0, lanes.length));
-  for (const { step } of activations) advance(step.name);
+  const name = { sessionId: id, number };
+  const trees = await channel.receive(Kind.labelTrees, treeBytes(otK));
+  const cots = joinOffsets(name, drawn.offsets, trees);
+  const tweaks = bundleTweaks(name);
+  const prepared = await prepareBatches(session, drawn, cots, tweaks, advance);
   const products = new Map<number, Int32Array>();
   for (const [i, { parts }] of linears.entries()) {
     const share = await shares[i]!;
@@ -311,53 +440,52 @@ export async function prepareServer(
   const bundle = { number, linears: products, layers: prepared };
   if (output.argmax === undefined) return { ...bundle, output: undefined };
   const params = output.argmax;
-  const ticket = cots.sender.ticket(argmax.labelCots(params));
+  const ticket = cots.labels.take(argmax.labelCots(params));
   const { message, state } = await pool.run('prepareArgmax', {
     params,
     ticket,
-    tweaks: session.labelTweaks.take(argmax.labelTweaks(params)),
-    choices: await receiveMessage(channel, Kind.labelChoices, cotBytes(ticket.count, session.otK)),
+    tweaks: tweaks.labels.take(argmax.labelTweaks(params)),
+    choices: await receiveMessage(channel, Kind.labelChoices, cotBytes(ticket.count, otK)),
     seed: deriveSeed(seed, 'argmax'),
   });
   await sendMessage(channel, Kind.tables, message);
   return { ...bundle, output: state };
 }
 
-/** Takes the client's choices and corrections lane by lane, and sends the tables. */
-async function prepareLanes(
-  { channel, pool, otK, cots, labelTweaks, productTweaks }: ServerSession,
-  drawn: readonly DrawnLane[],
-  seed: Uint8Array,
-): Promise<LaneState[]> {
-  const states: LaneState[] = [];
-  const parts = new Ordered<{ message: Uint8Array; state: LaneState }>(
-    pool.workers + 1,
-    async ({ message, state }) => {
-      states.push(state);
-      await sendMessage(channel, Kind.tables, message);
-    },
-  );
-  for (const [i, { lane, blocks, choices }] of drawn.entries()) {
-    const { kind, params, elements } = lane;
-    const gadget = gadgetOf(lane);
-    const n = elements.length;
-    const labels = cots.sender.ticket(labelCount(lane));
-    const bought = await receiveMessage(channel, Kind.labelChoices, cotBytes(labels.count, otK));
-    const { corrections: bytes } = gadget.bytes(params, n);
+/** Takes the client's choices and corrections batch by batch, and sends the tables; the states of all lanes, by layer. */
+async function prepareBatches(
+  { channel, pool, otK, layout }: ServerSession,
+  drawn: ServerDraw,
+  cots: ServerCots,
+  tweaks: BundleTweaks,
+  advance: (step: string) => void,
+): Promise<LaneState[][]> {
+  const layers: LaneState[][] = layout.activations.map(() => []);
+  const batches = batchesOf(layout);
+  const done = byLayer(layout, batches, advance);
+  const parts = new Ordered<() => Promise<void>>(pool.workers + 1, (send) => send());
+  for (const [i, batch] of batches.entries()) {
+    const labels = cots.labels.take(over(batch, labelCount));
+    const choices = await receiveMessage(channel, Kind.labelChoices, cotBytes(labels.count, otK));
+    const bytes = batchBytes(batch, 'corrections');
     const corrections = await receiveMessage(channel, Kind.corrections, bytes);
-    const input = {
-      kind,
-      params,
-      n,
-      labels,
-      labelTweaks: labelTweaks.take(gadget.labelTweaks(params, n)),
-      choices: bought,
-      products: { blocks, choices, tweaks: productTweaks.take(gadget.productTweaks(params, n)) },
-      corrections,
-      seed: deriveSeed(seed, 'lane', i),
-    };
-    await parts.add(pool.run('prepareLane', input, { give: { bought, blocks, corrections } }));
+    const lanes = batch.map((lane) => ({
+      ...laneInput(lane, drawn.seed),
+      ...laneTweaks(lane, tweaks),
+    }));
+    const input = { lanes, labels, choices, products: drawn.batches[i]!, corrections };
+    const give = { choices, corrections, products: input.products };
+    const work = pool.run('prepareBatch', input, { give });
+    await parts.add(
+      work.then(({ message, states }) => async () => {
+        batch.forEach((lane, j) => {
+          layers[lane.layer]!.push(states[j]!);
+        });
+        await sendMessage(channel, Kind.tables, message);
+        done(i);
+      }),
+    );
   }
   await parts.drain();
-  return states;
+  return layers;
 }

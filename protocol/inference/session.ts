@@ -9,7 +9,6 @@
  *       |  ---- OT offer ---------------------------------------->  |
  *       |  <--- OT choices ---------------------------------------  |
  *       |  ---- OT trees ---------------------------------------->  |
- *       |  <--- OT trees -----------------------------------------  |
  *       |  ---- hint, if the client has not kept it ------------->  |
  *       |  <--- the hint -----------------------------------------  |
  *
@@ -28,23 +27,31 @@ import { decodeControl, encodeControl, MAX_CONTROL_BYTES } from '../channel/code
 import type { Channel } from '../channel/index.ts';
 import { ProtocolError } from '../errors.ts';
 import { LANE_ELEMENTS } from '../gadgets/index.ts';
-import { TweakCounter } from '../garble/tweaks.ts';
 import { HINT_AGREEMENT, hintDigest, openHint } from '../linear/index.ts';
-import { type Cots, cotsOf, finishSetup, joinSetup, setupMessageBytes } from '../ot/setup.ts';
+import {
+  BASE_PARTS,
+  extendSetup,
+  finishSetup,
+  freshOffset,
+  setupMessageBytes,
+} from '../ot/setup.ts';
 import {
   COTS_PER_CHUNK,
   DEFAULT_OT_K,
   isOtK,
   OT_KS,
   type OtK,
+  type ReceiverSeeds,
+  type SenderSeeds,
   SLICES_PER_KEY,
 } from '../ot/softspoken.ts';
 import { nextTurn } from '../pool/inline.ts';
 import type { CheckedProgram } from '../program/check.ts';
 import { decodeProgram, digestOf, MAX_PROGRAM_BYTES } from '../program/encode.ts';
-import { INSTANCES_PER_KEY, type Tweaks } from '../random/hash.ts';
+import { INSTANCES_PER_KEY } from '../random/hash.ts';
 import { deriveSeed, freshSeed, type Random, randomBytes, SEED_BYTES } from '../random/index.ts';
-import type { DrawnChoices } from './bundle.ts';
+import { join } from './batches.ts';
+import type { ClientDraw, ServerDraw } from './bundle.ts';
 import { type Cost, costOf } from './cost.ts';
 import { hintBytesOf, type OpenHint, openedHint, type ServedLayer } from './hint.ts';
 import { type Layout, layoutOf } from './layout.ts';
@@ -59,7 +66,7 @@ import {
 import type { ProtocolPool } from './tasks.ts';
 
 /** Version of the protocol. AGREEMENT. */
-export const PROTOCOL_VERSION = 5;
+export const PROTOCOL_VERSION = 6;
 
 const NONCE_BYTES = 32;
 
@@ -86,20 +93,6 @@ export const AGREEMENT_DIGEST: Uint8Array = sha256(
 
 export type { ProtocolPool } from './tasks.ts';
 
-/** Hash tweaks of one direction, handed out once each. Both parties take the same counts in the same order. */
-export class TweakSource {
-  readonly #start: Uint8Array;
-  readonly #counter = new TweakCounter();
-
-  constructor(start: Uint8Array) {
-    this.#start = start;
-  }
-
-  take(count: number): Tweaks {
-    return { start: this.#start, first: this.#counter.take(count) };
-  }
-}
-
 /** Called as a phase advances: layers done, of how many, and the name of the last. */
 export type Progress = (done: number, total: number, step: string) => void;
 
@@ -117,10 +110,6 @@ interface SessionBase {
   readonly digest: Uint8Array;
   /** SoftSpoken's k of all its OTs: the client's choice for its link. */
   readonly otK: OtK;
-  readonly cots: Cots;
-  /** Tweaks under the server's offset (garbling) and under the client's (products). */
-  readonly labelTweaks: TweakSource;
-  readonly productTweaks: TweakSource;
 }
 
 export interface ClientSession extends SessionBase {
@@ -128,17 +117,21 @@ export interface ClientSession extends SessionBase {
   readonly cost: Cost;
   /** The static hint of the model's linear layers. */
   readonly hint: OpenHint;
+  /** What the offsets of all bundles grow from. */
+  readonly root: ReceiverSeeds;
   /** Number of the next bundle. */
   nextBundle: number;
-  /** The server's choices in the product OTs of the next bundle, lane by lane, where they are drawn ahead. */
-  drawn: Uint8Array[] | undefined;
+  /** What is drawn ahead of the next bundle. */
+  drawn: ClientDraw | undefined;
 }
 
 export interface ServerSession extends SessionBase {
   /** The model's linear layers, in the order of the layout. */
   readonly layers: readonly ServedLayer[];
-  /** Its choices in the product OTs of the next bundle, once they are drawn. */
-  drawn: DrawnChoices | undefined;
+  /** What the offsets of all bundles grow from. */
+  readonly root: SenderSeeds;
+  /** What is drawn ahead of the next bundle. */
+  drawn: ServerDraw | undefined;
 }
 
 /** What a party brings to a session. */
@@ -229,13 +222,6 @@ export function bundleSeed({ random, id }: Pick<SessionBase, 'random' | 'id'>): 
   return deriveSeed(freshSeed(random), 'bundle', ...new Uint32Array(id.slice().buffer));
 }
 
-function tweaksOf(sessionId: Uint8Array): Pick<SessionBase, 'labelTweaks' | 'productTweaks'> {
-  return {
-    labelTweaks: new TweakSource(deriveSeed(sessionId, 'label tweaks')),
-    productTweaks: new TweakSource(deriveSeed(sessionId, 'product tweaks')),
-  };
-}
-
 /** Where a client may have a hint from, other than the session's channel. */
 export interface HintSource {
   /**
@@ -303,13 +289,15 @@ export async function openClient(party: Party, options: ClientOptions): Promise<
   const offer = await party.pool.run('offerSetup', { seed: freshSeed(random) });
   await channel.send(Kind.setupOffer, offer.message);
   const choice = await channel.receive(Kind.setupChoice, messageBytes[1]);
-  const own = { sessionId, state: offer.state, message: choice, seed: freshSeed(random), otK };
-  const { message, state } = await party.pool.run('extendSetup', own);
+  const keys = await Promise.all(
+    BASE_PARTS.map((from) =>
+      party.pool.run('keySetup', { sessionId, state: offer, message: choice, from }),
+    ),
+  );
+  const [zero, one] = [join(keys.map((part) => part.zero)), join(keys.map((part) => part.one))];
+  const { message, seeds: root } = extendSetup(sessionId, { zero, one }, random, otK);
   await channel.send(Kind.setupExtend, message);
-  const trees = await channel.receive(Kind.setupFinish, messageBytes[3]);
-  const cots = cotsOf(joinSetup(sessionId, state, trees));
-  const named = { id: sessionId, ...tweaksOf(sessionId) };
-  const base = { ...party, layout, model: peer.model, digest, otK, cots, ...named };
+  const base = { ...party, id: sessionId, layout, model: peer.model, digest, otK, root };
   const parts = await takeHint(channel, layout, peer.hint, options);
   const hint = openedHint(party.pool, layout, peer.generation, parts);
   return { ...base, cost, hint, nextBundle: 0, drawn: undefined };
@@ -419,15 +407,18 @@ export async function openServer(
 
   const messageBytes = setupMessageBytes(otK);
   const offered = await channel.receive(Kind.setupOffer, messageBytes[0]);
-  const own = { sessionId, message: offered, seed: freshSeed(random) };
-  const { message: choice, state } = await party.pool.run('chooseSetup', own);
-  await channel.send(Kind.setupChoice, choice);
+  const choices = freshOffset(random);
+  const own = { sessionId, offset: choices, message: offered };
+  const parts = await Promise.all(
+    BASE_PARTS.map((from) =>
+      party.pool.run('chooseSetup', { ...own, from, seed: freshSeed(random) }),
+    ),
+  );
+  await channel.send(Kind.setupChoice, join(parts.map(({ message }) => message)));
   const trees = await channel.receive(Kind.setupExtend, messageBytes[2]);
-  const { message, seeds } = finishSetup(sessionId, state, trees, random, otK);
-  await channel.send(Kind.setupFinish, message);
-  const cots = cotsOf(seeds);
-  const named = { id: sessionId, ...tweaksOf(sessionId) };
-  const base = { ...party, layout, model: offer.name, digest, otK, cots, ...named };
+  const chosen = join(parts.map((part) => part.chosen));
+  const root = finishSetup(sessionId, { choices, chosen }, trees, otK);
+  const base = { ...party, id: sessionId, layout, model: offer.name, digest, otK, root };
   return { ...base, layers, drawn: undefined };
 }
 

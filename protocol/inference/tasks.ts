@@ -4,118 +4,169 @@
  */
 
 import { type ArgmaxParams, argmax } from '../gadgets/argmax.ts';
-import type { GadgetParams, LaneState } from '../gadgets/gadget.ts';
-import { gadgetOf } from '../gadgets/index.ts';
+import type { LaneState } from '../gadgets/gadget.ts';
+import { gadgetOf, type Lane } from '../gadgets/index.ts';
 import { linearOnline } from '../linear/online.ts';
 import { linearTasks } from '../linear/tasks.ts';
-import type { BaseSender } from '../ot/base.ts';
+import { type BaseSender, offerBaseOt } from '../ot/base.ts';
 import {
   type ReceiverTicket,
   redeemReceiver,
   redeemSender,
   type SenderTicket,
 } from '../ot/correlations.ts';
-import type { ReceiverCots } from '../ot/pads.ts';
-import { chooseSetup, extendSetup, offerSetup } from '../ot/setup.ts';
-import type { OtK } from '../ot/softspoken.ts';
+import { chooseSetup, keySetup } from '../ot/setup.ts';
 import type { Pool } from '../pool/index.ts';
-import type { ActivationKind } from '../program/kinds.ts';
 import type { Tweaks } from '../random/hash.ts';
 import { Prg } from '../random/index.ts';
+import { batchBytes, cut, join, type LaneShape, labelCount, productCount } from './batches.ts';
 
-/** Which gadget, with which numbers. */
-interface LaneInput {
-  readonly kind: ActivationKind;
-  readonly params: GadgetParams;
+/** A lane of a batch, and the seed of what is random in it. */
+interface LaneInput extends LaneShape {
+  readonly seed: Uint8Array;
 }
+
+/** The hash tweaks of a lane, in each direction. */
+interface LaneTweaks {
+  readonly labelTweaks: Tweaks;
+  readonly productTweaks: Tweaks;
+}
+
+/** The OTs of a batch as their receiver holds them. */
+interface Chosen {
+  readonly blocks: Uint8Array;
+  readonly choices: Uint8Array;
+}
+
+const labelOts = ({ kind, params, n }: LaneShape) =>
+  gadgetOf({ kind, params }).labelCots(params) * n;
+const productOts = ({ kind, params, n }: LaneShape) =>
+  gadgetOf({ kind, params }).productCots(params) * n;
+
+/**
+ * The blocks, or packed choices, of each lane.
+ * @param count - OTs of a lane in its batch, and those that it uses of them
+ * @param each - bytes an OT
+ */
+function partsOf<T extends LaneShape>(
+  lanes: readonly T[],
+  bytes: Uint8Array,
+  [count, used]: readonly [(lane: T) => number, (lane: T) => number],
+  each: number,
+): Uint8Array[] {
+  return cut(lanes, bytes, (lane) => each * count(lane)).map((part, i) =>
+    part.subarray(0, Math.ceil(each * used(lanes[i]!))),
+  );
+}
+
+const LABELS = [labelCount, labelOts] as const;
+const PRODUCTS = [productCount, productOts] as const;
 
 export const tasks = {
   ...linearTasks,
   linearOnline,
 
-  offerSetup: (input: { seed: Uint8Array }) => offerSetup(new Prg(input.seed)),
+  offerSetup: (input: { seed: Uint8Array }) => offerBaseOt(new Prg(input.seed)),
 
-  chooseSetup: (input: { sessionId: Uint8Array; message: Uint8Array; seed: Uint8Array }) =>
-    chooseSetup(input.sessionId, input.message, new Prg(input.seed)),
+  chooseSetup: (input: {
+    sessionId: Uint8Array;
+    offset: Uint8Array;
+    message: Uint8Array;
+    from: number;
+    seed: Uint8Array;
+  }) => chooseSetup(input.sessionId, input.offset, input.message, input.from, new Prg(input.seed)),
 
-  extendSetup: (input: {
+  keySetup: (input: {
     sessionId: Uint8Array;
     state: BaseSender;
     message: Uint8Array;
-    seed: Uint8Array;
-    otK: OtK;
-  }) => extendSetup(input.sessionId, input.state, input.message, new Prg(input.seed), input.otK),
+    from: number;
+  }) => keySetup(input.sessionId, input.state, input.message, input.from),
 
-  /** Server: its random choices in a lane's product OTs. */
-  drawLane: (
-    input: LaneInput & { n: number; ticket: ReceiverTicket; seed: Uint8Array },
-  ): { message: Uint8Array; blocks: Uint8Array; choices: Uint8Array } => {
-    const choices = gadgetOf(input).draw(input.params, input.n, input.seed);
+  /** Server: its random choices in a batch's product OTs. */
+  drawBatch: (input: {
+    lanes: readonly LaneInput[];
+    ticket: ReceiverTicket;
+  }): Chosen & { message: Uint8Array } => {
+    const choices = join(
+      input.lanes.map((lane) => gadgetOf(lane).draw(lane.params, lane.n, lane.seed)),
+    );
     return { ...redeemReceiver(input.ticket, choices), choices };
   },
 
-  /** Client: its choices in a lane's label OTs, and the corrections of its product OTs. */
-  openLane: (
-    input: LaneInput & {
-      c: Int32Array;
-      /** The mask of the lane's results. */
-      mask: Int32Array;
-      labels: ReceiverTicket;
-      labelTweaks: Tweaks;
-      products: SenderTicket;
-      productTweaks: Tweaks;
-      /** The server's choices in the product OTs. */
-      drawn: Uint8Array;
-      seed: Uint8Array;
-    },
-  ): { choices: Uint8Array; corrections: Uint8Array; state: LaneState } => {
-    const { params, c, mask, products, seed } = input;
-    const gadget = gadgetOf(input);
-    const chosen = gadget.choose(params, c, seed);
-    const { message: choices, blocks } = redeemReceiver(input.labels, chosen);
-    const { message: corrections, state } = gadget.correct(params, {
-      c,
-      mask,
-      labels: { blocks, choices: chosen, tweaks: input.labelTweaks },
-      products: {
-        blocks: redeemSender(products, input.drawn),
-        offset: products.seeds.offset,
-        tweaks: input.productTweaks,
-      },
-      seed,
+  /** Client: its choices in a batch's label OTs, and the corrections of its product OTs. */
+  openBatch: (input: {
+    lanes: readonly (LaneInput &
+      LaneTweaks & {
+        c: Int32Array;
+        /** The mask of the lane's results. */
+        mask: Int32Array;
+      })[];
+    labels: ReceiverTicket;
+    products: SenderTicket;
+    /** The server's choices in the product OTs. */
+    drawn: Uint8Array;
+  }): { choices: Uint8Array; corrections: Uint8Array; states: LaneState[] } => {
+    const { lanes, labels, products, drawn } = input;
+    const chosen = join(lanes.map((lane) => gadgetOf(lane).choose(lane.params, lane.c, lane.seed)));
+    const { message: choices, blocks } = redeemReceiver(labels, chosen);
+    const own = partsOf(lanes, blocks, LABELS, 16);
+    const bits = partsOf(lanes, chosen, LABELS, 1 / 8);
+    const sent = partsOf(lanes, redeemSender(products, drawn), PRODUCTS, 16);
+    const opened = lanes.map((lane, i) => {
+      const { params, c, mask, seed, labelTweaks, productTweaks } = lane;
+      return gadgetOf(lane).correct(params, {
+        c,
+        mask,
+        labels: { blocks: own[i]!, choices: bits[i]!, tweaks: labelTweaks },
+        products: { blocks: sent[i]!, offset: products.seeds.offset, tweaks: productTweaks },
+        seed,
+      });
     });
-    return { choices, corrections, state };
+    const corrections = join(opened.map(({ message }) => message));
+    return { choices, corrections, states: opened.map(({ state }) => state) };
   },
 
-  /** Server: a lane's tables, from the client's choices and corrections. */
-  prepareLane: (
-    input: LaneInput & {
-      n: number;
-      labels: SenderTicket;
-      labelTweaks: Tweaks;
-      choices: Uint8Array;
-      products: ReceiverCots;
-      corrections: Uint8Array;
-      seed: Uint8Array;
-    },
-  ): { message: Uint8Array; state: LaneState } => {
-    const { params, n, labels, labelTweaks, choices, products, corrections, seed } = input;
+  /** Server: a batch's tables, from the client's choices and corrections. */
+  prepareBatch: (input: {
+    lanes: readonly (LaneInput & LaneTweaks)[];
+    labels: SenderTicket;
+    choices: Uint8Array;
+    products: Chosen;
+    corrections: Uint8Array;
+  }): { message: Uint8Array; states: LaneState[] } => {
+    const { lanes, labels, products } = input;
     const { offset } = labels.seeds;
-    const own = { blocks: redeemSender(labels, choices), offset, tweaks: labelTweaks };
-    return gadgetOf(input).prepare(params, { n, labels: own, products, corrections, seed });
+    const sent = partsOf(lanes, redeemSender(labels, input.choices), LABELS, 16);
+    const own = partsOf(lanes, products.blocks, PRODUCTS, 16);
+    const bits = partsOf(lanes, products.choices, PRODUCTS, 1 / 8);
+    const corrections = cut(lanes, input.corrections, (lane) => batchBytes([lane], 'corrections'));
+    const prepared = lanes.map((lane, i) => {
+      const { params, n, seed, labelTweaks, productTweaks } = lane;
+      return gadgetOf(lane).prepare(params, {
+        n,
+        labels: { blocks: sent[i]!, offset, tweaks: labelTweaks },
+        products: { blocks: own[i]!, choices: bits[i]!, tweaks: productTweaks },
+        corrections: corrections[i]!,
+        seed,
+      });
+    });
+    return {
+      message: join(prepared.map(({ message }) => message)),
+      states: prepared.map(({ state }) => state),
+    };
   },
 
   openArgmax: (input: { params: ArgmaxParams; c: Int32Array; ticket: ReceiverTicket }) =>
     redeemReceiver(input.ticket, argmax.choose(input.params, input.c)),
 
   reveal: (
-    input: LaneInput & { state: LaneState; a: Int32Array },
+    input: Pick<Lane, 'kind' | 'params'> & { state: LaneState; a: Int32Array },
   ): { message: Uint8Array; state: LaneState } =>
     gadgetOf(input).reveal(input.params, input.state, input.a),
 
-  evaluate: (
-    input: LaneInput & { n: number; state: LaneState; material: Uint8Array },
-  ): Uint8Array => gadgetOf(input).evaluate(input.params, input.n, input.state, input.material),
+  evaluate: (input: LaneShape & { state: LaneState; material: Uint8Array }): Uint8Array =>
+    gadgetOf(input).evaluate(input.params, input.n, input.state, input.material),
 
   prepareArgmax: (input: {
     params: ArgmaxParams;

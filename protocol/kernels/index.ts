@@ -14,8 +14,8 @@
 
 import { wasm as aesWasm } from './wasm/aes.ts';
 import { wasm as bitsWasm } from './wasm/bits.ts';
-import { wasm as checkWasm } from './wasm/check.ts';
 import { wasm as blake3Wasm } from './wasm/blake3.ts';
+import { wasm as checkWasm } from './wasm/check.ts';
 import { wasm as compareWasm } from './wasm/compare.ts';
 import { wasm as garbleWasm } from './wasm/garble.ts';
 import { wasm as nttWasm } from './wasm/ntt.ts';

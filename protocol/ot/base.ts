@@ -27,7 +27,7 @@
 import { ristretto255, ristretto255_hasher } from '@noble/curves/ed25519.js';
 import { sha256, sha512 } from '@noble/hashes/sha2.js';
 import { ProtocolError } from '../errors.ts';
-import { deriveSeed, type Random, randomBytes } from '../random/index.ts';
+import { type Random, randomBytes } from '../random/index.ts';
 
 const Point = ristretto255.Point;
 type Point = InstanceType<typeof Point>;
@@ -40,9 +40,6 @@ export const POINT_BYTES = 32;
 
 /** Bytes of the receiver's message: both points of each OT. */
 export const CHOOSE_BYTES = BASE_OTS * 2 * POINT_BYTES;
-
-/** Who sends in the extension; the other party is the sender of the base OTs below it. */
-export type ExtensionSender = 'client' | 'server';
 
 /** The sender between its two steps: its scalar and its point. Secret, used once. */
 export interface BaseSender {
@@ -65,14 +62,6 @@ export interface BaseReceiverKeys {
   readonly chosen: Uint8Array;
 }
 
-/**
- * The 16 public bytes that tie a setup to its session and direction.
- * @param sessionId - 16 bytes both parties contributed to, never used before
- */
-export function otContext(sessionId: Uint8Array, sender: ExtensionSender): Uint8Array {
-  return deriveSeed(sessionId, `ot sender ${sender}`);
-}
-
 /** Sender, first step: A = a G with a fresh a. The message is {@link POINT_BYTES} bytes. */
 export function offerBaseOt(random: Random): BaseSender {
   const scalar = randomScalar(random);
@@ -80,10 +69,11 @@ export function offerBaseOt(random: Random): BaseSender {
 }
 
 /**
- * Receiver, its only step.
+ * Receiver, its only step: OTs `from` to `to` - 1. They can be made in parts.
+ * @param context - 16 public bytes that name the session, never used before
  * @param choices - 128 packed bits, lowest bit of byte 0 first
  * @param offer - the sender's message
- * @returns the answer of {@link CHOOSE_BYTES} bytes and the receiver's keys
+ * @returns 64 bytes of the answer for each OT, and 16 of the receiver's keys
  * @throws ProtocolError `bad-message` for a wrong length, `bad-point` for a point that is not one or is the identity
  */
 export function chooseBaseOt(
@@ -91,31 +81,33 @@ export function chooseBaseOt(
   choices: Uint8Array,
   offer: Uint8Array,
   random: Random,
-): { message: Uint8Array; keys: BaseReceiverKeys } {
+  from = 0,
+  to = BASE_OTS,
+): { message: Uint8Array; chosen: Uint8Array } {
   if (choices.length !== BASE_OTS / 8) {
     throw new RangeError(`choices: expected ${BASE_OTS / 8} bytes, got ${choices.length}`);
   }
   expectLength(offer, POINT_BYTES);
-  // 128 multiples of the same point: worth a table.
+  // Many multiples of the same point: worth a table.
   const A = decodePoint(offer).precompute(TABLE_WINDOW);
-  const message = new Uint8Array(CHOOSE_BYTES);
-  const chosen = new Uint8Array(BASE_OTS * 16);
-  for (let i = 0; i < BASE_OTS; i++) {
+  const message = new Uint8Array((to - from) * 2 * POINT_BYTES);
+  const chosen = new Uint8Array((to - from) * 16);
+  for (let i = from; i < to; i++) {
     const choice = (choices[i >> 3]! >> (i & 7)) & 1;
     const scalar = randomScalar(random);
     const other = derivedPoint(randomBytes(random, 64)).toBytes();
     const own = Point.BASE.multiply(scalar)
       .subtract(oracle(context, i, choice, other))
       .toBytes();
-    const pair = pairOf(message, i);
+    const pair = pairOf(message, i - from);
     for (let j = 0; j < POINT_BYTES; j++) {
       const swap = -choice & (own[j]! ^ other[j]!);
       pair[j] = own[j]! ^ swap;
       pair[POINT_BYTES + j] = other[j]! ^ swap;
     }
-    chosen.set(baseKey(context, i, choice, offer, pair, A.multiply(scalar)), 16 * i);
+    chosen.set(baseKey(context, i, choice, offer, pair, A.multiply(scalar)), 16 * (i - from));
   }
-  return { message, keys: { choices: choices.slice(), chosen } };
+  return { message, chosen };
 }
 
 /**

@@ -2,18 +2,19 @@
  * Oblivious transfer, from public keys to products.
  *
  *     base.ts          128 OTs over ristretto255, once per session
- *     softspoken.ts    any number of correlated OTs from them, in chunks that any thread can make
- *     setup.ts         both directions of a session, in four messages
- *     correlations.ts  what everything above asks for: alloc -> flush -> take (its contract stands there)
- *     ideal.ts         the same from a shared seed: insecure, for tests
+ *     softspoken.ts    any number of correlated OTs from them, in checked chunks that any thread can make
+ *     setup.ts         the root of a session, in three messages
+ *     offsets.ts       from it, both directions of a bundle under fresh offsets
+ *     correlations.ts  what everything above asks for: tickets (its contract stands there)
  *     pads.ts          one-time pads from correlations
  *     product.ts       shares of products from correlations
  *
  * Contract
  * - A session runs one setup with a session id never used before, and keeps what it made until it ends. Two setups never
- *   share an id, two flushes never share a chunk number, two uses of a hash under one offset never share a tweak number.
+ *   share an id, two bundles of a session no number, two tickets no chunk, two uses of a hash under one offset no tweak number.
  * - Everything is pure and synchronous: bytes in, bytes out, randomness injected. Who sends what to whom is the caller's.
- * - A ProtocolError is final for the session: no step is tried again with other bytes. Semi-honest security only.
+ * - Both parties may deviate: base OTs fix what was chosen, and every chunk is checked before its sender uses it.
+ * - A ProtocolError is final for the session: no step is tried again with other bytes.
  *
  * Why not a silent extension (Ferret, CCS 2020; n = 10,805,248, k = 589,760, t = 1,319 trees of 2^13 leaves): it would send
  * 0.18 B a correlation (32 B for each of 13 levels of each tree over n outputs, one bit for the choice) instead of 4, 2.75 or
@@ -27,30 +28,17 @@
  */
 
 export {
-  type CotReceiver,
-  type CotSender,
   cotBytes,
   type ReceiverTicket,
   redeemReceiver,
   redeemSender,
   type SenderTicket,
+  Tickets,
 } from './correlations.ts';
-export { IdealReceiver, IdealSender } from './ideal.ts';
 export {
   bitProductBytes,
   bitProductReceive,
   bitProductSend,
   bitProductTweaks,
 } from './product.ts';
-export {
-  type CotSeeds,
-  type Cots,
-  chooseSetup,
-  cotsOf,
-  extendSetup,
-  finishSetup,
-  joinSetup,
-  offerSetup,
-  setupMessageBytes,
-} from './setup.ts';
 export { COTS_PER_CHUNK, DEFAULT_OT_K, type OtK } from './softspoken.ts';

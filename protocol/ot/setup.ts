@@ -1,26 +1,20 @@
 /**
- * Correlated OT in both directions from one batch of base OTs, once per session.
+ * The root of a session's correlated OTs, from base OTs, once per session. Each bundle's offsets grow from it (offsets.ts); it
+ * serves nothing else, so that what a bundle gives away of its offsets ends with the bundle.
  *
- * Before: both parties share a session id. After: each holds a {@link CotSender} and a {@link CotReceiver}.
+ * Before: both parties share a session id. After: the server holds the seeds of an extension's sender, under an offset that it
+ * never uses for anything else, the client those of its receiver.
  *
  *     client                                                        server
- *       |  ---- base OT offer, 32 B ---------------------------------> |   offerSetup
- *       |  <--- base OT choices = server's offset, 4,096 B ----------- |   chooseSetup
- *       |  ---- trees, 4,096 B + one flush of 128 correlations, ------> |   extendSetup
- *       |         choices = client's offset                            |
- *       |  <--- trees of the other direction, 4,096 B ----------------- |   finishSetup
- *     joinSetup
+ *       |  ---- base OT offer, 32 B ---------------------------------> |   offerBaseOt
+ *       |  <--- base OT choices = the root's offset, 8,192 B --------- |   chooseSetup
+ *       |  ---- trees -----------------------------------------------> |   extendSetup
+ *                                                                          finishSetup
  *
- * Why one batch: where the client is the extension's sender, it is the receiver of the base OTs below. 128 correlations of
- * the first direction, hashed, are just such base OTs, with the client's offset as the choices, at a thousandth of the cost.
- * The dearer public-key part (one multiplication by a changing point for each OT) is the client's, not the server's.
- *
- * Each step is a function from plain data to plain data, so that the public-key work can run in a pool; what a step keeps
- * for the party's next one is its `state`. Each state is used once.
+ * The dearer public-key part (two multiplications by a changing point for each OT) is the client's, not the server's. Each step
+ * is a function from plain data to plain data, so that it can run in a pool, the public-key work in parts ({@link BASE_PARTS}).
  */
 
-import { ProtocolError } from '../errors.ts';
-import { hashInstances, type Tweaks } from '../random/hash.ts';
 import { deriveSeed, type Random, randomBytes } from '../random/index.ts';
 import {
   BASE_OTS,
@@ -30,35 +24,21 @@ import {
   CHOOSE_BYTES,
   chooseBaseOt,
   finishBaseOt,
-  offerBaseOt,
-  otContext,
   POINT_BYTES,
 } from './base.ts';
-import { cotBytes, ExtendedReceiver, ExtendedSender } from './correlations.ts';
-import { senderPads } from './pads.ts';
 import {
   DEFAULT_OT_K,
-  extendReceiver,
-  extendSender,
   type OtK,
   prepareReceiver,
   prepareSender,
   type ReceiverSeeds,
-  SETUP_BYTES,
   type SenderSeeds,
+  treeBytes,
 } from './softspoken.ts';
 
-/** Both directions of one party. */
-export interface Cots {
-  readonly sender: ExtendedSender;
-  readonly receiver: ExtendedReceiver;
-}
-
-/** Bytes of the setup's four messages, in order: two from the client, two from the server, in turn. */
-export function setupMessageBytes(
-  k: OtK = DEFAULT_OT_K,
-): readonly [number, number, number, number] {
-  return [POINT_BYTES, CHOOSE_BYTES, SETUP_BYTES + cotBytes(BASE_OTS, k), SETUP_BYTES];
+/** Bytes of the setup's three messages, in order. */
+export function setupMessageBytes(k: OtK = DEFAULT_OT_K): readonly [number, number, number] {
+  return [POINT_BYTES, CHOOSE_BYTES, treeBytes(k)];
 }
 
 /** A fresh offset: 16 bytes, the lowest bit of byte 0 set so that point-and-permute can use it. */
@@ -68,110 +48,73 @@ export function freshOffset(random: Random): Uint8Array {
   return offset;
 }
 
-/** What both seeds of a party grow from: the extension in which it is the sender, and the one in which it chooses. */
-export interface CotSeeds {
-  readonly sender: SenderSeeds;
-  readonly receiver: ReceiverSeeds;
+/**
+ * The 16 public bytes that tie the root to its session.
+ * @param sessionId - 16 bytes both parties contributed to, never used before
+ */
+function contextOf(sessionId: Uint8Array): Uint8Array {
+  return deriveSeed(sessionId, 'ot root');
 }
 
-/** The correlations of a session, from what the setup made. */
-export function cotsOf({ sender, receiver }: CotSeeds): Cots {
-  // Chunk 0 of one direction went into the setup itself.
-  return { sender: new ExtendedSender(sender, 1), receiver: new ExtendedReceiver(receiver, 1) };
-}
-
-/** Client: the first message. */
-export function offerSetup(random: Random): { message: Uint8Array; state: BaseSender } {
-  const state = offerBaseOt(random);
-  return { message: state.message, state };
-}
+/** The base OTs in parts of as many, each a task. LOCAL. */
+const PART = 32;
+export const BASE_PARTS: readonly number[] = Array.from(
+  { length: BASE_OTS / PART },
+  (_, i) => i * PART,
+);
 
 /**
- * Server: takes the first message, makes the second.
- * @param sessionId - 16 bytes both parties contributed to, never used before
+ * Server: takes the offer, makes the choices in the base OTs from `from` on.
+ * @param choices - all 128 bits of the root's offset
  * @throws ProtocolError `bad-message` or `bad-point`
  */
 export function chooseSetup(
   sessionId: Uint8Array,
+  choices: Uint8Array,
   offer: Uint8Array,
+  from: number,
   random: Random,
-): { message: Uint8Array; state: BaseReceiverKeys } {
-  const offset = freshOffset(random);
-  const { message, keys } = chooseBaseOt(otContext(sessionId, 'server'), offset, offer, random);
-  return { message, state: keys };
-}
-
-/** What the client keeps until the last message. */
-export interface ExtendState {
-  readonly receiver: ReceiverSeeds;
-  readonly keys: BaseReceiverKeys;
+): { message: Uint8Array; chosen: Uint8Array } {
+  return chooseBaseOt(contextOf(sessionId), choices, offer, random, from, from + PART);
 }
 
 /**
- * Client: takes the second message, makes the third.
- * @param k - of both directions, the same at both parties
+ * Client: takes the choices, makes the keys of the base OTs from `from` on.
+ * @param choice - the whole second message
  * @throws ProtocolError `bad-message` or `bad-point`
  */
-export function extendSetup(
+export function keySetup(
   sessionId: Uint8Array,
   state: BaseSender,
   choice: Uint8Array,
-  random: Random,
-  k: OtK = DEFAULT_OT_K,
-): { message: Uint8Array; state: ExtendState } {
-  const context = otContext(sessionId, 'server');
-  const base = finishBaseOt(context, state, choice);
-  const { message: trees, seeds } = prepareReceiver(context, base, random, k);
-  const offset = freshOffset(random);
-  const flush = extendReceiver(seeds, 0, BASE_OTS, offset);
-  const chosen = hashInstances(flush.blocks, baseTweaks(sessionId));
-  const message = new Uint8Array(setupMessageBytes(k)[2]);
-  message.set(trees);
-  message.set(flush.message, trees.length);
-  return { message, state: { receiver: seeds, keys: { choices: offset, chosen } } };
+  from: number,
+): BaseSenderKeys {
+  return finishBaseOt(contextOf(sessionId), state, choice, from, from + PART);
 }
 
 /**
- * Server: takes the third message, makes the fourth, and is done.
+ * Client: makes the third message, and has the root.
+ * @param k - of all extensions of the session, the same at both parties
+ */
+export function extendSetup(
+  sessionId: Uint8Array,
+  keys: BaseSenderKeys,
+  random: Random,
+  k: OtK = DEFAULT_OT_K,
+): { message: Uint8Array; seeds: ReceiverSeeds } {
+  return prepareReceiver(contextOf(sessionId), keys, random, k);
+}
+
+/**
+ * Server: takes the third message, and has the root.
  * @param k - the client's
  * @throws ProtocolError `bad-message`
  */
 export function finishSetup(
   sessionId: Uint8Array,
-  state: BaseReceiverKeys,
+  keys: BaseReceiverKeys,
   trees: Uint8Array,
-  random: Random,
   k: OtK = DEFAULT_OT_K,
-): { message: Uint8Array; seeds: CotSeeds } {
-  const [, , bytes] = setupMessageBytes(k);
-  if (trees.length !== bytes) {
-    throw new ProtocolError(
-      'bad-message',
-      `OT setup: expected ${bytes} bytes, got ${trees.length}`,
-    );
-  }
-  const context = otContext(sessionId, 'server');
-  const sender = prepareSender(context, state, trees.subarray(0, SETUP_BYTES), k);
-  const q = extendSender(sender, 0, BASE_OTS, trees.subarray(SETUP_BYTES));
-  const keys: BaseSenderKeys = senderPads(q, sender.offset, baseTweaks(sessionId));
-  const reverse = prepareReceiver(otContext(sessionId, 'client'), keys, random, k);
-  return { message: reverse.message, seeds: { sender, receiver: reverse.seeds } };
-}
-
-/**
- * Client: takes the fourth message, and is done.
- * @throws ProtocolError `bad-message`
- */
-export function joinSetup(
-  sessionId: Uint8Array,
-  { receiver, keys }: ExtendState,
-  trees: Uint8Array,
-): CotSeeds {
-  const sender = prepareSender(otContext(sessionId, 'client'), keys, trees, receiver.k);
-  return { sender, receiver };
-}
-
-/** Tweaks that hash the 128 correlations into base OT keys, of the session and of no other use. */
-function baseTweaks(sessionId: Uint8Array): Tweaks {
-  return { start: deriveSeed(sessionId, 'ot base from extension'), first: 0 };
+): SenderSeeds {
+  return prepareSender(contextOf(sessionId), keys, trees, k);
 }

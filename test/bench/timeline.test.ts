@@ -41,7 +41,7 @@ const profile: Profile = {
   offline: span(0, 100),
   online: span(100, 200),
   client: party('maskInput', 10, Kind.layer, 30, 90),
-  server: party('prepareLane', 50, Kind.tables, 80, 40),
+  server: party('prepareBatch', 50, Kind.tables, 80, 40),
 };
 
 describe('time that is shared', () => {
@@ -84,7 +84,7 @@ describe('time that is shared', () => {
     const text = section(profile).replace(/ +/g, ' ');
     expect(text).toContain('both parties compute 15 % of the time, the client alone 20 %');
     expect(text).toContain('the server alone 20 %, neither 45 %');
-    expect(text).toContain('| - prepareLane | | 20.0 (1 x 20.0) | | |');
+    expect(text).toContain('| - prepareBatch | | 20.0 (1 x 20.0) | | |');
     expect(text).toContain('| - hand-over | 5.00 | 5.00 | | |');
     expect(page([profile], 'CPU')).toContain('## a <net>');
   });
@@ -178,7 +178,7 @@ describe('the timeline', () => {
   });
 
   it('has a colour of its own for every task and message behind the setup', () => {
-    const setup = ['makeHint', 'offerSetup', 'chooseSetup', 'extendSetup'];
+    const setup = ['makeHint', 'offerSetup', 'chooseSetup', 'keySetup'];
     const named = COLOURS.flatMap((colour) => colour.tasks);
     expect(named.sort()).toEqual(
       Object.keys(tasks)
@@ -206,8 +206,8 @@ it.skipIf(!existsSync(built))('an inference is traced on both sides', async () =
   expect(profiles.length).toBe(1);
   const [{ client, server, offline, online }] = profiles as [Profile];
   const names = ({ tasks }: PartyTrace) => new Set(tasks.map(({ task }) => task));
-  expect(names(client)).toContain('openLane');
-  expect(names(server)).toContain('prepareLane');
+  expect(names(client)).toContain('openBatch');
+  expect(names(server)).toContain('prepareBatch');
   // Each frame that left arrived, and no earlier: the clock is one.
   for (const [from, to] of [
     [client, server],

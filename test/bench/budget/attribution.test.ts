@@ -91,7 +91,7 @@ describe('attribution', () => {
   });
 
   it('knows the class of every task of the protocol', () => {
-    const lane = ['drawLane', 'openLane', 'prepareLane', 'reveal', 'evaluate'];
+    const lane = ['drawBatch', 'openBatch', 'prepareBatch', 'reveal', 'evaluate'];
     const classes = Object.keys(tasks).map((name) => [name, classOfTask(name, undefined)]);
     expect(Object.fromEntries(classes)).toMatchObject({
       maskInput: 'linear',

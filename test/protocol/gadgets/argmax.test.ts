@@ -4,7 +4,8 @@ import { wireBits } from '../../../protocol/gadgets/bits.ts';
 import { evaluateClear } from '../../../protocol/garble/circuit.ts';
 import { argmax as clearArgmax } from '../../../protocol/program/clear.ts';
 import { deriveSeed, Prg, randomRing } from '../../../protocol/random/index.ts';
-import { idealCorrelations, testSeed } from './lane.ts';
+import { dealtCots } from '../ot/support.ts';
+import { testSeed } from './lane.ts';
 
 /** Values of k bits: random, and with ties and both ends of the range. */
 function valuesOf({ values, rangeBits }: ArgmaxParams, seed: Uint8Array, run: number): Int32Array {
@@ -20,17 +21,14 @@ function valuesOf({ values, rangeBits }: ArgmaxParams, seed: Uint8Array, run: nu
 function runArgmax(params: ArgmaxParams, x: Int32Array, seed: Uint8Array): number {
   const c = randomRing(new Prg(deriveSeed(seed, 'c')), x.length);
   const a = x.map((value, i) => value - c[i]!);
-  const { labels } = idealCorrelations(seed);
-  const count = argmax.labelCots(params);
-  labels[0].alloc(count);
-  labels[1].alloc(argmax.choose(params, c), count);
-  labels[0].flush(labels[1].flush());
+  const chosen = argmax.choose(params, c);
+  const { q, t, offset } = dealtCots(new Prg(seed), chosen, argmax.labelCots(params));
   const tweaks = { start: deriveSeed(seed, 'tweaks'), first: 11 };
-  const cots = { blocks: labels[0].take(count), offset: labels[0].offset, tweaks };
+  const cots = { blocks: q, offset, tweaks };
   const { message, state } = argmax.prepare(params, cots, deriveSeed(seed, 'server'));
   const material = argmax.reveal(params, state, a);
   expect({ tables: message.length, material: material.length }).toEqual(argmax.bytes(params));
-  return argmax.evaluate(params, labels[1].take(count), message, tweaks, material);
+  return argmax.evaluate(params, t, message, tweaks, material);
 }
 
 describe('argmax', () => {

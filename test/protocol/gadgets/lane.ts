@@ -1,27 +1,11 @@
-/** Runs one lane of a gadget, both halves in one process, over correlations of the test's choice. */
+/** Runs one lane of a gadget, both halves in one process, over dealt correlations. */
 
 import type { Gadget, GadgetParams } from '../../../protocol/gadgets/gadget.ts';
-import type { CotReceiver, CotSender } from '../../../protocol/ot/correlations.ts';
-import { IdealReceiver, IdealSender } from '../../../protocol/ot/ideal.ts';
 import { deriveSeed, Prg, randomRing } from '../../../protocol/random/index.ts';
 import { lowBits, signed } from '../../../protocol/ring/packing.ts';
-
-export interface Correlations {
-  /** The client chooses, the server is the sender. */
-  readonly labels: [CotSender, CotReceiver];
-  /** The server chooses, the client is the sender. */
-  readonly products: [CotSender, CotReceiver];
-}
+import { dealtCots } from '../ot/support.ts';
 
 export const testSeed = (n: number): Uint8Array => new Uint8Array(16).fill(n);
-
-export function idealCorrelations(seed: Uint8Array): Correlations {
-  const pair = (label: string): [CotSender, CotReceiver] => {
-    const own = deriveSeed(seed, label);
-    return [new IdealSender(own), new IdealReceiver(own)];
-  };
-  return { labels: pair('labels'), products: pair('products') };
-}
 
 /** Everything that crossed the wire, in order, and the client's and the server's share of y. */
 export interface LaneRun {
@@ -44,14 +28,13 @@ export function runLane(
   params: GadgetParams,
   x: Int32Array,
   seed: Uint8Array,
-  given: { c?: Int32Array; correlations?: Correlations; ring?: number } = {},
+  given: { c?: Int32Array; ring?: number } = {},
 ): LaneRun {
   const n = x.length;
   const c = given.c ?? randomRing(new Prg(deriveSeed(seed, 'c')), n);
   const counts = lowBits(given.ring ?? 32);
   const higher = randomRing(new Prg(deriveSeed(seed, 'higher bits of a')), n);
   const a = x.map((value, i) => ((value - c[i]!) & counts) | (higher[i]! & ~counts));
-  const { labels, products } = given.correlations ?? idealCorrelations(seed);
   const clientSeed = deriveSeed(seed, 'client');
   const serverSeed = deriveSeed(seed, 'server');
   const labelTweaks = { start: deriveSeed(seed, 'label tweaks'), first: 2 ** 33 + 5 };
@@ -61,33 +44,23 @@ export function runLane(
   const productCount = gadget.productCots(params) * n;
   const choices = gadget.draw(params, n, serverSeed);
   const bits = gadget.choose(params, c, clientSeed);
-  labels[0].alloc(labelCount);
-  labels[1].alloc(bits, labelCount);
-  if (labelCount > 0) labels[0].flush(labels[1].flush());
-  products[0].alloc(productCount);
-  products[1].alloc(choices, productCount);
-  products[0].flush(products[1].flush());
+  const deal = (label: string, chosen: Uint8Array, count: number) =>
+    dealtCots(new Prg(deriveSeed(seed, label)), chosen, count);
+  const labels = deal('labels', bits, labelCount);
+  const products = deal('products', choices, productCount);
 
   const mask = randomRing(new Prg(deriveSeed(seed, 'mask')), n);
   const opened = gadget.correct(params, {
     c,
     mask,
-    labels: { blocks: labels[1].take(labelCount), choices: bits, tweaks: labelTweaks },
-    products: {
-      blocks: products[0].take(productCount),
-      offset: products[0].offset,
-      tweaks: productTweaks,
-    },
+    labels: { blocks: labels.t, choices: bits, tweaks: labelTweaks },
+    products: { blocks: products.q, offset: products.offset, tweaks: productTweaks },
     seed: clientSeed,
   });
   const prepared = gadget.prepare(params, {
     n,
-    labels: {
-      blocks: labels[0].take(labelCount),
-      offset: labels[0].offset,
-      tweaks: labelTweaks,
-    },
-    products: { blocks: products[1].take(productCount), choices, tweaks: productTweaks },
+    labels: { blocks: labels.q, offset: labels.offset, tweaks: labelTweaks },
+    products: { blocks: products.t, choices, tweaks: productTweaks },
     corrections: opened.message,
     seed: serverSeed,
   });

@@ -212,11 +212,7 @@ describe('a promise changed on the way', () => {
             openClient(party(near, 503), { hints: place(promised).hints }),
             openServer(party(far, 504), () => offer),
           ]);
-          return [client, server].map((side) => [
-            side.id.join(),
-            side.labelTweaks.take(1).start.join(),
-            side.productTweaks.take(1).start.join(),
-          ]);
+          return [client, server].map((side) => [side.id.join(), side.root.start.join()]);
         },
       ),
     );

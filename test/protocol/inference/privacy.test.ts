@@ -3,15 +3,16 @@
  * holds stands beside the planted fault it must catch.
  */
 
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { memoryPair } from '../../../protocol/channel/memory.ts';
 import { type RecordedChannel, recorded } from '../../../protocol/channel/recorded.ts';
 import { ProtocolError } from '../../../protocol/errors.ts';
 import { gadgetOf } from '../../../protocol/gadgets/index.ts';
+import { TweakCounter } from '../../../protocol/garble/tweaks.ts';
 import { BundleStore } from '../../../protocol/inference/bundle.ts';
 import { Kind } from '../../../protocol/inference/messages.ts';
 import { inferClient, inferServer } from '../../../protocol/inference/online.ts';
-import { type ProtocolPool, TweakSource } from '../../../protocol/inference/session.ts';
+import type { ProtocolPool } from '../../../protocol/inference/session.ts';
 import { tasks } from '../../../protocol/inference/tasks.ts';
 import { createInlinePool } from '../../../protocol/pool/inline.ts';
 import type { Model, StepWeights } from '../../../protocol/program/model.ts';
@@ -20,6 +21,7 @@ import type { Tweaks } from '../../../protocol/random/hash.ts';
 import { Prg } from '../../../protocol/random/index.ts';
 import { signed, unpack } from '../../../protocol/ring/packing.ts';
 import {
+  drawBoth,
   inferBoth,
   ModelBuilder,
   openSessions,
@@ -177,21 +179,25 @@ describe('nothing is used twice', () => {
     for (const number of [0, 3]) expect(() => store.add({ number })).toThrow(/used once/);
   });
 
-  it('offsets and tweak starts differ between sessions', async () => {
+  it('offsets differ between bundles and sessions, in both directions', async () => {
     const seen = new Set<string>();
-    for (let i = 0; i < 4; i++) {
-      const { client, server } = await openSessions(model, seedOf(50 + i));
-      for (const own of [client.cots.sender.offset, server.cots.sender.offset]) {
-        expect(own[0]! & 1).toBe(1);
-        seen.add(own.join());
+    const draw = async () => {
+      const { client, server } = sessions;
+      await drawBoth(sessions);
+      const own = [client.drawn!.cots.products.seeds.offset, server.drawn!.offsets.keys.choices];
+      expect(own.map(([first]) => first! & 1)).toEqual([1, 1]);
+      return [...own, server.root.offset];
+    };
+    let sessions = await openSessions(model, seedOf(50));
+    for (let i = 0; i < 3; i++) {
+      sessions = await openSessions(model, seedOf(50 + i));
+      for (let bundle = 0; bundle < 3; bundle++) {
+        for (const offset of await draw()) seen.add(offset.join());
+        await once(sessions, x);
       }
-      seen.add(client.labelTweaks.take(1).start.join());
-      seen.add(client.productTweaks.take(1).start.join());
     }
-    expect(seen.size).toBe(16);
-    // The control: sessions that draw the same randomness share their offsets.
-    const again = await openSessions(model, seedOf(50));
-    expect(seen.has(again.server.cots.sender.offset.join())).toBe(true);
+    // Two of each of nine bundles, and one root of each of three sessions.
+    expect(seen.size).toBe(21);
   });
 
   /** The tweak ranges of every task that hashes under an offset, as [start, first, count]. */
@@ -205,26 +211,24 @@ describe('nothing is used twice', () => {
       workers: 1,
       close: () => inline.close(),
       run(task, input, options) {
-        if (task === 'prepareLane') {
-          const lane = input as Parameters<typeof tasks.prepareLane>[0];
-          note(lane.labelTweaks, gadgetOf(lane).labelTweaks(lane.params, lane.n));
+        if (task === 'prepareBatch') {
+          for (const lane of (input as Parameters<typeof tasks.prepareBatch>[0]).lanes) {
+            note(lane.labelTweaks, gadgetOf(lane).labelTweaks(lane.params, lane.n));
+          }
         }
-        if (task === 'openLane') {
-          const lane = input as Parameters<typeof tasks.openLane>[0];
-          note(lane.productTweaks, gadgetOf(lane).productTweaks(lane.params, lane.c.length));
+        if (task === 'openBatch') {
+          for (const lane of (input as Parameters<typeof tasks.openBatch>[0]).lanes) {
+            note(lane.productTweaks, gadgetOf(lane).productTweaks(lane.params, lane.n));
+          }
         }
         return inline.run(task, input, options);
       },
     };
     const sessions = await openSessions(model, seedOf(60), spy);
-    if (stuck) {
-      const start = sessions.server.labelTweaks.take(0).start;
-      const source = Object.assign(new TweakSource(start), { take: () => ({ start, first: 0 }) });
-      Object.assign(sessions.server, { labelTweaks: source });
-      Object.assign(sessions.client, { labelTweaks: source });
-    }
+    const planted = stuck ? vi.spyOn(TweakCounter.prototype, 'take').mockReturnValue(0) : undefined;
     await once(sessions, x);
     await once(sessions, y);
+    planted?.mockRestore();
     return ranges.filter(([, , count]) => count > 0);
   }
 

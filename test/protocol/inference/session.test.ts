@@ -104,8 +104,8 @@ describe("the session's k", () => {
     const starts = await Promise.all(
       OT_KS.map(async (k) => {
         const { client, server } = await openSessions(model, seedOf(5), undefined, undefined, k);
-        const { start } = client.labelTweaks.take(1);
-        expect(server.labelTweaks.take(1).start).toEqual(start);
+        const { start } = client.root;
+        expect(server.root.start).toEqual(start);
         return start.join();
       }),
     );

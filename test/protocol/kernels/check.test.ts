@@ -17,7 +17,9 @@ function times(a: bigint, b: bigint): bigint {
 const element = (block: Uint8Array): bigint =>
   block.reduceRight((sum, byte) => (sum << 8n) | BigInt(byte), 0n);
 const elements = (blocks: Uint8Array): bigint[] =>
-  Array.from({ length: blocks.length / 16 }, (_, i) => element(blocks.subarray(16 * i, 16 * i + 16)));
+  Array.from({ length: blocks.length / 16 }, (_, i) =>
+    element(blocks.subarray(16 * i, 16 * i + 16)),
+  );
 const horner = (point: bigint, coefficients: readonly bigint[]): bigint =>
   coefficients.reduce((sum, c) => times(sum, point) ^ c, 0n);
 

@@ -1,7 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ProtocolError } from '../../../protocol/errors.ts';
-import { IdealReceiver, IdealSender } from '../../../protocol/ot/ideal.ts';
 import { padWords, senderPads, senderPadWords } from '../../../protocol/ot/pads.ts';
 import {
   bitProductBytes,
@@ -11,25 +10,15 @@ import {
 } from '../../../protocol/ot/product.ts';
 import { hashInstances } from '../../../protocol/random/hash.ts';
 import { randomBytes, randomRing } from '../../../protocol/random/index.ts';
-import { bit, stream } from './support.ts';
+import { bit, dealtCots, stream } from './support.ts';
 
 const EDGES = [0, 1, -1, 2, -2, 0x7fffffff, -0x80000000, -0x7fffffff, 0x40000000, 0x12345678];
 const random = stream(300);
 const tweaks = { start: randomBytes(random, 16), first: 40 };
 
-function correlations(choices: Uint8Array, count: number) {
-  const seed = randomBytes(random, 16);
-  const sender = new IdealSender(seed);
-  const receiver = new IdealReceiver(seed);
-  sender.alloc(count);
-  receiver.alloc(choices, count);
-  sender.flush(receiver.flush());
-  return { q: sender.take(count), t: receiver.take(count), offset: sender.offset };
-}
-
 function bitProduct(y: Int32Array, choices: Uint8Array, bits: number) {
   const n = y.length;
-  const { q, t, offset } = correlations(choices, n);
+  const { q, t, offset } = dealtCots(random, choices, n);
   const sender = { blocks: q, offset, tweaks };
   const { message, shares } = bitProductSend([{ y, width: bits }], sender);
   expect(message.length).toBe(bitProductBytes(n, bits));
@@ -61,7 +50,7 @@ describe('bit product', () => {
 
   it('one bit with several numbers: each product is exact, and takes its own word of the pad', () => {
     const choices = randomBytes(random, 16);
-    const { q, t, offset } = correlations(choices, 128);
+    const { q, t, offset } = dealtCots(random, choices, 128);
     const factors = [32, 17, 1, 32].map((width) => ({ y: randomRing(random, 128), width }));
     const sender = { blocks: q, offset, tweaks };
     const { message, shares } = bitProductSend(factors, sender);
@@ -104,7 +93,7 @@ describe('bit product', () => {
   it('planted fault: the shares do not fit when the parties hash under different tweaks', () => {
     const y = randomRing(random, 64);
     const choices = randomBytes(random, 8);
-    const { q, t, offset } = correlations(choices, 64);
+    const { q, t, offset } = dealtCots(random, choices, 64);
     const sender = { blocks: q, offset, tweaks };
     const { message, shares } = bitProductSend([{ y, width: 32 }], sender);
     const other = { choices, blocks: t, tweaks: { ...tweaks, first: 41 } };
@@ -140,7 +129,7 @@ describe('bit product', () => {
   });
 
   it('refuses what does not fit', () => {
-    const { q, t, offset } = correlations(new Uint8Array(2), 10);
+    const { q, t, offset } = dealtCots(random, new Uint8Array(2), 10);
     const y = new Int32Array(10);
     const sender = { blocks: q, offset, tweaks };
     expect(() => bitProductSend([{ y: new Int32Array(9), width: 8 }], sender)).toThrow(RangeError);

@@ -7,7 +7,7 @@ import {
   type ReceiverSeeds,
   type SenderSeeds,
 } from '../../../protocol/ot/softspoken.ts';
-import { Prg, randomBytes } from '../../../protocol/random/index.ts';
+import { Prg, type Random, randomBytes } from '../../../protocol/random/index.ts';
 
 /** A deterministic stream of its own for each number. */
 export function stream(number: number): Prg {
@@ -39,6 +39,18 @@ export function dealtSeeds(random: Prg, k?: OtK): { receiver: ReceiverSeeds; sen
   const context = randomBytes(random, 16);
   const { message, seeds } = prepareReceiver(context, base.sender, random, k);
   return { receiver: seeds, sender: prepareSender(context, base.receiver, message, k) };
+}
+
+/** Correlations as a trusted dealer would hand them out: both ends of each under one offset. */
+export function dealtCots(
+  random: Random,
+  choices: Uint8Array,
+  count: number,
+): { offset: Uint8Array; q: Uint8Array; t: Uint8Array } {
+  const offset = freshOffset(random);
+  const q = randomBytes(random, 16 * count);
+  const t = q.map((byte, i) => byte ^ (bit(choices, i >> 4) * offset[i & 15]!));
+  return { offset, q, t };
 }
 
 /** How many of `count` correlations break t = q ^ x Delta. */

@@ -1,0 +1,194 @@
+/**
+ * What a receiver gets that does not follow the protocol: every deviation ends with the one error of all checks, or with a guess of
+ * the offset that was right, as often as the guess has bits. test/attacks mounts the same on whole sessions.
+ */
+
+import { describe, expect, it } from 'vitest';
+import { ProtocolError } from '../../../protocol/errors.ts';
+import { kernels } from '../../../protocol/kernels/index.ts';
+import {
+  extendReceiver,
+  extendSender,
+  OT_KS,
+  type OtK,
+  prepareReceiver,
+  prepareSender,
+  type ReceiverSeeds,
+} from '../../../protocol/ot/softspoken.ts';
+import { blake3 } from '../../../protocol/random/blake3.ts';
+import { deriveSeed, randomBytes } from '../../../protocol/random/index.ts';
+import { bit, block, dealtBase, dealtSeeds, stream } from './support.ts';
+
+const random = stream(400);
+
+/** Bits of the first group: the widest. */
+const WIDTH: Record<OtK, number> = { 4: 4, 6: 6, 8: 8 };
+const GROUPS: Record<OtK, number> = { 4: 32, 6: 22, 8: 16 };
+
+/** What the sender makes of a message: its blocks, or the code of its refusal. */
+function outcome(work: () => Uint8Array): Uint8Array | string {
+  try {
+    return work();
+  } catch (error) {
+    return error instanceof ProtocolError ? `${error.code}: ${error.message}` : String(error);
+  }
+}
+
+/** R of the columns of `blocks` at the point of a message, as the receiver computes it. */
+function columnSums(challenge: Uint8Array, blocks: Uint8Array): Uint8Array {
+  const { arena, bits, check } = kernels();
+  return arena.scope(() => {
+    const sums = arena.put(new Uint8Array(2048));
+    const [powers, matrix] = [arena.alloc(2048), arena.alloc(2048)];
+    const [table, picks] = [arena.alloc(8192), arena.alloc(16384)];
+    check.powers(powers, arena.put(challenge.subarray(0, 16)));
+    bits.transpose(matrix, powers, 16, 128);
+    check.picks(picks, matrix, table);
+    check.hornerColumns(sums, picks, table, arena.put(blocks), blocks.length / 2048);
+    return arena.u8(sums, 2048).slice();
+  });
+}
+
+function sumOf(challenge: Uint8Array, bits: Uint8Array): Uint8Array {
+  const { arena, check } = kernels();
+  return arena.scope(() => {
+    const powers = arena.alloc(2048);
+    check.powers(powers, arena.put(challenge.subarray(0, 16)));
+    const sum = arena.put(new Uint8Array(16));
+    check.hornerBits(sum, powers, arena.put(bits), bits.length / 16);
+    return arena.u8(sum, 16).slice();
+  });
+}
+
+/**
+ * A receiver that sends another choice than its own in correlation 5 to group 0, and guesses the offset's bits there: what it
+ * has to say about V so that the check passes if the guess is right.
+ */
+function deviating(seeds: ReceiverSeeds, chunk: number, guess: number) {
+  const { k } = seeds;
+  // One slice of choices, and the one that is thrown away, whose random choices follow from the receiver's seed.
+  const choices = randomBytes(random, 16);
+  const honest = extendReceiver(seeds, chunk, 128, choices);
+  const bytes = 2 * GROUPS[k] * 16;
+  const message = honest.message.slice();
+  message[0]! ^= 1 << 5;
+  const number = new Uint8Array(4);
+  new DataView(number.buffer).setUint32(0, chunk, true);
+  const challenge = blake3(message.subarray(0, bytes), blake3(number, seeds.check));
+  // The blocks of the thrown-away slice: those of an honest run with both slices wanted.
+  const both = new Uint8Array(32);
+  both.set(choices);
+  both.set(deriveSeed(seeds.spare, 'softspoken spare', chunk), 16);
+  const { blocks } = extendReceiver(seeds, chunk, 256, both);
+  // For this guess the sender's q is t ^ x Delta but in correlation 5, where the guessed bits come on top.
+  const seen = blocks.slice();
+  seen[16 * 5]! ^= guess & 0xff;
+  const sum = sumOf(challenge, both);
+  message.set(sum, bytes);
+  message.set(blake3(columnSums(challenge, seen), challenge), bytes + 16);
+  return { message, blocks: honest.blocks, choices, guess };
+}
+
+describe.each(OT_KS)('a receiver of correlated OTs that deviates, k = %i', (k) => {
+  const refusal = 'corrupted: what arrived is not what was sent, or it does not agree with itself';
+
+  it('is refused at every bit of its message, with the same words', () => {
+    const { receiver, sender } = dealtSeeds(stream(410 + k), k);
+    const { message } = extendReceiver(receiver, 0, 200, randomBytes(random, 25));
+    for (let at = 0; at < message.length; at++) {
+      const changed = message.slice();
+      changed[at]! ^= 1 << (at & 7);
+      expect(outcome(() => extendSender(sender, 0, 200, changed))).toBe(refusal);
+    }
+  });
+
+  it('who sends different choices to one group passes with the right guess of its offset bits, and no other', () => {
+    const { receiver, sender } = dealtSeeds(stream(420 + k), k);
+    let right = 0;
+    for (let b = 0; b < WIDTH[k]; b++) right |= bit(sender.offset, b) << b;
+    const passed: number[] = [];
+    for (let guess = 0; guess < 1 << WIDTH[k]; guess++) {
+      const { message, blocks, choices } = deviating(receiver, guess, guess);
+      const q = outcome(() => extendSender(sender, guess, 128, message));
+      if (typeof q === 'string') {
+        expect(q).toBe(refusal);
+        continue;
+      }
+      passed.push(guess);
+      // And then it has what it asked for: a correlation that is off by the bits it guessed.
+      const x = bit(choices, 5);
+      const off = block(blocks, 5).map(
+        (byte, i) => byte ^ block(q, 5)[i]! ^ (x * sender.offset[i]!),
+      );
+      expect(off[0]! & ((1 << WIDTH[k]) - 1)).toBe(right);
+    }
+    expect(passed).toEqual([right]);
+  });
+
+  it('who sends wrong trees is refused unless the offset misses what is wrong in them', () => {
+    // One bit of a level's sum is wrong for senders with that bit of the offset, and for no others.
+    let refused = 0;
+    const runs = 60;
+    for (let run = 0; run < runs; run++) {
+      const own = stream(430 + 100 * k + run);
+      const base = dealtBase(own);
+      const context = randomBytes(own, 16);
+      const { message, seeds } = prepareReceiver(context, base.sender, own, k);
+      const trees = message.slice();
+      trees[48]! ^= 1;
+      const sender = prepareSender(context, base.receiver, trees, k);
+      // The receiver binds its check to the trees that it sent.
+      const bound = { ...seeds, check: sender.check };
+      const part = extendReceiver(bound, 0, 128, randomBytes(own, 16));
+      const q = outcome(() => extendSender(sender, 0, 128, part.message));
+      const meets = bit(base.receiver.choices, 1) === 1;
+      if (meets) expect(q).toBe(refusal);
+      else expect(q).toBeInstanceOf(Uint8Array);
+      refused += meets ? 1 : 0;
+    }
+    expect(refused).toBeGreaterThan(0);
+    expect(refused).toBeLessThan(runs);
+  });
+});
+
+describe('R x', () => {
+  it('tells nothing of the choices: it changes with the seed of what is thrown away, over all its bits', () => {
+    const { receiver } = dealtSeeds(stream(440));
+    const choices = randomBytes(random, 16);
+    const sums = [1, 2].map((fill) => {
+      const own = { ...receiver, spare: new Uint8Array(16).fill(fill) };
+      const { message } = extendReceiver(own, 0, 128, choices);
+      return message.slice(-48, -32);
+    });
+    expect(sums[0]).not.toEqual(sums[1]);
+  });
+
+  it('planted fault: with choices thrown away that the sender knows, it is an equation in the choices', () => {
+    // One slice: R x = point x ^ spare. A sender that knows the spare choices divides by the point.
+    const { receiver } = dealtSeeds(stream(441));
+    const known = { ...receiver, spare: new Uint8Array(16) };
+    const choices = randomBytes(random, 16);
+    const { message } = extendReceiver(known, 0, 128, choices);
+    const d = message.subarray(0, 1024);
+    const challenge = blake3(d, blake3(new Uint8Array(4), receiver.check));
+    const candidates = [choices, randomBytes(random, 16)];
+    const fits = candidates.map((candidate) => {
+      const both = Uint8Array.from([
+        ...candidate,
+        ...deriveSeed(known.spare, 'softspoken spare', 0),
+      ]);
+      return sumOf(challenge, both).join() === message.slice(-48, -32).join();
+    });
+    expect(fits).toEqual([true, false]);
+    // As built the same test of the same candidates says nothing.
+    const built = extendReceiver(receiver, 0, 128, choices).message;
+    const own = blake3(built.subarray(0, 1024), blake3(new Uint8Array(4), receiver.check));
+    for (const candidate of candidates) {
+      const both = Uint8Array.from([
+        ...candidate,
+        ...deriveSeed(known.spare, 'softspoken spare', 0),
+      ]);
+      expect(sumOf(own, both).join()).not.toBe(built.slice(-48, -32).join());
+    }
+  });
+});
