@@ -14,6 +14,7 @@
 
 import { wasm as aesWasm } from './wasm/aes.ts';
 import { wasm as bitsWasm } from './wasm/bits.ts';
+import { wasm as blake3Wasm } from './wasm/blake3.ts';
 import { wasm as compareWasm } from './wasm/compare.ts';
 import { wasm as garbleWasm } from './wasm/garble.ts';
 import { wasm as nttWasm } from './wasm/ntt.ts';
@@ -118,6 +119,28 @@ export interface BitsKernels {
   hashInputs(dst: number, src: number, shifts: number, count: number, blocks: number): void;
   xorWords(dst: number, a: number, b: number, word: number, blocks: number): void;
   correctRows(rows: number, d: number, masks: number, groups: number, k: number): void;
+}
+
+/** Signatures of assembly/blake3.ts. */
+export interface Blake3Kernels {
+  chunks(
+    out: number,
+    src: number,
+    bytes: number,
+    key: number,
+    counter: number,
+    flags: number,
+    root: number,
+    work: number,
+  ): void;
+  parents(
+    nodes: number,
+    count: number,
+    key: number,
+    flags: number,
+    root: number,
+    work: number,
+  ): void;
 }
 
 /** Signatures of assembly/compare.ts. */
@@ -371,6 +394,7 @@ export interface Kernels {
   readonly arena: Arena;
   readonly aes: AesKernels;
   readonly bits: BitsKernels;
+  readonly blake3: Blake3Kernels;
   readonly compare: CompareKernels;
   readonly ring: RingKernels;
   readonly garble: GarbleKernels;
@@ -396,6 +420,7 @@ export function kernels(): Kernels {
       arena: new Arena(memory),
       aes: instantiate<AesKernels>(aesWasm, memory),
       bits: instantiate<BitsKernels>(bitsWasm, memory),
+      blake3: instantiate<Blake3Kernels>(blake3Wasm, memory),
       compare: instantiate<CompareKernels>(compareWasm, memory),
       ring: instantiate<RingKernels>(ringWasm, memory),
       garble: instantiate<GarbleKernels>(garbleWasm, memory),
