@@ -2,11 +2,12 @@
  * The offline phase: both parties prepare one bundle, before the input exists. protocol/README has the algebra.
  *
  *     client                                                     server
- *       |  <--- per lane: choices in the product OTs ------------  |   drawn ahead: with the bundle before, or the setup
+ *       |  <--- per lane: choices in the product OTs; seal ------  |   drawn ahead: with the bundle before, or the setup
  *  1    |  ---- prepare; per linear layer: keys, corrections --->  |
  *       |       c = W*mask - s of every layer                      |   s
  *       |  ---- per lane: choices in the label OTs, corrections ->  |
- *  2    |  <--- per lane: tables ---------------------------------  |   states of the lanes
+ *       |       seal                                                |
+ *  2    |  <--- per lane: tables; seal ---------------------------  |   states of the lanes
  *
  * One round trip, whatever the depth: the phases of linear layers are the masks, or masks are given, so that the client knows
  * its shares of all pre-activations at once. The layers of a flight stream: each is sent when it is ready, and the other
@@ -75,6 +76,7 @@ async function receiveChoices(
     const bytes = cotBytes(productCount(lane), otK);
     drawn[i]!.resolve(await receiveMessage(channel, Kind.productChoices, bytes));
   }
+  await channel.expectSeal();
 }
 
 /**
@@ -107,6 +109,7 @@ export async function prepareClient(
     const shares = await shareLayers(session, seed, masks);
     await openLanes({ session, seed, masks, shares, drawn, opened });
     const own = await openOutput(session, shares.output);
+    await channel.seal();
     if (drawNext) await channel.send(Kind.command, encodeCommand(Command.draw, number + 1));
     return { inputMask: masks.of.get(0)!, outputShare: shares.output, own };
   };
@@ -215,13 +218,13 @@ async function openOutput(
 
 /** The states of all lanes by layer, and the tables of a garbled argmax, of no bytes when there is none. */
 async function receiveTables(
-  { channel, layout }: ClientSession,
+  { channel, layout: { activations, output } }: ClientSession,
   opened: Slots<LaneState>,
   advance: (step: string) => void,
 ): Promise<{ layers: LaneState[][]; tables: Uint8Array }> {
   const layers: LaneState[][] = [];
   let i = 0;
-  for (const { step, lanes } of layout.activations) {
+  for (const { step, lanes } of activations) {
     const stored: LaneState[] = [];
     for (const lane of lanes) {
       const state = await opened[i]!.promise;
@@ -233,11 +236,15 @@ async function receiveTables(
       stored.push(gadget.store(lane.params, n, state, tables));
     }
     layers.push(stored);
-    advance(step.name);
+    if (step !== activations.at(-1)!.step) advance(step.name);
   }
-  const { argmax: params } = layout.output;
+  const { argmax: params } = output;
   const bytes = params === undefined ? 0 : argmax.bytes(params).tables;
-  return { layers, tables: await receiveMessage(channel, Kind.tables, bytes) };
+  const last = await receiveMessage(channel, Kind.tables, bytes);
+  await channel.expectSeal();
+  // The last layer is done when all has come.
+  for (const { step } of activations.slice(-1)) advance(step.name);
+  return { layers, tables: last };
 }
 
 // ------------------------------------------------------------------------------------------------------- server
@@ -271,6 +278,7 @@ export async function drawServer(session: ServerSession, number: number): Promis
     );
   }
   await messages.drain();
+  await channel.seal();
   session.drawn = { number, seed, lanes };
 }
 
@@ -283,7 +291,7 @@ export async function prepareServer(
   number: number,
   progress?: Progress,
 ): Promise<ServerBundle> {
-  const { channel, pool, layout, layers, cots } = session;
+  const { channel, pool, layout, layers, otK, cots } = session;
   const { activations, linears, output } = layout;
   const advance = counting(progress, linears.length + activations.length);
   const { drawn } = session;
@@ -299,6 +307,11 @@ export async function prepareServer(
     advance(linears[i]!.parts[0]!.step.name);
   }
   const states = await prepareLanes(session, drawn.lanes, seed);
+  const outputBytes =
+    output.argmax === undefined ? 0 : cotBytes(argmax.labelCots(output.argmax), otK);
+  const choices = await receiveMessage(channel, Kind.labelChoices, outputBytes);
+  await channel.expectSeal();
+  if (output.argmax === undefined) await channel.seal();
   const prepared = activations.map(({ lanes }) => states.splice(0, lanes.length));
   for (const { step } of activations) advance(step.name);
   const products = new Map<number, Int32Array>();
@@ -316,10 +329,11 @@ export async function prepareServer(
     params,
     ticket,
     tweaks: session.labelTweaks.take(argmax.labelTweaks(params)),
-    choices: await receiveMessage(channel, Kind.labelChoices, cotBytes(ticket.count, session.otK)),
+    choices,
     seed: deriveSeed(seed, 'argmax'),
   });
   await sendMessage(channel, Kind.tables, message);
+  await channel.seal();
   return { ...bundle, output: state };
 }
 

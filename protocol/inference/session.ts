@@ -8,10 +8,10 @@
  *       |       both: id = H(nonces, agreement, otK, program, hint) |
  *       |  ---- OT offer ---------------------------------------->  |
  *       |  <--- OT choices ---------------------------------------  |
- *       |  ---- OT trees ---------------------------------------->  |
- *       |  <--- OT trees -----------------------------------------  |
+ *       |  ---- OT trees, seal ---------------------------------->  |
+ *       |  <--- OT trees, seal -----------------------------------  |
  *       |  ---- hint, if the client has not kept it ------------->  |
- *       |  <--- the hint -----------------------------------------  |
+ *       |  <--- the hint, seal -----------------------------------  |
  *
  * The hello carries nothing secret; keys are made only after versions, agreement constants and the program are accepted,
  * and nothing that depends on a bundle leaves the client before it has the hint whose digest both have in the session id.
@@ -26,6 +26,7 @@ import * as z from 'zod';
 import { bulkCopy, isBulk } from '../bulk.ts';
 import { decodeControl, encodeControl, MAX_CONTROL_BYTES } from '../channel/codec.ts';
 import type { Channel } from '../channel/index.ts';
+import { type SealedChannel, sealed } from '../channel/sealed.ts';
 import { ProtocolError } from '../errors.ts';
 import { LANE_ELEMENTS } from '../gadgets/index.ts';
 import { TweakCounter } from '../garble/tweaks.ts';
@@ -59,7 +60,7 @@ import {
 import type { ProtocolPool } from './tasks.ts';
 
 /** Version of the protocol. AGREEMENT. */
-export const PROTOCOL_VERSION = 5;
+export const PROTOCOL_VERSION = 6;
 
 const NONCE_BYTES = 32;
 
@@ -107,7 +108,8 @@ export type Progress = (done: number, total: number, step: string) => void;
 interface SessionBase {
   /** 16 bytes that name it, public: both parties' nonces are in them. */
   readonly id: Uint8Array;
-  readonly channel: Channel;
+  /** The party's, with seals. */
+  readonly channel: SealedChannel;
   readonly pool: ProtocolPool;
   readonly random: Random;
   readonly layout: Layout;
@@ -277,7 +279,8 @@ export interface ClientOptions {
  * @throws ProtocolError when versions, constants or programs do not match, or the peer breaks the protocol
  */
 export async function openClient(party: Party, options: ClientOptions): Promise<ClientSession> {
-  const { channel, random } = party;
+  const { random } = party;
+  const channel = sealed(party.channel, Kind.seal);
   const { otK = DEFAULT_OT_K } = options;
   const messageBytes = setupMessageBytes(otK);
   const nonce = randomBytes(random, NONCE_BYTES);
@@ -306,10 +309,12 @@ export async function openClient(party: Party, options: ClientOptions): Promise<
   const own = { sessionId, state: offer.state, message: choice, seed: freshSeed(random), otK };
   const { message, state } = await party.pool.run('extendSetup', own);
   await channel.send(Kind.setupExtend, message);
+  await channel.seal();
   const trees = await channel.receive(Kind.setupFinish, messageBytes[3]);
+  await channel.expectSeal();
   const cots = cotsOf(joinSetup(sessionId, state, trees));
   const named = { id: sessionId, ...tweaksOf(sessionId) };
-  const base = { ...party, layout, model: peer.model, digest, otK, cots, ...named };
+  const base = { ...party, channel, layout, model: peer.model, digest, otK, cots, ...named };
   const parts = await takeHint(channel, layout, peer.hint, options);
   const hint = openedHint(party.pool, layout, peer.generation, parts);
   return { ...base, cost, hint, nextBundle: 0, drawn: undefined };
@@ -317,10 +322,10 @@ export async function openClient(party: Party, options: ClientOptions): Promise<
 
 /**
  * The layers' parts of the hint that the server has promised, from where it is kept or from the server.
- * @throws ProtocolError `bad-message` when the server sends another
+ * @throws ProtocolError `bad-message` when the server sends another, `corrupted` when it arrives as another
  */
 async function takeHint(
-  channel: Channel,
+  channel: SealedChannel,
   layout: Layout,
   digest: Uint8Array,
   { hints, onHint }: ClientOptions,
@@ -342,6 +347,7 @@ async function takeHint(
   progress(0);
   await channel.send(Kind.command, encodeCommand(Command.hint, 0));
   const hint = await receiveMessage(channel, Kind.hint, bytes, progress);
+  await channel.expectSeal();
   const parts = openHint(plans, hint, digest, await hash(hint));
   await hints?.save(digest, hint);
   return parts;
@@ -385,7 +391,8 @@ export async function openServer(
   party: Party,
   find: (model: string | undefined) => Offer | undefined,
 ): Promise<ServerSession> {
-  const { channel, random } = party;
+  const { random } = party;
+  const channel = sealed(party.channel, Kind.seal);
   const peer = decodeControl(await channel.receiveUpTo(Kind.hello, MAX_CONTROL_BYTES), hello);
   checkPeer(peer);
   const { otK } = peer;
@@ -423,15 +430,18 @@ export async function openServer(
   const { message: choice, state } = await party.pool.run('chooseSetup', own);
   await channel.send(Kind.setupChoice, choice);
   const trees = await channel.receive(Kind.setupExtend, messageBytes[2]);
+  await channel.expectSeal();
   const { message, seeds } = finishSetup(sessionId, state, trees, random, otK);
   await channel.send(Kind.setupFinish, message);
+  await channel.seal();
   const cots = cotsOf(seeds);
   const named = { id: sessionId, ...tweaksOf(sessionId) };
-  const base = { ...party, layout, model: offer.name, digest, otK, cots, ...named };
+  const base = { ...party, channel, layout, model: offer.name, digest, otK, cots, ...named };
   return { ...base, layers, drawn: undefined };
 }
 
 /** Server: sends the hint; the client's command has been read. */
-export async function sendHint({ channel }: Party, { hint }: Offer): Promise<void> {
+export async function sendHint({ channel }: ServerSession, { hint }: Offer): Promise<void> {
   await sendMessage(channel, Kind.hint, hint.bytes);
+  await channel.seal();
 }

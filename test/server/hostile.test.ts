@@ -55,15 +55,15 @@ const misdeeds: Record<string, (channel: Channel, frame: RecordedFrame) => Promi
   silence: async () => {},
 };
 
-/** Codes that the honest side may end with. Garbage of the right length is often a valid message: then all is well. */
+/** Codes that the honest side may end with. Garbage of the right length is often a valid message: then a seal tells. */
 const verdicts: Record<string, RegExp> = {
   'cut short': /^bad-message$/,
   'made longer': /^bad-message$/,
   'of another kind': /^bad-message$/,
   'of an unknown kind': /^bad-message$/,
-  garbage: /^(none|bad-message|bad-point|program-mismatch)$/,
-  'sent twice': /^(none|bad-message)$/,
-  'all zero': /^(none|bad-message|bad-point|program-mismatch)$/,
+  garbage: /^(bad-message|bad-point|program-mismatch|corrupted)$/,
+  'sent twice': /^(none|bad-message|corrupted)$/,
+  'all zero': /^(bad-message|bad-point|program-mismatch|corrupted)$/,
   'the end of the connection': /^closed$/,
   silence: /^timeout$/,
 };

@@ -6,8 +6,10 @@
 import { describe, expect, it } from 'vitest';
 import * as z from 'zod';
 import { decodeControl, encodeControl } from '../../../protocol/channel/codec.ts';
+import type { Channel } from '../../../protocol/channel/index.ts';
 import { memoryPair } from '../../../protocol/channel/memory.ts';
 import { recorded } from '../../../protocol/channel/recorded.ts';
+import { SEAL_BYTES } from '../../../protocol/channel/sealed.ts';
 import { ProtocolError } from '../../../protocol/errors.ts';
 import { BundleStore } from '../../../protocol/inference/bundle.ts';
 import {
@@ -28,6 +30,7 @@ import { hintBytes, hintDigest } from '../../../protocol/linear/index.ts';
 import { createInlinePool } from '../../../protocol/pool/inline.ts';
 import { runClear } from '../../../protocol/program/clear.ts';
 import type { OutputStep } from '../../../protocol/program/program.ts';
+import { BLAKE3_BYTES, blake3 } from '../../../protocol/random/blake3.ts';
 import { Prg } from '../../../protocol/random/index.ts';
 import {
   inferBoth,
@@ -91,7 +94,7 @@ async function open(hints: HintSource, sent: Uint8Array = bytes, promised: Offer
     let asked = false;
     // Until the client has its hint it asks for nothing else; then it is the test's turn.
     const answer = async () => {
-      const { command } = decodeCommand(await far.receive(Kind.command, COMMAND_BYTES));
+      const { command } = decodeCommand(await server.channel.receive(Kind.command, COMMAND_BYTES));
       expect(command).toBe(Command.hint);
       asked = true;
       await sendHint(server, { ...promised, hint: { ...promised.hint, bytes: sent } });
@@ -187,32 +190,66 @@ describe('a server that sends another hint than it promised', () => {
   });
 });
 
+/** The welcome with `change` made to it on the way. */
+function changing(channel: Channel, change: object): void {
+  const receive = channel.receiveUpTo.bind(channel);
+  channel.receiveUpTo = async (kind, limit) => {
+    const payload = await receive(kind, limit);
+    if (kind !== Kind.welcome) return payload;
+    const welcome = decodeControl(payload, z.record(z.string(), z.any()));
+    return encodeControl({ ...welcome, ...change } as never);
+  };
+}
+
+/** Seals of what comes out of `channel`, in place of those that went in: whoever changes frames can change seals. */
+function resealing(channel: Channel): void {
+  let running: Uint8Array = new Uint8Array(BLAKE3_BYTES);
+  const add = (payload: Uint8Array) => {
+    running = blake3(payload, running);
+    return payload;
+  };
+  const { receive, receiveUpTo } = channel;
+  channel.receiveUpTo = async (...args) => add(await receiveUpTo.apply(channel, args));
+  channel.receive = async (kind, bytes) => {
+    const payload = await receive.call(channel, kind, bytes);
+    return kind === Kind.seal ? running.slice(0, SEAL_BYTES) : add(payload);
+  };
+}
+
 describe('a promise changed on the way', () => {
+  const connect = (near: Channel, far: Channel, promised: Uint8Array) => {
+    const pool = createInlinePool(tasks);
+    const party = (channel: Channel, seed: number) => ({
+      channel,
+      pool,
+      random: new Prg(seedOf(seed)),
+    });
+    return Promise.all([
+      openClient(party(near, 503), { hints: place(promised).hints }),
+      openServer(party(far, 504), () => offer),
+    ]);
+  };
+
+  it.each([{ hint: other.hint.digest }, { generation: offer.hint.generation + 1 }])(
+    'is seen by its seal',
+    async (change) => {
+      const [near, far] = memoryPair();
+      changing(near, change);
+      const opening = connect(near, far, 'hint' in change ? other.hint.bytes : bytes);
+      await expect(opening).rejects.toMatchObject({ code: 'corrupted' });
+    },
+  );
+
   it('names another session: keys, offsets and tweaks of the parties have nothing in common', async () => {
     const [same, ...changed] = await Promise.all(
       [{}, { hint: other.hint.digest }, { generation: offer.hint.generation + 1 }].map(
         async (change) => {
           const [near, far] = memoryPair();
-          const receive = near.receiveUpTo.bind(near);
-          near.receiveUpTo = async (kind, limit) => {
-            const payload = await receive(kind, limit);
-            if (kind !== Kind.welcome) return payload;
-            const welcome = decodeControl(payload, z.record(z.string(), z.any()));
-            return encodeControl({ ...welcome, ...change } as never);
-          };
-          const pool = createInlinePool(tasks);
-          const party = (channel: typeof near, seed: number) => ({
-            channel,
-            pool,
-            random: new Prg(seedOf(seed)),
-          });
+          changing(near, change);
+          resealing(near);
           // The client has whatever it is promised.
           const promised = 'hint' in change ? other.hint.bytes : bytes;
-          const [client, server] = await Promise.all([
-            openClient(party(near, 503), { hints: place(promised).hints }),
-            openServer(party(far, 504), () => offer),
-          ]);
-          return [client, server].map((side) => [
+          return (await connect(near, far, promised)).map((side) => [
             side.id.join(),
             side.labelTweaks.take(1).start.join(),
             side.productTweaks.take(1).start.join(),
