@@ -8,6 +8,8 @@ export type ProtocolErrorCode =
   | 'bad-message'
   /** A group element is the identity or not canonically encoded. */
   | 'bad-point'
+  /** What arrived is not what the peer sent, or does not agree with itself: damage on the way, or a peer that cheats. */
+  | 'corrupted'
   /** The peer refused us: no such model, too many sessions, limits. */
   | 'refused'
   /** The peer closed the connection or the connection broke. */
@@ -28,11 +30,14 @@ export class ProtocolError extends Error {
   }
 }
 
-/** The error of every check of what arrived, the same for all, so that no message tells which one failed. */
+/**
+ * The error of every check that what arrived agrees with what was sent, and with itself. One code and one sentence for all:
+ * which check failed, and where, is nobody's business but this party's.
+ */
 export function corrupted(): ProtocolError {
   return new ProtocolError(
     'corrupted',
-    'what arrived is not what was sent, or it does not agree with itself',
+    'what arrived is not what was sent, or does not agree with itself',
   );
 }
 

@@ -62,7 +62,7 @@ export async function serveSession(
     const ms = performance.now() - start;
     onEvent({ type: 'session', session: id, address, model: session.model, ms });
 
-    const resting = withTimeout(traffic, limits.idleMs);
+    const resting = session.channel.over(withTimeout(traffic, limits.idleMs));
     let prepared = 0;
     for (;;) {
       const payload = await resting.receive(Kind.command, COMMAND_BYTES);

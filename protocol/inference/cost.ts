@@ -3,6 +3,7 @@
  * public program alone. A test holds real runs to it exactly; the planner and the benchmarks use it. protocol/README, "Costs".
  */
 
+import { SEAL_BYTES } from '../channel/sealed.ts';
 import { argmax } from '../gadgets/argmax.ts';
 import { gadgetOf, type Lane } from '../gadgets/index.ts';
 import { bundleBytes } from '../linear/index.ts';
@@ -51,11 +52,14 @@ export interface Cost {
   /** Of the offline bytes those of the server's choices, which may be drawn ahead: in the round trip of the bundle before. */
   readonly draw: Bytes;
   readonly online: PhaseCost;
-  /** In order; what is left of a phase are commands and offsets and, online, the masked input. */
+  /** In order; what is left of a phase are commands, offsets, seals and, online, the masked input. */
   readonly steps: readonly StepCost[];
 }
 
 const none: Bytes = { up: 0, down: 0 };
+
+/** Bytes of a flight with its seal; one without frames has none. */
+const sealedBytes = (bytes: number): number => (bytes === 0 ? 0 : bytes + wireBytes(SEAL_BYTES));
 
 function sum<T>(items: readonly T[], bytes: (item: T) => number): number {
   return items.reduce((total, item) => total + bytes(item), 0);
@@ -165,23 +169,21 @@ export function costOf(layout: Layout, otK: OtK = DEFAULT_OT_K): Cost {
     number,
     number,
   ];
-  const draw = {
-    up: command + request,
-    down: answer + sum(batches, (batch) => drawnBytes(batch, otK)),
-  };
+  const choices = sum(batches, (batch) => drawnBytes(batch, otK));
+  const draw = { up: command + request, down: sealedBytes(answer + choices) };
   return {
     draw,
-    hint: wireBytes(hintBytesOf(layout)),
+    hint: sealedBytes(wireBytes(hintBytesOf(layout))),
     offline: {
       // Nothing is answered where nothing is garbled.
       rounds: garbled ? 1 : 0.5,
-      up: draw.up + command + trees + sum(steps, ({ offline }) => offline.up),
-      down: answer + sum(steps, ({ offline }) => offline.down),
+      up: draw.up + sealedBytes(command + trees + sum(steps, ({ offline }) => offline.up)),
+      down: draw.down + sealedBytes(sum(steps, ({ offline }) => offline.down) - choices),
     },
     online: {
       rounds: activations.length + 1,
-      up: command + input + sum(steps, ({ online }) => online.up),
-      down: sum(steps, ({ online }) => online.down),
+      up: sealedBytes(command + input + sum(steps, ({ online }) => online.up)),
+      down: sealedBytes(sum(steps, ({ online }) => online.down)),
     },
     steps,
   };

@@ -11,6 +11,16 @@
  *   offline     client prepare, layer, labelTrees, labelChoices, corrections | server tables
  *   online      client infer, maskedInput | then per activation layer: server material | client result
  *               at last: server output
+ *
+ * A seal (channel/sealed.ts) ends a flight whose effect the receiver is about to believe, as a frame of that flight:
+ *
+ *   client      behind setupExtend; behind its last frame of a bundle; behind the last result, or the masked input where there
+ *               is no activation layer
+ *   server      behind setupFinish, the hint, the choices of a draw, the last tables, the output
+ *
+ * The server verifies the client's before it finishes a setup or a bundle and before it sends an output; the client verifies
+ * the server's before it uses a setup or a hint, and before it has a bundle or a result. A seal is of all that its sender has
+ * sent in the session.
  */
 
 import { bulkBytes } from '../bulk.ts';
@@ -39,6 +49,7 @@ export const Kind = {
   material: 33,
   result: 34,
   output: 35,
+  seal: 48,
 } as const;
 
 /** What a command frame asks for. AGREEMENT. */

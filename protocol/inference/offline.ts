@@ -4,12 +4,13 @@
  *     client                                                     server
  *       |  ---- draw: choices of its offset -------------------->  |   drawn ahead: with the bundle before, or the
  *       |  <--- trees, choices of its offset --------------------  |   setup
- *       |  <--- per batch: choices in the product OTs -----------  |
+ *       |  <--- per batch: choices in the product OTs; seal -----  |
  *  1    |  ---- prepare; per linear layer: keys, corrections --->  |
  *       |       c = W*mask - s of every layer                      |   s
  *       |  ---- trees ------------------------------------------>  |
  *       |  ---- per batch: choices in label OTs, corrections --->  |
- *  2    |  <--- per batch: tables -------------------------------  |   states of the lanes
+ *       |       seal                                               |
+ *  2    |  <--- per batch: tables; seal -------------------------  |   states of the lanes
  *
  * One round trip, whatever the depth: the phases of linear layers are the masks, or masks are given, so that the client knows
  * its shares of all pre-activations at once. The layers of a flight stream: each is sent when it is ready, and the other
@@ -164,6 +165,7 @@ async function receiveDraw(
     const bytes = cotBytes(over(lanes, productCount), otK);
     choices[i]!.resolve(await receiveMessage(channel, Kind.productChoices, bytes));
   }
+  await channel.expectSeal();
 }
 
 async function takeDraw(session: ClientSession, asked: AskedDraw): Promise<ClientDraw> {
@@ -218,6 +220,7 @@ export async function prepareClient(
     const { choices: drawn } = arriving;
     await openBatches({ session, seed, masks, shares, batches, cots, tweaks, drawn, opened });
     const own = await openOutput(session, cots, tweaks, shares.output);
+    await channel.seal();
     if (drawNext) next.resolve(await sendDraw(session, number + 1));
     return { inputMask: masks.of.get(0)!, outputShare: shares.output, own };
   };
@@ -350,11 +353,15 @@ async function receiveTables(
       const stored = gadgetOf(lane).store(lane.params, lane.n, states[j]!, tables[j]!);
       layers[lane.layer]!.push(stored);
     });
-    done(i);
+    if (i < batches.length - 1) done(i);
   }
   const { argmax: params } = layout.output;
   const bytes = params === undefined ? 0 : argmax.bytes(params).tables;
-  return { layers, tables: await receiveMessage(channel, Kind.tables, bytes) };
+  const last = await receiveMessage(channel, Kind.tables, bytes);
+  await channel.expectSeal();
+  // The last batch is done when all has come.
+  if (batches.length > 0) done(batches.length - 1);
+  return { layers, tables: last };
 }
 
 // ------------------------------------------------------------------------------------------------------- server
@@ -362,13 +369,21 @@ async function receiveTables(
 /**
  * Server: draws the offsets and its choices for the product OTs of bundle `number`, and sends them; the client's command has been
  * read.
- * @throws ProtocolError `bad-message` when a bundle is drawn already, `corrupted` when the check of the client's offset fails
+ * @throws ProtocolError `bad-message` out of turn, `corrupted` when the check of the client's offset fails
  */
 export async function drawServer(session: ServerSession, number: number): Promise<void> {
   const { channel, pool, id, layout, otK, root } = session;
   if (session.drawn !== undefined) {
-    throw new ProtocolError('bad-message', `the choices of a bundle are drawn before ${number}`);
+    throw new ProtocolError(
+      'bad-message',
+      `another bundle is drawn, and not prepared, before ${number}`,
+    );
   }
+  // A number drawn twice would give the client both keys of the same base OTs.
+  if (number !== session.nextBundle) {
+    throw new ProtocolError('bad-message', `bundle ${number} is drawn out of turn`);
+  }
+  session.nextBundle++;
   const seed = bundleSeed(session);
   const request = await channel.receive(Kind.clientOffset, offsetMessageBytes(otK)[0]);
   const random = new Prg(deriveSeed(seed, 'offsets'));
@@ -393,6 +408,7 @@ export async function drawServer(session: ServerSession, number: number): Promis
     );
   }
   await messages.drain();
+  await channel.seal();
   session.drawn = { number, seed, offsets, batches };
 }
 
@@ -430,6 +446,11 @@ export async function prepareServer(
   const cots = joinOffsets(name, drawn.offsets, trees);
   const tweaks = bundleTweaks(name);
   const prepared = await prepareBatches(session, drawn, cots, tweaks, advance);
+  const outputBytes =
+    output.argmax === undefined ? 0 : cotBytes(argmax.labelCots(output.argmax), otK);
+  const choices = await receiveMessage(channel, Kind.labelChoices, outputBytes);
+  await channel.expectSeal();
+  if (output.argmax === undefined) await channel.seal();
   const products = new Map<number, Int32Array>();
   for (const [i, { parts }] of linears.entries()) {
     const share = await shares[i]!;
@@ -445,10 +466,11 @@ export async function prepareServer(
     params,
     ticket,
     tweaks: tweaks.labels.take(argmax.labelTweaks(params)),
-    choices: await receiveMessage(channel, Kind.labelChoices, cotBytes(ticket.count, otK)),
+    choices,
     seed: deriveSeed(seed, 'argmax'),
   });
   await sendMessage(channel, Kind.tables, message);
+  await channel.seal();
   return { ...bundle, output: state };
 }
 

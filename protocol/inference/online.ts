@@ -7,7 +7,9 @@
  *       |  <--- material of each lane ----------------------------  |
  *       |  ---- result of each lane ----------------------------->  |  y - r'
  *       |  at last                                                  |
- *       |  <--- share of the logits, or labels for the argmax ----  |
+ *       |  ---- seal, in the flight of the last result ---------->  |
+ *       |  <--- share of the logits, or labels for the argmax;     |
+ *       |       seal ---------------------------------------------  |
  *       |  logits, or the class                                     |
  *
  * Round trips: activation layers + 1. The client computes nothing but its halves of the gadgets. Masked numbers travel with
@@ -77,6 +79,7 @@ export async function inferClient(
     await results.drain();
     progress?.(i + 1, activations.length + 1, layer.step.name);
   }
+  await channel.seal();
   const result = await receiveOutput(session, bundle.output);
   progress?.(activations.length + 1, activations.length + 1, layout.output.step.name);
   return result;
@@ -90,10 +93,12 @@ async function receiveOutput(
   if (own instanceof Int32Array) {
     const { rangeBits } = step;
     const message = await receiveMessage(channel, Kind.output, packedBytes(size, rangeBits));
+    await channel.expectSeal();
     const share = unpack(message, size, rangeBits);
     return own.map((value, i) => signed(value + share[i]!, rangeBits));
   }
   const material = await receiveMessage(channel, Kind.output, argmax.bytes(params!).material);
+  await channel.expectSeal();
   return Int32Array.of(await pool.run('evaluateArgmax', { params: params!, ...own, material }));
 }
 
@@ -133,7 +138,10 @@ export async function inferServer(
         bundle.output === undefined
           ? pack(a, rangeBits)
           : argmax.reveal(output.argmax!, bundle.output, a);
+      // What came decides what the output says: it leaves only if that is what the client sent.
+      await channel.expectSeal();
       await sendMessage(channel, Kind.output, message);
+      await channel.seal();
       progress?.(++done, activations.length + 1, name);
       return a;
     },

@@ -7,10 +7,10 @@
  *       |       SHA-256 of the hint                                 |
  *       |       both: id = H(nonces, agreement, otK, program, hint) |
  *       |  ---- OT offer ---------------------------------------->  |
- *       |  <--- OT choices ---------------------------------------  |
- *       |  ---- OT trees ---------------------------------------->  |
+ *       |  <--- OT choices, seal ---------------------------------  |
+ *       |  ---- OT trees, seal ---------------------------------->  |
  *       |  ---- hint, if the client has not kept it ------------->  |
- *       |  <--- the hint -----------------------------------------  |
+ *       |  <--- the hint, seal -----------------------------------  |
  *
  * The hello carries nothing secret; keys are made only after versions, agreement constants and the program are accepted,
  * and nothing that depends on a bundle leaves the client before it has the hint whose digest both have in the session id.
@@ -25,6 +25,7 @@ import * as z from 'zod';
 import { bulkCopy, isBulk } from '../bulk.ts';
 import { decodeControl, encodeControl, MAX_CONTROL_BYTES } from '../channel/codec.ts';
 import type { Channel } from '../channel/index.ts';
+import { type SealedChannel, sealed } from '../channel/sealed.ts';
 import { ProtocolError } from '../errors.ts';
 import { LANE_ELEMENTS } from '../gadgets/index.ts';
 import { HINT_AGREEMENT, hintDigest, openHint } from '../linear/index.ts';
@@ -100,7 +101,8 @@ export type Progress = (done: number, total: number, step: string) => void;
 interface SessionBase {
   /** 16 bytes that name it, public: both parties' nonces are in them. */
   readonly id: Uint8Array;
-  readonly channel: Channel;
+  /** The party's, with seals. */
+  readonly channel: SealedChannel;
   readonly pool: ProtocolPool;
   readonly random: Random;
   readonly layout: Layout;
@@ -130,6 +132,8 @@ export interface ServerSession extends SessionBase {
   readonly layers: readonly ServedLayer[];
   /** What the offsets of all bundles grow from. */
   readonly root: SenderSeeds;
+  /** Number of the bundle that is drawn next. */
+  nextBundle: number;
   /** What is drawn ahead of the next bundle. */
   drawn: ServerDraw | undefined;
 }
@@ -263,7 +267,8 @@ export interface ClientOptions {
  * @throws ProtocolError when versions, constants or programs do not match, or the peer breaks the protocol
  */
 export async function openClient(party: Party, options: ClientOptions): Promise<ClientSession> {
-  const { channel, random } = party;
+  const { random } = party;
+  const channel = sealed(party.channel, Kind.seal);
   const { otK = DEFAULT_OT_K } = options;
   const messageBytes = setupMessageBytes(otK);
   const nonce = randomBytes(random, NONCE_BYTES);
@@ -289,6 +294,7 @@ export async function openClient(party: Party, options: ClientOptions): Promise<
   const offer = await party.pool.run('offerSetup', { seed: freshSeed(random) });
   await channel.send(Kind.setupOffer, offer.message);
   const choice = await channel.receive(Kind.setupChoice, messageBytes[1]);
+  await channel.expectSeal();
   const keys = await Promise.all(
     BASE_PARTS.map((from) =>
       party.pool.run('keySetup', { sessionId, state: offer, message: choice, from }),
@@ -297,7 +303,8 @@ export async function openClient(party: Party, options: ClientOptions): Promise<
   const [zero, one] = [join(keys.map((part) => part.zero)), join(keys.map((part) => part.one))];
   const { message, seeds: root } = extendSetup(sessionId, { zero, one }, random, otK);
   await channel.send(Kind.setupExtend, message);
-  const base = { ...party, id: sessionId, layout, model: peer.model, digest, otK, root };
+  await channel.seal();
+  const base = { ...party, channel, id: sessionId, layout, model: peer.model, digest, otK, root };
   const parts = await takeHint(channel, layout, peer.hint, options);
   const hint = openedHint(party.pool, layout, peer.generation, parts);
   return { ...base, cost, hint, nextBundle: 0, drawn: undefined };
@@ -305,10 +312,10 @@ export async function openClient(party: Party, options: ClientOptions): Promise<
 
 /**
  * The layers' parts of the hint that the server has promised, from where it is kept or from the server.
- * @throws ProtocolError `bad-message` when the server sends another
+ * @throws ProtocolError `bad-message` when the server sends another, `corrupted` when it arrives as another
  */
 async function takeHint(
-  channel: Channel,
+  channel: SealedChannel,
   layout: Layout,
   digest: Uint8Array,
   { hints, onHint }: ClientOptions,
@@ -330,6 +337,7 @@ async function takeHint(
   progress(0);
   await channel.send(Kind.command, encodeCommand(Command.hint, 0));
   const hint = await receiveMessage(channel, Kind.hint, bytes, progress);
+  await channel.expectSeal();
   const parts = openHint(plans, hint, digest, await hash(hint));
   await hints?.save(digest, hint);
   return parts;
@@ -373,7 +381,8 @@ export async function openServer(
   party: Party,
   find: (model: string | undefined) => Offer | undefined,
 ): Promise<ServerSession> {
-  const { channel, random } = party;
+  const { random } = party;
+  const channel = sealed(party.channel, Kind.seal);
   const peer = decodeControl(await channel.receiveUpTo(Kind.hello, MAX_CONTROL_BYTES), hello);
   checkPeer(peer);
   const { otK } = peer;
@@ -415,14 +424,17 @@ export async function openServer(
     ),
   );
   await channel.send(Kind.setupChoice, join(parts.map(({ message }) => message)));
+  await channel.seal();
   const trees = await channel.receive(Kind.setupExtend, messageBytes[2]);
+  await channel.expectSeal();
   const chosen = join(parts.map((part) => part.chosen));
   const root = finishSetup(sessionId, { choices, chosen }, trees, otK);
-  const base = { ...party, id: sessionId, layout, model: offer.name, digest, otK, root };
-  return { ...base, layers, drawn: undefined };
+  const base = { ...party, channel, id: sessionId, layout, model: offer.name, digest, otK, root };
+  return { ...base, layers, nextBundle: 0, drawn: undefined };
 }
 
 /** Server: sends the hint; the client's command has been read. */
-export async function sendHint({ channel }: Party, { hint }: Offer): Promise<void> {
+export async function sendHint({ channel }: ServerSession, { hint }: Offer): Promise<void> {
   await sendMessage(channel, Kind.hint, hint.bytes);
+  await channel.seal();
 }

@@ -13,6 +13,7 @@ import type { ProtocolPool } from '../../protocol/inference/session.ts';
 import { POINT_BYTES } from '../../protocol/ot/base.ts';
 import { Prg } from '../../protocol/random/index.ts';
 import { seedOf } from '../support/model.ts';
+import { resealing } from '../support/resealed.ts';
 import {
   failureOf,
   LocalServer,
@@ -55,15 +56,15 @@ const misdeeds: Record<string, (channel: Channel, frame: RecordedFrame) => Promi
   silence: async () => {},
 };
 
-/** Codes that the honest side may end with. Garbage of the right length is often a valid message: then all is well. */
+/** Codes that the honest side may end with. Garbage of the right length is often a valid message: then a seal tells. */
 const verdicts: Record<string, RegExp> = {
   'cut short': /^bad-message$/,
   'made longer': /^bad-message$/,
   'of another kind': /^bad-message$/,
   'of an unknown kind': /^bad-message$/,
-  garbage: /^(none|bad-message|bad-point|program-mismatch)$/,
-  'sent twice': /^(none|bad-message)$/,
-  'all zero': /^(none|bad-message|bad-point|program-mismatch)$/,
+  garbage: /^(bad-message|bad-point|program-mismatch|corrupted)$/,
+  'sent twice': /^(none|bad-message|corrupted)$/,
+  'all zero': /^(bad-message|bad-point|program-mismatch|corrupted)$/,
   'the end of the connection': /^closed$/,
   silence: /^timeout$/,
 };
@@ -176,6 +177,7 @@ describe('the identity in place of a point', () => {
 
   it('in the choices of a server is a bad point', async () => {
     const [near, far] = memoryPair();
+    resealing(near);
     const opening = failureOf(openLocal(near));
     await replay(far, withIdentity(fromServer, Kind.setupChoice), -1, '');
     expect(await within(10_000, opening)).toMatchObject({ code: 'bad-point' });
@@ -216,11 +218,17 @@ it('bundles out of turn, unknown and spent ones are refused', async () => {
     fromClient.findIndex(({ kind }) => kind === Kind.command),
   );
   const served = fromClient.slice(0, -1);
+  const offset = fromClient.find(({ kind }) => kind === Kind.clientOffset)!;
   for (const [frames, message] of [
     [[...setup, command(1, 7)], 'bundle 7 is prepared out of turn'],
     [[...setup, command(1, 0)], 'no choices were drawn for bundle 0'],
-    [[...setup, command(4, 1), command(1, 0)], 'no choices were drawn for bundle 0'],
-    [[...setup, command(4, 0), command(4, 0)], 'the choices of a bundle are drawn before 0'],
+    [[...setup, command(4, 1)], 'bundle 1 is drawn out of turn'],
+    [
+      [...setup, command(4, 0), offset, command(4, 1)],
+      `another bundle is drawn, and not prepared, before 1`,
+    ],
+    // It would give the client both keys of the same base OTs.
+    [[...served, command(4, 0)], 'bundle 0 is drawn out of turn'],
     [[...served, command(1, 0)], 'bundle 0 is prepared out of turn'],
     [[...setup, command(2, 0)], 'bundle 0 is not ready: it was never prepared, or it is spent'],
     [[...served, command(2, 0)], 'bundle 0 is not ready: it was never prepared, or it is spent'],

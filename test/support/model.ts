@@ -310,8 +310,10 @@ export function randomInput({ program }: Model, seed: Uint8Array): Int32Array {
 /** Both ends of an open session. */
 export interface Sessions {
   readonly model: Model;
-  readonly client: ClientSession & { readonly channel: CountedChannel };
-  readonly server: ServerSession & { readonly channel: CountedChannel };
+  readonly client: ClientSession;
+  readonly server: ServerSession;
+  /** The client's channel. */
+  readonly traffic: CountedChannel;
   readonly clientBundles: BundleStore<ClientBundle>;
   readonly serverBundles: BundleStore<ServerBundle>;
 }
@@ -361,8 +363,9 @@ export async function openSessions(
   ]);
   return {
     model,
-    client: client as Sessions['client'],
-    server: server as Sessions['server'],
+    client,
+    server,
+    traffic: near,
     clientBundles: new BundleStore(),
     serverBundles: new BundleStore(),
   };

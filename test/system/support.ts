@@ -107,6 +107,8 @@ export function localPool(): ProtocolPool {
 export interface LocalServerOptions {
   readonly limits?: Partial<ServerLimits>;
   readonly pool?: ProtocolPool;
+  /** The two ends of a new connection, the client's first. */
+  readonly pair?: () => [Channel, Channel];
 }
 
 /** A server without sockets. */
@@ -115,17 +117,19 @@ export class LocalServer {
   readonly events: ServerEvent[] = [];
   readonly #offers: ReturnType<typeof offerModels>;
   readonly #limits: ServerLimits;
+  readonly #pair: () => [Channel, Channel];
   readonly #served: Promise<void>[] = [];
 
   constructor(models: readonly NamedModel[], options: LocalServerOptions = {}) {
     this.pool = options.pool ?? localPool();
     this.#offers = offerModels(models, { pool: this.pool, random: new Prg(SERVER_SEED) });
+    this.#pair = options.pair ?? memoryPair;
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
   }
 
   /** Serves a new connection; the client's end of it. */
   accept(): Channel {
-    const [near, far] = memoryPair();
+    const [near, far] = this.#pair();
     const session = this.#served.length + 1;
     const served = this.#offers.then((offers) =>
       serveSession(

@@ -107,16 +107,16 @@ describe('cost formulas', () => {
       const sessions = await network.run(
         openSessions(model, seedOf(3), network.pool, network.pair, k),
       );
-      const { channel } = sessions.client;
+      const { traffic } = sessions;
       const measure = async (work: () => Promise<unknown>) => {
-        const before = channel.snapshot();
+        const before = traffic.snapshot();
         const flights = network.flights;
         await network.run(work());
-        const traffic = trafficBetween(before, channel.snapshot());
+        const moved = trafficBetween(before, traffic.snapshot());
         return {
           rounds: (network.flights - flights) / 2,
-          up: traffic.bytesSent,
-          down: traffic.bytesReceived,
+          up: moved.bytesSent,
+          down: moved.bytesReceived,
         };
       };
       // The choices are drawn ahead: their bytes are the bundle's, their round trip is not.

@@ -6,6 +6,7 @@
 import { describe, expect, it } from 'vitest';
 import * as z from 'zod';
 import { decodeControl, encodeControl } from '../../../protocol/channel/codec.ts';
+import type { Channel } from '../../../protocol/channel/index.ts';
 import { memoryPair } from '../../../protocol/channel/memory.ts';
 import { recorded } from '../../../protocol/channel/recorded.ts';
 import { ProtocolError } from '../../../protocol/errors.ts';
@@ -38,6 +39,7 @@ import {
   type Sessions,
   seedOf,
 } from '../../support/model.ts';
+import { resealing } from '../../support/resealed.ts';
 
 const model = residualModel();
 const offer = await offerOf(model);
@@ -91,7 +93,7 @@ async function open(hints: HintSource, sent: Uint8Array = bytes, promised: Offer
     let asked = false;
     // Until the client has its hint it asks for nothing else; then it is the test's turn.
     const answer = async () => {
-      const { command } = decodeCommand(await far.receive(Kind.command, COMMAND_BYTES));
+      const { command } = decodeCommand(await server.channel.receive(Kind.command, COMMAND_BYTES));
       expect(command).toBe(Command.hint);
       asked = true;
       await sendHint(server, { ...promised, hint: { ...promised.hint, bytes: sent } });
@@ -187,32 +189,54 @@ describe('a server that sends another hint than it promised', () => {
   });
 });
 
+/** The welcome with `change` made to it on the way. */
+function changing(channel: Channel, change: object): void {
+  const receive = channel.receiveUpTo.bind(channel);
+  channel.receiveUpTo = async (kind, limit) => {
+    const payload = await receive(kind, limit);
+    if (kind !== Kind.welcome) return payload;
+    const welcome = decodeControl(payload, z.record(z.string(), z.any()));
+    return encodeControl({ ...welcome, ...change } as never);
+  };
+}
+
 describe('a promise changed on the way', () => {
+  const connect = (near: Channel, far: Channel, promised: Uint8Array) => {
+    const pool = createInlinePool(tasks);
+    const party = (channel: Channel, seed: number) => ({
+      channel,
+      pool,
+      random: new Prg(seedOf(seed)),
+    });
+    return Promise.all([
+      openClient(party(near, 503), { hints: place(promised).hints }),
+      openServer(party(far, 504), () => offer),
+    ]);
+  };
+
+  it.each([{ hint: other.hint.digest }, { generation: offer.hint.generation + 1 }])(
+    'is seen by its seal',
+    async (change) => {
+      const [near, far] = memoryPair();
+      changing(near, change);
+      const opening = connect(near, far, 'hint' in change ? other.hint.bytes : bytes);
+      await expect(opening).rejects.toMatchObject({ code: 'corrupted' });
+    },
+  );
+
   it('names another session: keys, offsets and tweaks of the parties have nothing in common', async () => {
     const [same, ...changed] = await Promise.all(
       [{}, { hint: other.hint.digest }, { generation: offer.hint.generation + 1 }].map(
         async (change) => {
           const [near, far] = memoryPair();
-          const receive = near.receiveUpTo.bind(near);
-          near.receiveUpTo = async (kind, limit) => {
-            const payload = await receive(kind, limit);
-            if (kind !== Kind.welcome) return payload;
-            const welcome = decodeControl(payload, z.record(z.string(), z.any()));
-            return encodeControl({ ...welcome, ...change } as never);
-          };
-          const pool = createInlinePool(tasks);
-          const party = (channel: typeof near, seed: number) => ({
-            channel,
-            pool,
-            random: new Prg(seedOf(seed)),
-          });
+          changing(near, change);
+          resealing(near);
           // The client has whatever it is promised.
           const promised = 'hint' in change ? other.hint.bytes : bytes;
-          const [client, server] = await Promise.all([
-            openClient(party(near, 503), { hints: place(promised).hints }),
-            openServer(party(far, 504), () => offer),
+          return (await connect(near, far, promised)).map((side) => [
+            side.id.join(),
+            side.root.start.join(),
           ]);
-          return [client, server].map((side) => [side.id.join(), side.root.start.join()]);
         },
       ),
     );

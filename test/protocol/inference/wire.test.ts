@@ -57,9 +57,9 @@ const worker = new URL('../../../dist/protocol/inference/worker.js', import.meta
 describe('the wire', () => {
   it('carries the same bytes as ever under the same seeds', async () => {
     expect(await digests(createInlinePool(tasks))).toEqual({
-      client: 'b747b2a1f90b0fdc131b281f',
-      server: 'f6653220025527622e9a4ef4',
-      results: 'edc3e269e4648f1c50c87b2b',
+      client: 'd0adc1c95209292b464597f8',
+      server: '3a4e8b817b8d02086cb90241',
+      results: '4655256bbe3e6ca736e50ebd',
     });
   });
 
