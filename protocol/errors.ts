@@ -13,7 +13,9 @@ export type ProtocolErrorCode =
   /** The peer closed the connection or the connection broke. */
   | 'closed'
   /** The peer made no progress within the deadline. */
-  | 'timeout';
+  | 'timeout'
+  /** What arrived is not what was sent, or does not agree with itself: a result that cannot be right. */
+  | 'corrupted';
 
 /** The peer, or the connection to it, broke the protocol. The session that threw it is dead. */
 export class ProtocolError extends Error {

@@ -44,6 +44,7 @@ const ERROR_CODES: readonly ProtocolErrorCode[] = [
   'bad-point',
   'refused',
   'timeout',
+  'corrupted',
 ];
 
 /** One frame, decoded. */

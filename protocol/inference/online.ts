@@ -14,6 +14,7 @@
  * the bits of their value's ring (program/rings.ts).
  */
 
+import { ProtocolError } from '../errors.ts';
 import { argmax } from '../gadgets/argmax.ts';
 import type { LaneState } from '../gadgets/gadget.ts';
 import { addConstants, gadgetOf } from '../gadgets/index.ts';
@@ -25,7 +26,7 @@ import { sizeOf } from '../ring/shape.ts';
 import { addInto, subtract } from '../ring/tensor.ts';
 import type { ArgmaxStored, ClientBundle, ServerBundle } from './bundle.ts';
 import { Deferred, Ordered, together } from './flow.ts';
-import { type ActivationLayout, gather, scatter } from './layout.ts';
+import { type ActivationLayout, gather, type OutputLayout, scatter } from './layout.ts';
 import { runLinear } from './linear.ts';
 import { Command, encodeCommand, Kind, receiveMessage, sendMessage } from './messages.ts';
 import type { ClientSession, Progress, ServerSession } from './session.ts';
@@ -37,6 +38,8 @@ import type { ClientSession, Progress, ServerSession } from './session.ts';
  * @param input - the network's input in fixed point, [channels, height, width]
  * @returns the logits in fixed point, or for a program that reveals the label alone, one element: the class
  * @throws RangeError when the input has the wrong length; nothing has been sent then
+ * @throws ProtocolError `corrupted` when what arrives cannot be the result: a logit beyond what its range and margin leave, a
+ *   class that is none. The server is told goodbye alone: whether a result is refused may depend on the input
  */
 export async function inferClient(
   session: ClientSession,
@@ -78,6 +81,12 @@ export async function inferClient(
     progress?.(i + 1, activations.length + 1, layer.step.name);
   }
   const result = await receiveOutput(session, bundle.output);
+  const fault = faultOf(result, layout.output);
+  if (fault !== undefined) {
+    await channel.send(Kind.command, encodeCommand(Command.bye, 0));
+    channel.close();
+    throw new ProtocolError('corrupted', fault);
+  }
   progress?.(activations.length + 1, activations.length + 1, layout.output.step.name);
   return result;
 }
@@ -95,6 +104,25 @@ async function receiveOutput(
   }
   const material = await receiveMessage(channel, Kind.output, argmax.bytes(params!).material);
   return Int32Array.of(await pool.run('evaluateArgmax', { params: params!, ...own, material }));
+}
+
+/**
+ * Why a result cannot be right, undefined when it can. Shares are numbers of the ring whatever a server sends: of logits
+ * only the one that no sum within range and margin (program/check.ts) comes to can be told from a right one.
+ */
+function faultOf(
+  result: Int32Array,
+  { step, size, argmax: params }: OutputLayout,
+): string | undefined {
+  if (params !== undefined) {
+    const [index] = result as Iterable<number> as [number];
+    return index < size ? undefined : `the result is class ${index}, there are ${size}`;
+  }
+  const least = -(2 ** (step.rangeBits - 1));
+  const at = result.indexOf(least);
+  return at < 0
+    ? undefined
+    : `logit ${at} of the result is beyond the range that the program states`;
 }
 
 // ------------------------------------------------------------------------------------------------------- server

@@ -61,9 +61,9 @@ const verdicts: Record<string, RegExp> = {
   'made longer': /^bad-message$/,
   'of another kind': /^bad-message$/,
   'of an unknown kind': /^bad-message$/,
-  garbage: /^(none|bad-message|bad-point|program-mismatch)$/,
+  garbage: /^(none|bad-message|bad-point|program-mismatch|corrupted)$/,
   'sent twice': /^(none|bad-message)$/,
-  'all zero': /^(none|bad-message|bad-point|program-mismatch)$/,
+  'all zero': /^(none|bad-message|bad-point|program-mismatch|corrupted)$/,
   'the end of the connection': /^closed$/,
   silence: /^timeout$/,
 };

@@ -64,6 +64,7 @@ describe('ERROR frames', () => {
     'bad-point',
     'refused',
     'timeout',
+    'corrupted',
   ])('carry the code %s and its sentence', (code) => {
     const error = decodeError(encodeError(new ProtocolError(code, 'too many sessions')));
     expect(error).toBeInstanceOf(ProtocolError);
