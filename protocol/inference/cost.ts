@@ -5,6 +5,7 @@
 
 import { argmax } from '../gadgets/argmax.ts';
 import { gadgetOf, type Lane } from '../gadgets/index.ts';
+import { logits } from '../gadgets/logits.ts';
 import { bundleBytes } from '../linear/index.ts';
 import { cotBytes } from '../ot/correlations.ts';
 import { DEFAULT_OT_K, type OtK } from '../ot/softspoken.ts';
@@ -99,9 +100,9 @@ function activationCost({ step, lanes }: ActivationLayout, otK: OtK): StepCost {
   };
 }
 
-function outputCost({ step, size, argmax: params }: OutputLayout, otK: OtK): StepCost {
+function outputCost({ step, logits: numbers, argmax: params }: OutputLayout, otK: OtK): StepCost {
   if (params === undefined) {
-    const online = { up: 0, down: wireBytes(packedBytes(size, step.rangeBits)) };
+    const online = { up: 0, down: wireBytes(logits.bytes(numbers)) };
     return { name: step.name, op: 'output', offline: none, online };
   }
   const { tables, material } = argmax.bytes(params);

@@ -7,7 +7,8 @@
  *       |  <--- material of each lane ----------------------------  |
  *       |  ---- result of each lane ----------------------------->  |  y - r'
  *       |  at last                                                  |
- *       |  <--- share of the logits, or labels for the argmax ----  |
+ *       |  <--- high part of the logits' share, or labels for ----  |
+ *       |       the argmax                                          |
  *       |  logits, or the class                                     |
  *
  * Round trips: activation layers + 1. The client computes nothing but its halves of the gadgets. Masked numbers travel with
@@ -18,10 +19,11 @@ import { ProtocolError } from '../errors.ts';
 import { argmax } from '../gadgets/argmax.ts';
 import type { LaneState } from '../gadgets/gadget.ts';
 import { addConstants, gadgetOf } from '../gadgets/index.ts';
+import { logits } from '../gadgets/logits.ts';
 import { localOf } from '../program/local.ts';
 import type { ChannelConstants, LinearWeights, Model } from '../program/model.ts';
 import { walkAsync } from '../program/walk.ts';
-import { pack, packedBytes, signed, unpack } from '../ring/packing.ts';
+import { pack, packedBytes, unpack } from '../ring/packing.ts';
 import { sizeOf } from '../ring/shape.ts';
 import { addInto, subtract } from '../ring/tensor.ts';
 import type { ArgmaxStored, ClientBundle, ServerBundle } from './bundle.ts';
@@ -36,7 +38,8 @@ import type { ClientSession, Progress, ServerSession } from './session.ts';
 /**
  * The client's half. The bundle must have been taken from its store: it is spent from here on.
  * @param input - the network's input in fixed point, [channels, height, width]
- * @returns the logits in fixed point, or for a program that reveals the label alone, one element: the class
+ * @returns the logits in fixed point, at the output's scale and rounded as program/cut.ts says, or for a program that reveals
+ *   the label alone, one element: the class
  * @throws RangeError when the input has the wrong length; nothing has been sent then
  * @throws ProtocolError `corrupted` when what arrives cannot be the result: a logit beyond what its range and margin leave, a
  *   class that is none. The server is told goodbye alone: whether a result is refused may depend on the input
@@ -95,12 +98,10 @@ async function receiveOutput(
   { channel, pool, layout }: ClientSession,
   own: Int32Array | ArgmaxStored,
 ): Promise<Int32Array> {
-  const { step, size, argmax: params } = layout.output;
+  const { logits: numbers, argmax: params } = layout.output;
   if (own instanceof Int32Array) {
-    const { rangeBits } = step;
-    const message = await receiveMessage(channel, Kind.output, packedBytes(size, rangeBits));
-    const share = unpack(message, size, rangeBits);
-    return own.map((value, i) => signed(value + share[i]!, rangeBits));
+    const message = await receiveMessage(channel, Kind.output, logits.bytes(numbers));
+    return logits.join(numbers, own, message);
   }
   const material = await receiveMessage(channel, Kind.output, argmax.bytes(params!).material);
   return Int32Array.of(await pool.run('evaluateArgmax', { params: params!, ...own, material }));
@@ -156,10 +157,10 @@ export async function inferServer(
       progress?.(++done, activations.length + 1, name);
       return y;
     },
-    async output({ name, rangeBits }, a) {
+    async output({ name }, a) {
       const message =
         bundle.output === undefined
-          ? pack(a, rangeBits)
+          ? logits.reveal(output.logits, a)
           : argmax.reveal(output.argmax!, bundle.output, a);
       await sendMessage(channel, Kind.output, message);
       progress?.(++done, activations.length + 1, name);

@@ -13,6 +13,7 @@ import {
 } from '../../../protocol/inference/messages.ts';
 import { inferClient, inferServer } from '../../../protocol/inference/online.ts';
 import { runClear } from '../../../protocol/program/clear.ts';
+import { cutBits } from '../../../protocol/program/cut.ts';
 import type { OutputStep } from '../../../protocol/program/program.ts';
 import { pack, unpack } from '../../../protocol/ring/packing.ts';
 import {
@@ -73,6 +74,7 @@ async function expectRefusal(
 describe('logits that cannot be right', () => {
   const model = residualModel();
   const { rangeBits } = model.program.steps.at(-1) as OutputStep;
+  const shift = cutBits(model.program);
   const input = randomInput(model, seedOf(501));
 
   /** Runs an inference in which the server makes logit 3 come to `value`. */
@@ -85,9 +87,9 @@ describe('logits that cannot be right', () => {
     const own = bundle.output as Int32Array;
     lie((kind, payload) => {
       if (kind !== Kind.output) return payload;
-      const shares = unpack(payload, CLASSES, rangeBits);
-      shares[3] = value - own[3]!;
-      return pack(shares, rangeBits);
+      const shares = unpack(payload, CLASSES, rangeBits - shift);
+      shares[3] = (value >> shift) - (own[3]! >> shift);
+      return pack(shares, rangeBits - shift);
     });
     return { sessions, outcome: await infer(sessions, input, bundle) };
   }
@@ -98,7 +100,7 @@ describe('logits that cannot be right', () => {
     await expectRefusal(sessions, outcome, message);
   });
 
-  it.each([1 - 2 ** (rangeBits - 1), 2 ** (rangeBits - 1) - 1])(
+  it.each([2 ** shift - 2 ** (rangeBits - 1), 2 ** (rangeBits - 1) - 2 ** shift])(
     'but not the outermost that range and margin leave: %i',
     async (value) => {
       const { outcome } = await withLogit(value);

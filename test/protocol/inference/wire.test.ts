@@ -57,9 +57,9 @@ const worker = new URL('../../../dist/protocol/inference/worker.js', import.meta
 describe('the wire', () => {
   it('carries the same bytes as ever under the same seeds', async () => {
     expect(await digests(createInlinePool(tasks))).toEqual({
-      client: 'b747b2a1f90b0fdc131b281f',
-      server: 'f6653220025527622e9a4ef4',
-      results: 'edc3e269e4648f1c50c87b2b',
+      client: '9b18b336f22865749082a62d',
+      server: '049fb3eefab51ae14a1e4eb1',
+      results: '9b2d51e9f07fb70b6bfd66c7',
     });
   });
 
