@@ -16,7 +16,12 @@ import type { Model } from '../../protocol/program/model.ts';
 import type { OutputStep } from '../../protocol/program/program.ts';
 import { deriveSeed, Prg } from '../../protocol/random/index.ts';
 import { sizeOf } from '../../protocol/ring/shape.ts';
-import { DEFAULT_LIMITS, type ServerEvent, type ServerLimits } from '../../server/limits.ts';
+import {
+  type AllowQuery,
+  DEFAULT_LIMITS,
+  type ServerEvent,
+  type ServerLimits,
+} from '../../server/limits.ts';
 import { type NamedModel, offerModels } from '../../server/models.ts';
 import { serveSession } from '../../server/session.ts';
 import { ModelBuilder, seedOf } from '../support/model.ts';
@@ -107,6 +112,7 @@ export function localPool(): ProtocolPool {
 export interface LocalServerOptions {
   readonly limits?: Partial<ServerLimits>;
   readonly pool?: ProtocolPool;
+  readonly allowQuery?: AllowQuery;
 }
 
 /** A server without sockets. */
@@ -115,12 +121,14 @@ export class LocalServer {
   readonly events: ServerEvent[] = [];
   readonly #offers: ReturnType<typeof offerModels>;
   readonly #limits: ServerLimits;
+  readonly #allowQuery: AllowQuery | undefined;
   readonly #served: Promise<void>[] = [];
 
   constructor(models: readonly NamedModel[], options: LocalServerOptions = {}) {
     this.pool = options.pool ?? localPool();
     this.#offers = offerModels(models, { pool: this.pool, random: new Prg(SERVER_SEED) });
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.#allowQuery = options.allowQuery;
   }
 
   /** Serves a new connection; the client's end of it. */
@@ -134,6 +142,7 @@ export class LocalServer {
           pool: this.pool,
           limits: this.#limits,
           onEvent: (event) => this.events.push(event),
+          allowQuery: this.#allowQuery,
           random: new Prg(SERVER_SEED),
         },
         far,
