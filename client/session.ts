@@ -378,7 +378,10 @@ export class Session implements AsyncDisposable {
         } catch (error) {
           channel.close(error as Error);
           // The channel knows why it died first; what came here may be a consequence.
-          throw (await channel.closed) ?? error;
+          const death = await channel.closed;
+          // A result that is refused has closed the channel without a word of why.
+          if (death === undefined) this.#end = error as Error;
+          throw death ?? error;
         }
       });
       this.#tail = turn.then(resolve, reject).then(() => this.#calls--);

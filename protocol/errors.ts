@@ -16,8 +16,10 @@ export type ProtocolErrorCode =
   | 'closed'
   /** The peer made no progress within the deadline. */
   | 'timeout'
-  /** What arrived is not what was sent, or does not agree with itself. */
-  | 'corrupted';
+  /** What arrived is not what was sent, or does not agree with itself; a result that cannot be right. */
+  | 'corrupted'
+  /** The server answers no more queries of this client for now. */
+  | 'quota';
 
 /** The peer, or the connection to it, broke the protocol. The session that threw it is dead. */
 export class ProtocolError extends Error {

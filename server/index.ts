@@ -20,7 +20,13 @@ import type { ProtocolPool } from '../protocol/inference/session.ts';
 import type { tasks } from '../protocol/inference/tasks.ts';
 import { createThreadPool } from '../protocol/pool/node.ts';
 import { loadDemo, type ModelCard } from './demo.ts';
-import { checkLimits, DEFAULT_LIMITS, type ServerEvent, type ServerLimits } from './limits.ts';
+import {
+  type AllowQuery,
+  checkLimits,
+  DEFAULT_LIMITS,
+  type ServerEvent,
+  type ServerLimits,
+} from './limits.ts';
 import { isLoopback, listen, type Tls } from './listen.ts';
 import { type NamedModel, type OfferOptions, offerModels } from './models.ts';
 import { hintRequests } from './publish.ts';
@@ -29,7 +35,7 @@ import { serveSession } from './session.ts';
 export type { Cost, PhaseCost, StepCost } from '../protocol/inference/cost.ts';
 export type { ProtocolPool } from '../protocol/inference/session.ts';
 export type { ModelCard, ModelSummary } from './demo.ts';
-export type { ServerEvent, ServerLimits, Work } from './limits.ts';
+export type { AllowQuery, Query, ServerEvent, ServerLimits, Work } from './limits.ts';
 export type { Tls } from './listen.ts';
 export { loadModelFile, type NamedModel } from './models.ts';
 
@@ -52,6 +58,8 @@ export interface ServeOptions {
   /** Called as a hint is made, before anybody can connect: the model, output tiles done, of how many, the layer. */
   readonly onHint?: OfferOptions['onHint'];
   readonly onEvent?: ((event: ServerEvent) => void) | undefined;
+  /** Asked before each query, which is one preparation of an inference; default: all go on. */
+  readonly allowQuery?: AllowQuery | undefined;
 }
 
 /** A server that runs. */
@@ -75,7 +83,7 @@ export async function serve(
   models: readonly NamedModel[],
   options: ServeOptions,
 ): Promise<RunningServer> {
-  const { port, host = '127.0.0.1', tls, onEvent = () => {} } = options;
+  const { port, host = '127.0.0.1', tls, allowQuery, onEvent = () => {} } = options;
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   checkLimits(limits);
   if (!(Number.isInteger(port) && port >= 0 && port <= 65535)) {
@@ -125,7 +133,8 @@ export async function serve(
         onEvent({ type: 'error', ...connection, code: busy.code, message: busy.message });
         return;
       }
-      const session = serveSession({ offers, pool, limits, onEvent }, channel, connection);
+      const parts = { offers, pool, limits, onEvent, allowQuery };
+      const session = serveSession(parts, channel, connection);
       sessions.set(session, (reason) => channel.close(reason));
       void session.finally(() => sessions.delete(session));
     },

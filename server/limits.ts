@@ -34,6 +34,23 @@ export function checkLimits(limits: ServerLimits): void {
   }
 }
 
+/** A client asks for one more query: for the preparation of an inference. Nothing in it is secret. */
+export interface Query {
+  /** Counts connections, as in events. */
+  readonly session: number;
+  /** Where the connection comes from. */
+  readonly address: string;
+  /** Name of the model. */
+  readonly model: string;
+}
+
+/**
+ * Whether a query may go on. False ends the session with `quota`; what it throws ends it too, as a fault of the server's, and so
+ * does a decision that takes longer than `stallMs`. A query is counted when it is prepared, whether its inference is run or
+ * not (protocol/DECISIONS.md).
+ */
+export type AllowQuery = (query: Query) => boolean | Promise<boolean>;
+
 /** What happened, for logs and counters. Nothing in it is secret; times are in ms, `session` counts connections. */
 export type ServerEvent =
   | {

@@ -6,7 +6,7 @@
  *       |  ---- handshake and setup ------>  |
  *       |  ---- hint --------------------->  |   for a client that has not kept it
  *       |  ---- draw, number n ----------->  |   ahead of prepare
- *       |  ---- prepare, number n -------->  |   n counts up from 0; bundle n is kept
+ *       |  ---- prepare, number n -------->  |   n counts up from 0; a query, if allowed; bundle n is kept
  *       |  ---- infer, number n ---------->  |   bundle n is taken out, which spends it
  *       |  ---- bye ---------------------->  |
  */
@@ -21,7 +21,7 @@ import { drawServer, prepareServer } from '../protocol/inference/offline.ts';
 import { inferServer } from '../protocol/inference/online.ts';
 import { openServer, type ProtocolPool, sendHint } from '../protocol/inference/session.ts';
 import { type Random, systemRandom } from '../protocol/random/index.ts';
-import type { ServerEvent, ServerLimits } from './limits.ts';
+import type { AllowQuery, ServerEvent, ServerLimits } from './limits.ts';
 import type { OfferedModel } from './models.ts';
 
 /** What all sessions of a server share. */
@@ -30,6 +30,8 @@ export interface ServerParts {
   readonly pool: ProtocolPool;
   readonly limits: ServerLimits;
   readonly onEvent: (event: ServerEvent) => void;
+  /** Asked before each query; every one goes on when it is left out. */
+  readonly allowQuery?: AllowQuery | undefined;
   /** Where its secrets come from; the system unless given. */
   readonly random?: Random | undefined;
 }
@@ -45,7 +47,7 @@ export interface Connection {
  * the client is told in one general sentence, and the operator by an event.
  */
 export async function serveSession(
-  { offers, pool, limits, onEvent, random = systemRandom }: ServerParts,
+  { offers, pool, limits, onEvent, allowQuery, random = systemRandom }: ServerParts,
   channel: Channel,
   { session: id, address }: Connection,
 ): Promise<void> {
@@ -82,6 +84,11 @@ export async function serveSession(
             `a session may keep at most ${limits.bundlesPerSession} prepared inferences`,
           );
         }
+        // Before anything is computed or sent for it: who has a bundle is going to be answered.
+        if (allowQuery !== undefined) {
+          const query = { session: id, address, model: session.model };
+          await decide(() => allowQuery(query), traffic, limits.stallMs);
+        }
         bundles.add(await prepareServer(session, bundle));
         onEvent({ type: 'bundle', ready: bundles.available, ...work() });
       } else if (command === Command.infer) {
@@ -108,6 +115,28 @@ export async function serveSession(
   } finally {
     onEvent({ type: 'closed', session: id, inferences, unused: bundles.available });
   }
+}
+
+/**
+ * Waits for the operator's decision on a query.
+ * @throws ProtocolError `quota` when it is no, or the channel has ended meanwhile
+ * @throws Error when there is none after `ms`: the client may have left without this side's knowing, its frames unread
+ */
+async function decide(
+  ask: () => boolean | Promise<boolean>,
+  channel: Channel,
+  ms: number,
+): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`allowQuery: no decision for ${ms} ms`)), ms);
+  });
+  try {
+    if (await Promise.race([ask(), channel.closed.then(() => false), late])) return;
+  } finally {
+    clearTimeout(timer);
+  }
+  throw new ProtocolError('quota', 'the server answers no more queries of this client for now');
 }
 
 function first(offers: ReadonlyMap<string, OfferedModel>): OfferedModel | undefined {

@@ -1,6 +1,7 @@
 /** From a scaled network to the steps and numbers of a model. */
 
 import { layerTolerance } from '../../protocol/linear/index.ts';
+import { bitsBeyond, cutRoom } from '../../protocol/program/cut.ts';
 import { countKinds } from '../../protocol/program/kinds.ts';
 import { marginsOf } from '../../protocol/program/margins.ts';
 import type { Model } from '../../protocol/program/model.ts';
@@ -165,7 +166,10 @@ export function emit(
     }
   }
   const fractionBits = list.bits(network.output);
-  const shareError = marginOf(network.output);
+  const input = list.index(network.output);
+  const numbers = { input: { fractionBits: settings.activationBits }, steps: list.steps };
+  // Room for rounding is there for a label as well: its tolerance is measured on logits.
+  const shareError = marginOf(network.output) + cutRoom(bitsBeyond(numbers, input));
   const rangeBits = fittingBits(
     network,
     'output',
@@ -175,7 +179,6 @@ export function emit(
     shareError,
   );
   const { name, reveal, labels, comparison } = settings;
-  const input = list.index(network.output);
   list.add(
     'output',
     { op: 'output', name: 'output', fractionBits, input, reveal, rangeBits, tolerance: 0 },

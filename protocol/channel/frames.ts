@@ -45,6 +45,7 @@ const ERROR_CODES: readonly ProtocolErrorCode[] = [
   'refused',
   'timeout',
   'corrupted',
+  'quota',
 ];
 
 /** One frame, decoded. */

@@ -6,6 +6,7 @@
 import { SEAL_BYTES } from '../channel/sealed.ts';
 import { argmax } from '../gadgets/argmax.ts';
 import { gadgetOf, type Lane } from '../gadgets/index.ts';
+import { logits } from '../gadgets/logits.ts';
 import { bundleBytes } from '../linear/index.ts';
 import { cotBytes } from '../ot/correlations.ts';
 import { offsetMessageBytes } from '../ot/offsets.ts';
@@ -136,9 +137,9 @@ function drawnBytes(batch: Batch, otK: OtK): number {
   return wireBytes(cotBytes(over(batch, productCount), otK));
 }
 
-function outputCost({ step, size, argmax: params }: OutputLayout, otK: OtK): StepCost {
+function outputCost({ step, logits: numbers, argmax: params }: OutputLayout, otK: OtK): StepCost {
   if (params === undefined) {
-    const online = { up: 0, down: wireBytes(packedBytes(size, step.rangeBits)) };
+    const online = { up: 0, down: wireBytes(logits.bytes(numbers)) };
     return { name: step.name, op: 'output', offline: none, online };
   }
   const { tables, material } = argmax.bytes(params);

@@ -6,9 +6,11 @@
 import type { ArgmaxParams } from '../gadgets/argmax.ts';
 import type { Lane } from '../gadgets/index.ts';
 import { lanesOf } from '../gadgets/index.ts';
+import type { LogitParams } from '../gadgets/logits.ts';
 import { type HintPlan, planHint } from '../linear/index.ts';
 import type { Shapes } from '../program/check.ts';
 import { checkProgram } from '../program/check.ts';
+import { cutBits } from '../program/cut.ts';
 import type { ActivationStep, OutputStep, Program } from '../program/program.ts';
 import { ringsOf } from '../program/rings.ts';
 import type { Shape } from '../ring/shape.ts';
@@ -35,6 +37,7 @@ export interface OutputLayout {
   readonly step: OutputStep;
   readonly index: number;
   readonly size: number;
+  readonly logits: LogitParams;
   readonly argmax: ArgmaxParams | undefined;
 }
 
@@ -71,7 +74,8 @@ export function layoutOf(program: Program, shapes: Shapes = checkProgram(program
       activations.push({ step, index, lanes, size, shape });
     } else if (step.op === 'output') {
       const params = { values: size, rangeBits: step.rangeBits };
-      output = { step, index, size, argmax: step.reveal === 'label' ? params : undefined };
+      const logits = { ...params, shift: cutBits(program) };
+      output = { step, index, size, logits, argmax: step.reveal === 'label' ? params : undefined };
     }
   }
   // checkProgram has seen to it that the last step is the output.

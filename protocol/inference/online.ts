@@ -8,26 +8,28 @@
  *       |  ---- result of each lane ----------------------------->  |  y - r'
  *       |  at last                                                  |
  *       |  ---- seal, in the flight of the last result ---------->  |
- *       |  <--- share of the logits, or labels for the argmax;     |
- *       |       seal ---------------------------------------------  |
+ *       |  <--- high part of the logits' share, or labels for ----  |
+ *       |       the argmax; seal                                    |
  *       |  logits, or the class                                     |
  *
  * Round trips: activation layers + 1. The client computes nothing but its halves of the gadgets. Masked numbers travel with
  * the bits of their value's ring (program/rings.ts).
  */
 
+import { ProtocolError } from '../errors.ts';
 import { argmax } from '../gadgets/argmax.ts';
 import type { LaneState } from '../gadgets/gadget.ts';
 import { addConstants, gadgetOf } from '../gadgets/index.ts';
+import { logits } from '../gadgets/logits.ts';
 import { localOf } from '../program/local.ts';
 import type { ChannelConstants, LinearWeights, Model } from '../program/model.ts';
 import { walkAsync } from '../program/walk.ts';
-import { pack, packedBytes, signed, unpack } from '../ring/packing.ts';
+import { pack, packedBytes, unpack } from '../ring/packing.ts';
 import { sizeOf } from '../ring/shape.ts';
 import { addInto, subtract } from '../ring/tensor.ts';
 import type { ArgmaxStored, ClientBundle, ServerBundle } from './bundle.ts';
 import { Deferred, Ordered, together } from './flow.ts';
-import { type ActivationLayout, gather, scatter } from './layout.ts';
+import { type ActivationLayout, gather, type OutputLayout, scatter } from './layout.ts';
 import { runLinear } from './linear.ts';
 import { Command, encodeCommand, Kind, receiveMessage, sendMessage } from './messages.ts';
 import type { ClientSession, Progress, ServerSession } from './session.ts';
@@ -37,8 +39,11 @@ import type { ClientSession, Progress, ServerSession } from './session.ts';
 /**
  * The client's half. The bundle must have been taken from its store: it is spent from here on.
  * @param input - the network's input in fixed point, [channels, height, width]
- * @returns the logits in fixed point, or for a program that reveals the label alone, one element: the class
+ * @returns the logits in fixed point, at the output's scale and rounded as program/cut.ts says, or for a program that reveals
+ *   the label alone, one element: the class
  * @throws RangeError when the input has the wrong length; nothing has been sent then
+ * @throws ProtocolError `corrupted` when what arrives cannot be the result: a logit beyond what its range and margin leave, a
+ *   class that is none. The server is told goodbye alone: whether a result is refused may depend on the input
  */
 export async function inferClient(
   session: ClientSession,
@@ -81,6 +86,12 @@ export async function inferClient(
   }
   await channel.seal();
   const result = await receiveOutput(session, bundle.output);
+  const fault = faultOf(result, layout.output);
+  if (fault !== undefined) {
+    await channel.send(Kind.command, encodeCommand(Command.bye, 0));
+    channel.close();
+    throw new ProtocolError('corrupted', fault);
+  }
   progress?.(activations.length + 1, activations.length + 1, layout.output.step.name);
   return result;
 }
@@ -89,17 +100,34 @@ async function receiveOutput(
   { channel, pool, layout }: ClientSession,
   own: Int32Array | ArgmaxStored,
 ): Promise<Int32Array> {
-  const { step, size, argmax: params } = layout.output;
+  const { logits: numbers, argmax: params } = layout.output;
   if (own instanceof Int32Array) {
-    const { rangeBits } = step;
-    const message = await receiveMessage(channel, Kind.output, packedBytes(size, rangeBits));
+    const message = await receiveMessage(channel, Kind.output, logits.bytes(numbers));
     await channel.expectSeal();
-    const share = unpack(message, size, rangeBits);
-    return own.map((value, i) => signed(value + share[i]!, rangeBits));
+    return logits.join(numbers, own, message);
   }
   const material = await receiveMessage(channel, Kind.output, argmax.bytes(params!).material);
   await channel.expectSeal();
   return Int32Array.of(await pool.run('evaluateArgmax', { params: params!, ...own, material }));
+}
+
+/**
+ * Why a result cannot be right, undefined when it can. Shares are numbers of the ring whatever a server sends: of logits
+ * only the one that no sum within range and margin (program/check.ts) comes to can be told from a right one.
+ */
+function faultOf(
+  result: Int32Array,
+  { step, size, argmax: params }: OutputLayout,
+): string | undefined {
+  if (params !== undefined) {
+    const [index] = result as Iterable<number> as [number];
+    return index < size ? undefined : `the result is class ${index}, there are ${size}`;
+  }
+  const least = -(2 ** (step.rangeBits - 1));
+  const at = result.indexOf(least);
+  return at < 0
+    ? undefined
+    : `logit ${at} of the result is beyond the range that the program states`;
 }
 
 // ------------------------------------------------------------------------------------------------------- server
@@ -133,10 +161,10 @@ export async function inferServer(
       progress?.(++done, activations.length + 1, name);
       return y;
     },
-    async output({ name, rangeBits }, a) {
+    async output({ name }, a) {
       const message =
         bundle.output === undefined
-          ? pack(a, rangeBits)
+          ? logits.reveal(output.logits, a)
           : argmax.reveal(output.argmax!, bundle.output, a);
       // What came decides what the output says: it leaves only if that is what the client sent.
       await channel.expectSeal();

@@ -6,6 +6,7 @@
 
 import type { Shape } from '../ring/shape.ts';
 import { linearInputSize, linearOutput, sizeOf } from '../ring/shape.ts';
+import { cutBits, outputLimit } from './cut.ts';
 import { isKind, KINDS, kindOf, kindsIn, RELU } from './kinds.ts';
 import { localShape } from './local.ts';
 import { marginsOf } from './margins.ts';
@@ -114,10 +115,12 @@ export function checkProgram(program: Program): Shapes {
           fail(step, `logits need k in 2..${MAX_OUTPUT_BITS} bits`);
         }
         if (step.fractionBits !== fraction) fail(step, 'the output keeps the scale of its input');
-        if (!(margins[source]! < 2 ** (step.rangeBits - 1))) {
+        if (!(outputLimit(program) > 0)) {
+          const cut = cutBits(program);
+          const rounded = cut > 0 ? `, rounded to 2^${cut}` : '';
           fail(
             step,
-            `shares that err by ${margins[source]} leave no range of ${step.rangeBits} bits`,
+            `shares that err by ${margins[source]}${rounded} leave no range of ${step.rangeBits} bits`,
           );
         }
         shapes.push(shape);

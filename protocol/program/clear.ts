@@ -9,6 +9,7 @@ import { linear } from '../ring/linear.ts';
 import type { Shape } from '../ring/shape.ts';
 import { sizeOf } from '../ring/shape.ts';
 import { checkProgram } from './check.ts';
+import { cutBits, outputLimit } from './cut.ts';
 import { type ActivationKind, type ElementRounding, kindOf } from './kinds.ts';
 import { localOf } from './local.ts';
 import { marginsOf } from './margins.ts';
@@ -33,6 +34,8 @@ export function roundShift(x: number, bits: number): number {
 export interface Rounding extends ElementRounding {
   /** What the linear layer that step `index` is makes, given its exact result, which may be changed in place. */
   product(exact: Int32Array, index: number): Int32Array;
+  /** The logit that the client learns for x: a multiple of 2^bits. */
+  reveal(x: number, bits: number): number;
 }
 
 /** No error but the nearest integer. */
@@ -40,6 +43,7 @@ export const nearest: Rounding = {
   product: (exact) => exact,
   truncate: roundShift,
   positive: (x) => x > 0,
+  reveal: (x, bits) => roundShift(x, bits) << bits,
 };
 
 /** Index of the largest element, the first of equals. */
@@ -55,7 +59,8 @@ export function argmax(values: Int32Array): number {
  * Runs a model on a clear input, mod 2^32.
  * @param input fixed-point input (see encodeInput)
  * @param observe sees every step; without it a value outside its range is an error
- * @returns the logits, or one element, the label's index, when the program reveals the label alone
+ * @returns the logits, at the output's scale and rounded as cut.ts says, or one element, the label's index, when the program
+ *   reveals the label alone
  * @throws RangeError when the input has the wrong size, or a value breaks its range and nobody observes
  */
 export function runClear(model: Model, input: Int32Array, observe?: ClearObserver): Int32Array {
@@ -97,8 +102,8 @@ export function interpret(
     output: (step, x) =>
       made(
         step,
-        runOutput(step, x),
-        countBeyond(x, 2 ** (step.rangeBits - 1) - margins[step.input]!),
+        runOutput(step, x, cutBits(program), rounding),
+        countBeyond(x, outputLimit(program)),
       ),
   });
 }
@@ -143,6 +148,12 @@ function countBeyond(x: Int32Array, limit: number): number {
   return x.reduce((count, element) => count + (Math.abs(element) >= limit ? 1 : 0), 0);
 }
 
-function runOutput({ reveal }: OutputStep, x: Int32Array): Int32Array {
-  return reveal === 'logits' ? x : Int32Array.of(argmax(x));
+function runOutput(
+  { reveal }: OutputStep,
+  x: Int32Array,
+  cut: number,
+  rounding: Rounding,
+): Int32Array {
+  if (reveal === 'label') return Int32Array.of(argmax(x));
+  return x.map((logit) => rounding.reveal(logit, cut));
 }

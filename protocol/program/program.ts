@@ -104,9 +104,12 @@ export interface ActivationStep extends StepBase {
 export interface OutputStep extends StepBase {
   readonly op: 'output';
   readonly input: number;
-  /** `logits`: the client adds the shares. `label`: a garbled argmax, the client learns the index alone. */
+  /**
+   * `logits`: the client adds the shares, without the f bits that activations do not have (cut.ts). `label`: a garbled
+   * argmax, the client learns the index alone.
+   */
   readonly reveal: 'logits' | 'label';
-  /** k: every logit x keeps |x| < 2^(k-1) - m, likewise. */
+  /** k: every logit x keeps |x| < 2^(k-1) - m, likewise; less 2^f where f > 0 bits are cut off. */
   readonly rangeBits: number;
   /** How far a private logit may lie from the clear one, in units of its last place: see simulate.ts. */
   readonly tolerance: number;

@@ -10,7 +10,8 @@
 import type { Random } from '../random/index.ts';
 import { randomRing } from '../random/index.ts';
 import { fanIn } from '../ring/shape.ts';
-import { interpret, nearest, type Rounding, runClear } from './clear.ts';
+import { interpret, nearest, type Rounding } from './clear.ts';
+import { cutBits } from './cut.ts';
 import type { LinearWeights, Model } from './model.ts';
 import type { OutputStep, Program } from './program.ts';
 
@@ -62,6 +63,7 @@ function sharedRounding(
     // Where all bits differ, the lowest one of a decides.
     return kept === -1 ? ((a >> dropBits) & 1) === 1 : kept >= 0;
   };
+  const truncate = (x: number, bits: number) => (bits === 0 ? x : floors(x, bits) + 1);
   return {
     product(exact, index) {
       const error = errors.get(index);
@@ -80,9 +82,10 @@ function sharedRounding(
       }
       return exact;
     },
-    truncate: (x, bits) => (bits === 0 ? x : floors(x, bits) + 1),
+    truncate,
     positive: (x, dropBits) =>
       comparison === 'encoded' ? encoded(x, dropBits) : floors(x, dropBits) >= 0,
+    reveal: (x, bits) => truncate(x, bits) << bits,
   };
 }
 
@@ -109,7 +112,14 @@ export function runSimulated(
   return interpret(model, input, sharedRounding(random, model, errors), () => {});
 }
 
-/** The same with the errors of one step alone. */
+/** The same rounding with whole logits: errors below what is cut off them (cut.ts) could not be measured. */
+const whole = (rounding: Rounding): Rounding => ({ ...rounding, reveal: (x) => x });
+
+/** The logits of a model with whole numbers of the output's scale, without any error. */
+const exactLogits = (model: Model, input: Int32Array): Int32Array =>
+  interpret(model, input, whole(nearest), () => {});
+
+/** A simulated run with the errors of one step alone, its logits whole. */
 function runSimulatedAt(
   step: number,
   model: Model,
@@ -125,6 +135,7 @@ function runSimulatedAt(
     product: (exact, index) => now().product(exact, index),
     truncate: (x, bits) => now().truncate(x, bits),
     positive: (x, dropBits) => now().positive(x, dropBits),
+    reveal: (x) => x,
   };
   return interpret(model, input, rounding, () => {
     at++;
@@ -145,7 +156,7 @@ export function measureErrors(
   const squares = new Float64Array(model.program.steps.length);
   let count = 0;
   for (const input of inputs) {
-    const exact = runClear(logits, input, () => {});
+    const exact = exactLogits(logits, input);
     count += exact.length;
     model.program.steps.forEach(({ op }, i) => {
       if (op !== 'linear' && op !== 'activation') return;
@@ -176,19 +187,21 @@ export function measureTolerance(
 ): number {
   const logits = { ...model, program: revealing(model.program, { reveal: 'logits' }) };
   let worst = 0;
+  const shared = whole(sharedRounding(random, logits, errors));
   for (const input of inputs) {
-    const exact = runClear(logits, input, () => {});
+    const exact = exactLogits(logits, input);
     const runs = runsFor(exact.length);
     let squares = 0;
     for (let run = 0; run < runs; run++) {
-      runSimulated(logits, input, random, errors).forEach((value, i) => {
+      interpret(logits, input, shared, () => {}).forEach((value, i) => {
         squares += (value - exact[i]!) ** 2;
       });
     }
     worst = Math.max(worst, squares / (runs * exact.length));
   }
-  // One more for the rounding of whole units.
-  return Math.ceil(DEVIATIONS * Math.sqrt(worst)) + 1;
+  // One more for the rounding of whole units. Of cut ones a private logit is off by one at most, a clear one by half.
+  const cut = cutBits(logits.program);
+  return Math.ceil(DEVIATIONS * Math.sqrt(worst)) + (cut === 0 ? 1 : 3 * 2 ** (cut - 1));
 }
 
 /** The same program with something of its output step changed. */

@@ -1,9 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { openSession, type SessionProgress } from '../../client/session.ts';
 import { ProtocolError } from '../../protocol/errors.ts';
+import { argmax } from '../../protocol/gadgets/argmax.ts';
 import { costOf } from '../../protocol/inference/cost.ts';
 import { hintBytesOf } from '../../protocol/inference/hint.ts';
 import { layoutOf } from '../../protocol/inference/layout.ts';
+import { Kind } from '../../protocol/inference/messages.ts';
 import type { ProtocolPool } from '../../protocol/inference/session.ts';
 import {
   distance,
@@ -183,6 +185,32 @@ describe('a session', () => {
     const session = await openSession({ channel, pool, release: () => inner.close() });
     expect(await failureOf(session.prepare())).toBe(lost);
     expect(await failureOf(session.prepare())).toBe(lost);
+  });
+
+  it('refuses a class that is none: its answer says why, the server is told nothing', async () => {
+    const server = new LocalServer([label]);
+    const channel = server.accept();
+    const { tables } = argmax.bytes(layoutOf(label.model.program).output.argmax!);
+    const { label: truth } = plainAnswer(label.model, somePixels(model));
+    const receive = channel.receive.bind(channel);
+    channel.receive = async (kind, bytes) => {
+      const payload = await receive(kind, bytes);
+      // The last byte of the argmax's tables has the colours of the index: it comes out as 3.
+      if (kind === Kind.tables && bytes === tables) payload[bytes - 1]! ^= truth ^ 3;
+      return payload;
+    };
+    const session = await openLocal(channel);
+    const error = await failureOf(session.infer(somePixels(model)));
+    expect(error).toMatchObject({
+      name: 'ProtocolError',
+      code: 'corrupted',
+      message: 'the result is class 3, there are 3',
+    });
+    expect(await failureOf(session.prepare())).toBe(error);
+    await session.close();
+    await server.settled();
+    expect(server.of('error')).toEqual([]);
+    expect(server.of('closed')).toEqual([{ type: 'closed', session: 1, inferences: 1, unused: 0 }]);
   });
 
   it('close ends calls that run or wait, and frees what the session stands on', async () => {

@@ -13,6 +13,7 @@ import { digestOf } from '../../protocol/program/encode.ts';
 import { encodeModel } from '../../protocol/program/model.ts';
 import {
   loadModelFile,
+  type Query,
   type RunningServer,
   type ServeOptions,
   type ServerEvent,
@@ -130,6 +131,25 @@ describe('a server', () => {
       expect(idle.available).toBe(1);
       while (idle.available > 0) await new Promise((resolve) => setTimeout(resolve, 50));
       expect(await failureOf(idle.infer(pixels))).toMatchObject({ code: 'timeout' });
+    });
+  });
+
+  it('asks the operator before each query, and ends sessions that get none', async () => {
+    const asked: Query[] = [];
+    const allowQuery = (query: Query) => asked.push(query) <= 2;
+    await withServer({ allowQuery }, async ({ url }, events) => {
+      const session = await connect(url, { model: 'residual', pool });
+      await session.prepare({ inferences: 2 });
+      const error = await within(5000, failureOf(session.prepare()));
+      expect(error).toMatchObject({
+        code: 'quota',
+        message: 'the peer gave up: the server answers no more queries of this client for now',
+      });
+      const query = { session: 1, address: '127.0.0.1', model: 'residual' };
+      expect(asked).toEqual([query, query, query]);
+      expect(events.filter(({ type }) => type === 'error')).toMatchObject([
+        { session: 1, address: '127.0.0.1', code: 'quota' },
+      ]);
     });
   });
 

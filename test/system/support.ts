@@ -16,7 +16,12 @@ import type { Model } from '../../protocol/program/model.ts';
 import type { OutputStep } from '../../protocol/program/program.ts';
 import { deriveSeed, Prg } from '../../protocol/random/index.ts';
 import { sizeOf } from '../../protocol/ring/shape.ts';
-import { DEFAULT_LIMITS, type ServerEvent, type ServerLimits } from '../../server/limits.ts';
+import {
+  type AllowQuery,
+  DEFAULT_LIMITS,
+  type ServerEvent,
+  type ServerLimits,
+} from '../../server/limits.ts';
 import { type NamedModel, offerModels } from '../../server/models.ts';
 import { serveSession } from '../../server/session.ts';
 import { ModelBuilder, seedOf } from '../support/model.ts';
@@ -109,6 +114,7 @@ export interface LocalServerOptions {
   readonly pool?: ProtocolPool;
   /** The two ends of a new connection, the client's first. */
   readonly pair?: () => [Channel, Channel];
+  readonly allowQuery?: AllowQuery;
 }
 
 /** A server without sockets. */
@@ -118,6 +124,7 @@ export class LocalServer {
   readonly #offers: ReturnType<typeof offerModels>;
   readonly #limits: ServerLimits;
   readonly #pair: () => [Channel, Channel];
+  readonly #allowQuery: AllowQuery | undefined;
   readonly #served: Promise<void>[] = [];
 
   constructor(models: readonly NamedModel[], options: LocalServerOptions = {}) {
@@ -125,6 +132,7 @@ export class LocalServer {
     this.#offers = offerModels(models, { pool: this.pool, random: new Prg(SERVER_SEED) });
     this.#pair = options.pair ?? memoryPair;
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.#allowQuery = options.allowQuery;
   }
 
   /** Serves a new connection; the client's end of it. */
@@ -138,6 +146,7 @@ export class LocalServer {
           pool: this.pool,
           limits: this.#limits,
           onEvent: (event) => this.events.push(event),
+          allowQuery: this.#allowQuery,
           random: new Prg(SERVER_SEED),
         },
         far,

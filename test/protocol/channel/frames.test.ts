@@ -65,6 +65,7 @@ describe('ERROR frames', () => {
     'refused',
     'timeout',
     'corrupted',
+    'quota',
   ])('carry the code %s and its sentence', (code) => {
     const error = decodeError(encodeError(new ProtocolError(code, 'too many sessions')));
     expect(error).toBeInstanceOf(ProtocolError);

@@ -1,0 +1,118 @@
+/** Queries that the operator counts, and refuses. */
+
+import { describe, expect, it } from 'vitest';
+import type { AllowQuery, Query } from '../../server/limits.ts';
+import { failureOf, LocalServer, somePixels, tinyModel, within } from '../system/support.ts';
+
+const model = tinyModel();
+const tiny = { name: 'tiny', model };
+const pixels = somePixels(model);
+
+const SENTENCE = 'the server answers no more queries of this client for now';
+
+/** Allows so many queries of each session, and notes who asked. */
+function counting(most: number): { asked: Query[]; allowQuery: AllowQuery } {
+  const asked: Query[] = [];
+  const allowQuery: AllowQuery = async (query) => {
+    asked.push(query);
+    return asked.filter(({ session }) => session === query.session).length <= most;
+  };
+  return { asked, allowQuery };
+}
+
+const query = (session: number) => ({ session, address: 'memory', model: 'tiny' });
+
+describe('a quota of two queries', () => {
+  it('refuses the third, by code and sentence, and serves other sessions on', async () => {
+    const { asked, allowQuery } = counting(2);
+    const server = new LocalServer([tiny], { allowQuery });
+    const other = await server.connect();
+    await other.prepare();
+    const session = await server.connect();
+    // One that is prepared ahead, one with its inference: both are queries, and an inference is no further one.
+    await session.prepare();
+    await session.infer(pixels);
+    await session.infer(pixels);
+    expect(asked).toEqual([query(1), query(2), query(2)]);
+
+    const error = await within(10_000, failureOf(session.infer(pixels)));
+    expect(error).toMatchObject({
+      name: 'ProtocolError',
+      code: 'quota',
+      message: `the peer gave up: ${SENTENCE}`,
+    });
+    // The session is over.
+    expect(await failureOf(session.prepare())).toBe(error);
+    await session.close();
+    expect(asked).toHaveLength(4);
+    expect(server.of('error')).toEqual([
+      { type: 'error', session: 2, address: 'memory', code: 'quota', message: SENTENCE },
+    ]);
+    expect(server.of('closed')).toEqual([{ type: 'closed', session: 2, inferences: 2, unused: 0 }]);
+
+    await other.infer(pixels);
+    await other.infer(pixels);
+    await other.close();
+    await server.settled();
+    expect(server.of('error')).toHaveLength(1);
+  });
+
+  it('counts what is prepared, used or not', async () => {
+    const { asked, allowQuery } = counting(2);
+    const server = new LocalServer([tiny], { allowQuery });
+    const session = await server.connect();
+    await session.prepare({ inferences: 2 });
+    expect(await failureOf(session.prepare())).toMatchObject({ code: 'quota' });
+    // Those two died with the session.
+    expect(session.available).toBe(0);
+    await server.settled();
+    expect(server.of('closed')).toMatchObject([{ inferences: 0, unused: 2 }]);
+    expect(asked).toHaveLength(3);
+  });
+});
+
+describe('a decision on a query', () => {
+  it('is not asked for what the limits refuse anyway', async () => {
+    const { asked, allowQuery } = counting(9);
+    const limits = { bundlesPerSession: 1 };
+    const server = new LocalServer([tiny], { allowQuery, limits });
+    const session = await server.connect();
+    await session.prepare();
+    expect(await failureOf(session.prepare())).toMatchObject({ code: 'refused' });
+    expect(asked).toHaveLength(1);
+  });
+
+  it('that fails ends the session as a fault of the server, of which the client learns nothing', async () => {
+    for (const allowQuery of [
+      () => {
+        throw new Error('the table of keys is gone');
+      },
+      () => Promise.reject(new Error('the table of keys is gone')),
+    ]) {
+      const server = new LocalServer([tiny], { allowQuery });
+      const session = await server.connect();
+      const error = await within(10_000, failureOf(session.prepare()));
+      expect(error).toMatchObject({
+        code: 'closed',
+        message: 'the peer gave up: the other side failed',
+      });
+      await server.settled();
+      expect(server.of('error')).toMatchObject([
+        { code: 'internal', message: 'the table of keys is gone' },
+      ]);
+      expect(server.of('bundle')).toEqual([]);
+    }
+  });
+
+  it('that never comes ends the session after a while', async () => {
+    const limits = { stallMs: 300 };
+    const allowQuery = () => new Promise<boolean>(() => {});
+    const server = new LocalServer([tiny], { allowQuery, limits });
+    const session = await server.connect();
+    expect(await failureOf(session.prepare())).toMatchObject({ code: 'closed' });
+    await server.settled();
+    expect(server.of('error')).toMatchObject([
+      { code: 'internal', message: 'allowQuery: no decision for 300 ms' },
+    ]);
+  });
+});
