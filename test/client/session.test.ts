@@ -7,6 +7,7 @@ import { hintBytesOf } from '../../protocol/inference/hint.ts';
 import { layoutOf } from '../../protocol/inference/layout.ts';
 import { Kind } from '../../protocol/inference/messages.ts';
 import type { ProtocolPool } from '../../protocol/inference/session.ts';
+import { resealing } from '../support/resealed.ts';
 import {
   distance,
   failureOf,
@@ -133,9 +134,8 @@ describe('a session', () => {
     }
     const prepared = events.find(({ phase }) => phase === 'prepare')!;
     // The choices of the first were drawn before.
-    const { up, down } = cost.offline;
-    expect(prepared.bytesTotal).toBeLessThan(2 * (up + down));
-    expect(prepared.bytesTotal).toBeGreaterThan(1.9 * (up + down));
+    const { offline, draw } = cost;
+    expect(prepared.bytesTotal).toBe(2 * (offline.up + offline.down) - draw.up - draw.down);
     for (let i = 1; i < events.length; i++) {
       expect(events[i]!.bytesUp).toBeGreaterThanOrEqual(events[i - 1]!.bytesUp);
       expect(events[i]!.bytesDown).toBeGreaterThanOrEqual(events[i - 1]!.bytesDown);
@@ -199,6 +199,7 @@ describe('a session', () => {
       if (kind === Kind.tables && bytes === tables) payload[bytes - 1]! ^= truth ^ 3;
       return payload;
     };
+    resealing(channel);
     const session = await openLocal(channel);
     const error = await failureOf(session.infer(somePixels(model)));
     expect(error).toMatchObject({

@@ -24,6 +24,7 @@ import {
   type Sessions,
   seedOf,
 } from '../../support/model.ts';
+import { resealing } from '../../support/resealed.ts';
 
 const CLASSES = 10;
 
@@ -36,6 +37,7 @@ function lying(): { pair: [Channel, Channel]; lie: (how: Lie) => void } {
   let current: Lie | undefined;
   const send = far.send.bind(far);
   far.send = (kind, payload) => send(kind, current?.(kind, payload) ?? payload);
+  resealing(near);
   return {
     pair: [near, far],
     lie(how) {
