@@ -439,3 +439,40 @@ describe('averaging the answers to keys that a client knows to be off', () => {
     expect(attack(rounded(8)).worst).toBeGreaterThan(100);
   });
 });
+
+describe('the seeds of a layer', () => {
+  /** Bytes of a seed that change nothing of what is made of it. */
+  const idle = (make: (seed: Uint8Array) => Uint8Array | Uint32Array | Int32Array) => {
+    const seed = testSeed('whole');
+    const base = make(seed).join();
+    return Array.from(seed.keys()).filter((byte) => {
+      const flipped = seed.slice();
+      flipped[byte]! ^= 0x10;
+      return make(flipped).join() === base;
+    });
+  };
+  const context = { program: new Uint8Array(32), generation: GENERATION, layer: 0 };
+  const secrets = layerSecrets(free, testSeed('whole'));
+
+  it.each([
+    [
+      'the hint secret, in seeds of rows',
+      (secret: Uint8Array) => rowSeeds(free, weights, { ...context, secret }),
+    ],
+    ['the seed of a row, in u', (seed: Uint8Array) => drawRow(seed).u],
+    ['the seed of a row, in its error', (seed: Uint8Array) => drawRow(seed).error],
+    ['the seed of a layer, in z', (seed: Uint8Array) => layerSecrets(free, seed)],
+    [
+      'the seed of a layer, in the error of its keys',
+      (seed: Uint8Array) => layerKeys(free, publics, secrets, seed),
+    ],
+    [
+      'the seed of a layer, in what it corrects',
+      (seed: Uint8Array) =>
+        maskInput(free, publics, layerSecrets(free, seed), seed, [0, 2]).corrections,
+    ],
+  ] as const)('count whole, so that nobody finds them by trying all: %s', (_, make) => {
+    expect(idle(make)).toEqual([]);
+    expect(idle((seed) => make(seed.slice().fill(0, 4))).length).toBe(12);
+  });
+});
