@@ -120,7 +120,7 @@ describe('the list of secrets', () => {
       }
     });
 
-    it(`${titleOf(own)} beside ${params.comparison} comparisons: each secret that a party draws has a stream to itself, which comes of the lane's seed`, () => {
+    it(`${titleOf(own)} beside ${params.comparison} comparisons: each secret that a party draws has a stream to itself, of the lane's seed: of one stream, or of a known one, what it hides is told the other party`, () => {
       const streams = streamsOf(own);
       for (const party of ['client', 'server'] as const) {
         const { names, count } = declaredStreams(origins, party, CHUNKED);

@@ -64,7 +64,7 @@ function hashesOf(own: Case, change: (sources: Sources) => Sources = (sources) =
 
 describe('the hashes of two lanes', () => {
   for (const own of cases) {
-    it(`${titleOf(own)}: each key serves one gate or one OT of 1,024 elements: nobody gets two rows, or two pads, that cancel`, () => {
+    it(`${titleOf(own)}: each key of the hash serves one gate or one OT of 1,024 elements: a second use would tell the client the server's offset, or either party what two pads hide`, () => {
       const hashes = hashesOf(own);
       for (const party of ['client', 'server'] as const) {
         expect(hashes[party].length, party).toBeGreaterThan(0);
@@ -94,7 +94,7 @@ describe('the hashes of two lanes', () => {
 });
 
 describe('the hashes of two argmaxes', () => {
-  it('each key serves one half of one gate: no two rows give the client the offset', () => {
+  it("argmax: each key of the hash serves one half of one gate: a second use would tell the client the server's offset", () => {
     const params = { values: 10, rangeBits: 24 };
     const hashes: Record<Party, Hashed[]> = { client: [], server: [] };
     const turn: Turn = (party, step) => {
