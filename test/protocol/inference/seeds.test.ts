@@ -4,10 +4,15 @@
  */
 
 import { describe, expect, it, vi } from 'vitest';
+import { servedLayers } from '../../../protocol/inference/hint.ts';
+import { layoutOf } from '../../../protocol/inference/layout.ts';
+import { tasks } from '../../../protocol/inference/tasks.ts';
+import { createInlinePool } from '../../../protocol/pool/inline.ts';
 import * as random from '../../../protocol/random/index.ts';
 import { hex } from '../../support/bytes.ts';
 import {
   inferBoth,
+  ModelBuilder,
   openSessions,
   prepareBoth,
   randomInput,
@@ -71,5 +76,34 @@ describe('the seeds of a session', () => {
     random.deriveSeed(short, 'planted');
     expect(cut(known)).toEqual(['deriveSeed planted']);
     log.on = false;
+  });
+});
+
+describe('the rows of a hint', () => {
+  it('have a secret u each in two layers that are the same: with one for both the hint shows everybody that they are', () => {
+    const net = new ModelBuilder([2, 8, 8], seedOf(492));
+    net.conv(4, 3);
+    const model = net.finish();
+    const layout = layoutOf(model.program);
+    const [first] = layout.linears as unknown as [(typeof layout.linears)[0]];
+    const [weights] = model.weights;
+    // The same layer once more, as the third step.
+    const again = { ...first, parts: first.parts.map((part) => ({ ...part, index: 2 })) };
+    const both = { ...layout, linears: [first, again] };
+    const own = { ...model, weights: [weights, undefined, weights] };
+    const rows = (linears: typeof both.linears) =>
+      servedLayers(createInlinePool(tasks), { ...both, linears }, own, {
+        secret: seedOf(493),
+        generation: 0,
+      }).flatMap(({ seeds }) =>
+        Array.from({ length: seeds.length / 16 }, (_, i) =>
+          hex(seeds.subarray(16 * i, 16 * i + 16)),
+        ),
+      );
+    const found = rows([first, again]);
+    expect(found.length).toBe(2 * first.plan.packing.outTiles);
+    expect(new Set(found).size).toBe(found.length);
+    // The same step twice is what must not happen.
+    expect(new Set(rows([first, first])).size).toBe(found.length / 2);
   });
 });
