@@ -5,16 +5,20 @@
 
 import { describe, expect, it } from 'vitest';
 import { kernels } from '../../../../protocol/kernels/index.ts';
-import { layerSecrets, maskInput } from '../../../../protocol/linear/hint/index.ts';
+import {
+  decodeCorrections,
+  layerSecrets,
+  maskInput,
+} from '../../../../protocol/linear/hint/index.ts';
 import { publicPolynomial } from '../../../../protocol/linear/hint/parameters.ts';
 import { polynomialAt } from '../../../../protocol/linear/hint/polynomial.ts';
 import { Prg } from '../../../../protocol/random/index.ts';
 import type { ConvShape } from '../../../../protocol/ring/shape.ts';
-import { weightCount } from '../../../../protocol/ring/shape.ts';
+import { linearInputSize, weightCount } from '../../../../protocol/ring/shape.ts';
 import { hex } from '../../../support/bytes.ts';
 import { CHI_SQUARE_LIMIT, chiSquare } from '../../../support/statistics.ts';
 import { randomWeights, testSeed } from '../layers.ts';
-import { centredModulus, planWith, productOf, testPublics } from './support.ts';
+import { centred, centredModulus, planWith, productOf, testPublics } from './support.ts';
 
 const shape: ConvShape = {
   kind: 'conv',
@@ -121,5 +125,35 @@ describe('the masks of a layer', () => {
       (8 * 10.5 * Math.sqrt(2)) / Math.sqrt(count),
     );
     expect(seen.size).toBe(all.length);
+  });
+});
+
+describe('the corrections of a layer whose masks are given', () => {
+  const fixed = planWith(shape, weights, cut, { ringBits: 27, masks: 'fixed' });
+
+  it('hide the masks under phases with all bits of the ring: under short ones the server reads the high bits, and with them inputs', () => {
+    const size = linearInputSize(shape);
+    const seed = testSeed('corrections');
+    const secrets = layerSecrets(fixed, seed);
+    for (const given of [new Int32Array(size), new Int32Array(size).fill(0x5555555)]) {
+      const made = maskInput(fixed, publics, secrets, seed, [0, 2], given);
+      const sent = decodeCorrections(fixed, made.corrections);
+      // What stands where no element is must be 0, the rest the mask.
+      const truths = fixed.inputs.flatMap(({ correctedElements }) =>
+        [...correctedElements].map((element) => (element < 0 ? 0 : given[0]!)),
+      );
+      const read = (values: Int32Array) =>
+        truths.filter((truth, i) => Math.abs(centred(values[i]! - truth, 27)) < 256).length /
+        truths.length;
+      expect(truths.length).toBe(sent.length);
+      expect(sent.length).toBeGreaterThan(1000);
+      expect(read(sent)).toBeLessThan(0.01);
+      const bytes = Uint8Array.from(
+        [...sent].flatMap((x) => [x & 255, (x >> 8) & 255, (x >> 19) & 255]),
+      );
+      expect(chiSquare(bytes)).toBeLessThan(CHI_SQUARE_LIMIT);
+      const short = sent.map((x, i) => truths[i]! - ((truths[i]! - x) & 255));
+      expect(read(short)).toBe(1);
+    }
   });
 });
