@@ -9,6 +9,7 @@ import { KINDS, kindOf, RELU, SQUARE } from '../../../protocol/program/kinds.ts'
 import { COMPARISONS } from '../../../protocol/program/program.ts';
 import { hashInstances, tweaksForInstances } from '../../../protocol/random/hash.ts';
 import { deriveSeed, Prg, randomBytes, randomRing } from '../../../protocol/random/index.ts';
+import { signed } from '../../../protocol/ring/packing.ts';
 import { DEVIATION_LIMIT, deviations, largestCorrelation } from '../../support/statistics.ts';
 import { testSeed } from './lane.ts';
 import {
@@ -277,6 +278,23 @@ describe('the secrets of one element', () => {
     it(`${titleOf(own)} beside ${params.comparison} comparisons: every bit that hides something is a fair coin, in every eighth element too`, () => {
       const { first } = playPair(own, 'lanes', testSeed(212));
       expect(unfair(secrets, params, first)).toEqual([]);
+    });
+  }
+
+  for (const { own } of gadgets) {
+    const { kind, params } = own;
+
+    it(`${titleOf(own)} beside ${params.comparison} comparisons: the server's share of a result is not the result: without r' it would be`, () => {
+      const { client, server } = playPair(own, 'lanes', testSeed(213)).first;
+      const told = (values: Int32Array) =>
+        values.filter((value, i) => {
+          const x = (server.a[i]! + client.c[i]!) | 0;
+          const floor = Math.floor((kind === RELU ? Math.max(x, 0) : x) / 2 ** params.shift);
+          const results = kind === SQUARE ? [floor ** 2, (floor + 1) ** 2] : [floor, floor + 1];
+          return results.some((y) => Math.abs(signed(value - y, params.outBits)) <= 1);
+        }).length / N;
+      expect(told(server.share)).toBeLessThan(0.01);
+      expect(told(server.share.map((value, i) => value + client.mask[i]!))).toBeGreaterThan(0.95);
     });
   }
 
