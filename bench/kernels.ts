@@ -30,10 +30,10 @@ import {
   weightNorms,
 } from '../protocol/linear/index.ts';
 import { cotBytes, redeemReceiver, redeemSender, Tickets } from '../protocol/ot/correlations.ts';
+import { DEFAULT_OT_K } from '../protocol/ot/groups.ts';
 import { freshOffset } from '../protocol/ot/setup.ts';
 import {
   COTS_PER_CHUNK,
-  DEFAULT_OT_K,
   prepareReceiver,
   prepareSender,
   type ReceiverSeeds,

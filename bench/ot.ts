@@ -6,11 +6,10 @@
  */
 
 import { cotBytes } from '../protocol/ot/correlations.ts';
+import { OT_KS, type OtK } from '../protocol/ot/groups.ts';
 import {
   extendReceiver,
   extendSender,
-  OT_KS,
-  type OtK,
   prepareReceiver,
   prepareSender,
 } from '../protocol/ot/softspoken.ts';

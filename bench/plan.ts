@@ -12,7 +12,7 @@ import {
   type Profile,
   priceOf,
 } from '../protocol/inference/price.ts';
-import { otKFor } from '../protocol/ot/softspoken.ts';
+import { otKFor } from '../protocol/ot/groups.ts';
 import { decodeModel } from '../protocol/program/model.ts';
 
 interface PlanOptions {

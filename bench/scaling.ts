@@ -7,8 +7,9 @@
 import { performance } from 'node:perf_hooks';
 import { resNetCifar } from '../models/graph/builders/index.ts';
 import { memoryPair } from '../protocol/channel/memory.ts';
+import { drawServer } from '../protocol/inference/draw.ts';
 import { COMMAND_BYTES, decodeCommand, Kind } from '../protocol/inference/messages.ts';
-import { drawServer, prepareClient, prepareServer } from '../protocol/inference/offline.ts';
+import { prepareClient, prepareServer } from '../protocol/inference/offline.ts';
 import { openClient, openServer, type ProtocolPool } from '../protocol/inference/session.ts';
 import { createThreadPool } from '../protocol/pool/node.ts';
 import type { Model } from '../protocol/program/model.ts';

@@ -17,8 +17,9 @@ import { withSignal, withTimeout } from '../protocol/channel/lifetime.ts';
 import { abortError, ProtocolError } from '../protocol/errors.ts';
 import { BundleStore, type ClientBundle } from '../protocol/inference/bundle.ts';
 import type { Bytes } from '../protocol/inference/cost.ts';
+import { drawClient } from '../protocol/inference/draw.ts';
 import { Command, encodeCommand, Kind } from '../protocol/inference/messages.ts';
-import { drawClient, prepareClient } from '../protocol/inference/offline.ts';
+import { prepareClient } from '../protocol/inference/offline.ts';
 import { inferClient } from '../protocol/inference/online.ts';
 import {
   type ClientSession,
@@ -26,7 +27,7 @@ import {
   openClient,
   type ProtocolPool,
 } from '../protocol/inference/session.ts';
-import { otKFor } from '../protocol/ot/softspoken.ts';
+import { otKFor } from '../protocol/ot/groups.ts';
 import { argmax } from '../protocol/program/clear.ts';
 import { decodeLogits, encodeInput } from '../protocol/program/input.ts';
 import type { Program } from '../protocol/program/program.ts';

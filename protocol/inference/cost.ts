@@ -9,8 +9,8 @@ import { gadgetOf, type Lane } from '../gadgets/index.ts';
 import { logits } from '../gadgets/logits.ts';
 import { bundleBytes } from '../linear/index.ts';
 import { cotBytes } from '../ot/correlations.ts';
+import { DEFAULT_OT_K, type OtK } from '../ot/groups.ts';
 import { offsetMessageBytes } from '../ot/offsets.ts';
-import { DEFAULT_OT_K, type OtK } from '../ot/softspoken.ts';
 import { packedBytes } from '../ring/packing.ts';
 import { sizeOf } from '../ring/shape.ts';
 import {

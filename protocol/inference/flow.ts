@@ -47,6 +47,21 @@ export class Deferred<T> {
   }
 }
 
+/** What one loop gets from another, item by item. Who has taken an item empties its slot, so that it can be let go. */
+export type Slots<T> = (Deferred<T> | undefined)[];
+
+/** A slot for each of `items`. */
+export const slotsOf = <T>(items: readonly unknown[]): Slots<T> =>
+  items.map(() => new Deferred<T>());
+
+/** Fails what is still waited for. */
+export function rejectAll(
+  slots: readonly (Pick<Deferred<never>, 'reject'> | undefined)[],
+  error: Error,
+): void {
+  for (const slot of slots) slot?.reject(error);
+}
+
 /**
  * Runs loops that wait for each other through a channel. The first error ends the channel, which ends the other loops;
  * that error is thrown, after all of them have stopped. Gives what the loops gave.

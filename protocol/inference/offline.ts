@@ -31,21 +31,11 @@ import { argmax } from '../gadgets/argmax.ts';
 import type { LaneState } from '../gadgets/gadget.ts';
 import { gadgetOf, type Lane } from '../gadgets/index.ts';
 import { TweakSource } from '../garble/tweaks.ts';
-import type { BaseReceiverKeys } from '../ot/base.ts';
 import { cotBytes } from '../ot/correlations.ts';
-import {
-  answerOffsets,
-  type BundleName,
-  type ClientCots,
-  drawOffsets,
-  finishOffsets,
-  joinOffsets,
-  offsetMessageBytes,
-  type ServerCots,
-} from '../ot/offsets.ts';
+import { type BundleName, type ClientCots, joinOffsets, type ServerCots } from '../ot/offsets.ts';
 import { treeBytes } from '../ot/softspoken.ts';
 import { kindOf } from '../program/kinds.ts';
-import { deriveSeed, Prg, type Random } from '../random/index.ts';
+import { deriveSeed } from '../random/index.ts';
 import {
   type Batch,
   type BatchLane,
@@ -56,8 +46,16 @@ import {
   over,
   productCount,
 } from './batches.ts';
-import type { ArgmaxStored, ClientBundle, ClientDraw, ServerBundle, ServerDraw } from './bundle.ts';
-import { Deferred, Ordered, together } from './flow.ts';
+import type { ArgmaxStored, ClientBundle, ServerBundle, ServerDraw } from './bundle.ts';
+import {
+  type ArrivingDraw,
+  type AskedDraw,
+  laneInput,
+  receiveDraw,
+  sendDraw,
+  takeDraw,
+} from './draw.ts';
+import { Deferred, Ordered, rejectAll, type Slots, slotsOf, together } from './flow.ts';
 import { gather, type Layout } from './layout.ts';
 import { receiveLayer } from './linear.ts';
 import { type ClientShares, type MaskSet, sendLayers, shareLayers } from './masks.ts';
@@ -106,79 +104,6 @@ function counting(progress: Progress | undefined, total: number): (step: string)
 }
 
 // ------------------------------------------------------------------------------------------------------- client
-
-/**
- * Client: draws the next bundle's offsets, and takes the server's choices, ahead of it, which saves its preparation a round trip.
- * Does nothing when it has them.
- */
-export async function drawClient(session: ClientSession): Promise<void> {
-  if (session.drawn !== undefined) return;
-  session.drawn = await takeDraw(session, await sendDraw(session, session.nextBundle));
-}
-
-/** What the client keeps until the server's answer to a draw. */
-interface AskedDraw {
-  readonly name: BundleName;
-  readonly keys: BaseReceiverKeys;
-  readonly random: Random;
-}
-
-async function sendDraw(session: ClientSession, number: number): Promise<AskedDraw> {
-  const { channel, id, root } = session;
-  const name = { sessionId: id, number };
-  const random = new Prg(deriveSeed(bundleSeed(session), 'offsets'));
-  const { message, state: keys } = drawOffsets(name, root, random);
-  await channel.send(Kind.command, encodeCommand(Command.draw, number));
-  await channel.send(Kind.clientOffset, message);
-  return { name, keys, random };
-}
-
-/** What one loop gets from another, batch by batch. Who has taken a batch's empties its slot, so that it can be let go. */
-type Slots<T> = (Deferred<T> | undefined)[];
-
-const slotsOf = <T>(batches: readonly Batch[]): Slots<T> => batches.map(() => new Deferred<T>());
-
-function rejectAll(
-  slots: readonly (Pick<Deferred<never>, 'reject'> | undefined)[],
-  error: Error,
-): void {
-  for (const slot of slots) slot?.reject(error);
-}
-
-/** The answer to a draw, as it arrives. */
-interface ArrivingDraw {
-  readonly offsets: Deferred<Pick<ClientDraw, 'cots' | 'trees'>>;
-  /** The server's choices in the product OTs. */
-  readonly choices: Slots<Uint8Array>;
-}
-
-async function receiveDraw(
-  { channel, otK }: ClientSession,
-  { name, keys, random }: AskedDraw,
-  batches: readonly Batch[],
-  { offsets, choices }: ArrivingDraw,
-): Promise<void> {
-  const answer = await channel.receive(Kind.serverOffset, offsetMessageBytes(otK)[1]);
-  const { message: trees, cots } = finishOffsets(name, keys, answer, random, otK);
-  offsets.resolve({ cots, trees });
-  for (const [i, lanes] of batches.entries()) {
-    const bytes = cotBytes(over(lanes, productCount), otK);
-    choices[i]!.resolve(await receiveMessage(channel, Kind.productChoices, bytes));
-  }
-  await channel.expectSeal();
-}
-
-async function takeDraw(session: ClientSession, asked: AskedDraw): Promise<ClientDraw> {
-  const batches = batchesOf(session.layout);
-  const choices = slotsOf<Uint8Array>(batches);
-  const arriving = { offsets: new Deferred<Pick<ClientDraw, 'cots' | 'trees'>>(), choices };
-  await receiveDraw(session, asked, batches, arriving);
-  return {
-    number: asked.name.number,
-    ...(await arriving.offsets.promise),
-    choices: await Promise.all(choices.map((slot) => slot!.promise)),
-  };
-}
 
 /**
  * The client's half.
@@ -365,57 +290,6 @@ async function receiveTables(
 }
 
 // ------------------------------------------------------------------------------------------------------- server
-
-/**
- * Server: draws the offsets and its choices for the product OTs of bundle `number`, and sends them; the client's command has been
- * read.
- * @throws ProtocolError `bad-message` out of turn, `corrupted` when the check of the client's offset fails
- */
-export async function drawServer(session: ServerSession, number: number): Promise<void> {
-  const { channel, pool, id, layout, otK, root } = session;
-  if (session.drawn !== undefined) {
-    throw new ProtocolError(
-      'bad-message',
-      `another bundle is drawn, and not prepared, before ${number}`,
-    );
-  }
-  // A number drawn twice would give the client both keys of the same base OTs.
-  if (number !== session.nextBundle) {
-    throw new ProtocolError('bad-message', `bundle ${number} is drawn out of turn`);
-  }
-  session.nextBundle++;
-  const seed = bundleSeed(session);
-  const request = await channel.receive(Kind.clientOffset, offsetMessageBytes(otK)[0]);
-  const random = new Prg(deriveSeed(seed, 'offsets'));
-  const { message, state: offsets } = answerOffsets(
-    { sessionId: id, number },
-    root,
-    request,
-    random,
-  );
-  await channel.send(Kind.serverOffset, message);
-  const batches: { blocks: Uint8Array; choices: Uint8Array }[] = [];
-  const messages = new Ordered<() => Promise<void>>(pool.workers + 1, (send) => send());
-  for (const batch of batchesOf(layout)) {
-    const lanes = batch.map((lane) => laneInput(lane, seed));
-    const ticket = offsets.products.take(over(batch, productCount));
-    const work = pool.run('drawBatch', { lanes, ticket });
-    await messages.add(
-      work.then(({ message, ...own }) => async () => {
-        batches.push(own);
-        await sendMessage(channel, Kind.productChoices, message);
-      }),
-    );
-  }
-  await messages.drain();
-  await channel.seal();
-  session.drawn = { number, seed, offsets, batches };
-}
-
-/** What a task needs of a lane, with the seed of what is random in it. */
-function laneInput({ kind, params, n, at }: BatchLane, seed: Uint8Array) {
-  return { kind, params, n, seed: deriveSeed(seed, 'lane', at) };
-}
 
 /**
  * The server's half; the client's command has been read.

@@ -9,12 +9,11 @@
 import type { GadgetParams, LaneState } from '../gadgets/gadget.ts';
 import { gadgetOf } from '../gadgets/index.ts';
 import { type LinearPrice, measureLayer } from '../linear/price.ts';
+import { DEFAULT_OT_K, type OtK } from '../ot/groups.ts';
 import {
   COTS_PER_CHUNK,
-  DEFAULT_OT_K,
   extendReceiver,
   extendSender,
-  type OtK,
   prepareReceiver,
   prepareSender,
 } from '../ot/softspoken.ts';

@@ -29,6 +29,7 @@ import { type SealedChannel, sealed } from '../channel/sealed.ts';
 import { ProtocolError } from '../errors.ts';
 import { LANE_ELEMENTS } from '../gadgets/index.ts';
 import { HINT_AGREEMENT, hintDigest, openHint } from '../linear/index.ts';
+import { DEFAULT_OT_K, isOtK, OT_KS, type OtK } from '../ot/groups.ts';
 import {
   BASE_PARTS,
   extendSetup,
@@ -38,10 +39,6 @@ import {
 } from '../ot/setup.ts';
 import {
   COTS_PER_CHUNK,
-  DEFAULT_OT_K,
-  isOtK,
-  OT_KS,
-  type OtK,
   type ReceiverSeeds,
   type SenderSeeds,
   SLICES_PER_KEY,

@@ -13,13 +13,12 @@
 
 import { bulkBytes } from '../bulk.ts';
 import { ProtocolError } from '../errors.ts';
+import { DEFAULT_OT_K, type OtK } from './groups.ts';
 import {
   COTS_PER_CHUNK,
-  DEFAULT_OT_K,
   extendReceiver,
   extendSender,
   extensionBytes,
-  type OtK,
   type ReceiverSeeds,
   type SenderSeeds,
 } from './softspoken.ts';

@@ -35,10 +35,11 @@ export {
   type SenderTicket,
   Tickets,
 } from './correlations.ts';
+export { DEFAULT_OT_K, type OtK } from './groups.ts';
 export {
   bitProductBytes,
   bitProductReceive,
   bitProductSend,
   bitProductTweaks,
 } from './product.ts';
-export { COTS_PER_CHUNK, DEFAULT_OT_K, type OtK } from './softspoken.ts';
+export { COTS_PER_CHUNK } from './softspoken.ts';

@@ -24,13 +24,12 @@ import { hashInstances, type Tweaks } from '../random/hash.ts';
 import { deriveSeed, type Random } from '../random/index.ts';
 import { BASE_OTS, type BaseReceiverKeys } from './base.ts';
 import { cotBytes, redeemReceiver, redeemSender, Tickets } from './correlations.ts';
+import { DEFAULT_OT_K, type OtK } from './groups.ts';
 import { senderPads } from './pads.ts';
 import { freshOffset } from './setup.ts';
 import {
-  DEFAULT_OT_K,
   extendReceiver,
   extendSender,
-  type OtK,
   prepareReceiver,
   prepareSender,
   type ReceiverSeeds,

@@ -26,9 +26,8 @@ import {
   finishBaseOt,
   POINT_BYTES,
 } from './base.ts';
+import { DEFAULT_OT_K, type OtK } from './groups.ts';
 import {
-  DEFAULT_OT_K,
-  type OtK,
   prepareReceiver,
   prepareSender,
   type ReceiverSeeds,

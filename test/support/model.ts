@@ -8,16 +8,12 @@ import {
   type ClientBundle,
   type ServerBundle,
 } from '../../protocol/inference/bundle.ts';
+import { drawClient, drawServer } from '../../protocol/inference/draw.ts';
 import { linearErrorsOf } from '../../protocol/inference/errors.ts';
 import { makeHintOf, servedLayers } from '../../protocol/inference/hint.ts';
 import { layoutOf } from '../../protocol/inference/layout.ts';
 import { COMMAND_BYTES, Command, decodeCommand, Kind } from '../../protocol/inference/messages.ts';
-import {
-  drawClient,
-  drawServer,
-  prepareClient,
-  prepareServer,
-} from '../../protocol/inference/offline.ts';
+import { prepareClient, prepareServer } from '../../protocol/inference/offline.ts';
 import { inferClient, inferServer } from '../../protocol/inference/online.ts';
 import {
   type ClientSession,
@@ -30,7 +26,7 @@ import {
 } from '../../protocol/inference/session.ts';
 import { tasks } from '../../protocol/inference/tasks.ts';
 import { hintDigest, layerTolerance } from '../../protocol/linear/index.ts';
-import type { OtK } from '../../protocol/ot/softspoken.ts';
+import type { OtK } from '../../protocol/ot/groups.ts';
 import { createInlinePool } from '../../protocol/pool/inline.ts';
 import { encodeProgram } from '../../protocol/program/encode.ts';
 import { IDENTITY, RELU, SQUARE } from '../../protocol/program/kinds.ts';

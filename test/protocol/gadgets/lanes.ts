@@ -5,11 +5,13 @@
  * leak plants the fault in `Sources`, or in what a party keeps between two steps.
  */
 
+import { type ArgmaxParams, argmax } from '../../../protocol/gadgets/argmax.ts';
 import { getBit } from '../../../protocol/gadgets/bits.ts';
 import type { Gadget, GadgetParams, LaneState } from '../../../protocol/gadgets/gadget.ts';
 import { gadgetOf } from '../../../protocol/gadgets/index.ts';
 import type { ReceiverCots, SenderCots } from '../../../protocol/ot/pads.ts';
-import type { ActivationKind } from '../../../protocol/program/kinds.ts';
+import { type ActivationKind, kindOf, SQUARE } from '../../../protocol/program/kinds.ts';
+import type { Comparison } from '../../../protocol/program/program.ts';
 import type { Tweaks } from '../../../protocol/random/hash.ts';
 import { deriveSeed, Prg, randomBytes, randomRing } from '../../../protocol/random/index.ts';
 import { signed } from '../../../protocol/ring/packing.ts';
@@ -72,6 +74,19 @@ export interface Case {
   readonly params: GadgetParams;
 }
 
+/** A lane of a kind with the numbers of a real layer: m = 14. */
+export const caseOf = (kind: ActivationKind, comparison: Comparison): Case => ({
+  kind,
+  params:
+    kind === SQUARE
+      ? { rangeBits: 28, dropBits: 12, shift: 16, outBits: 27, comparison }
+      : { rangeBits: 30, dropBits: 15, shift: 9, outBits: 27, comparison },
+});
+
+/** What a gadget is called in titles. */
+export const titleOf = ({ kind, params }: Case): string =>
+  kindOf(kind).compares ? `${params.comparison} ${kindOf(kind).name}` : kindOf(kind).name;
+
 /** Fresh sources of the lane number `index` of a session: all its lanes share offsets and the starts of the tweaks. */
 export function sourcesOf(own: Case, n: number, session: Uint8Array, index: number): Sources {
   const { params } = own;
@@ -109,35 +124,101 @@ export interface Tampering {
   readonly server?: (state: LaneState) => LaneState;
 }
 
-/** Plays both halves. */
+/** Runs one step of a party. */
+export type Turn = <T>(party: 'client' | 'server', step: () => T) => T;
+
+/**
+ * Plays both halves.
+ * @param turn - runs the steps, for a test that looks at what each takes
+ */
 export function play(
   own: Case,
   a: Int32Array,
   c: Int32Array,
   sources: Sources,
   { client = (state) => state, server = (state) => state }: Tampering = {},
+  turn: Turn = (_, step) => step(),
 ): Played {
   const { params } = own;
   const gadget: Gadget = gadgetOf(own);
   const n = a.length;
   const { clientSeed, serverSeed, mask } = sources;
-  const drawn = gadget.draw(params, n, serverSeed);
-  const bought = chosen(sources.labels, gadget.choose(params, c, clientSeed));
+  const drawn = turn('server', () => gadget.draw(params, n, serverSeed));
+  const choices = turn('client', () => gadget.choose(params, c, clientSeed));
+  const bought = chosen(sources.labels, choices);
   const products = chosen(sources.products, drawn);
   const clientLane = { c, mask, labels: bought, products: sources.products, seed: clientSeed };
-  const opened = gadget.correct(params, clientLane);
+  const opened = turn('client', () => gadget.correct(params, clientLane));
   const corrections = opened.message;
   const serverLane = { n, labels: sources.labels, products, corrections, seed: serverSeed };
-  const prepared = gadget.prepare(params, serverLane);
+  const prepared = turn('server', () => gadget.prepare(params, serverLane));
   const tables = prepared.message;
-  const state = client(gadget.store(params, n, opened.state, tables));
+  const state = client(turn('client', () => gadget.store(params, n, opened.state, tables)));
   const kept = server(prepared.state);
-  const { message: material, state: pending } = gadget.reveal(params, kept, a);
-  const result = gadget.evaluate(params, n, state, material);
-  const share = gadget.finish(params, pending, result);
+  const revealed = turn('server', () => gadget.reveal(params, kept, a));
+  const { message: material, state: pending } = revealed;
+  const result = turn('client', () => gadget.evaluate(params, n, state, material));
+  const share = turn('server', () => gadget.finish(params, pending, result));
   return {
     client: { params, n, ...clientLane, state, tables, material },
     server: { params, a, ...serverLane, state: kept, result, share },
     y: share.map((value, i) => signed(value + mask[i]!, params.outBits)),
   };
+}
+
+/** Everything an argmax's randomness comes from. */
+export type ArgmaxSources = Pick<Sources, 'labels' | 'serverSeed'>;
+
+/** Fresh sources of the argmax of bundle `index` of a session. */
+export function argmaxSources(
+  params: ArgmaxParams,
+  session: Uint8Array,
+  index: number,
+): ArgmaxSources {
+  const seed = deriveSeed(session, 'argmax', index);
+  const offset = deriveSeed(session, 'offset of labels');
+  offset[0]! |= 1;
+  const first = argmax.labelTweaks(params) * index;
+  return {
+    labels: {
+      blocks: randomBytes(new Prg(deriveSeed(seed, 'labels')), 16 * argmax.labelCots(params)),
+      offset,
+      tweaks: { start: deriveSeed(session, 'tweaks of labels'), first },
+    },
+    serverSeed: deriveSeed(seed, 'server'),
+  };
+}
+
+/** An argmax: what the client holds and receives, and what it must not learn. */
+export interface PlayedArgmax {
+  readonly params: ArgmaxParams;
+  readonly a: Int32Array;
+  readonly c: Int32Array;
+  /** The client's input labels. */
+  readonly bought: Uint8Array;
+  readonly tables: Uint8Array;
+  readonly material: Uint8Array;
+  readonly index: number;
+  /** The server's. */
+  readonly offset: Uint8Array;
+}
+
+/** Plays both halves of an argmax. */
+export function playArgmax(
+  params: ArgmaxParams,
+  a: Int32Array,
+  c: Int32Array,
+  { labels, serverSeed }: ArgmaxSources,
+  turn: Turn = (_, step) => step(),
+): PlayedArgmax {
+  const choices = turn('client', () => argmax.choose(params, c));
+  const { blocks: bought } = chosen(labels, choices);
+  const { message: tables, state } = turn('server', () =>
+    argmax.prepare(params, labels, serverSeed),
+  );
+  const material = turn('server', () => argmax.reveal(params, state, a));
+  const index = turn('client', () =>
+    argmax.evaluate(params, bought, tables, labels.tweaks, material),
+  );
+  return { params, a, c, bought, tables, material, index, offset: labels.offset };
 }

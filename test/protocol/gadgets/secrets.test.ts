@@ -5,27 +5,23 @@
 
 import { describe, expect, it } from 'vitest';
 import type { LaneState } from '../../../protocol/gadgets/gadget.ts';
-import { gadgetOf } from '../../../protocol/gadgets/index.ts';
-import {
-  type ActivationKind,
-  KINDS,
-  kindOf,
-  RELU,
-  SQUARE,
-} from '../../../protocol/program/kinds.ts';
-import { COMPARISONS, type Comparison } from '../../../protocol/program/program.ts';
+import { KINDS, kindOf, RELU, SQUARE } from '../../../protocol/program/kinds.ts';
+import { COMPARISONS } from '../../../protocol/program/program.ts';
 import { hashInstances, tweaksForInstances } from '../../../protocol/random/hash.ts';
 import { deriveSeed, Prg, randomBytes, randomRing } from '../../../protocol/random/index.ts';
-import { DEVIATION_LIMIT, largestCorrelation } from '../../support/statistics.ts';
+import { signed } from '../../../protocol/ring/packing.ts';
+import { DEVIATION_LIMIT, deviations, largestCorrelation } from '../../support/statistics.ts';
 import { testSeed } from './lane.ts';
 import {
   type Case,
+  caseOf,
   type Dealt,
   type Played,
   play,
   type Sources,
   sourcesOf,
   type Tampering,
+  titleOf,
 } from './lanes.ts';
 import { type Origin, SECRETS, type Secret } from './secrets.ts';
 
@@ -33,21 +29,9 @@ import { type Origin, SECRETS, type Secret } from './secrets.ts';
 const N = 1024;
 const HALF = N / 2;
 
-/** A lane of a kind with the numbers of a real layer: m = 14. */
-const caseOf = (kind: ActivationKind, comparison: Comparison): Case => ({
-  kind,
-  params:
-    kind === SQUARE
-      ? { rangeBits: 28, dropBits: 12, shift: 16, outBits: 27, comparison }
-      : { rangeBits: 30, dropBits: 15, shift: 9, outBits: 27, comparison },
-});
-
 const gadgets = COMPARISONS.flatMap((comparison) =>
   KINDS.map((kind) => ({ own: caseOf(kind, comparison), secrets: SECRETS[comparison][kind] })),
 );
-
-const titleOf = ({ kind, params }: Case): string =>
-  kindOf(kind).compares ? `${params.comparison} ${kindOf(kind).name}` : kindOf(kind).name;
 
 /** Where a secret is used again: by the later elements of a lane, or by another lane, of the same bundle or of another. */
 type Place = 'elements' | 'lanes';
@@ -209,6 +193,29 @@ function masksOf(secret: Secret, params: Case['params'], run: Played): Uint8Arra
   });
 }
 
+/** Bits that hide something and are no fair coins, among all elements or among each eighth. */
+function unfair(
+  secrets: readonly Secret[],
+  params: Case['params'],
+  run: Played,
+): { name: string; bit: number }[] {
+  return secrets.flatMap((secret) =>
+    masksOf(secret, params, run).flatMap((mask, bit) => {
+      const eighths = Array.from({ length: 8 }, (_, i) =>
+        mask.reduce((sum, byte) => sum + ((byte >> i) & 1), 0),
+      );
+      const worst = Math.max(
+        deviations(
+          eighths.reduce((sum, count) => sum + count),
+          N,
+        ),
+        ...eighths.map((count) => deviations(count, N / 8)),
+      );
+      return worst < DEVIATION_LIMIT ? [] : [{ name: secret.name, bit }];
+    }),
+  );
+}
+
 /** Of each bit how many errors it has. */
 function errorsByBit(errors: readonly number[], bits: number): number[] {
   return Array.from({ length: bits }, (_, bit) =>
@@ -265,6 +272,52 @@ describe('the secrets of one element', () => {
     });
   }
 
+  for (const { own, secrets } of gadgets) {
+    const { params } = own;
+
+    it(`${titleOf(own)} beside ${params.comparison} comparisons: every bit that hides something is a fair coin, in every eighth element too`, () => {
+      const { first } = playPair(own, 'lanes', testSeed(212));
+      expect(unfair(secrets, params, first)).toEqual([]);
+    });
+  }
+
+  for (const { own } of gadgets) {
+    const { kind, params } = own;
+
+    it(`${titleOf(own)} beside ${params.comparison} comparisons: the server's share of a result is not the result: without r' it would be`, () => {
+      const { client, server } = playPair(own, 'lanes', testSeed(213)).first;
+      const told = (values: Int32Array) =>
+        values.filter((value, i) => {
+          const x = (server.a[i]! + client.c[i]!) | 0;
+          const floor = Math.floor((kind === RELU ? Math.max(x, 0) : x) / 2 ** params.shift);
+          const results = kind === SQUARE ? [floor ** 2, (floor + 1) ** 2] : [floor, floor + 1];
+          return results.some((y) => Math.abs(signed(value - y, params.outBits)) <= 1);
+        }).length / N;
+      expect(told(server.share)).toBeLessThan(0.01);
+      expect(told(server.share.map((value, i) => value + client.mask[i]!))).toBeGreaterThan(0.95);
+    });
+  }
+
+  it("the server's pi, mu or u fixed in every eighth element tell the client every eighth bit that they hide, and are caught", () => {
+    for (const [kind, field] of [
+      [RELU, 'pi'],
+      [RELU, 'mu'],
+      [SQUARE, 'u'],
+    ] as const) {
+      const own = caseOf(kind, 'encoded');
+      const server: Tampering['server'] = (state) => {
+        const list = state[field]!.slice();
+        const bytes = list instanceof Uint8Array;
+        for (let i = 0; i < list.length; i++)
+          if (bytes || i % 8 === 0) list[i]! &= bytes ? 0xfe : 0;
+        return { ...state, [field]: list };
+      };
+      const { first } = playPair(own, 'lanes', testSeed(212), [], { server });
+      const found = unfair(SECRETS.encoded[kind], own.params, first);
+      expect(new Set(found.map(({ name }) => name))).toEqual(new Set([field]));
+    }
+  });
+
   it('one bit for pi and mu is caught', () => {
     const own = caseOf(RELU, 'encoded');
     const { first } = playPair(own, 'lanes', testSeed(211), [], {
@@ -274,43 +327,4 @@ describe('the secrets of one element', () => {
     const all = masks.flatMap((secret) => masksOf(secret, own.params, first));
     expect(largestCorrelation(all)).toBeGreaterThan(DEVIATION_LIMIT);
   });
-});
-
-describe('the list of secrets', () => {
-  for (const { own, secrets } of gadgets) {
-    const { params } = own;
-    const origins = secrets.flatMap((secret) => secret.origins(params));
-
-    it(`${titleOf(own)} beside ${params.comparison} comparisons: every OT, seed and mask that a lane uses hides a declared secret`, () => {
-      const gadget = gadgetOf(own);
-      const otsOf = (side: 'labels' | 'products') =>
-        [...new Set(origins.flatMap((o) => (o.of === side && 'ots' in o ? o.ots : [])))].sort(
-          (x, y) => x - y,
-        );
-      const all = (count: number) => Array.from({ length: count }, (_, i) => i);
-      expect(otsOf('labels')).toEqual(all(gadget.labelCots(params)));
-      expect(otsOf('products')).toEqual(all(gadget.productCots(params)));
-      expect(origins.some(({ of }) => of === 'mask')).toBe(true);
-
-      // A seed that changes what a party sends is a secret's origin.
-      const [x, c] = [new Int32Array(64).fill(77), randomRing(new Prg(testSeed(220)), 64)];
-      const a = x.map((value, i) => value - c[i]!);
-      const sources = sourcesOf(own, 64, testSeed(221), 0);
-      const sent = (changed: Partial<Sources>) => {
-        const { client, server } = play(own, a, c, { ...sources, ...changed });
-        const chosen = [client.labels.choices, server.products.choices];
-        return [
-          ...chosen,
-          client.tables,
-          client.material,
-          server.corrections,
-          server.result,
-        ].join();
-      };
-      for (const party of ['client', 'server'] as const) {
-        const used = sent({ [`${party}Seed`]: testSeed(222) }) !== sent({});
-        expect(used).toBe(origins.some(({ of }) => of === party));
-      }
-    });
-  }
 });

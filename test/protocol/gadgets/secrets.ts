@@ -38,8 +38,13 @@ export type Origin =
       readonly ots: readonly number[];
       readonly bit: (ot: number, hash: Uint8Array) => number;
     }
-  /** A party's seed; `field`: where the party keeps the values. */
-  | { readonly of: 'client' | 'server'; readonly field?: string }
+  /** A stream of a party's seed, or one for each 1,024 elements (`chunked`); `field`: where the party keeps the values. */
+  | {
+      readonly of: 'client' | 'server';
+      readonly draw: string;
+      readonly field?: string;
+      readonly chunked?: true;
+    }
   /** r'. */
   | { readonly of: 'mask' };
 
@@ -212,7 +217,7 @@ const encodedRelu: Secret[] = [
     name: 'pi',
     hiddenFrom: 'client',
     gives: 'whether b of two elements is the same',
-    origins: () => [{ of: 'server', field: 'pi' }],
+    origins: () => [{ of: 'server', draw: 'pi', field: 'pi' }],
     relation: 'xor',
     bits: one,
     observe(view) {
@@ -226,7 +231,7 @@ const encodedRelu: Secret[] = [
     name: 'rho',
     hiddenFrom: 'server',
     gives: 'whether b of two elements is the same',
-    origins: () => [{ of: 'client', field: 'rho' }],
+    origins: () => [{ of: 'client', draw: 'rho', field: 'rho' }],
     relation: 'xor',
     bits: one,
     observe({ params, n, result, state }) {
@@ -239,7 +244,7 @@ const encodedRelu: Secret[] = [
     name: 'mu',
     hiddenFrom: 'client',
     gives: 'whether two shares of the server have the same sign',
-    origins: () => [{ of: 'server', field: 'mu' }],
+    origins: () => [{ of: 'server', draw: 'mu', field: 'mu' }],
     relation: 'xor',
     bits: one,
     observe: (view) => bits(materialOf(view).signs, view.n),
@@ -307,7 +312,7 @@ const garbledRelu: Secret[] = [
     name: "the labels of the server's inputs",
     hiddenFrom: 'client',
     gives: 'the xor of the compared bits of two shares of the server',
-    origins: () => [{ of: 'server' }],
+    origins: () => [{ of: 'server', draw: 'labels', chunked: true }],
     relation: 'xor',
     bits: (params) => garbledPositions(params).length,
     // Of every label the colour.
@@ -329,7 +334,7 @@ const garbledRelu: Secret[] = [
     gives: 'whether b of two elements is the same',
     origins: (params) => [
       { of: 'labels', ots: upTo(garbledPositions(params).length) },
-      { of: 'server' },
+      { of: 'server', draw: 'labels', chunked: true },
     ],
     relation: 'xor',
     bits: one,
@@ -340,7 +345,7 @@ const garbledRelu: Secret[] = [
     name: 'rho',
     hiddenFrom: 'client',
     gives: 'whether b of two elements is the same',
-    origins: () => [{ of: 'server' }],
+    origins: () => [{ of: 'server', draw: 'rho' }],
     relation: 'xor',
     bits: one,
     observe: (view) => {
@@ -401,7 +406,7 @@ const squares: Secret[] = [
     name: 'u',
     hiddenFrom: 'client',
     gives: 'the xor of two truncated shares of the server',
-    origins: () => [{ of: 'server', field: 'u' }],
+    origins: () => [{ of: 'server', draw: 'u', field: 'u' }],
     relation: 'xor',
     bits: (params) => widthsOf(params).planes,
     observe({ params, n, material }) {
@@ -414,7 +419,7 @@ const squares: Secret[] = [
     name: 'm',
     hiddenFrom: 'client',
     gives: 'the difference of two truncated shares of the server where they are negative',
-    origins: () => [{ of: 'server', field: 'm' }],
+    origins: () => [{ of: 'server', draw: 'm', field: 'm' }],
     relation: 'difference',
     bits: (params) => widthsOf(params).carryBits,
     observe: maskedOf,
@@ -461,7 +466,7 @@ const identities: Secret[] = [
     name: 'u',
     hiddenFrom: 'client',
     gives: 'whether two shares of the server, moved by 2^(w-2), have the same sign',
-    origins: () => [{ of: 'server', field: 'u' }],
+    origins: () => [{ of: 'server', draw: 'u', field: 'u' }],
     relation: 'xor',
     bits: one,
     observe: ({ n, material }) => bits(material, n),

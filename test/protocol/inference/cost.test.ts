@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { trafficBetween } from '../../../protocol/channel/counted.ts';
 import type { ServerBundle } from '../../../protocol/inference/bundle.ts';
 import { costOf } from '../../../protocol/inference/cost.ts';
+import { drawServer } from '../../../protocol/inference/draw.ts';
 import { layoutOf } from '../../../protocol/inference/layout.ts';
 import {
   COMMAND_BYTES,
@@ -9,8 +10,8 @@ import {
   decodeCommand,
   Kind,
 } from '../../../protocol/inference/messages.ts';
-import { drawServer, prepareClient, prepareServer } from '../../../protocol/inference/offline.ts';
-import { OT_KS } from '../../../protocol/ot/softspoken.ts';
+import { prepareClient, prepareServer } from '../../../protocol/inference/offline.ts';
+import { OT_KS } from '../../../protocol/ot/groups.ts';
 import { runClear } from '../../../protocol/program/clear.ts';
 import { RELU, SQUARE } from '../../../protocol/program/kinds.ts';
 import type { Model } from '../../../protocol/program/model.ts';

@@ -150,7 +150,7 @@ describe('a secret of a linear layer', async () => {
   const offer = await offerOf(model);
   const { linears } = offer.layout;
 
-  it('is of one layer of one bundle of one session, though another session draws the same randomness', async () => {
+  it('is of one layer of one bundle of one session, though another session draws the same randomness: the server reads inputs where it is of two', async () => {
     expect(linears.map(({ masks }) => masks)).toEqual(['free', 'free', 'free', 'fixed', 'exact']);
     expect(linears[0]!.plan.packing.spatialTiles).toBeGreaterThan(1);
     const keys: Key[] = [];

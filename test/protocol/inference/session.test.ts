@@ -9,13 +9,14 @@ import { ProtocolError } from '../../../protocol/errors.ts';
 import { costOf } from '../../../protocol/inference/cost.ts';
 import { Kind } from '../../../protocol/inference/messages.ts';
 import {
+  bundleSeed,
   type ClientOptions,
   openClient,
   openServer,
   PROTOCOL_VERSION,
 } from '../../../protocol/inference/session.ts';
 import { tasks } from '../../../protocol/inference/tasks.ts';
-import { DEFAULT_OT_K, OT_KS } from '../../../protocol/ot/softspoken.ts';
+import { DEFAULT_OT_K, OT_KS } from '../../../protocol/ot/groups.ts';
 import { createInlinePool } from '../../../protocol/pool/inline.ts';
 import type { CheckedProgram } from '../../../protocol/program/check.ts';
 import { runClear } from '../../../protocol/program/clear.ts';
@@ -150,5 +151,60 @@ describe('the offered program', async () => {
       throw refusal;
     };
     await expect(connect({ [name]: refuse })).rejects.toBe(refusal);
+  });
+});
+
+describe('the name of a session', () => {
+  /** The id where byte `flipped` of a party's nonce is another. */
+  async function idWith(party?: 'client' | 'server', flipped = 0): Promise<Uint8Array> {
+    const [near, far] = memoryPair();
+    const offer = await offerOf(model);
+    const pool = createInlinePool(tasks);
+    const random = (own: 'client' | 'server') => {
+      const stream = new Prg(seedOf(own === 'client' ? 520 : 521));
+      // The nonce is the first that is drawn.
+      let first = own === party;
+      return {
+        fill(out: Uint8Array) {
+          stream.fill(out);
+          if (first) out[flipped]! ^= 1;
+          first = false;
+        },
+      };
+    };
+    const [client, server] = await Promise.all([
+      openClient({ channel: near, pool, random: random('client') }, { hints: hintsOf(offer) }),
+      openServer({ channel: far, pool, random: random('server') }, () => offer),
+    ]);
+    expect(client.id).toEqual(server.id);
+    return client.id;
+  }
+
+  it('depends on all of both nonces in all of its words: one of few bits comes again, and with it keys, tweaks and the seeds of a generator that repeats itself', async () => {
+    const ids = [
+      await idWith(),
+      await idWith('client', 5),
+      await idWith('client', 31),
+      await idWith('server', 5),
+      await idWith('server', 31),
+    ];
+    for (const word of [0, 4, 8, 12]) {
+      const words = ids.map((id) => id.slice(word, word + 4).join());
+      expect(new Set(words).size, `bytes ${word} and on`).toBe(ids.length);
+    }
+    expect(await idWith()).toEqual(ids[0]);
+  });
+
+  it('and all of a fresh seed are in the seed of a bundle: in few bits a server would find it by trying, and read inputs', () => {
+    const own = seedOf(522);
+    const of = (fresh: Uint8Array, id: Uint8Array) =>
+      bundleSeed({ id, random: { fill: (out) => out.set(fresh.subarray(0, out.length)) } }).join();
+    const seen = new Set([of(own, own)]);
+    for (let byte = 0; byte < 16; byte++) {
+      const flipped = own.slice();
+      flipped[byte]! ^= 1;
+      seen.add(of(flipped, own)).add(of(own, flipped));
+    }
+    expect(seen.size).toBe(33);
   });
 });

@@ -1,6 +1,7 @@
 /**
  * The bytes of a session under fixed seeds: the same whoever does the work, and the same as ever. A change of the wire
- * format changes a row here, and must raise PROTOCOL_VERSION.
+ * format changes a row here, and must raise PROTOCOL_VERSION. This is no test of secrecy: the loss of a secret changes the
+ * bytes no otherwise than a change that is meant, and says nothing of what leaks.
  */
 
 import { createHash } from 'node:crypto';

@@ -6,11 +6,10 @@
 import { describe, expect, it } from 'vitest';
 import { ProtocolError } from '../../../protocol/errors.ts';
 import { kernels } from '../../../protocol/kernels/index.ts';
+import { OT_KS, type OtK } from '../../../protocol/ot/groups.ts';
 import {
   extendReceiver,
   extendSender,
-  OT_KS,
-  type OtK,
   prepareReceiver,
   prepareSender,
   type ReceiverSeeds,

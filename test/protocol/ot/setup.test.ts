@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { corrupted, ProtocolError } from '../../../protocol/errors.ts';
 import { offerBaseOt } from '../../../protocol/ot/base.ts';
 import { redeemReceiver, redeemSender } from '../../../protocol/ot/correlations.ts';
+import { DEFAULT_OT_K, OT_KS, type OtK } from '../../../protocol/ot/groups.ts';
 import {
   answerOffsets,
   type BundleName,
@@ -22,7 +23,6 @@ import {
   keySetup,
   setupMessageBytes,
 } from '../../../protocol/ot/setup.ts';
-import { DEFAULT_OT_K, OT_KS, type OtK } from '../../../protocol/ot/softspoken.ts';
 import { randomBytes } from '../../../protocol/random/index.ts';
 import { broken, stream } from './support.ts';
 

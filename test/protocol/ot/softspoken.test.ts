@@ -1,15 +1,12 @@
 import { createCipheriv } from 'node:crypto';
 import { describe, expect, it, vi } from 'vitest';
 import { corrupted, ProtocolError } from '../../../protocol/errors.ts';
+import { DEFAULT_OT_K, OT_KS, type OtK, otKFor } from '../../../protocol/ot/groups.ts';
 import {
   COTS_PER_CHUNK,
-  DEFAULT_OT_K,
   extendReceiver,
   extendSender,
   extensionBytes,
-  OT_KS,
-  type OtK,
-  otKFor,
   prepareReceiver,
   prepareSender,
   SLICES_PER_KEY,

@@ -1,7 +1,7 @@
 import type { BaseReceiverKeys, BaseSenderKeys } from '../../../protocol/ot/base.ts';
+import type { OtK } from '../../../protocol/ot/groups.ts';
 import { freshOffset } from '../../../protocol/ot/setup.ts';
 import {
-  type OtK,
   prepareReceiver,
   prepareSender,
   type ReceiverSeeds,

@@ -78,6 +78,78 @@ describe('deriveSeed', () => {
   });
 });
 
+/** Which bits of a seed change nothing of what is made of it. */
+function idleBits(make: (from: Uint8Array) => Uint8Array): number[] {
+  const base = hex(make(seed));
+  return Array.from({ length: 8 * SEED_BYTES }, (_, bit) => bit).filter((bit) => {
+    const flipped = seed.slice();
+    flipped[bit >> 3]! ^= 1 << (bit & 7);
+    return hex(make(flipped)) === base;
+  });
+}
+
+/** Dimension over GF(2) of 16-byte strings: 256 uniform ones have 128, but once in 2^128 times. */
+function dimension(strings: readonly Uint8Array[]): number {
+  const rows = strings.map((bytes) => BigInt(`0x${hex(bytes)}`));
+  let rank = 0;
+  for (let bit = 127n; bit >= 0n; bit--) {
+    const pivot = rows.findIndex((row, i) => i >= rank && (row >> bit) & 1n);
+    if (pivot < 0) continue;
+    [rows[rank], rows[pivot]] = [rows[pivot]!, rows[rank]!];
+    for (let i = rank + 1; i < rows.length; i++)
+      if ((rows[i]! >> bit) & 1n) rows[i]! ^= rows[rank]!;
+    rank++;
+  }
+  return rank;
+}
+
+describe('a seed', () => {
+  /** A generator that gives some bytes, then a stream of them. */
+  const giving = (bytes: Uint8Array) => ({
+    fill: (out: Uint8Array) => out.set(bytes.subarray(0, out.length)),
+  });
+  const makers: Record<string, (from: Uint8Array) => Uint8Array> = {
+    'one that is derived': (from) => deriveSeed(from, 'a', 1),
+    'a fresh one': (from) => freshSeed(giving(from)),
+    'a stream': (from) => randomBytes(new Prg(from), 16),
+  };
+
+  it.each(Object.entries(makers))(
+    'all bits count, of what it comes from and of its own, so that nobody tries all: %s',
+    (_, make) => {
+      expect(idleBits(make)).toEqual([]);
+      const source = new Prg(seed);
+      expect(dimension(Array.from({ length: 256 }, () => make(randomBytes(source, 16))))).toBe(128);
+      // Cut to 32 bits on either side it is caught.
+      const short = (bytes: Uint8Array) => bytes.slice().fill(0, 4);
+      expect(idleBits((from) => make(short(from))).length).toBe(96);
+      const ends = Array.from({ length: 256 }, () => short(make(randomBytes(source, 16))));
+      expect(dimension(ends)).toBe(32);
+    },
+  );
+
+  it('of 12 bits gives the server the input: it tries all until what is left is small; none fits a whole one', () => {
+    const input = Int32Array.from({ length: 64 }, (_, i) => (i * 37) % 1000);
+    const read = (own: Uint8Array): Int32Array | undefined => {
+      const masks = (from: Uint8Array) => randomRing(new Prg(deriveSeed(from, 'mask', 0)), 64);
+      const r = masks(own);
+      const masked = input.map((x, i) => x - r[i]!);
+      for (let candidate = 0; candidate < 2 ** 12; candidate++) {
+        const guess = new Uint8Array(16);
+        guess.set([candidate & 255, candidate >> 8]);
+        const tried = masks(guess);
+        const values = masked.map((x, i) => x + tried[i]!);
+        if (values.every((x) => Math.abs(x) < 1024)) return values;
+      }
+      return undefined;
+    };
+    const short = new Uint8Array(16);
+    short.set([0xa7, 0x0c]);
+    expect(read(short)).toEqual(input);
+    expect(read(deriveSeed(short, 'whole'))).toBeUndefined();
+  });
+});
+
 describe('system randomness', () => {
   it('fills long buffers to their end, differently each time', () => {
     const out = randomBytes(systemRandom, 3 * 65536 + 5);

@@ -134,45 +134,91 @@ describe('averaging over repeats of one input, where the client sees the sum', (
   });
 });
 
-describe('averaging where the noise of an exact layer is known', () => {
+describe('averaging where the noise of an exact layer is known, or the same', () => {
   // So large that errors of encryptions, times weights, come to whole units of the output.
-  const shape = { kind: 'dense', inputs: 4, outputs: 1 } as const;
-  const weights = Int32Array.of(2 ** 21, -(2 ** 20), 3 * 2 ** 19, 0);
+  const shape = { kind: 'dense', inputs: 4, outputs: 2 } as const;
+  const weights = Int32Array.of(
+    2 ** 21,
+    -(2 ** 20),
+    3 * 2 ** 19,
+    0,
+    -(2 ** 20),
+    2 ** 19,
+    0,
+    2 ** 21,
+  );
   const ringBits = 32;
+  // Each output has a polynomial.
   const plan = planWith(shape, weights, whole, { ringBits, masks: 'exact', tolerance: 2 ** 20 });
   const published = publish(plan, weights);
   const a = publicPolynomial(testPublics(2), 1);
   const units = 2 ** ringBits / MODULUS;
+  const positions = plan.inputs[0]!.correctedElements;
+  const row = (output: number) => [...positions].map((at) => weights[4 * output + at]!);
 
-  /** Weights by least squares over bundles of a plan whose noise is that wide. */
-  function found(noise: number): number[] {
+  /** Weights by least squares over bundles of a plan: of the first output, and how the second ones differ from them. */
+  function found(noise: number, seed?: Uint8Array): { first: number[]; difference: number[] } {
     const own = { ...plan, noise };
-    const [rows, errors]: [number[][], number[]] = [[], []];
+    const [rows, errors, differences]: [number[][], number[], number[]] = [[], [], []];
     for (let t = 0; t < 600; t++) {
       const given = randomRing(new Prg(testSeed('known noise r', t)), 4);
-      const bundle = runBundle(own, published, testSeed('known noise', t), given);
-      const [sum] = reconstruct(own, weights, bundle);
-      errors.push((sum! - plainLinear(shape, weights, given)[0]!) | 0);
+      const faults = seed === undefined ? {} : { noise: seed };
+      const bundle = runBundle(
+        own,
+        published,
+        testSeed('known noise', t),
+        given,
+        Number.POSITIVE_INFINITY,
+        faults,
+      );
+      const exact = plainLinear(shape, weights, given);
+      const [first, second] = [...reconstruct(own, weights, bundle)].map(
+        (x, i) => (x - exact[i]!) | 0,
+      );
+      errors.push(first!);
+      differences.push(second! - first!);
       const phases = productOf(a, bundle.secrets);
       const b = coefficientsOf(decodeExactCorrections(own, bundle.message.subarray(keyBytes(own))));
       rows.push(
         [...own.inputs[0]!.corrected].map((at, i) => {
-          const encoded = (BigInt(given[i]! >>> 0) * Q) >> BigInt(ringBits);
+          const encoded = (BigInt(given[positions[i]!]! >>> 0) * Q) >> BigInt(ringBits);
           return Number(centredModulus(b[at]! + phases[at]! - encoded)) * units;
         }),
       );
     }
-    return leastSquares(rows, errors);
+    // What is the same in all bundles tells nothing, and hides nothing.
+    const centre = (values: number[]) => {
+      const mean = values.reduce((sum, x) => sum + x, 0) / values.length;
+      return values.map((x) => x - mean);
+    };
+    return {
+      first: leastSquares(rows, centre(errors)),
+      difference: leastSquares(rows, centre(differences)),
+    };
   }
 
-  it('gives the weights, and nothing where it is not', () => {
+  const off = (values: number[], expected: number[]) =>
+    Math.max(...values.map((w, i) => Math.abs(w - expected[i]!)));
+  const difference = row(0).map((w, i) => row(1)[i]! - w);
+  const built = found(plan.noise);
+
+  it('gives the client the weights where there is none, and nothing as built', () => {
     expect(plan.noise).toBeGreaterThan(2 ** 19);
-    const positions = plan.inputs[0]!.correctedElements;
-    const off = (values: number[]) =>
-      Math.max(...values.map((w, i) => Math.abs(w - weights[positions[i]!]!)));
+    expect(plan.packing.outTiles).toBe(2);
     // No noise is what a noise that is known comes to.
-    expect(off(found(0))).toBeLessThan(2 ** 17);
-    expect(off(found(plan.noise))).toBeGreaterThan(2 ** 24);
+    const known = found(0);
+    expect(off(known.first, row(0))).toBeLessThan(2 ** 17);
+    expect(off(known.difference, difference)).toBeLessThan(2 ** 17);
+    expect(off(built.first, row(0))).toBeGreaterThan(2 ** 24);
+  });
+
+  it('gives the client the weights where it is the same in all bundles: as built each bundle has another', () => {
+    expect(off(found(plan.noise, testSeed('constant')).first, row(0))).toBeLessThan(2 ** 17);
+    expect(off(built.first, row(0))).toBeGreaterThan(2 ** 24);
+  });
+
+  it('gives the client differences of rows where outputs of two polynomials have the same: as built they have not', () => {
+    expect(off(built.difference, difference)).toBeGreaterThan(2 ** 24);
   });
 });
 

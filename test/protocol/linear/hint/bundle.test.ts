@@ -177,7 +177,7 @@ describe('shares of W r', () => {
     }
   });
 
-  it('an exact layer carries fresh noise of its width, uniform', () => {
+  it('an exact layer carries fresh noise of its whole width: a narrower one would give the client the weights sooner', () => {
     const shape = { kind: 'dense', inputs: 30, outputs: 500 } as const;
     const weights = randomWeights(new Prg(testSeed('noise')), 15_000, 20);
     const plan = planWith(
@@ -260,7 +260,7 @@ describe('messages', () => {
     expect(split).toEqual(joint);
   });
 
-  it('carry keys of full width', () => {
+  it('carry keys of full width: rounded ones would give the client u (secrets.test.ts)', () => {
     const low = Uint8Array.from(
       [0, 1].flatMap((tile) =>
         coefficientsOf(polynomialAt(decodeKeys(plan, keys), tile)).map((x) => Number(x & 0xffn)),
@@ -272,7 +272,7 @@ describe('messages', () => {
     expect(keys.length).toBe((2 * 2048 * 52) / 8);
   });
 
-  it('secrets are of one spatial tile, one layer, one bundle', () => {
+  it('secrets z are of one spatial tile, one layer, one bundle: one for two would tell the server differences of inputs', () => {
     const publics = testPublics(1);
     const secrets = ['a', 'b'].map((name) => layerSecrets(plan, testSeed(name)));
     const distinct = new Set(

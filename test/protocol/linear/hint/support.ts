@@ -94,7 +94,17 @@ export interface Bundle {
   /** Empty if the layer is exact. */
   readonly corrections: Int32Array;
   readonly secrets: Uint32Array;
+  /** Transforms of the keys that the server got. */
+  readonly keys: Uint32Array;
   readonly message: Uint8Array;
+}
+
+/** Faults to plant in a bundle. */
+export interface BundleFaults {
+  /** What the client sends in place of its keys, given by transforms. */
+  readonly keys?: (keys: Uint32Array) => Uint32Array;
+  /** The seed of an exact layer's noise. */
+  readonly noise?: Uint8Array;
 }
 
 /** Client and server of one bundle of a layer; `given` are the masks where they are not free. */
@@ -104,6 +114,7 @@ export function runBundle(
   seed: Uint8Array,
   given?: Int32Array,
   step = Number.POSITIVE_INFINITY,
+  faults: BundleFaults = {},
 ): Bundle {
   const { inTiles, outTiles } = plan.packing;
   const publics = testPublics(inTiles + 1);
@@ -136,7 +147,8 @@ export function runBundle(
   // Server.
   const split = keyBytes(plan);
   if (message.length !== split + correctionBytes(plan)) throw new Error('message length');
-  const keys = decodeKeys(plan, message.subarray(0, split));
+  const sent = decodeKeys(plan, message.subarray(0, split));
+  const keys = faults.keys?.(sent) ?? sent;
   const rest = message.subarray(split);
   const exact = plan.masks === 'exact';
   const corrections = exact ? new Int32Array(0) : decodeCorrections(plan, rest);
@@ -146,12 +158,12 @@ export function runBundle(
       ? exactServerShares(plan, rows, keys, range, {
           weights,
           corrections: decodeExactCorrections(plan, rest),
-          seed: deriveSeed(seed, 'server'),
+          seed: faults.noise ?? deriveSeed(seed, 'server'),
         })
       : serverShares(plan, rows, keys, range);
     placeShares(plan, shares, range, server);
   }
-  return { r, f, client, server, corrections, secrets, message };
+  return { r, f, client, server, corrections, secrets, keys, message };
 }
 
 /** x modulo 2^bits, centred around 0. */
@@ -235,6 +247,42 @@ export function productOf(x: Uint32Array, y: Uint32Array): bigint[] {
     composePolynomial(wide, product);
     return Array.from(new BigUint64Array(arena.memory.buffer, wide, DEGREE));
   });
+}
+
+/** Transforms of small signed coefficients. */
+export function transformsOf(coefficients: Int32Array): Uint32Array {
+  const { arena } = kernels();
+  return arena.scope(() => {
+    const small = arena.put(coefficients);
+    const pointer = arena.alloc(8 * DEGREE);
+    PRIMES.forEach((prime, k) => {
+      transformOf(DEGREE, prime).forward(pointer + 4 * k * DEGREE, small);
+    });
+    return arena.u32(pointer, 2 * DEGREE).slice();
+  });
+}
+
+/** Transforms of x - y. */
+export function differenceOf(x: Uint32Array, y: Uint32Array): Uint32Array {
+  return x.map((value, i) => {
+    const prime = PRIMES[Math.floor(i / DEGREE)]!;
+    return (value + prime - y[i]!) % prime;
+  });
+}
+
+/** Coefficients, centred, of the polynomial whose product with y is x: no inverse of y is 0 in practice. */
+export function quotientOf(x: Uint32Array, y: Uint32Array): number[] {
+  const transforms = x.map((value, i) => {
+    const prime = PRIMES[Math.floor(i / DEGREE)]!;
+    // y^(p - 2), on numbers: products of two residues are below 2^52.
+    let [out, base] = [value, y[i]!];
+    for (let rest = prime - 2; rest > 0; rest = Math.floor(rest / 2)) {
+      if (rest % 2 === 1) out = (out * base) % prime;
+      base = (base * base) % prime;
+    }
+    return out;
+  });
+  return coefficientsOf(transforms).map((value) => Number(centredModulus(value)));
 }
 
 /** x modulo q, centred around 0. */
