@@ -30,8 +30,9 @@ import { hintBytes, hintDigest } from '../../../protocol/linear/index.ts';
 import { createInlinePool } from '../../../protocol/pool/inline.ts';
 import { runClear } from '../../../protocol/program/clear.ts';
 import type { OutputStep } from '../../../protocol/program/program.ts';
-import { BLAKE3_BYTES, blake3 } from '../../../protocol/random/blake3.ts';
+import { BLAKE3_BYTES } from '../../../protocol/random/blake3.ts';
 import { Prg } from '../../../protocol/random/index.ts';
+import { nextDigest } from '../../../protocol/random/running.ts';
 import {
   inferBoth,
   offerOf,
@@ -205,7 +206,7 @@ function changing(channel: Channel, change: object): void {
 function resealing(channel: Channel): void {
   let running: Uint8Array = new Uint8Array(BLAKE3_BYTES);
   const add = (payload: Uint8Array) => {
-    running = blake3(payload, running);
+    running = nextDigest(running, payload);
     return payload;
   };
   const { receive, receiveUpTo } = channel;
