@@ -1,8 +1,8 @@
 /**
  * The check of a transcript: what arrived is what was sent, or the session ends.
  *
- * Each party keeps a running digest (random/running.ts) of the payloads it has sent and another of those it has received, both
- * from 32 zero bytes on. A seal is a frame with the first 16 bytes of its sender's digest; the receiver compares it with the
+ * Each party keeps a running digest (random/running.ts) of the payloads it has sent and another of those it has received. A
+ * seal is a frame with the first 16 bytes of its sender's digest, of all that went before it; the receiver compares it with the
  * digest of what it has received. A header needs none: kind and number of every frame are known before it arrives, and its
  * length is the frame's.
  *
@@ -14,8 +14,7 @@
  */
 
 import { corrupted } from '../errors.ts';
-import { BLAKE3_BYTES } from '../random/blake3.ts';
-import { nextDigest } from '../random/running.ts';
+import { RunningDigest } from '../random/running.ts';
 import { Decorator } from './decorator.ts';
 import type { Channel } from './index.ts';
 
@@ -47,12 +46,12 @@ export function sealed(channel: Channel, kind: number): SealedChannel {
 
 /** The digest of one direction. */
 class Running {
-  #digest = new Uint8Array(BLAKE3_BYTES);
+  readonly #digest = new RunningDigest();
   /** Whether there is anything behind the last seal. */
   #open = false;
 
   add(payload: Uint8Array): void {
-    this.#digest = nextDigest(this.#digest, payload) as Uint8Array<ArrayBuffer>;
+    this.#digest.add(payload);
     this.#open = true;
   }
 
@@ -60,7 +59,7 @@ class Running {
   take(): Uint8Array | undefined {
     const due = this.#open;
     this.#open = false;
-    return due ? this.#digest.slice(0, SEAL_BYTES) : undefined;
+    return due ? this.#digest.take().slice(0, SEAL_BYTES) : undefined;
   }
 }
 

@@ -194,7 +194,7 @@ export interface CompareKernels {
 
 /** Signatures of assembly/condense.ts. */
 export interface CondenseKernels {
-  condense(dst: number, src: number, blocks: number, key: number): void;
+  condense(dst: number, src: number, bytes: number, key: number): void;
 }
 
 /** Signatures of assembly/aes.ts. */

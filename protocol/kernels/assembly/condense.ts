@@ -4,18 +4,18 @@
 const BLOCK: usize = 4096;
 
 /**
- * Each 4,096 bytes of `src` become 32 of `dst`: NH of RFC 4418, twice, each time with two 64-bit sums, one of even and one
- * of odd words.
- * @param blocks - how many
+ * Each 4,096 bytes of `src`, and what is left, become 32 of `dst`: NH of RFC 4418, twice, each time with two 64-bit sums, one
+ * of even and one of odd words.
+ * @param bytes - a multiple of 32
  * @param key - 4,112 bytes: the second time begins 16 bytes later
  */
-export function condense(dst: usize, src: usize, blocks: usize, key: usize): void {
-  for (; blocks > 0; blocks--, dst += 32) {
+export function condense(dst: usize, src: usize, bytes: usize, key: usize): void {
+  for (const last = src + bytes; src < last; dst += 32) {
     let first = i64x2.splat(0);
     let second = i64x2.splat(0);
     let k = key;
     let low = v128.load(k);
-    for (const end = src + BLOCK; src < end; src += 32, k += 32) {
+    for (const end = min(src + BLOCK, last); src < end; src += 32, k += 32) {
       const x = v128.load(src);
       const y = v128.load(src, 16);
       const middle = v128.load(k, 16);

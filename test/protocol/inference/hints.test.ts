@@ -30,9 +30,8 @@ import { hintBytes, hintDigest } from '../../../protocol/linear/index.ts';
 import { createInlinePool } from '../../../protocol/pool/inline.ts';
 import { runClear } from '../../../protocol/program/clear.ts';
 import type { OutputStep } from '../../../protocol/program/program.ts';
-import { BLAKE3_BYTES } from '../../../protocol/random/blake3.ts';
 import { Prg } from '../../../protocol/random/index.ts';
-import { nextDigest } from '../../../protocol/random/running.ts';
+import { RunningDigest } from '../../../protocol/random/running.ts';
 import {
   inferBoth,
   offerOf,
@@ -204,16 +203,16 @@ function changing(channel: Channel, change: object): void {
 
 /** Seals of what comes out of `channel`, in place of those that went in: whoever changes frames can change seals. */
 function resealing(channel: Channel): void {
-  let running: Uint8Array = new Uint8Array(BLAKE3_BYTES);
+  const running = new RunningDigest();
   const add = (payload: Uint8Array) => {
-    running = nextDigest(running, payload);
+    running.add(payload);
     return payload;
   };
   const { receive, receiveUpTo } = channel;
   channel.receiveUpTo = async (...args) => add(await receiveUpTo.apply(channel, args));
   channel.receive = async (kind, bytes) => {
     const payload = await receive.call(channel, kind, bytes);
-    return kind === Kind.seal ? running.slice(0, SEAL_BYTES) : add(payload);
+    return kind === Kind.seal ? running.take().slice(0, SEAL_BYTES) : add(payload);
   };
 }
 

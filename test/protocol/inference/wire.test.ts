@@ -57,8 +57,8 @@ const worker = new URL('../../../dist/protocol/inference/worker.js', import.meta
 describe('the wire', () => {
   it('carries the same bytes as ever under the same seeds', async () => {
     expect(await digests(createInlinePool(tasks))).toEqual({
-      client: '6032db835718d82f1a4c9bef',
-      server: '3860ea3fdb75e54eb9f7da21',
+      client: '56cdb3bc76223a75234fccd1',
+      server: '7da868614181263c4967998e',
       results: '4655256bbe3e6ca736e50ebd',
     });
   });
