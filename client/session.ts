@@ -309,6 +309,7 @@ export class Session implements AsyncDisposable {
       } else {
         // A server that is gone already needs no goodbye.
         await channel.send(Kind.command, encodeCommand(Command.bye, 0)).catch(() => {});
+        await channel.seal().catch(() => {});
         channel.close();
       }
     }

@@ -101,6 +101,8 @@ export async function serveSession(
       } else if (command === Command.hint) {
         await sendHint(session, offer);
       } else if (command === Command.bye) {
+        // Or another command, damaged, would end a session in peace.
+        await session.channel.expectSeal();
         channel.close();
         return;
       } else {

@@ -1,12 +1,10 @@
 /**
  * The check of a transcript: what arrived is what was sent, or the session ends.
  *
- * Each party keeps a running digest of the payloads it has sent and another of those it has received,
- *
- *     running = BLAKE3(payload, keyed with running), from 32 zero bytes on.
- *
- * A seal is a frame with the first 16 bytes of its sender's digest. The receiver compares it with what it has received. A
- * header needs no digest: kind, length and number of every frame are known before it arrives.
+ * Each party keeps a running digest (random/running.ts) of the payloads it has sent and another of those it has received. A
+ * seal is a frame with the first 16 bytes of its sender's digest, of all that went before it; the receiver compares it with the
+ * digest of what it has received. A header needs none: kind and number of every frame are known before it arrives, and its
+ * length is the frame's.
  *
  * A party seals at the end of a flight whose effect the other is about to believe. A flight without frames has no seal, and
  * both parties see that alike. Seals are not hashed themselves, and neither are ERROR frames.
@@ -16,11 +14,11 @@
  */
 
 import { corrupted } from '../errors.ts';
-import { BLAKE3_BYTES, blake3 } from '../random/blake3.ts';
+import { RunningDigest } from '../random/running.ts';
 import { Decorator } from './decorator.ts';
 import type { Channel } from './index.ts';
 
-/** Bytes of a seal's payload: of 2^64 damaged transcripts none is expected to have the seal of the right one. AGREEMENT. */
+/** Bytes of a seal's payload. AGREEMENT. */
 export const SEAL_BYTES = 16;
 
 /** A channel whose frames are sealed. */
@@ -48,12 +46,12 @@ export function sealed(channel: Channel, kind: number): SealedChannel {
 
 /** The digest of one direction. */
 class Running {
-  #digest = new Uint8Array(BLAKE3_BYTES);
+  readonly #digest = new RunningDigest();
   /** Whether there is anything behind the last seal. */
   #open = false;
 
   add(payload: Uint8Array): void {
-    this.#digest = blake3(payload, this.#digest) as Uint8Array<ArrayBuffer>;
+    this.#digest.add(payload);
     this.#open = true;
   }
 
@@ -61,7 +59,7 @@ class Running {
   take(): Uint8Array | undefined {
     const due = this.#open;
     this.#open = false;
-    return due ? this.#digest.slice(0, SEAL_BYTES) : undefined;
+    return due ? this.#digest.take().slice(0, SEAL_BYTES) : undefined;
   }
 }
 

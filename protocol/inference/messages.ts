@@ -15,7 +15,7 @@
  * A seal (channel/sealed.ts) ends a flight whose effect the receiver is about to believe, as a frame of that flight:
  *
  *   client      behind setupExtend; behind its last frame of a bundle; behind the last result, or the masked input where there
- *               is no activation layer
+ *               is no activation layer; behind the goodbye
  *   server      behind setupFinish, the hint, the choices of a draw, the last tables, the output
  *
  * The server verifies the client's before it finishes a setup or a bundle and before it sends an output; the client verifies

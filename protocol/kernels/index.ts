@@ -17,6 +17,7 @@ import { wasm as bitsWasm } from './wasm/bits.ts';
 import { wasm as blake3Wasm } from './wasm/blake3.ts';
 import { wasm as checkWasm } from './wasm/check.ts';
 import { wasm as compareWasm } from './wasm/compare.ts';
+import { wasm as condenseWasm } from './wasm/condense.ts';
 import { wasm as garbleWasm } from './wasm/garble.ts';
 import { wasm as nttWasm } from './wasm/ntt.ts';
 import { wasm as ringWasm } from './wasm/ring.ts';
@@ -198,6 +199,11 @@ export interface CompareKernels {
     nodes: number,
     groups: number,
   ): void;
+}
+
+/** Signatures of assembly/condense.ts. */
+export interface CondenseKernels {
+  condense(dst: number, src: number, bytes: number, key: number): void;
 }
 
 /** Signatures of assembly/aes.ts. */
@@ -406,6 +412,7 @@ export interface Kernels {
   readonly check: CheckKernels;
   readonly blake3: Blake3Kernels;
   readonly compare: CompareKernels;
+  readonly condense: CondenseKernels;
   readonly ring: RingKernels;
   readonly garble: GarbleKernels;
   readonly ntt: NttKernels;
@@ -433,6 +440,7 @@ export function kernels(): Kernels {
       check: instantiate<CheckKernels>(checkWasm, memory),
       blake3: instantiate<Blake3Kernels>(blake3Wasm, memory),
       compare: instantiate<CompareKernels>(compareWasm, memory),
+      condense: instantiate<CondenseKernels>(condenseWasm, memory),
       ring: instantiate<RingKernels>(ringWasm, memory),
       garble: instantiate<GarbleKernels>(garbleWasm, memory),
       ntt: instantiate<NttKernels>(nttWasm, memory),

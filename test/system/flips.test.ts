@@ -3,8 +3,8 @@
  * parties are the real ones, in one process, and everything random comes from the same seeds each time.
  *
  * What may happen: the client's call ends with a ProtocolError of one of the codes below, and so does the server's session.
- * Never an answer, never silence, and never an error of ours that is no ProtocolError. The goodbye alone is not sealed, for
- * nobody believes anything of it: the client has its answer by then, the right one, and the server ends the session.
+ * Never an answer, never silence, and never an error of ours that is no ProtocolError. Damage to the goodbye and its
+ * seal comes late: the client has its answer by then, the right one, and the server ends the session.
  */
 
 import { readFileSync } from 'node:fs';
@@ -146,7 +146,7 @@ class Trials {
     const { answer, error, served } = await this.#session();
     const where = `bit ${bit} of frame ${index} ${WAYS[way]}: ${error ?? answer}, ${served}`;
     expect(done, where).toBe(true);
-    if (way === 0 && index === this.frames[0].length - 1) {
+    if (way === 0 && index >= this.frames[0].length - 2) {
       expect(answer, where).toBe(this.#right);
       return 'goodbye';
     }
