@@ -18,7 +18,7 @@ import { abortError, ProtocolError } from '../protocol/errors.ts';
 import { BundleStore, type ClientBundle } from '../protocol/inference/bundle.ts';
 import type { Bytes } from '../protocol/inference/cost.ts';
 import { drawClient } from '../protocol/inference/draw.ts';
-import { Command, encodeCommand, Kind } from '../protocol/inference/messages.ts';
+import { sayGoodbye } from '../protocol/inference/messages.ts';
 import { prepareClient } from '../protocol/inference/offline.ts';
 import { inferClient } from '../protocol/inference/online.ts';
 import {
@@ -307,10 +307,7 @@ export class Session implements AsyncDisposable {
       if (this.#calls > 0) {
         channel.close(this.#end);
       } else {
-        // A server that is gone already needs no goodbye.
-        await channel.send(Kind.command, encodeCommand(Command.bye, 0)).catch(() => {});
-        await channel.seal().catch(() => {});
-        channel.close();
+        await sayGoodbye(channel);
       }
     }
     await this.#tail;

@@ -8,7 +8,7 @@ export type ProtocolErrorCode =
   | 'bad-message'
   /** A group element is the identity or not canonically encoded. */
   | 'bad-point'
-  /** What arrived is not what the peer sent, or does not agree with itself: damage on the way, or a peer that cheats. */
+  /** What arrived is not what the peer sent, or does not agree with itself, or cannot be a result: damage on the way, or a peer that cheats. */
   | 'corrupted'
   /** The peer refused us: no such model, too many sessions, limits. */
   | 'refused'
@@ -16,8 +16,6 @@ export type ProtocolErrorCode =
   | 'closed'
   /** The peer made no progress within the deadline. */
   | 'timeout'
-  /** What arrived is not what was sent, or does not agree with itself; a result that cannot be right. */
-  | 'corrupted'
   /** The server answers no more queries of this client for now. */
   | 'quota';
 

@@ -7,7 +7,7 @@
  * to its length, and computation that hides behind other computation or behind the network is not counted twice.
  */
 
-import { costOf, type StepCost } from '../../protocol/inference/cost.ts';
+import { costOf, laneCosts, type StepCost } from '../../protocol/inference/cost.ts';
 import type { Layout } from '../../protocol/inference/layout.ts';
 import { linearTasks } from '../../protocol/linear/tasks.ts';
 import { type ActivationKind, KINDS, type KindName, kindOf } from '../../protocol/program/kinds.ts';
@@ -114,24 +114,24 @@ export function bytesOf(layout: Layout): Record<ByteClass, { offline: number; on
     steps
       .filter((step) => step.op === op)
       .reduce((sum, step) => sum + step[phase].up + step[phase].down, 0);
-  const of = (part: Layout, op: StepCost['op']) => {
-    const { steps } = costOf(part);
+  const { steps } = costOf(layout);
+  const of = (op: StepCost['op']) => {
     return { offline: total(steps, op, 'offline'), online: total(steps, op, 'online') };
   };
-  // The formulas add up over lanes: a layout of one kind's lanes alone costs what that kind does.
+  const lanes = laneCosts(layout);
   const ofKind = (kept: ActivationKind) => {
-    const activations = layout.activations.map((layer) => ({
-      ...layer,
-      lanes: layer.lanes.filter((lane) => lane.kind === kept),
-    }));
-    return of({ ...layout, activations }, 'activation');
+    const bytes = (phase: 'offline' | 'online') =>
+      lanes
+        .filter(({ kind }) => kind === kept)
+        .reduce((sum, lane) => sum + lane[phase].up + lane[phase].down, 0);
+    return { offline: bytes('offline'), online: bytes('online') };
   };
   return {
-    linear: of(layout, 'linear'),
+    linear: of('linear'),
     ...(Object.fromEntries(KINDS.map((kept) => [kindOf(kept).name, ofKind(kept)])) as Record<
       KindName,
       ReturnType<typeof of>
     >),
-    output: of(layout, 'output'),
+    output: of('output'),
   };
 }

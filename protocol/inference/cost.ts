@@ -11,17 +11,10 @@ import { bundleBytes } from '../linear/index.ts';
 import { cotBytes } from '../ot/correlations.ts';
 import { DEFAULT_OT_K, type OtK } from '../ot/groups.ts';
 import { offsetMessageBytes } from '../ot/offsets.ts';
+import type { ActivationKind } from '../program/kinds.ts';
 import { packedBytes } from '../ring/packing.ts';
 import { sizeOf } from '../ring/shape.ts';
-import {
-  type Batch,
-  batchBytes,
-  batchesOf,
-  type LaneShape,
-  labelCount,
-  over,
-  productCount,
-} from './batches.ts';
+import { type Batch, batchBytes, batchesOf, labelCount, over, productCount } from './batches.ts';
 import { hintBytesOf } from './hint.ts';
 import type { Layout, LinearLayout, OutputLayout } from './layout.ts';
 import { COMMAND_BYTES, wireBytes } from './messages.ts';
@@ -90,36 +83,70 @@ export function elementBytes(
   return { offline: offline / n, online: (material + result) / n };
 }
 
+/** What a lane sends. */
+export interface LaneCost {
+  readonly kind: ActivationKind;
+  /** Of its activation layer, in order. */
+  readonly layer: number;
+  readonly offline: Bytes;
+  readonly online: Bytes;
+}
+
 /**
- * What the batches cost each activation layer. A batch of several layers is theirs by their OTs, rounded so that the sum is
- * exact.
+ * The lanes of a program, in order. What a batch sends is its lanes' by what each would send without the others, rounded so that
+ * the sum is exact.
  */
-function activationCosts(layout: Layout, batches: readonly Batch[], otK: OtK): StepCost[] {
-  const { activations } = layout;
-  const costs = activations.map(({ step, lanes }) => {
-    const messages = (which: 'material' | 'result') =>
-      sum(lanes, (lane) =>
-        wireBytes(gadgetOf(lane).bytes(lane.params, lane.elements.length)[which]),
-      );
-    const online = { up: messages('result'), down: messages('material') };
-    return { name: step.name, op: 'activation' as const, offline: { up: 0, down: 0 }, online };
-  });
-  for (const batch of batches) {
+export function laneCosts(layout: Layout, otK: OtK = DEFAULT_OT_K): LaneCost[] {
+  return batchesOf(layout).flatMap((batch) => {
     const { up, down } = batchCost(batch, otK);
-    const ots = (lane: LaneShape) => labelCount(lane) + productCount(lane);
-    const all = over(batch, ots);
-    let before = 0;
-    for (const lane of batch) {
-      const after = before + ots(lane);
-      const share = (bytes: number) =>
-        Math.round((bytes * after) / all) - Math.round((bytes * before) / all);
-      const { offline } = costs[lane.layer]!;
-      offline.up += share(up);
-      offline.down += share(down);
-      before = after;
-    }
-  }
-  return costs;
+    const alone = batch.map((lane) => batchCost([lane], otK));
+    const offlineUp = shared(
+      up,
+      alone.map((lane) => lane.up),
+    );
+    const offlineDown = shared(
+      down,
+      alone.map((lane) => lane.down),
+    );
+    return batch.map((lane, i) => {
+      const { material, result } = gadgetOf(lane).bytes(lane.params, lane.n);
+      return {
+        kind: lane.kind,
+        layer: lane.layer,
+        offline: { up: offlineUp[i]!, down: offlineDown[i]! },
+        online: { up: wireBytes(result), down: wireBytes(material) },
+      };
+    });
+  });
+}
+
+/** Whole parts of `total` in proportion to `weights`. */
+function shared(total: number, weights: readonly number[]): number[] {
+  const all = sum(weights, (weight) => weight);
+  let before = 0;
+  return weights.map((weight) => {
+    const from = Math.round((total * before) / all);
+    before += weight;
+    return Math.round((total * before) / all) - from;
+  });
+}
+
+/** The activation layers, each the sum of its lanes. */
+function activationCosts(layout: Layout, otK: OtK): StepCost[] {
+  const lanes = laneCosts(layout, otK);
+  return layout.activations.map(({ step }, layer) => {
+    const own = lanes.filter((lane) => lane.layer === layer);
+    const bytes = (phase: 'offline' | 'online') => ({
+      up: sum(own, (lane) => lane[phase].up),
+      down: sum(own, (lane) => lane[phase].down),
+    });
+    return {
+      name: step.name,
+      op: 'activation',
+      offline: bytes('offline'),
+      online: bytes('online'),
+    };
+  });
 }
 
 /** Offline bytes of a batch. */
@@ -158,7 +185,7 @@ function outputCost({ step, logits: numbers, argmax: params }: OutputLayout, otK
 export function costOf(layout: Layout, otK: OtK = DEFAULT_OT_K): Cost {
   const { linears, activations, output, program, rings } = layout;
   const batches = batchesOf(layout);
-  const steps = [...linears.map(linearCost), ...activationCosts(layout, batches, otK)];
+  const steps = [...linears.map(linearCost), ...activationCosts(layout, otK)];
   steps.push(outputCost(output, otK));
   const order = new Map(program.steps.map((step, i) => [step.name, i]));
   steps.sort((a, b) => order.get(a.name)! - order.get(b.name)!);

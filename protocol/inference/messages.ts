@@ -16,7 +16,7 @@
  *
  *   client      behind setupExtend; behind its last frame of a bundle; behind the last result, or the masked input where there
  *               is no activation layer; behind the goodbye
- *   server      behind setupFinish, the hint, the choices of a draw, the last tables, the output
+ *   server      behind setupChoice, the hint, the choices of a draw, the last tables, the output
  *
  * The server verifies the client's before it finishes a setup or a bundle and before it sends an output; the client verifies
  * the server's before it uses a setup or a hint, and before it has a bundle or a result. A seal is of all that its sender has
@@ -26,6 +26,7 @@
 import { bulkBytes } from '../bulk.ts';
 import type { Channel } from '../channel/index.ts';
 import { FRAME_HEADER_BYTES } from '../channel/index.ts';
+import type { SealedChannel } from '../channel/sealed.ts';
 
 /** Frame kinds. AGREEMENT. */
 export const Kind = {
@@ -113,4 +114,11 @@ export function encodeCommand(command: number, bundle: number): Uint8Array {
 export function decodeCommand(payload: Uint8Array): { command: number; bundle: number } {
   const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
   return { command: view.getUint32(0, true), bundle: view.getUint32(4, true) };
+}
+
+/** Client: says goodbye and ends the channel. A server that is gone already needs none. */
+export async function sayGoodbye(channel: SealedChannel): Promise<void> {
+  await channel.send(Kind.command, encodeCommand(Command.bye, 0)).catch(() => {});
+  await channel.seal().catch(() => {});
+  channel.close();
 }

@@ -31,7 +31,14 @@ import type { ArgmaxStored, ClientBundle, ServerBundle } from './bundle.ts';
 import { Deferred, Ordered, together } from './flow.ts';
 import { type ActivationLayout, gather, type OutputLayout, scatter } from './layout.ts';
 import { runLinear } from './linear.ts';
-import { Command, encodeCommand, Kind, receiveMessage, sendMessage } from './messages.ts';
+import {
+  Command,
+  encodeCommand,
+  Kind,
+  receiveMessage,
+  sayGoodbye,
+  sendMessage,
+} from './messages.ts';
 import type { ClientSession, Progress, ServerSession } from './session.ts';
 
 // ------------------------------------------------------------------------------------------------------- client
@@ -88,8 +95,7 @@ export async function inferClient(
   const result = await receiveOutput(session, bundle.output);
   const fault = faultOf(result, layout.output);
   if (fault !== undefined) {
-    await channel.send(Kind.command, encodeCommand(Command.bye, 0));
-    channel.close();
+    await sayGoodbye(channel);
     throw new ProtocolError('corrupted', fault);
   }
   progress?.(activations.length + 1, activations.length + 1, layout.output.step.name);

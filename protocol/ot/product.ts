@@ -12,7 +12,8 @@
  *     share -H(q_i)                                          share H(t_i) + x_i * message_i
  *
  * With x = 0, t = q and the pads cancel; with x = 1, H(t) = H(q ^ Delta) cancels the other one and leaves y + H(q). The
- * message hides y under a pad the receiver cannot compute. All modulo 2^width. Exact, no leakage beyond semi-honest.
+ * message hides y under a pad the receiver cannot compute. All modulo 2^width. Exact. A sender that deviates adds an error to
+ * the product, of which the receiver sees nothing; a receiver's choices are checked before (softspoken.ts).
  */
 
 import { ProtocolError } from '../errors.ts';

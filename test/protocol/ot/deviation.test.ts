@@ -4,7 +4,7 @@
  */
 
 import { describe, expect, it } from 'vitest';
-import { ProtocolError } from '../../../protocol/errors.ts';
+import { corrupted, ProtocolError } from '../../../protocol/errors.ts';
 import { kernels } from '../../../protocol/kernels/index.ts';
 import { OT_KS, type OtK } from '../../../protocol/ot/groups.ts';
 import {
@@ -89,7 +89,7 @@ function deviating(seeds: ReceiverSeeds, chunk: number, guess: number) {
 }
 
 describe.each(OT_KS)('a receiver of correlated OTs that deviates, k = %i', (k) => {
-  const refusal = 'corrupted: what arrived is not what was sent, or it does not agree with itself';
+  const refusal = `corrupted: ${corrupted().message}`;
 
   it('is refused at every bit of its message, with the same words', () => {
     const { receiver, sender } = dealtSeeds(stream(410 + k), k);
@@ -147,6 +147,63 @@ describe.each(OT_KS)('a receiver of correlated OTs that deviates, k = %i', (k) =
     }
     expect(refused).toBeGreaterThan(0);
     expect(refused).toBeLessThan(runs);
+  });
+});
+
+describe('the point of the check', () => {
+  /** Product in GF(2^128) of two blocks. */
+  function times(a: Uint8Array, b: Uint8Array): Uint8Array {
+    const number = (block: Uint8Array) =>
+      block.reduceRight((sum, byte) => (sum << 8n) | BigInt(byte), 0n);
+    let [x, y, product] = [number(a), number(b), 0n];
+    for (; x > 0n; x >>= 1n, y = (y << 1n) ^ ((y >> 127n) * ((1n << 128n) | 0x87n))) {
+      if (x & 1n) product ^= y;
+    }
+    return Uint8Array.from({ length: 16 }, (_, i) => Number((product >> BigInt(8 * i)) & 0xffn));
+  }
+
+  /** A chunk of two slices of choices, of which group 0 is sent others that R at `point` does not tell from the right ones. */
+  function unseen(message: Uint8Array, point: Uint8Array): Uint8Array {
+    const changed = message.slice();
+    const difference = randomBytes(random, 16);
+    // R is Horner's rule: point times the first and the second cancel.
+    const second = times(point, difference);
+    for (let i = 0; i < 16; i++) {
+      changed[i]! ^= difference[i]!;
+      changed[512 + i]! ^= second[i]!;
+    }
+    return changed;
+  }
+
+  it('is known when all choices are sent and not before: who knew it would choose differently in one group unseen, and learn bits of the offset', () => {
+    const { receiver, sender } = dealtSeeds(stream(450));
+    const choices = randomBytes(random, 32);
+    const { message } = extendReceiver(receiver, 0, 256, choices);
+    const corrections = message.subarray(0, 3 * 512);
+    const challenge = blake3(corrections, blake3(new Uint8Array(4), receiver.check));
+    const changed = unseen(message, challenge.subarray(0, 16));
+    // At that point the sender would see nothing: R of its columns is what the receiver said.
+    const both = Uint8Array.from([
+      ...choices,
+      ...deriveSeed(receiver.spare, 'softspoken spare', 0),
+    ]);
+    const { blocks: all } = extendReceiver(receiver, 0, 384, both);
+    const wrong = all.slice();
+    const bits = new Uint8Array(48);
+    for (const at of [0, 512]) {
+      for (let i = 0; i < 16; i++) bits[at / 32 + i] = changed[at + i]! ^ message[at + i]!;
+    }
+    for (let j = 0; j < 384; j++) {
+      wrong[16 * j]! ^= bit(bits, j) * (sender.offset[0]! & 15);
+      for (let i = 0; i < 16; i++) wrong[16 * j + i]! ^= bit(both, j) * sender.offset[i]!;
+    }
+    const sum = message.subarray(-48, -32);
+    const seen = columnSums(challenge, wrong).map(
+      (byte, i) => byte ^ (bit(sum, i >> 4) * sender.offset[i & 15]!),
+    );
+    expect(blake3(seen, challenge)).toEqual(message.slice(-32));
+    // As built the point is another one for what was sent.
+    expect(outcome(() => extendSender(sender, 0, 256, changed))).toMatch(/^corrupted/);
   });
 });
 
