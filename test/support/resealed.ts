@@ -1,5 +1,6 @@
 /** Seals of a peer that means what it sends, whatever that is. */
 
+import { Decorator } from '../../protocol/channel/decorator.ts';
 import type { Channel } from '../../protocol/channel/index.ts';
 import { SEAL_BYTES } from '../../protocol/channel/sealed.ts';
 import { Kind } from '../../protocol/inference/messages.ts';
@@ -18,4 +19,31 @@ export function resealing(channel: Channel): void {
     const payload = await receive.call(channel, kind, bytes);
     return kind === Kind.seal ? running.take().slice(0, SEAL_BYTES) : add(payload);
   };
+}
+
+/** What is sent in place of a frame's payload, which is left as it is. */
+export type Change = (kind: number, payload: Uint8Array) => Uint8Array;
+
+/** `channel` for a party that sends something else than it computes, and seals that. */
+export function changing(channel: Channel, change: Change): Channel {
+  return new Changer(channel, change);
+}
+
+class Changer extends Decorator {
+  readonly #change: Change;
+  readonly #running = new RunningDigest();
+
+  constructor(channel: Channel, change: Change) {
+    super(channel);
+    this.#change = change;
+  }
+
+  override send(kind: number, payload: Uint8Array): Promise<void> {
+    if (kind === Kind.seal) {
+      return super.send(kind, this.#change(kind, this.#running.take().slice(0, SEAL_BYTES)));
+    }
+    const changed = this.#change(kind, payload);
+    this.#running.add(changed);
+    return super.send(kind, changed);
+  }
 }

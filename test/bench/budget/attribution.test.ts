@@ -10,10 +10,12 @@ import {
 } from '../../../bench/budget/attribution.ts';
 import { IDLE } from '../../../bench/samples.ts';
 import type { PartyTrace, TaskSpan } from '../../../bench/trace.ts';
+import { SEAL_BYTES } from '../../../protocol/channel/sealed.ts';
 import { costOf } from '../../../protocol/inference/cost.ts';
 import { layoutOf } from '../../../protocol/inference/layout.ts';
 import { COMMAND_BYTES, wireBytes } from '../../../protocol/inference/messages.ts';
 import { tasks } from '../../../protocol/inference/tasks.ts';
+import { offsetMessageBytes } from '../../../protocol/ot/offsets.ts';
 import { IDENTITY, RELU, SQUARE } from '../../../protocol/program/kinds.ts';
 import { packedBytes } from '../../../protocol/ring/packing.ts';
 import { sizeOf } from '../../../protocol/ring/shape.ts';
@@ -133,10 +135,12 @@ describe('bytes by class', () => {
     const all = steps.flatMap((step) => [step.offline, step.online]);
     const sent = all.reduce((total, { up, down }) => total + up + down, 0);
     expect(sum('offline') + sum('online')).toBe(sent);
-    // The rest is a command in each phase, offline another for the draw, and online the masked input.
+    // The rest is a command in each phase, offline another for the draw; the offsets; the masked input; five seals.
     const rest = offline.up + offline.down + online.up + online.down - sent;
     const input = packedBytes(sizeOf(layout.program.input.shape), layout.rings[0]!);
-    expect(rest).toBe(3 * wireBytes(COMMAND_BYTES) + wireBytes(input));
+    const offsets = offsetMessageBytes().reduce((total, own) => total + wireBytes(own), 0);
+    const seals = 5 * wireBytes(SEAL_BYTES);
+    expect(rest).toBe(3 * wireBytes(COMMAND_BYTES) + offsets + wireBytes(input) + seals);
     for (const name of ['linear', 'ReLU', 'square', 'identity'] as const) {
       expect(bytes[name].offline + bytes[name].online, name).toBeGreaterThan(0);
     }

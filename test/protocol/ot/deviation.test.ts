@@ -5,24 +5,31 @@
 
 import { describe, expect, it } from 'vitest';
 import { corrupted, ProtocolError } from '../../../protocol/errors.ts';
-import { kernels } from '../../../protocol/kernels/index.ts';
 import { OT_KS, type OtK } from '../../../protocol/ot/groups.ts';
 import {
   extendReceiver,
   extendSender,
   prepareReceiver,
   prepareSender,
-  type ReceiverSeeds,
 } from '../../../protocol/ot/softspoken.ts';
 import { blake3 } from '../../../protocol/random/blake3.ts';
 import { deriveSeed, randomBytes } from '../../../protocol/random/index.ts';
-import { bit, block, dealtBase, dealtSeeds, stream } from './support.ts';
+import {
+  bit,
+  block,
+  challengeOf,
+  columnSums,
+  dealtBase,
+  dealtSeeds,
+  fitted,
+  stream,
+  sumOf,
+} from './support.ts';
 
 const random = stream(400);
 
 /** Bits of the first group: the widest. */
 const WIDTH: Record<OtK, number> = { 4: 4, 6: 6, 8: 8 };
-const GROUPS: Record<OtK, number> = { 4: 32, 6: 22, 8: 16 };
 
 /** What the sender makes of a message: its blocks, or the code of its refusal. */
 function outcome(work: () => Uint8Array): Uint8Array | string {
@@ -31,61 +38,6 @@ function outcome(work: () => Uint8Array): Uint8Array | string {
   } catch (error) {
     return error instanceof ProtocolError ? `${error.code}: ${error.message}` : String(error);
   }
-}
-
-/** R of the columns of `blocks` at the point of a message, as the receiver computes it. */
-function columnSums(challenge: Uint8Array, blocks: Uint8Array): Uint8Array {
-  const { arena, bits, check } = kernels();
-  return arena.scope(() => {
-    const sums = arena.put(new Uint8Array(2048));
-    const [powers, matrix] = [arena.alloc(2048), arena.alloc(2048)];
-    const [table, picks] = [arena.alloc(8192), arena.alloc(16384)];
-    check.powers(powers, arena.put(challenge.subarray(0, 16)));
-    bits.transpose(matrix, powers, 16, 128);
-    check.picks(picks, matrix, table);
-    check.hornerColumns(sums, picks, table, arena.put(blocks), blocks.length / 2048);
-    return arena.u8(sums, 2048).slice();
-  });
-}
-
-function sumOf(challenge: Uint8Array, bits: Uint8Array): Uint8Array {
-  const { arena, check } = kernels();
-  return arena.scope(() => {
-    const powers = arena.alloc(2048);
-    check.powers(powers, arena.put(challenge.subarray(0, 16)));
-    const sum = arena.put(new Uint8Array(16));
-    check.hornerBits(sum, powers, arena.put(bits), bits.length / 16);
-    return arena.u8(sum, 16).slice();
-  });
-}
-
-/**
- * A receiver that sends another choice than its own in correlation 5 to group 0, and guesses the offset's bits there: what it
- * has to say about V so that the check passes if the guess is right.
- */
-function deviating(seeds: ReceiverSeeds, chunk: number, guess: number) {
-  const { k } = seeds;
-  // One slice of choices, and the one that is thrown away, whose random choices follow from the receiver's seed.
-  const choices = randomBytes(random, 16);
-  const honest = extendReceiver(seeds, chunk, 128, choices);
-  const bytes = 2 * GROUPS[k] * 16;
-  const message = honest.message.slice();
-  message[0]! ^= 1 << 5;
-  const number = new Uint8Array(4);
-  new DataView(number.buffer).setUint32(0, chunk, true);
-  const challenge = blake3(message.subarray(0, bytes), blake3(number, seeds.check));
-  // The blocks of the thrown-away slice: those of an honest run with both slices wanted.
-  const both = new Uint8Array(32);
-  both.set(choices);
-  both.set(deriveSeed(seeds.spare, 'softspoken spare', chunk), 16);
-  const { blocks } = extendReceiver(seeds, chunk, 256, both);
-  // For this guess the sender's q is t ^ x Delta but in correlation 5, where the guessed bits come on top.
-  const seen = blocks.slice();
-  seen[16 * 5]! ^= guess & 0xff;
-  const sum = sumOf(challenge, both);
-  message.set(sum, bytes);
-  message.set(blake3(columnSums(challenge, seen), challenge), bytes + 16);
-  return { message, blocks: honest.blocks, choices, guess };
 }
 
 describe.each(OT_KS)('a receiver of correlated OTs that deviates, k = %i', (k) => {
@@ -107,7 +59,11 @@ describe.each(OT_KS)('a receiver of correlated OTs that deviates, k = %i', (k) =
     for (let b = 0; b < WIDTH[k]; b++) right |= bit(sender.offset, b) << b;
     const passed: number[] = [];
     for (let guess = 0; guess < 1 << WIDTH[k]; guess++) {
-      const { message, blocks, choices } = deviating(receiver, guess, guess);
+      const choices = randomBytes(random, 16);
+      const { blocks } = extendReceiver(receiver, guess, 128, choices);
+      const chunk = { chunk: guess, count: 128, choices };
+      const guessed = Uint8Array.of(guess, ...new Uint8Array(15));
+      const message = fitted(receiver, chunk, [{ correlation: 5, group: 0 }], guessed);
       const q = outcome(() => extendSender(sender, guess, 128, message));
       if (typeof q === 'string') {
         expect(q).toBe(refusal);
@@ -226,7 +182,7 @@ describe('R x', () => {
     const choices = randomBytes(random, 16);
     const { message } = extendReceiver(known, 0, 128, choices);
     const d = message.subarray(0, 1024);
-    const challenge = blake3(d, blake3(new Uint8Array(4), receiver.check));
+    const challenge = challengeOf(receiver, 0, d);
     const candidates = [choices, randomBytes(random, 16)];
     const fits = candidates.map((candidate) => {
       const both = Uint8Array.from([
@@ -238,7 +194,7 @@ describe('R x', () => {
     expect(fits).toEqual([true, false]);
     // As built the same test of the same candidates says nothing.
     const built = extendReceiver(receiver, 0, 128, choices).message;
-    const own = blake3(built.subarray(0, 1024), blake3(new Uint8Array(4), receiver.check));
+    const own = challengeOf(receiver, 0, built.subarray(0, 1024));
     for (const candidate of candidates) {
       const both = Uint8Array.from([
         ...candidate,
