@@ -46,7 +46,10 @@ export function batchBytes(lanes: readonly LaneShape[], which: 'corrections' | '
   return over(lanes, ({ kind, params, n }) => gadgetOf({ kind, params }).bytes(params, n)[which]);
 }
 
-/** The batches of a program: of as many lanes as have one chunk of OTs together, both directions counted. */
+/** Most OTs of a batch of several lanes, both directions counted: about a chunk in each. AGREEMENT. */
+const BATCH_OTS = 2 * COTS_PER_CHUNK;
+
+/** The batches of a program: as many lanes as have {@link BATCH_OTS} together. */
 export function batchesOf({ activations }: Pick<Layout, 'activations'>): Batch[] {
   const batches: BatchLane[][] = [];
   let room = 0;
@@ -61,7 +64,7 @@ export function batchesOf({ activations }: Pick<Layout, 'activations'>): Batch[]
         room -= ots;
       } else {
         batches.push([lane]);
-        room = COTS_PER_CHUNK - ots;
+        room = BATCH_OTS - ots;
       }
     }
   });

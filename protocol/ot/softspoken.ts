@@ -58,7 +58,7 @@ import { DEFAULT_OT_K, groupingOf, type OtK, type Run } from './groups.ts';
 const SLICE = 128;
 
 /** Slices by which chunks are numbered. The last one of a chunk hides R x. AGREEMENT. */
-const SLICES_PER_CHUNK = 512;
+const SLICES_PER_CHUNK = 256;
 
 /** Most correlations of one chunk, the unit of work, of numbering and of the check. AGREEMENT. */
 export const COTS_PER_CHUNK = (SLICES_PER_CHUNK - 1) * SLICE;

@@ -15,6 +15,12 @@ import {
   unwrap,
 } from './task.ts';
 
+/**
+ * Largest young generation of a thread's heap, in MB. Tasks keep their numbers in typed arrays; the little else they make then stays
+ * in the cache. Where it may grow, as the base OTs make it, everything after them takes a sixth longer. LOCAL.
+ */
+const YOUNG_MB = 2;
+
 /** Options of a thread pool. */
 export interface ThreadPoolOptions {
   /** Number of threads; as many as the machine runs at a time unless given. LOCAL. */
@@ -38,6 +44,7 @@ export function createThreadPool<T extends TaskTable>(
     name: 'run',
     minThreads: workers,
     maxThreads: workers,
+    resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
   });
   const queue = new TaskQueue<T>({
     workers,

@@ -188,14 +188,14 @@ describe("the price of a ReLU's comparison", () => {
   it('is that of the formulas: bytes offline and online', () => {
     const step = (rangeBits: number, dropBits: number, shift: number) =>
       ({ rangeBits, dropBits, shift }) as ActivationStep;
-    // With checks of OTs: 560 bytes a chunk, of which a full lane's label and product OTs have three or four.
+    // With checks of OTs: 560 bytes a chunk, of which a full lane's label and product OTs have four or five.
     const checks = (chunks: number) => (560 * chunks) / 8192;
     expect(comparisonBytes(step(27, 15, 15), 'encoded', 27)).toBeCloseTo(
-      63.625 + 14 + checks(3),
+      63.625 + 14 + checks(4),
       10,
     );
     expect(comparisonBytes(step(30, 15, 9), 'encoded', 30)).toBeCloseTo(
-      78.25 + 19.25 + checks(3),
+      78.25 + 19.25 + checks(5),
       10,
     );
   });

@@ -84,7 +84,7 @@ describe.each(OT_KS)('SoftSpoken extension, k = %i', (k) => {
         for (let x = 0; x < 1 << width; x++) {
           const seed = receiver.leaves.slice(16 * (leaf + x), 16 * (leaf + x) + 16);
           // Some slices share a key; each encrypts the seed with its place among them in the lowest bits.
-          const number = (chunk * 512) / perKey + Math.floor(slice / perKey);
+          const number = (chunk * 256) / perKey + Math.floor(slice / perKey);
           const key = tweakKey(receiver.start, number);
           seed[0]! ^= slice % perKey;
           const cipher = createCipheriv('aes-128-ecb', key, null)
