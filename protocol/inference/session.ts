@@ -14,7 +14,8 @@
  *
  * The hello carries nothing secret; keys are made only after versions, agreement constants and the program are accepted,
  * and nothing that depends on a bundle leaves the client before it has the hint whose digest both have in the session id.
- * Every key, offset and tweak is bound to the session id, to which both sides contributed.
+ * Keys, tweaks and all that is drawn for a bundle are bound to the session id, to which both sides contributed; scalars,
+ * points and choices of base OTs, the root's offset among them, come from each party's generator alone.
  *
  * Contract: one thing at a time. A session prepares a bundle or runs an inference, never both at once. After any error it
  * is dead with its channel, and so are all its bundles.

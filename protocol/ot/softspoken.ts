@@ -34,8 +34,8 @@
  * Leakage: a receiver whose x differs between groups, or whose trees are wrong, passes only if what the sender computes from
  * its Delta still fits, which is for Delta in a set S that the receiver has to choose: it passes with probability |S| / 2^128, and then
  * knows that Delta is in S. To pass and know b bits has probability 2^-b, and one failure ends the session. With a point that is
- * known before d, or a hash of fewer bits, x could differ unseen: two x collide with probability 2^-119, for 496 pairs of groups, a try of the
- * hash.
+ * known before d, or a hash of fewer bits, x could differ unseen: the x of two groups collide with probability 255 / 2^128 a try of
+ * the hash, below 2^-120; those of any two of 32 groups below 2^-111.
  *
  * Primitives: a tree node's children are AES_K0(s) ^ s and AES_K1(s) ^ s under two public keys (Matyas-Meyer-Oseas); block
  * number n i + j of a leaf's stream, j < n, is AES_K(i)(s ^ j) ^ s ^ j under a public key K(i). The public keys come from

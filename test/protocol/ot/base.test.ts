@@ -246,6 +246,20 @@ describe('base OT', () => {
     expect(offerBaseOt(random).message).not.toEqual(offerBaseOt(random).message);
   });
 
+  it('planted fault: a receiver that draws the same in two sessions shows its choices, for the points it does not choose come again', () => {
+    const choices = randomBytes(random, 16);
+    const offer = offerBaseOt(random).message;
+    const [first, second] = [0, 1].map(
+      (number) => chooseBaseOt(randomBytes(stream(number), 16), choices, offer, stream(5)).message,
+    ) as [Uint8Array, Uint8Array];
+    const read = new Uint8Array(16);
+    for (let i = 0; i < 128; i++) {
+      const own = first.subarray(64 * i, 64 * i + 32);
+      if (own.every((byte, j) => byte === second[64 * i + j])) read[i >> 3]! |= 1 << (i & 7);
+    }
+    expect(read).toEqual(choices);
+  });
+
   it('refuses choices that are not 128 bits', () => {
     const offer = offerBaseOt(random).message;
     const context = session;
