@@ -48,7 +48,14 @@ import { nextTurn } from '../pool/inline.ts';
 import type { CheckedProgram } from '../program/check.ts';
 import { decodeProgram, digestOf, MAX_PROGRAM_BYTES } from '../program/encode.ts';
 import { INSTANCES_PER_KEY } from '../random/hash.ts';
-import { deriveSeed, freshSeed, type Random, randomBytes, SEED_BYTES } from '../random/index.ts';
+import {
+  deriveSeed,
+  freshSeed,
+  Prg,
+  type Random,
+  randomBytes,
+  SEED_BYTES,
+} from '../random/index.ts';
 import { join } from './batches.ts';
 import type { ClientDraw, ServerDraw } from './bundle.ts';
 import { type Cost, costOf } from './cost.ts';
@@ -217,12 +224,24 @@ function sessionIdOf({ nonces, otK, digest, hint }: SessionName): Uint8Array {
 }
 
 /**
- * A fresh seed for one half of a bundle. It is bound to the session: where a generator repeats itself, as that of a restored
- * machine does, the peer's nonce still makes it another.
+ * A fresh seed, bound to the session: where a generator repeats itself, as that of a restored machine does, the peer's nonce still
+ * makes it another.
  */
-export function bundleSeed({ random, id }: Pick<SessionBase, 'random' | 'id'>): Uint8Array {
-  return deriveSeed(freshSeed(random), 'bundle', ...new Uint32Array(id.slice().buffer));
+function boundSeed({ random, id }: Pick<SessionBase, 'random' | 'id'>, label: string): Uint8Array {
+  return deriveSeed(freshSeed(random), label, ...new Uint32Array(id.slice().buffer));
 }
+
+/** A fresh seed for one half of a bundle, bound to the session. */
+export function bundleSeed(session: Pick<SessionBase, 'random' | 'id'>): Uint8Array {
+  return boundSeed(session, 'bundle');
+}
+
+/**
+ * What a party's half of the OT setup is drawn from, bound to the session: choices that come again with the points of the
+ * other side the same tell the root's offset to whoever has both transcripts.
+ */
+const setupRandom = (random: Random, id: Uint8Array): Random =>
+  new Prg(boundSeed({ random, id }, 'setup'));
 
 /** Where a client may have a hint from, other than the session's channel. */
 export interface HintSource {
@@ -289,7 +308,8 @@ export async function openClient(party: Party, options: ClientOptions): Promise<
   const nonces = [nonce, peer.nonce] as const;
   const sessionId = sessionIdOf({ nonces, otK, digest, hint: promised });
 
-  const offer = await party.pool.run('offerSetup', { seed: freshSeed(random) });
+  const own = setupRandom(random, sessionId);
+  const offer = await party.pool.run('offerSetup', { seed: freshSeed(own) });
   await channel.send(Kind.setupOffer, offer.message);
   const choice = await channel.receive(Kind.setupChoice, messageBytes[1]);
   await channel.expectSeal();
@@ -299,7 +319,7 @@ export async function openClient(party: Party, options: ClientOptions): Promise<
     ),
   );
   const [zero, one] = [join(keys.map((part) => part.zero)), join(keys.map((part) => part.one))];
-  const { message, seeds: root } = extendSetup(sessionId, { zero, one }, random, otK);
+  const { message, seeds: root } = extendSetup(sessionId, { zero, one }, own, otK);
   await channel.send(Kind.setupExtend, message);
   await channel.seal();
   const base = { ...party, channel, id: sessionId, layout, model: peer.model, digest, otK, root };
@@ -414,11 +434,12 @@ export async function openServer(
 
   const messageBytes = setupMessageBytes(otK);
   const offered = await channel.receive(Kind.setupOffer, messageBytes[0]);
-  const choices = freshOffset(random);
-  const own = { sessionId, offset: choices, message: offered };
+  const own = setupRandom(random, sessionId);
+  const choices = freshOffset(own);
+  const input = { sessionId, offset: choices, message: offered };
   const parts = await Promise.all(
     BASE_PARTS.map((from) =>
-      party.pool.run('chooseSetup', { ...own, from, seed: freshSeed(random) }),
+      party.pool.run('chooseSetup', { ...input, from, seed: freshSeed(own) }),
     ),
   );
   await channel.send(Kind.setupChoice, join(parts.map(({ message }) => message)));

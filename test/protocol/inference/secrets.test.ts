@@ -155,6 +155,7 @@ describe('a secret of a linear layer', async () => {
     expect(linears[0]!.plan.packing.spatialTiles).toBeGreaterThan(1);
     const keys: Key[] = [];
     const seeds: string[] = [];
+    const roots: string[] = [];
     for (const [name, own] of [
       ['first', parties(410, 411)],
       ['second', parties(412, 413)],
@@ -162,6 +163,7 @@ describe('a secret of a linear layer', async () => {
       ['same server randomness', parties(415, 411)],
     ] as const) {
       const watched = await watch(model, offer, own);
+      roots.push(hex(watched.sessions.server.root.offset));
       for (let bundle = 0; bundle < 2; bundle++) {
         watched.uses.splice(0);
         await prepareBoth(watched.sessions);
@@ -178,6 +180,8 @@ describe('a secret of a linear layer', async () => {
       }
       keys.push(...keysOf(watched, name));
     }
+    // Nor is a root's offset of two: with its points the same in both, a client would read it.
+    expect(new Set(roots).size).toBe(4);
     // Per bundle five layers of the client's and one of the server's.
     expect(seeds.length).toBe(4 * 2 * 6);
     expect(new Set(seeds).size).toBe(seeds.length);
