@@ -53,8 +53,8 @@ export const Kind = {
   seal: 48,
 } as const;
 
-/** What a command frame asks for. AGREEMENT. */
-export const Command = { prepare: 1, infer: 2, bye: 3, draw: 4, hint: 5 } as const;
+/** What a command frame asks for. No two differ in one bit, so that a changed bit makes no other command. AGREEMENT. */
+export const Command = { prepare: 1, infer: 2, bye: 4, draw: 7, hint: 8 } as const;
 
 /** Bytes of a command frame's payload: the command, and the number of the bundle it is about, or 0. */
 export const COMMAND_BYTES = 8;

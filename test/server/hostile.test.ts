@@ -223,13 +223,13 @@ it('bundles out of turn, unknown and spent ones are refused', async () => {
   for (const [frames, message] of [
     [[...setup, command(1, 7)], 'bundle 7 is prepared out of turn'],
     [[...setup, command(1, 0)], 'no choices were drawn for bundle 0'],
-    [[...setup, command(4, 1)], 'bundle 1 is drawn out of turn'],
+    [[...setup, command(7, 1)], 'bundle 1 is drawn out of turn'],
     [
-      [...setup, command(4, 0), offset, command(4, 1)],
+      [...setup, command(7, 0), offset, command(7, 1)],
       `another bundle is drawn, and not prepared, before 1`,
     ],
     // It would give the client both keys of the same base OTs.
-    [[...served, command(4, 0)], 'bundle 0 is drawn out of turn'],
+    [[...served, command(7, 0)], 'bundle 0 is drawn out of turn'],
     [[...served, command(1, 0)], 'bundle 0 is prepared out of turn'],
     [[...setup, command(2, 0)], 'bundle 0 is not ready: it was never prepared, or it is spent'],
     [[...served, command(2, 0)], 'bundle 0 is not ready: it was never prepared, or it is spent'],

@@ -58,7 +58,7 @@ const worker = new URL('../../../dist/protocol/inference/worker.js', import.meta
 describe('the wire', () => {
   it('carries the same bytes as ever under the same seeds', async () => {
     expect(await digests(createInlinePool(tasks))).toEqual({
-      client: '9d5fee7f91db7cb1aebdb309',
+      client: 'b0a29f3dfe819112b60a5e11',
       server: '1d1bc73db87a88b2421f23ca',
       results: 'abe4ac6f803ce6c4856757a6',
     });
