@@ -20,7 +20,7 @@ const VERY_SLOW_LINK = 10e6;
 
 /**
  * The k that suits a link.
- * @param bitsPerSecond - of its slower direction; unlimited unless given
+ * @param bitsPerSecond - of its slower direction; default: unlimited
  * @throws RangeError when that is not a positive number
  */
 export function otKFor(bitsPerSecond = Number.POSITIVE_INFINITY): OtK {

@@ -27,7 +27,7 @@ export interface BuilderOptions {
   /** Seed of random parameters; 1 unless given. */
   readonly seed?: number;
   /**
-   * Sum of the mean squares of the random weights of one output: 2 unless given, which keeps the size of values where ReLUs
+   * Sum of the mean squares of the random weights of one output: default 2, which keeps the size of values where ReLUs
    * follow; 1 keeps it where identities do.
    */
   readonly gain?: number;

@@ -1,6 +1,6 @@
 /**
  * Networks for images of ImageNet's size, with the parameter names of torchvision. What differs from torchvision is said
- * with each network; unless given, `size` is what the field measures them at and `classes` is 1,000.
+ * with each network; defaults: `size` what the field measures them at, `classes` 1,000.
  */
 
 import type { Graph } from '../graph.ts';

@@ -197,7 +197,7 @@ describe('base OT', () => {
     const keys = finishBaseOt(context, sender, twice);
     expect(block(keys.zero, 0)).toEqual(block(sent.zero, 0));
     expect(block(keys.zero, 1)).not.toEqual(block(keys.zero, 0));
-    // And each side has a key of its own, also where both points are one.
+    // And the two sides have different keys, also where both points are one.
     const same = message.slice();
     same.copyWithin(32, 0, 32);
     const alike = finishBaseOt(context, sender, same);

@@ -83,7 +83,7 @@ function roundings(): Rounding[] {
 describe('the masks of a layer', () => {
   const all = roundings();
 
-  it('are rounded after a secret uniform number, of its own bytes for each coefficient: without it they are biased', () => {
+  it('are rounded after a secret uniform number, other bytes for each coefficient: without it they are biased', () => {
     expect(all.length).toBe(4 * BUNDLES);
     expect(all.filter(({ overlaps }) => overlaps)).toEqual([]);
     const bytes = Buffer.concat(all.map(({ numbers }) => numbers));
