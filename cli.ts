@@ -13,6 +13,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   serve: async () => (await import('./server/command.ts')).serveCommand(),
   hint: async () => (await import('./server/hint-command.ts')).hintCommand(),
   infer: async () => (await import('./client/command.ts')).inferCommand(),
+  check: async () => (await import('./models/check-command.ts')).checkCommand(),
   compile: async () => (await import('./models/command.ts')).compileCommand(),
   reduce: async () => (await import('./models/reduce/command.ts')).reduceCommand(),
   audit: async () => (await import('./models/reduce/audit.ts')).auditCommand(),

@@ -11,6 +11,7 @@ import { benchInference } from './inference.ts';
 import { benchKernels } from './kernels.ts';
 import { disturbance, machineInfo } from './machine.ts';
 import { benchNetworks } from './networks.ts';
+import { benchOnnx, ONNX_SUBJECTS, onnxTable } from './onnx-nets.ts';
 import { type Profile, profileNetworks } from './profile.ts';
 import { markdown, type Report } from './report.ts';
 import { benchScaling } from './scaling.ts';
@@ -20,11 +21,12 @@ import { timeline } from './timeline.ts';
 import { benchTraining, trainingTable } from './training.ts';
 
 interface BenchOptions {
-  readonly repetitions: number;
+  readonly repetitions?: number;
   readonly quick?: boolean;
   readonly networks?: boolean;
   readonly imagenet?: boolean;
   readonly browser?: boolean;
+  readonly onnx?: boolean;
   readonly profile?: string | true;
   readonly budget?: string | true;
   readonly only?: string;
@@ -33,10 +35,13 @@ interface BenchOptions {
   readonly results?: string;
 }
 
+/** Samples of a figure where nothing else is said. */
+const REPETITIONS = 10;
+
 export function benchCommand(): Command {
   return new Command('bench')
     .description('measure a private inference and the parts of the protocol on this machine')
-    .option('--repetitions <N>', 'samples of each figure', Number, 10)
+    .option('--repetitions <N>', `samples of each figure (default: ${REPETITIONS})`, Number)
     .option('--quick', 'three short samples')
     .option('--networks', 'full-size ResNets as well: some minutes, about 3 GB of memory')
     .option(
@@ -54,7 +59,11 @@ export function benchCommand(): Command {
     )
     .option(
       '--only <TEXT>',
-      'with --budget or --imagenet: only points or networks whose names contain this',
+      'with --budget, --imagenet or --onnx: only points or networks whose names contain this',
+    )
+    .option(
+      '--onnx',
+      'instead: networks that others trained, from their ONNX files, once each unless --repetitions says more: half an hour',
     )
     .option(
       '--training',
@@ -87,10 +96,16 @@ async function bench(options: BenchOptions): Promise<void> {
     process.stdout.write(trainingTable(await benchTraining(turns, seconds)));
     return;
   }
-  const repetitions = quick ? 3 : options.repetitions;
-  if (!(Number.isInteger(repetitions) && repetitions >= 1)) {
-    throw new RangeError(`--repetitions: expected a positive integer, got ${options.repetitions}`);
+  const { repetitions: asked } = options;
+  if (asked !== undefined && !(Number.isInteger(asked) && asked >= 1)) {
+    throw new RangeError(`--repetitions: expected a positive integer, got ${asked}`);
   }
+  if (options.onnx) {
+    const subjects = ONNX_SUBJECTS.filter(({ name }) => name.includes(only ?? ''));
+    process.stdout.write(onnxTable(await benchOnnx(subjects, asked ?? 1, say)));
+    return;
+  }
+  const repetitions = quick ? 3 : (asked ?? REPETITIONS);
   const before = await disturbance();
   const inference = await benchInference(repetitions);
   const sampleMs = quick ? SAMPLE_MS.quick : SAMPLE_MS.full;

@@ -76,7 +76,7 @@ function compare(model: Model, tolerance: number, sample: Sample, result: Infere
   const difference =
     result.logits && Math.max(...result.logits.map((value, i) => Math.abs(value - exact[i]!)));
   // Two logits that lie closer than both their errors may change places.
-  const near = exact[plain]! - exact[result.label]! <= 2 * tolerance;
+  const near = exact[plain]! - exact[result.label!]! <= 2 * tolerance;
   return { sample, result, plain, difference, explained: (difference ?? 0) <= tolerance && near };
 }
 

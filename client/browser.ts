@@ -43,6 +43,7 @@ export type {
   Inference,
   PhaseStats,
   PrepareOptions,
+  ResultTensor,
   Session,
   SessionOptions,
   SessionParts,

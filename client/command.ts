@@ -74,6 +74,7 @@ async function infer(paths: readonly string[], options: InferOptions): Promise<v
             image: paths[i],
             ...result,
             logits: result.logits && [...result.logits],
+            results: result.results.map((own) => ({ ...own, data: [...own.data] })),
           })),
         };
         process.stdout.write(`${JSON.stringify(document, null, 2)}\n`);
@@ -95,9 +96,10 @@ async function readText(path: string): Promise<string> {
   }
 }
 
-function describe({ name }: Image, { label, labelName, stats }: Inference): string {
+function describe({ name }: Image, { label, labelName, results, stats }: Inference): string {
   const { offline, online } = stats;
+  const several = results.map((result) => `${result.name} of ${result.shape.join('x')}`).join(', ');
   const phase = ({ ms, bytesUp, bytesDown }: typeof online) =>
     `${timeText(ms)}, ${bytesText(bytesUp + bytesDown)}`;
-  return `${name}: ${labelName ?? label}  (prepared in ${phase(offline)}; answered in ${phase(online)})`;
+  return `${name}: ${labelName ?? label ?? several}  (prepared in ${phase(offline)}; answered in ${phase(online)})`;
 }

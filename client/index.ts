@@ -39,6 +39,7 @@ export type {
   Inference,
   PhaseStats,
   PrepareOptions,
+  ResultTensor,
   Session,
   SessionOptions,
   SessionParts,

@@ -31,6 +31,12 @@ import { otKFor } from '../protocol/ot/groups.ts';
 import { argmax } from '../protocol/program/clear.ts';
 import { decodeLogits, encodeInput } from '../protocol/program/input.ts';
 import type { Program } from '../protocol/program/program.ts';
+import {
+  decodeResults,
+  type ResultTensor,
+  readOut,
+  revealsLabel,
+} from '../protocol/program/results.ts';
 import { type Random, systemRandom } from '../protocol/random/index.ts';
 import {
   type ClientLimits,
@@ -42,6 +48,7 @@ import {
 } from './accept.ts';
 import { type OnProgress, Reporter } from './reporter.ts';
 
+export type { ResultTensor } from '../protocol/program/results.ts';
 export type { SessionPhase, SessionProgress } from './reporter.ts';
 
 /** Options of every call. */
@@ -78,14 +85,16 @@ export interface PhaseStats {
   readonly rounds: number;
 }
 
-/** A result. */
+/** What a model made of an input. */
 export interface Inference {
-  /** Index of the largest logit. */
-  readonly label: number;
+  /** Index of the largest logit of a program with one result; undefined when it has several. */
+  readonly label: number | undefined;
   /** Its name, when the program names its classes. */
   readonly labelName: string | undefined;
-  /** All logits; undefined when the program reveals the label alone. */
+  /** All logits, before readouts, one result after the other; undefined when the program reveals the label alone. */
   readonly logits: Float32Array | undefined;
+  /** The results as the model's file has them, with their readouts done; of a program that reveals the label, that label. */
+  readonly results: readonly ResultTensor[];
   /** `offline`: the preparation of the bundle it used. */
   readonly stats: { readonly offline: PhaseStats; readonly online: PhaseStats };
 }
@@ -241,12 +250,13 @@ export class Session implements AsyncDisposable {
 
   /**
    * One private inference.
-   * @param pixels - [channels, height, width] of the program's input: Float32Array in 0..1, or Uint8Array in 0..255
+   * @param pixels - [channels, height, width] of the program's input: Float32Array in 0..1, or Uint8Array in 0..255. Where the
+   *   program's input has a `limit`, a Float32Array of any numbers that keep it after mean and std (`program.input`)
    * @throws TypeError, RangeError when the pixels are not that; nothing is spent then
    * @throws ProtocolError, AbortError: the session is over then
    */
   async infer(pixels: Float32Array | Uint8Array, options: CallOptions = {}): Promise<Inference> {
-    const input = encodeInput(this.program, unitPixels(pixels));
+    const input = encodeInput(this.program, floatsOf(this.program, pixels));
     return this.#inTurn('the inference', options, async (reporter) => {
       if (this.available === 0) {
         reporter.begin('prepare', this.#bytesToPrepare(1));
@@ -257,16 +267,7 @@ export class Session implements AsyncDisposable {
       const { result, stats: online } = await this.#measured(this.#session.cost.online.rounds, () =>
         inferClient(this.#session, bundle, input, (...progress) => reporter.report(...progress)),
       );
-      const { labels, steps } = this.program;
-      const output = steps.at(-1);
-      const alone = output?.op === 'output' && output.reveal === 'label';
-      const label = alone ? result[0]! : argmax(result);
-      return {
-        label,
-        labelName: labels[label],
-        logits: alone ? undefined : decodeLogits(this.program, result),
-        stats: { offline, online },
-      };
+      return { ...answerOf(this.program, result), stats: { offline, online } };
     });
   }
 
@@ -388,12 +389,27 @@ export class Session implements AsyncDisposable {
   }
 }
 
+/** @param raw - what the program computed */
+function answerOf(program: Program, raw: Int32Array): Omit<Inference, 'stats'> {
+  const alone = revealsLabel(program);
+  const label = alone ? raw[0]! : program.results.length === 1 ? argmax(raw) : undefined;
+  return {
+    label,
+    labelName: label === undefined ? undefined : program.labels[label],
+    logits: alone ? undefined : decodeLogits(program, raw),
+    results: readOut(program, decodeResults(program, raw)),
+  };
+}
+
 function closedHere(): ProtocolError {
   return new ProtocolError('closed', 'the session was closed');
 }
 
-function unitPixels(pixels: Float32Array | Uint8Array): Float32Array {
+function floatsOf({ input }: Program, pixels: Float32Array | Uint8Array): Float32Array {
   if (pixels instanceof Float32Array) return pixels;
+  if (input.limit !== undefined) {
+    throw new TypeError('the model takes numbers and no pixels: expected a Float32Array');
+  }
   if (pixels instanceof Uint8Array) return Float32Array.from(pixels, (pixel) => pixel / 255);
   throw new TypeError('pixels: expected a Float32Array in 0..1 or a Uint8Array in 0..255');
 }

@@ -6,53 +6,64 @@ import { Command } from 'commander';
 import { createThreadPool } from '../protocol/pool/node.ts';
 import { encodeModel } from '../protocol/program/model.ts';
 import { COMPARISONS, type Comparison } from '../protocol/program/program.ts';
-import { readImages } from './compile/images.ts';
-import { type CompileOptions, compile, formatReport } from './compile/index.ts';
-import { formatScore, scoreAll, type scoreTasks } from './compile/score.ts';
-import { readLines, readWhole } from './files.ts';
-import { loadNamed, NETWORK_NAMES } from './graph/builders/index.ts';
-import { type Graph, loadGraph, preprocessAll } from './graph/index.ts';
-import { readOnnxFile } from './onnx/index.ts';
+import { type CompileOptions, compileMeasured, formatReport, prepare } from './compile/index.ts';
+import { formatScore, type ScoredImages, scoreAll, type scoreTasks } from './compile/score.ts';
+import { readLines } from './files.ts';
+import { countGraph, type Graph, preprocessAll } from './graph/index.ts';
+import { measureOnThreads } from './measuring.ts';
+import { MODEL_HELP, type ReadOptions, readGraph, withReadOptions } from './read.ts';
+import { type ReadOptions as FitOptions, type Images, readImages } from './samples/index.ts';
 import { showStatus } from './terminal.ts';
 
-interface CompileCommandOptions {
-  readonly calibrate: string;
+interface CompileCommandOptions extends ReadOptions {
+  readonly calibrate: readonly string[];
   readonly output: string;
-  readonly network?: string;
-  readonly images: number;
-  readonly activationBits?: number;
-  readonly weightBits?: number;
+  readonly images?: string;
+  readonly resize?: string;
+  readonly crop?: true;
+  readonly activationBits?: string;
+  readonly weightBits?: string;
   readonly compareBits?: string;
   readonly comparison?: Comparison;
   readonly margin?: string;
   readonly reveal?: string;
   readonly labels?: string;
   readonly name?: string;
-  readonly mean?: string;
-  readonly std?: string;
   readonly score?: string;
-  readonly errors?: number;
+  readonly errors?: string;
+  readonly force?: true;
 }
 
-/** Calibration images unless told. LOCAL. */
+/** Multiplications up to which measuring what each comparison needs takes minutes, not hours. LOCAL. */
+const AUTO_MACS = 1e8;
+
+/** Most calibration images where the command does not say. LOCAL. */
 const IMAGES = 200;
 
 export function compileCommand(): Command {
-  return new Command('compile')
+  const command = new Command('compile')
     .description('compile a trained network to a .sotto file, the model that a server offers')
-    .argument('<model>', 'an ONNX model, a safetensors file with --network, or a .sottonet file')
+    .argument('<model>', MODEL_HELP)
     .requiredOption(
       '--calibrate <PATH>',
-      'sample images to measure ranges on: a folder of PNG files, an IDX file or a CIFAR-10 file',
+      'samples to measure ranges on: PNG and JPEG files, folders of them, folders of one folder for each class, .npy, .npz, CSV, IDX and CIFAR-10 files; may be given several times',
+      (path: string, before: readonly string[] | undefined) => [...(before ?? []), path],
     )
     .requiredOption('-o, --output <FILE>', 'the .sotto file to write')
-    .option('--network <NAME>', `what safetensors are the weights of: ${NETWORK_NAMES.join(', ')}`)
-    .option('--images <N>', `sample images to measure on, at most; ${IMAGES} unless given`)
-    .option('--activation-bits <N>', 'fractional bits of activations')
-    .option('--weight-bits <N>', 'fractional bits of weights')
+    .option('--images <N>', `samples to measure on, at most (default: ${IMAGES})`)
+    .option('--resize <N>', 'resize images so that their shorter side has N pixels')
+    .option('--crop', 'cut the middle out of larger images, after resizing')
+    .option(
+      '--activation-bits <N>',
+      'fractional bits of activations whose largest sample is about 1 (default: 14, fewer where a range needs it)',
+    )
+    .option(
+      '--weight-bits <N>',
+      'how precise weights are: rounding them errs results by 2^-N of their size (default: 8)',
+    )
     .option(
       '--compare-bits <BITS>',
-      "fractional bits a ReLU's comparison looks at: fewer cost fewer bytes; auto (default) measures how few each layer can do with",
+      "fractional bits a ReLU's comparison looks at: fewer cost fewer bytes; auto measures how few each layer can do with (default: auto, of a network with more than 10^8 multiplications 12)",
     )
     .option(
       '--comparison <HOW>',
@@ -61,43 +72,44 @@ export function compileCommand(): Command {
     .option('--margin <FACTOR>', 'room for values larger than the measured ones')
     .option('--reveal <WHAT>', 'what clients learn: logits, or the label alone')
     .option('--labels <FILE>', 'names of the classes, one a line')
-    .option('--name <NAME>', "the model's name; that of its file unless given")
-    .option(
-      '--mean <NUMBERS>',
-      'per channel, of pixels in 0..1, with commas: what training subtracted',
-    )
-    .option('--std <NUMBERS>', 'per channel, with commas: what training divided by')
+    .option('--name <NAME>', "the model's name (default: that of its file)")
     .option(
       '--score <PATH>',
-      'labelled images (IDX or CIFAR-10) to compare fixed point and float on',
+      'labelled images to compare fixed point and float on: folders by class, .npz, CSV, IDX or CIFAR-10 files',
     )
-    .option('--errors <N>', "sample images to measure each layer's error on; none unless given")
-    .action(run);
+    .option('--errors <N>', "samples to measure each layer's error on (default: 0)")
+    .option('--force', "write the model even if its results are not the float network's");
+  return withReadOptions(command).action(run);
 }
 
 async function run(path: string, options: CompileCommandOptions): Promise<void> {
   const settings = settingsOf(path, options);
   const graph = readGraph(path, options);
-  const { shape } = graph.input;
-  const samples = await readImages(options.calibrate, shape, options.images ?? IMAGES);
+  const fit = fitOf(options);
+  const samples = await readImages(options.calibrate, graph.input, {
+    ...fit,
+    most: options.images === undefined ? IMAGES : countOf('--images', options.images),
+    onProgress: (done, total) => showStatus(`reading ${done} of ${total} samples`),
+  });
   const scored =
     options.score === undefined
       ? undefined
-      : await readImages(options.score, shape, Number.POSITIVE_INFINITY);
-  if (scored !== undefined && scored.labels === undefined) {
-    throw new Error(`${options.score} has no labels to score with`);
-  }
+      : scorable(await readImages(options.score, graph.input, fit), options.score);
   const images = preprocessAll(graph.input, samples.pixels, samples.count);
-  const reveal = graph.readout === 'argmax' ? 'label' : 'logits';
-  const { model, report } = compile(graph, images, { reveal, onProgress: showStatus, ...settings });
+  const prepared = prepare(graph, settings);
+  const measured = await measureOnThreads(prepared.graph, prepared.wanted, images);
+  const { model, report } = compileMeasured(prepared, images, measured, {
+    ...defaultsOf(graph),
+    onProgress: showStatus,
+    ...settings,
+  });
   showStatus('');
   process.stdout.write(`${formatReport(report)}\n`);
-  if (scored?.labels !== undefined) {
+  if (scored !== undefined) {
     const pool = createThreadPool<typeof scoreTasks>(
       new URL('./compile/worker.js', import.meta.url),
     );
-    const { pixels, labels } = scored;
-    const score = await scoreAll(pool, { model, graph, pixels, labels });
+    const score = await scoreAll(pool, { model, graph, ...scored });
     await pool.close();
     process.stdout.write(`${formatScore(score)}\n`);
   }
@@ -106,8 +118,40 @@ async function run(path: string, options: CompileCommandOptions): Promise<void> 
   process.stdout.write(`${options.output}: ${file.length} bytes\n`);
 }
 
+/** What a network's kind and size decide where the command does not say. */
+function defaultsOf(graph: Graph): Pick<CompileOptions, 'reveal' | 'compareBits'> {
+  const [result, ...others] = graph.results ?? [];
+  const isLabel = result?.readout?.kind === 'argmax' && others.length === 0;
+  return {
+    reveal: isLabel && result.shape.filter((n) => n > 1).length <= 1 ? 'label' : 'logits',
+    ...(countGraph(graph).macs <= AUTO_MACS ? { compareBits: 'auto' } : {}),
+  };
+}
+
+/** @throws Error when there are no labels to score with, or what scoring does not take */
+function scorable({ pixels, labels }: Images, path: string): ScoredImages {
+  if (labels === undefined) throw new Error(`${path} has no labels to score with`);
+  if (!(pixels instanceof Uint8Array) || !(labels instanceof Uint8Array)) {
+    throw new Error(`${path} should have pixels and at most 256 classes to score with`);
+  }
+  return { pixels, labels };
+}
+
+function fitOf({ resize, crop }: CompileCommandOptions): FitOptions {
+  return {
+    ...(resize === undefined ? {} : { resize: countOf('--resize', resize) }),
+    ...(crop === undefined ? {} : { crop }),
+  };
+}
+
+function countOf(option: string, text: string): number {
+  if (/^[1-9]\d{0,5}$/.test(text)) return Number(text);
+  throw new TypeError(`${option} should be a whole number from 1 on, not ${text}`);
+}
+
 function settingsOf(path: string, options: CompileCommandOptions): CompileOptions {
-  const { activationBits, weightBits, compareBits, margin, reveal, labels, errors } = options;
+  const { activationBits, weightBits, compareBits, margin, reveal, labels, errors, force } =
+    options;
   if (reveal !== undefined && reveal !== 'logits' && reveal !== 'label') {
     throw new TypeError(`--reveal should be logits or label, not ${reveal}`);
   }
@@ -118,12 +162,15 @@ function settingsOf(path: string, options: CompileCommandOptions): CompileOption
   return {
     name: options.name ?? basename(path, extname(path)),
     ...(comparison === undefined ? {} : { comparison }),
-    ...(activationBits === undefined ? {} : { activationBits }),
-    ...(weightBits === undefined ? {} : { weightBits }),
-    compareBits: compareBits === undefined ? 'auto' : compareBitsOf(compareBits),
+    ...(activationBits === undefined
+      ? {}
+      : { activationBits: countOf('--activation-bits', activationBits) }),
+    ...(weightBits === undefined ? {} : { weightBits: countOf('--weight-bits', weightBits) }),
+    ...(compareBits === undefined ? {} : { compareBits: compareBitsOf(compareBits) }),
     ...(margin === undefined ? {} : { margin: Number(margin) }),
     ...(reveal === undefined ? {} : { reveal }),
-    ...(errors === undefined ? {} : { errorImages: errors }),
+    ...(errors === undefined ? {} : { errorImages: countOf('--errors', errors) }),
+    ...(force === undefined ? {} : { force }),
     ...(labels === undefined ? {} : { labels: readLines(labels) }),
   };
 }
@@ -132,44 +179,4 @@ function compareBitsOf(text: string): number | 'auto' {
   if (text === 'auto') return text;
   if (/^\d{1,9}$/.test(text)) return Number(text);
   throw new TypeError(`--compare-bits should be a whole number or auto, not ${text}`);
-}
-
-function numbersOf(option: string, text: string): number[] {
-  const numbers = text.split(',').map((part) => (part.trim() === '' ? Number.NaN : Number(part)));
-  if (numbers.some((n) => !Number.isFinite(n))) {
-    throw new TypeError(
-      `${option} should be numbers with commas between them, such as 0.5,0.5,0.5`,
-    );
-  }
-  return numbers;
-}
-
-/** Reads a network by what its file's name says it is. */
-export function readGraph(
-  path: string,
-  options: Pick<CompileCommandOptions, 'network' | 'mean' | 'std'>,
-): Graph {
-  const { network } = options;
-  const mean = options.mean === undefined ? {} : { mean: numbersOf('--mean', options.mean) };
-  const std = options.std === undefined ? {} : { std: numbersOf('--std', options.std) };
-  const bytes = readWhole(path);
-  switch (extname(path)) {
-    case '.onnx':
-      return readOnnxFile(path, { ...mean, ...std });
-    case '.sottonet': {
-      const graph = loadGraph(bytes);
-      return { ...graph, input: { ...graph.input, ...mean, ...std } };
-    }
-    case '.safetensors': {
-      if (network === undefined) {
-        throw new TypeError(
-          `${path} holds weights alone: say with --network what they are of (${NETWORK_NAMES.join(', ')})`,
-        );
-      }
-      const graph = loadNamed(network, bytes);
-      return { ...graph, input: { ...graph.input, ...mean, ...std } };
-    }
-    default:
-      throw new TypeError(`${path} should be an .onnx, .safetensors or .sottonet file`);
-  }
 }

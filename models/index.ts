@@ -17,15 +17,17 @@ export {
 } from '../protocol/program/model.ts';
 export type {
   ActivationStep,
+  GatherStep,
   LinearStep,
   LocalStep,
   OutputStep,
   Program,
   ProgramInput,
+  ProgramResult,
   Step,
 } from '../protocol/program/program.ts';
+export { decodeResults, type ResultTensor, readOut } from '../protocol/program/results.ts';
 export type { ComparisonReport } from './compile/comparisons.ts';
-export { type Images, readImages } from './compile/images.ts';
 export {
   type Compiled,
   type CompileOptions,
@@ -35,6 +37,16 @@ export {
   formatReport,
   type LayerReport,
 } from './compile/index.ts';
+export {
+  type Extents,
+  type Measured,
+  type MeasureProgress,
+  measure,
+  measureAll,
+  measureTasks,
+  runFast,
+  type Wanted,
+} from './compile/measure.ts';
 export type { Preparation } from './compile/report.ts';
 export {
   formatScore,
@@ -54,10 +66,14 @@ export type {
   ConvNode,
   DenseNode,
   FlattenNode,
+  GatherNode,
   GlobalAveragePoolNode,
   MaxPoolNode,
   PadNode,
+  PiecewiseNode,
   Readout,
+  ReshapeNode,
+  Result,
   ScaleNode,
   Shape,
   SliceNode,
@@ -81,7 +97,24 @@ export {
 } from './graph/index.ts';
 export type { GraphCounts, Observer } from './graph/walk.ts';
 export type { ExternalData } from './onnx/constant.ts';
-export { type OnnxOptions, readOnnx, readOnnxFile, readSafetensors } from './onnx/index.ts';
+export {
+  type Check,
+  checkOnnx,
+  type GraphSummary,
+  type OnnxOptions,
+  type Refusal,
+  readOnnx,
+  readOnnxFile,
+  readSafetensors,
+} from './onnx/index.ts';
 export * as reduction from './reduce/index.ts';
+export {
+  type Fit,
+  type Images,
+  type PixelImages,
+  type ReadOptions,
+  readImages,
+  readPixels,
+} from './samples/index.ts';
 export { CIFAR10_LABELS, readCifar } from './train/data/cifar.ts';
 export * as training from './train/index.ts';

@@ -16,7 +16,7 @@ import {
 import { bytesText, timeText } from '../progress.ts';
 import { Drawing } from './drawing.ts';
 import { fetchExamples, fetchModels, type ModelSummary, ofDigits, showModels } from './models.ts';
-import { LongestPause, runRow, showChart } from './results.ts';
+import { LongestPause, runRow, showChart, verdictOf } from './results.ts';
 import { correlation, observing, paint } from './seen.ts';
 
 const element = <T extends HTMLElement>(id: string): T => document.getElementById(id) as T;
@@ -161,15 +161,16 @@ async function classify(): Promise<void> {
   }
   await run(async (session, signal) => {
     const result = await session.infer(pixels, { signal });
-    const { label, labelName = String(label), logits, stats } = result;
+    const { label, logits, stats } = result;
+    const verdict = verdictOf(result);
     tell(`Answered in ${timeText(stats.online.ms)}.`);
     element<HTMLProgressElement>('bar').value = 1;
-    element('verdict').textContent = labelName;
+    element('verdict').textContent = verdict;
     showChart(element('chart'), session.program.labels, logits, label);
     showSeen(chosen, pixels, ringsOf(session.program)[0]!);
     const runs = element('runs');
     runs.querySelector('.hint')?.closest('tr')?.remove();
-    runs.prepend(runRow(chosen, labelName, stats));
+    runs.prepend(runRow(chosen, verdict, stats));
   });
 }
 

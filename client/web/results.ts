@@ -12,13 +12,22 @@ function softmax(logits: Float32Array): Float32Array {
   return powers.map((power) => power / sum);
 }
 
-/** A bar for each class; for a program that reveals the label alone, its class alone. */
+/** What an inference came to in a few words. */
+export function verdictOf({ label, labelName, results }: Inference): string {
+  return labelName ?? (label === undefined ? `${results.length} results` : String(label));
+}
+
+/** A bar for each class; for a program that reveals the label alone, its class alone; of several results none. */
 export function showChart(
   list: HTMLElement,
   labels: readonly string[],
   logits: Float32Array | undefined,
-  label: number,
+  label: number | undefined,
 ): void {
+  if (label === undefined) {
+    list.replaceChildren();
+    return;
+  }
   const shares = logits && softmax(logits);
   const names = Array.from(shares ?? { length: label + 1 }, (_, i) => labels[i] ?? String(i));
   list.classList.toggle(

@@ -7,39 +7,42 @@ export interface CompileOptions {
   readonly name?: string;
   /** Names of the classes, one for each output. */
   readonly labels?: readonly string[];
-  /** What the client learns; the logits unless told. */
+  /** What the client learns. Default: the logits. */
   readonly reveal?: 'logits' | 'label';
   /**
-   * Fractional bits of the input and of activations, 4..20. Unless told, 14: up to three fewer where a range after them
-   * would not fit, and fewer for all, down to 10, if that is not enough.
+   * Fractional bits of the input and of activations whose largest sample is about 1, 4..20. Default: 14; fewer where a
+   * range after them would not fit, up to three of some layers first, then of all, down to 10.
    */
   readonly activationBits?: number;
-  /** Fractional bits of weights, 4..20; 10 unless told. A layer whose range does not fit gets fewer. */
+  /**
+   * How precise weights are: rounding them errs a layer's results by 2^-weightBits of their size, 2..16. Default: 8. A layer
+   * whose range does not fit gets up to three bits less.
+   */
   readonly weightBits?: number;
-  /** Fewest fractional bits that weights are lowered to where a range does not fit; 9, or weightBits if lower. */
-  readonly minWeightBits?: number;
-  /** Room for values larger than the calibrated ones, as a factor; 1.5 unless told. */
+  /** Room for values larger than the samples' ones, as a factor. Default: 1.5. */
   readonly margin?: number;
   /** How ReLUs compare; `encoded` by default. `garbled` is the baseline of half gates: some ten times the bytes. */
   readonly comparison?: Comparison;
   /**
-   * Fractional bits a ReLU's comparison looks at, at most those of the activation; default: 8. Inputs closer to zero
-   * than the value of the last of them may be taken for the other sign. `auto` starts from 8 and chooses for each layer
+   * Fractional bits a ReLU's comparison looks at, at most those of the activation; default: 12. Inputs closer to zero
+   * than the value of the last of them may be taken for the other sign. `auto` starts from 12 and chooses for each layer
    * by what fewer bits do to the outputs on the calibration images (compile/comparisons.ts): minutes where compiling
    * takes seconds, which is why it has to be asked for here; `sotto compile` and `sotto reduce` do.
    */
   readonly compareBits?: number | 'auto';
   /**
    * Calibration images on which the report measures what each layer's rounding comes to at the output, as many runs each
-   * as there are layers; 0 unless told, which leaves it out.
+   * as there are layers. Default: 0, which leaves it out.
    */
   readonly errorImages?: number;
+  /** Makes the model even if its results on the samples are not what the network's are (see fidelity.ts). */
+  readonly force?: boolean;
   /** Hears what `auto` is measuring, as text for people. An error that it throws ends the compilation. */
   readonly onProgress?: ((what: string) => void) | undefined;
 }
 
 /** See CompileOptions; also what `auto` starts from. LOCAL. */
-const COMPARE_BITS = 8;
+const COMPARE_BITS = 12;
 
 /** Options of one try to compile, all filled in. */
 export interface Settings extends Required<Omit<CompileOptions, 'compareBits' | 'onProgress'>> {
@@ -80,7 +83,7 @@ export function settingsOf(options: CompileOptions): [Settings, ...Settings[]] {
 }
 
 function filledIn(options: CompileOptions, activationBits: number, compareBits: number): Settings {
-  const weightBits = options.weightBits ?? 10;
+  const weightBits = options.weightBits ?? 8;
   const settings: Settings = {
     name: options.name ?? 'network',
     labels: options.labels ?? [],
@@ -88,7 +91,7 @@ function filledIn(options: CompileOptions, activationBits: number, compareBits: 
     comparison: options.comparison ?? 'encoded',
     activationBits,
     weightBits,
-    minWeightBits: options.minWeightBits ?? Math.min(9, weightBits),
+    force: options.force ?? false,
     margin: options.margin ?? 1.5,
     compareBits,
     errorImages: options.errorImages ?? 0,
@@ -107,8 +110,7 @@ function filledIn(options: CompileOptions, activationBits: number, compareBits: 
     );
   }
   check('activationBits', 4, 20);
-  check('weightBits', 4, 20);
-  check('minWeightBits', 1, weightBits);
+  check('weightBits', 2, 16);
   check('compareBits', 1, activationBits);
   check('errorImages', 0, 1000);
   if (!(settings.margin >= 1 && settings.margin <= 1000)) {

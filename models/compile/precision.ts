@@ -1,18 +1,15 @@
 /** How many fractional bits each value has, or may have. */
 
 import { kindOf, kindsIn } from '../../protocol/program/kinds.ts';
-import type { Calibration } from './calibrate.ts';
-import { largestDifference, magnitude } from './calibrate.ts';
 import type { ActivationNode, MaxPoolNode, Network, NetworkNode } from './network.ts';
-import { poolScale, readersOf } from './network.ts';
+import { poolScale, readersOf, shapesOf } from './network.ts';
 import type { Settings } from './options.ts';
 import { rangeBitsOf } from './options.ts';
-import type { ScaledNetwork } from './scales.ts';
+import { followed, imageSizes, type Ranges, type Sizes } from './ranges.ts';
 import type { SquarePlan } from './squares.ts';
-import { largestRead } from './squares.ts';
 
 /** Fewest bits of an activation that has to leave some to pooling or to a range. LOCAL. */
-const LEAST_BITS = 8;
+const LEAST_BITS = 11;
 
 /** Most bits that a value which is pooled may have beyond those of an activation. LOCAL. */
 const POOLED_EXTRA = 3;
@@ -30,12 +27,13 @@ export function activationBits(
   lowered: ReadonlyMap<string, number> = new Map(),
 ): Map<string, number> {
   const readers = readersOf(network);
+  const shapes = shapesOf(network);
   /** Bits that the ways from a value to its readers add. */
   const added = (id: string): number[] => {
     if (id === network.output) return [0];
     return readers.get(id)!.flatMap((reader: NetworkNode) => {
       if (reader.op === 'linear' || reader.op === 'activation') return [0];
-      const own = reader.op === 'pool' ? poolScale(reader).bits : 0;
+      const own = reader.op === 'pool' ? poolScale(reader, shapes.get(reader.inputs[0])!).bits : 0;
       return added(reader.id).map((bits) => own + bits);
     });
   };
@@ -51,25 +49,16 @@ export function activationBits(
   return bits;
 }
 
-/** Activation layers whose fractional bits a value has, at its own or through the linear layer that made it. */
-export function bitSources(network: Network, value: string): string[] {
-  const nodes = new Map(network.nodes.map((node) => [node.id, node]));
-  const sources = new Set<string>();
-  const visit = (id: string) => {
-    const node = nodes.get(id);
-    if (node?.op === 'activation') sources.add(id);
-    else node?.inputs.forEach(visit);
-  };
-  visit(value);
-  return [...sources];
-}
+/** Fractional bits of weights that a square can count on before scales are known. LOCAL. */
+const LEAST_WEIGHT_BITS = 7;
 
-/** Fractional bits of every value with the shortest weights, before scales are known. */
+/** Fractional bits of every value with short weights, before scales are known. */
 export function leastBits(
   network: Network,
   made: ReadonlyMap<string, number>,
   settings: Settings,
 ): Map<string, number> {
+  const shapes = shapesOf(network);
   const bits = new Map<string, number>([[network.input.id, settings.activationBits]]);
   const fresh = new Set([network.input.id]);
   for (const node of network.nodes) {
@@ -79,15 +68,19 @@ export function leastBits(
     if (node.op === 'activation') bits.set(node.id, made.get(node.id)!);
     else if (node.op === 'linear') {
       // What is not fresh is going to be truncated first.
-      bits.set(node.id, (isFresh ? read : settings.activationBits) + settings.minWeightBits);
-    } else bits.set(node.id, node.op === 'pool' ? read + poolScale(node).bits : read);
+      bits.set(node.id, (isFresh ? read : settings.activationBits) + LEAST_WEIGHT_BITS);
+    } else if (node.op === 'pool') {
+      bits.set(node.id, read + poolScale(node, shapes.get(node.inputs[0])!).bits);
+    } else bits.set(node.id, read);
   }
   return bits;
 }
 
-/** What one layer needs of its range: an activation layer, or the output. */
+/** What one layer needs of its range: an activation layer, a max pool, or the output. */
 export interface Reach {
-  /** Largest calibrated number the layer works on, at its scale, without fractional bits. */
+  /** The largest number the layer works on, on each sample image, at its scale and without fractional bits. */
+  readonly sizes: Float64Array;
+  /** The largest of them that the range follows. */
   readonly calibrated: number;
   /** The same with the margin. */
   readonly largest: number;
@@ -102,64 +95,55 @@ export function bitsOf(reach: Reach, fractionBits: number, shareError = 0): numb
   return rangeBitsOf(reach.largest * 2 ** fractionBits, reach.dropBits(fractionBits), shareError);
 }
 
+function reachOf(
+  sizes: Sizes,
+  scale: Float64Array,
+  { margin }: Settings,
+  rest: Pick<Reach, 'limit' | 'dropBits'>,
+): Reach {
+  const largest = imageSizes(sizes, scale);
+  const calibrated = followed(largest);
+  return { sizes: largest, calibrated, largest: margin * calibrated, ...rest };
+}
+
 export function activationReach(
   node: ActivationNode,
   made: number,
-  network: ScaledNetwork,
+  scale: Float64Array,
   plan: SquarePlan | undefined,
-  calibration: Calibration,
+  ranges: Ranges,
   settings: Settings,
 ): Reach {
-  const scale = network.scales.get(node.id)!;
-  const calibrated = largestRead(node, calibration, scale, plan?.offset);
   const kinds = kindsIn(node.kinds).map(kindOf);
   const compared = Math.min(settings.compareBits, made);
   const compares = kinds.some((kind) => kind.compares);
-  return {
-    calibrated,
-    largest: settings.margin * calibrated,
+  return reachOf(ranges.read(node, plan?.offset), scale, settings, {
     limit: Math.min(...kinds.map(({ maxRangeBits }) => maxRangeBits)),
-    dropBits: (fractionBits) => (compares ? fractionBits - compared : 0),
-  };
+    dropBits: (fractionBits) => (compares ? Math.max(0, fractionBits - compared) : 0),
+  });
 }
 
-/**
- * The differences that a max pool compares. Whatever is compared lies between the smallest and the largest value of its
- * channel, and zero where there is padding.
- */
+/** The differences that a max pool compares: of two values of one channel. */
 export function maxPoolReach(
   node: MaxPoolNode,
-  network: ScaledNetwork,
-  calibration: Calibration,
+  scale: Float64Array,
+  ranges: Ranges,
   settings: Settings,
 ): Reach {
-  const [source] = node.inputs;
-  const { low, high } = calibration.values.get(source)!;
-  const padded = node.pads.some((n) => n > 0);
-  const extent = padded
-    ? { low: low.map((v) => Math.min(v, 0)), high: high.map((v) => Math.max(v, 0)) }
-    : { low, high };
-  const calibrated = largestDifference(extent, network.scales.get(source)!);
-  return {
-    calibrated,
-    largest: settings.margin * calibrated,
+  return reachOf(ranges.differences(node.inputs[0]), scale, settings, {
     limit: 31,
     dropBits: (fractionBits) => Math.max(0, fractionBits - settings.compareBits),
-  };
+  });
 }
 
+/** The output promises |x| < 2^(k-1), nothing is compared: t = 0 costs it one unit. */
 export function outputReach(
-  original: Network,
-  calibration: Calibration,
+  output: string,
+  scale: Float64Array,
+  ranges: Ranges,
   settings: Settings,
 ): Reach {
-  const extent = calibration.values.get(original.output)!;
-  const calibrated = extent.low.reduce(
-    (largest, _, channel) => Math.max(largest, magnitude(extent, channel)),
-    0,
-  );
-  // The output promises |x| < 2^(k-1), nothing is compared: t = 0 costs it one unit.
-  return { calibrated, largest: settings.margin * calibrated, limit: 31, dropBits: () => 0 };
+  return reachOf(ranges.value(output), scale, settings, { limit: 31, dropBits: () => 0 });
 }
 
 /**
@@ -172,6 +156,7 @@ export function bitLimits(
   output: Reach,
 ): Map<string, number> {
   const limits = new Map<string, number>();
+  const shapes = shapesOf(network);
   const limit = (id: string, bits: number) => {
     limits.set(id, Math.min(limits.get(id) ?? 31, bits));
   };
@@ -185,10 +170,25 @@ export function bitLimits(
     const own = limits.get(node.id);
     const reach = reaches.get(node.id);
     if (reach !== undefined) limit(node.inputs[0], most(reach));
-    if (node.op === 'pool') limit(node.inputs[0], own! - poolScale(node).bits);
-    else if (node.op !== 'linear' && node.op !== 'activation') {
+    if (node.op === 'pool') {
+      const { bits } = poolScale(node, shapes.get(node.inputs[0])!);
+      limit(node.inputs[0], own! - bits);
+    } else if (node.op !== 'linear' && node.op !== 'activation') {
       for (const id of node.inputs) limit(id, own!);
     }
   }
   return limits;
+}
+
+/** Activation layers whose fractional bits a value has, at first hand or through the linear layer that made it. */
+export function bitSources(network: Network, value: string): string[] {
+  const nodes = new Map(network.nodes.map((node) => [node.id, node]));
+  const sources = new Set<string>();
+  const visit = (id: string) => {
+    const node = nodes.get(id);
+    if (node?.op === 'activation') sources.add(id);
+    else node?.inputs.forEach(visit);
+  };
+  visit(value);
+  return [...sources];
 }

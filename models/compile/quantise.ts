@@ -1,11 +1,13 @@
 /** From float weights and constants to integers. */
 
 import { weightNorms } from '../../protocol/linear/index.ts';
+import { kindsIn } from '../../protocol/program/kinds.ts';
 import type { ChannelConstants, LinearWeights } from '../../protocol/program/model.ts';
+import { RESIDUE_BITS } from '../../protocol/program/simulate.ts';
 import { fanIn } from '../../protocol/ring/shape.ts';
 import { weightPosition } from './affine.ts';
-import type { LinearNode } from './network.ts';
-import type { SquarePlan } from './squares.ts';
+import type { ActivationNode, LinearNode } from './network.ts';
+import { isSquare, type SquarePlan } from './squares.ts';
 
 /** A number with `bits` fractional bits as a ring element; sums that fit the ring may have terms that do not. */
 function fixed(value: number, bits: number): number {
@@ -16,6 +18,7 @@ function fixed(value: number, bits: number): number {
  * Weights of a linear layer between two scales: w * made / read * 2^weightBits, and the bias at the result's scale.
  * @param read scale per channel of the input
  * @param made scale per channel of the result
+ * @param residue takes what rounding takes off each weight, in 2^-RESIDUE_BITS of its unit
  * @throws RangeError when a weight does not fit 32 bits, naming the layer
  */
 export function linearWeights(
@@ -24,6 +27,7 @@ export function linearWeights(
   made: Float64Array,
   weightBits: number,
   fractionBits: number,
+  residue?: Int32Array,
 ): LinearWeights {
   const { weight } = node;
   const kernel = new Int32Array(weight.length);
@@ -36,20 +40,72 @@ export function linearWeights(
       );
     }
     kernel[i] = Math.round(value);
+    if (residue) residue[i] = Math.round((value - kernel[i]!) * 2 ** RESIDUE_BITS);
   }
-  const bias = Int32Array.from(node.bias, (b, row) => fixed(b * made[row]!, fractionBits));
+  const each = node.bias.length / made.length;
+  const bias = Int32Array.from(node.bias, (b, i) =>
+    fixed(b * made[Math.floor(i / each)]!, fractionBits),
+  );
   return { kernel, bias };
 }
 
-/** Constants of the squares of a layer; zero for channels without one. */
+/** The part of a layer's rows whose weights may be less precise than is asked for. LOCAL. */
+const COARSER_ROWS = 1 / 4;
+
+/**
+ * Fractional bits of weights with which rounding them errs most results by at most 2^-weightBits of their size: a rounding
+ * error has 1/sqrt(12) of a unit's deviation, and comes with the number that the weight is for.
+ * @param read largest numbers of the input's channels, at their scale
+ * @param made largest numbers of the result's channels, at their scale
+ */
+export function weightBitsOf(
+  node: LinearNode,
+  read: Float64Array,
+  made: Float64Array,
+  weightBits: number,
+): number {
+  const squares = new Float64Array(made.length);
+  node.weight.forEach((w, i) => {
+    if (w === 0) return;
+    const { row, channel } = weightPosition(node, i, read.length);
+    squares[row]! += read[channel]! ** 2;
+  });
+  const errors = squares
+    .map((sum, row) => (made[row] === 0 ? 0 : Math.sqrt(sum / 12) / made[row]!))
+    .filter((error) => error > 0);
+  if (errors.length === 0) return weightBits;
+  const error = errors.toSorted()[Math.floor((1 - COARSER_ROWS) * errors.length)]!;
+  return Math.max(0, Math.ceil(weightBits + Math.log2(error)));
+}
+
+/** Constants that a layer adds before and after its functions, at its scale: the same for all of its kinds. */
+export function addedConstants(
+  { before, after }: ActivationNode,
+  scale: Float64Array,
+  readBits: number,
+  madeBits: number,
+): ChannelConstants {
+  const scaled = (values: Float64Array | undefined, bits: number) =>
+    Int32Array.from(scale, (s, c) => fixed(s * (values?.[c] ?? 0), bits));
+  return { before: scaled(before, readBits), after: scaled(after, madeBits) };
+}
+
+/** Constants of a layer with squares: zero for other kinds, and for channels without a square. */
 export function squareConstants(
+  map: Uint8Array,
   plan: SquarePlan,
   readBits: number,
   madeBits: number,
 ): ChannelConstants {
   const scaled = (values: Float64Array, bits: number) =>
-    Int32Array.from(values, (value, channel) =>
-      Number.isNaN(plan.alpha[channel]) ? 0 : fixed(plan.alpha[channel]! * value, bits),
+    Int32Array.from(
+      kindsIn(map).flatMap((kind) =>
+        Array.from(values, (value, channel) =>
+          isSquare(kind) && !Number.isNaN(plan.alpha[channel])
+            ? fixed(plan.alpha[channel]! * value, bits)
+            : 0,
+        ),
+      ),
     );
   return { before: scaled(plan.offset, readBits), after: scaled(plan.constant, madeBits) };
 }

@@ -5,6 +5,7 @@ import { bundleBytes, hintBytes, type Masks } from '../../protocol/linear/index.
 import { KINDS, type KindCounts, kindOf } from '../../protocol/program/kinds.ts';
 import type { Program, Step } from '../../protocol/program/program.ts';
 import type { ComparisonReport } from './comparisons.ts';
+import { type Fidelity, formatFidelity } from './fidelity.ts';
 
 /** How a linear layer is prepared (protocol/linear/hint). */
 export interface Preparation {
@@ -27,8 +28,9 @@ export interface LayerReport extends Partial<KindCounts> {
   /** Index of the step in the program. */
   readonly step: number;
   readonly fractionBits: number;
-  /** Linear layers: fractional bits of the weights. */
+  /** Linear layers: fractional bits of the weights, and those they gave to their range. */
   readonly weightBits?: number;
+  readonly givenBits?: number;
   /** Activation layers and the output: k, and t. */
   readonly rangeBits?: number;
   readonly dropBits?: number;
@@ -68,18 +70,20 @@ export function preparationsOf(program: Program): Map<number, Preparation> {
 export interface EmitReport {
   /** Images that ranges were measured on. */
   readonly images: number;
+  /** Of them, those of which a value leaves its range. */
+  readonly outside: number;
   /** Fractional bits of the input and, but for what is pooled, of activations. */
   readonly activationBits: number;
-  /** Weight bits that were asked for; layers with less had to give bits to their range. */
-  readonly weightBits: number;
   readonly layers: readonly LayerReport[];
 }
 
 export interface CompileReport extends EmitReport {
   /** What the ReLUs' comparisons cost, and what simulated private runs of calibration images come to. */
   readonly comparisons: ComparisonReport;
-  /** With `compareBits: 'auto'`, the same before it changed anything: with 8 fractional bits. */
+  /** With `compareBits: 'auto'`, the same before it changed anything: with 12 fractional bits. */
   readonly comparedBefore?: ComparisonReport | undefined;
+  /** What the model makes of sample images beside what the float network does. */
+  readonly fidelity: Fidelity;
   /** How far a private logit may lie from the clear one, in units of the output's last place. */
   readonly tolerance: number;
 }
@@ -122,19 +126,25 @@ export function formatReport(report: CompileReport): string {
       .join('  ')
       .trimEnd(),
   );
-  const lowered = report.layers.filter(
-    (l) => (l.weightBits ?? report.weightBits) < report.weightBits,
-  );
-  lines.push(`ranges from ${report.images} images; ${report.activationBits} fractional bits`);
+  const { images, outside, activationBits } = report;
+  lines.push(`ranges from ${images} images; ${activationBits} fractional bits`);
+  if (images === 1) {
+    lines.push('one image says little of ranges: measure on a hundred typical ones');
+  }
+  if (outside > 0) {
+    lines.push(`${outside} of ${images} images reach far beyond all others and leave a range`);
+  }
+  const lowered = report.layers.filter(({ givenBits = 0 }) => givenBits > 0);
   if (lowered.length > 0) {
     const names = lowered.map(({ name }) => name).join(', ');
-    lines.push(`fewer than ${report.weightBits} weight bits, for their ranges: ${names}`);
+    lines.push(`coarser weights, for their ranges: ${names}`);
   }
   lines.push(...formatComparisons(report.comparisons, report.comparedBefore));
+  lines.push(formatFidelity(report.fidelity));
   return lines.join('\n');
 }
 
-/** What comparisons cost, in bytes and in labels; with auto, in brackets what they cost with 8 fractional bits. */
+/** What comparisons cost, in bytes and in labels; with auto, in brackets what they cost with 12 fractional bits. */
 export function formatComparisons(
   comparisons: ComparisonReport,
   before?: ComparisonReport | undefined,
@@ -144,7 +154,7 @@ export function formatComparisons(
   const both = (text: (report: ComparisonReport) => string) =>
     before === undefined
       ? text(comparisons)
-      : `${text(comparisons)} (with 8 fractional bits: ${text(before)})`;
+      : `${text(comparisons)} (with 12 fractional bits: ${text(before)})`;
   return [
     `a ReLU compares ${both((r) => r.comparedBits.toFixed(1))} bits on average, in ${both((r) => r.bytes.toFixed(0))} bytes`,
     `simulated private runs, ${runs} of each of ${images} calibration images: ${both((r) => `${r.changed}`)} images change their label, logits are off by ${both((r) => `${(100 * r.error).toPrecision(2)} %`)} of the distance between the two largest`,

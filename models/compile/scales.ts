@@ -1,250 +1,308 @@
 /**
  * Scales: every value v of the network is kept as v * scale[channel] * 2^bits, with public bits and secret positive scales.
  *
- * Linear layers make any scale that is asked of them; an activation's result keeps the scale it was read with. Values
- * that additions and pooling tie together form a group with one scale (up to the factors of pooling). Slices and joins of
- * channels pass on what they get. A group takes, in this order, the scale its squares ask for, that of a finished value
- * it adds, or 1. Where an edge still disagrees, a 1x1 layer with one weight per channel goes in between ("NAME.scale");
- * where a linear layer would read what is no activation output, a truncation ("NAME.truncate").
+ * ReLUs and local operations pass scales on, linear layers make any that is asked of them. So scales are free wherever
+ * nothing fixes them, and serve to make channels equally large: what is measured small gets a large scale, and all layers
+ * work on numbers of one size, whatever the size of the network's weights.
+ *
+ * 1. Channels of values that pass scales on are tied (ties.ts). The input's scales are given, the output's, and those that
+ *    squares ask for. An edge that would contradict what is given is cut: a 1x1 layer ("NAME.scale") goes in between.
+ * 2. A set of tied channels takes the scale with which the largest of its compared numbers is as large as it may be: less
+ *    where it counts little in the results, for such channels need no precision; where it is smaller than others of its layer,
+ *    for such channels are exceeded more often; and where a linear layer would have to make much of little for it.
  */
 
+import { channelsRead } from '../../protocol/ring/gather.ts';
 import type { Shape } from '../../protocol/ring/shape.ts';
-import { sizeOf } from '../../protocol/ring/shape.ts';
-import { IDENTITY } from '../graph/index.ts';
-import { channelLayer } from './affine.ts';
-import type { Network, NetworkNode } from './network.ts';
+import { weightPosition } from './affine.ts';
+import type { LinearNode, Network, NetworkNode } from './network.ts';
 import { poolScale, shapesOf } from './network.ts';
+import { channelSizes, type Ranges } from './ranges.ts';
 import type { SquarePlan } from './squares.ts';
+import { Ties } from './ties.ts';
 
-/** Values tied together; scales of members are the group's times a factor. */
-interface Group {
-  readonly factors: Map<string, number>;
-  /** Scales asked of the group; NaN where any serves. With the scale for channels nobody asks for. */
-  readonly demands: { scale: Float64Array; free: number }[];
-  /** Finished values that members add. */
-  readonly fixed: { id: string; factor: number }[];
-  scale?: Float64Array | 'in progress';
+/**
+ * Room for channels that are smaller than others of their layer, which are exceeded more often: the root of how much smaller
+ * they are, at most. LOCAL.
+ */
+const MOST_ROOM = 2 ** 3;
+
+/** The least part of a range for channels that count little: their precision counts as little. LOCAL. */
+const LEAST_PART = 2 ** -6;
+
+/** Part of a range of 2^(k-1) that samples and their margin fill; the rest is for what shares may err by. LOCAL. */
+const FILLED = 0.97;
+
+/**
+ * Most that a linear layer's weights, between the scales, may multiply errors of what it reads by. A channel that needs more
+ * is hardly moved by what it reads, as where that is a ReLU that never passes anything: its errors would need more room than
+ * its values. LOCAL: at 14 bits of activations, errors of 2^6 units are at most a fiftieth of a range.
+ */
+const MOST_GAIN = 2 ** 6;
+
+/** Scales per channel of all values, and of what nodes read where an edge is cut. */
+export interface Scales {
+  of(id: string): Float64Array;
+  /** Of input `at` of a node, where it is not the scale of the value it reads. */
+  cut(node: NetworkNode, at: number): Float64Array | undefined;
 }
 
-/** Scales per channel of each value, before any edge is adapted. */
-function groupScales(
+/** Thrown when the scales given to the output contradict each other. */
+export class OutputScaleConflict extends Error {}
+
+const edgeKey = ({ id }: NetworkNode, at: number) => `${at} ${id}`;
+
+/**
+ * Decides all scales.
+ * @param margin room beyond the largest samples, as a factor
+ * @param input of the input's channels
+ * @param output of the output's channels; the output gets a layer in front where it cannot have these
+ */
+export function decideScales(
   network: Network,
   plans: ReadonlyMap<string, SquarePlan>,
-): (id: string) => Float64Array {
+  ranges: Ranges,
+  margin: number,
+  input: Float64Array,
+  output: Float64Array,
+): Scales {
   const shapes = shapesOf(network);
-  const nodes = new Map(network.nodes.map((node) => [node.id, node]));
-  const groups = new Map<string, Group>();
+  const ties = new Ties();
+  const first = new Map<string, number>();
+  for (const [id, shape] of shapes) first.set(id, ties.add(shape[0]));
+  const member = (id: string, channel: number) => first.get(id)! + channel;
 
-  const join = (id: string, group: Group, factor: number) => {
-    groups.set(id, group);
-    group.factors.set(id, factor);
-  };
-  /** Ties operand `id` to `group` with factor 1: both operands of a sum have one scale. */
-  const tie = (id: string, group: Group) => {
-    const other = groups.get(id);
-    if (other === undefined) {
-      group.fixed.push({ id, factor: 1 });
-      return;
-    }
-    if (other === group) return;
-    const by = 1 / other.factors.get(id)!;
-    for (const [member, factor] of other.factors) join(member, group, factor * by);
-    for (const { id: fixed, factor } of other.fixed) {
-      group.fixed.push({ id: fixed, factor: factor * by });
-    }
-    for (const { scale, free } of other.demands) {
-      group.demands.push({ scale: scale.map((s) => s / by), free: free / by });
-    }
-  };
-
-  const demand = (id: string, scale: Float64Array, free: number) => {
-    const group = groups.get(id);
-    if (group === undefined) return;
-    const factor = group.factors.get(id)!;
-    group.demands.push({ scale: scale.map((s) => s / factor), free: free / factor });
-  };
-
-  for (const node of network.nodes) {
-    const [source] = node.inputs;
-    if (node.op === 'linear' || node.op === 'add') {
-      const group: Group = { factors: new Map(), demands: [], fixed: [] };
-      join(node.id, group, 1);
-      if (node.op === 'add') for (const id of node.inputs) tie(id, group);
-    } else if (node.op !== 'activation') {
-      // What keeps the channels keeps their group; a slice or a join of channels is finished.
-      const group = groups.get(source);
-      if (group === undefined || !keepsChannels(node)) continue;
-      const factor = node.op === 'pool' ? poolScale(node).factor : 1;
-      join(node.id, group, group.factors.get(source)! * factor);
-    } else {
-      const plan = plans.get(node.id);
-      if (plan) demand(source, plan.alpha, plan.free);
-    }
+  input.forEach((scale, c) => {
+    ties.give(member(network.input.id, c), scale);
+  });
+  for (const [id, { alpha }] of plans) {
+    alpha.forEach((scale, c) => {
+      if (!Number.isNaN(scale)) ties.give(member(id, c), scale);
+    });
   }
-  demand(network.output, ones(shapes.get(network.output)!), 1);
-
-  /** The scale of a value; undefined when it hangs on a group that is being decided. */
-  const scaleOf = (id: string): Float64Array | undefined => {
-    const group = groups.get(id);
-    if (group !== undefined) {
-      const scale = decide(group, shapes.get(id)![0]);
-      return scale?.map((s) => s * group.factors.get(id)!);
-    }
-    const node = nodes.get(id);
-    if (node === undefined) return ones(shapes.get(id)!);
-    const sources = node.inputs.map(scaleOf);
-    if (!sources.every((scale) => scale !== undefined)) return undefined;
-    return node.op === 'activation' ? readScale(sources[0]!, plans.get(id)) : passed(node, sources);
+  const tied = edgesOf(network, shapes);
+  /** Ties the channels of an edge, all or none. */
+  const join = ({ node, pairs }: Edge, source: number): boolean => {
+    const mark = ties.mark();
+    const fits = pairs.every(({ to, from, ratio }) =>
+      ties.tie(member(node.id, to), source + from, ratio),
+    );
+    if (!fits) ties.undo(mark);
+    return fits;
   };
+  // The output's scales first, so that they reach the linear layers that can make them.
+  const isGiven = [...output].every((scale, c) => ties.give(member(network.output, c), scale));
+  if (!isGiven && new Set(output).size > 1) throw new OutputScaleConflict();
+  const cuts = new Map<string, { at: number; channels: number }>();
+  for (const edge of tied.toReversed()) {
+    if (join(edge, first.get(edge.source)!)) continue;
+    const channels = shapes.get(edge.source)![0];
+    const at = ties.add(channels);
+    if (!join(edge, at)) throw new OutputScaleConflict();
+    cuts.set(edgeKey(edge.node, edge.at), { at, channels });
+  }
 
-  const decide = (group: Group, channels: number): Float64Array | undefined => {
-    if (group.scale === 'in progress') return undefined;
-    if (group.scale !== undefined) return group.scale;
-    group.scale = 'in progress';
-    const scale = asked(group, channels) ?? taken(group) ?? new Float64Array(channels).fill(1);
-    group.scale = scale;
-    return scale;
+  const limits = limitsOf({ network, plans, ranges, ties, member }, FILLED / margin);
+  const scaleAt = (at: number) => {
+    const { root, ratio } = ties.find(at);
+    return ratio * (ties.given(root) ?? limits.get(root) ?? 1);
   };
+  const scales = (at: number, channels: number) =>
+    Float64Array.from({ length: channels }, (_, c) => scaleAt(at + c));
+  return {
+    of: (id) => scales(first.get(id)!, shapes.get(id)![0]),
+    cut(node, at) {
+      const found = cuts.get(edgeKey(node, at));
+      return found && scales(found.at, found.channels);
+    },
+  };
+}
 
-  const asked = ({ demands }: Group, channels: number) => {
-    const [first] = demands;
-    if (first === undefined) return undefined;
-    return Float64Array.from({ length: channels }, (_, channel) => {
-      const of = demands.find(({ scale }) => !Number.isNaN(scale[channel]));
-      return of?.scale[channel] ?? first.free;
+/** What scales are chosen by. */
+interface Surroundings {
+  readonly network: Network;
+  readonly plans: ReadonlyMap<string, SquarePlan>;
+  readonly ranges: Ranges;
+  readonly ties: Ties;
+  readonly member: (id: string, channel: number) => number;
+}
+
+/** The largest scale of each set of channels with which what is compared is no larger than its part of `most`. */
+function limitsOf(surroundings: Surroundings, most: number): Map<number, number> {
+  const { network, plans, ranges, ties, member } = surroundings;
+  const limits = new Map<number, number>();
+  const limit = (id: string, sizes: Float64Array) => {
+    const largest = Math.max(...sizes);
+    if (largest === 0) return;
+    sizes.forEach((size, c) => {
+      const { root, ratio } = ties.find(member(id, c));
+      // A channel that was always zero is as large as any other when it is not.
+      const reached = size || largest;
+      const room = Math.min(MOST_ROOM, Math.sqrt(largest / reached));
+      const scale = most / (room * reached * ratio);
+      limits.set(root, Math.min(limits.get(root) ?? Number.POSITIVE_INFINITY, scale));
     });
   };
-
-  const taken = ({ fixed }: Group) => {
-    for (const { id, factor } of fixed) {
-      const scale = scaleOf(id)?.map((s) => s / factor);
-      if (scale) return scale;
-    }
-    return undefined;
-  };
-
-  return (id) => scaleOf(id)!;
-}
-
-function ones(shape: Shape): Float64Array {
-  return new Float64Array(shape[0]).fill(1);
-}
-
-/** Whether a local node's channels are those of its one input. */
-function keepsChannels(node: NetworkNode): boolean {
-  if (node.op === 'slice') return node.start[0] === 0 && node.step[0] === 1;
-  if (node.op === 'pad') return node.before[0] === 0 && node.after[0] === 0;
-  return node.op === 'pool' || node.op === 'maxPool';
-}
-
-/** The scale of what a local node makes of values with these scales. */
-function passed(node: NetworkNode, scales: readonly Float64Array[]): Float64Array {
-  const [source] = scales as [Float64Array, ...Float64Array[]];
-  switch (node.op) {
-    case 'pool':
-      return source.map((s) => s * poolScale(node).factor);
-    case 'slice':
-      return Float64Array.from(
-        { length: node.shape[0] },
-        (_, channel) => source[node.start[0] + channel * node.step[0]]!,
-      );
-    case 'pad': {
-      // Zeros have any scale.
-      const scale = ones(node.shape);
-      scale.set(source, node.before[0]);
-      return scale;
-    }
-    case 'concat':
-      return Float64Array.from(scales.flatMap((scale) => [...scale]));
-    default:
-      return source;
-  }
-}
-
-/** The scale an activation layer reads its input with, given the scale the input has. */
-function readScale(source: Float64Array, plan: SquarePlan | undefined): Float64Array {
-  if (plan === undefined) return source;
-  return source.map((s, channel) => (Number.isNaN(plan.alpha[channel]) ? s : plan.alpha[channel]!));
-}
-
-function same(a: Float64Array, b: Float64Array): boolean {
-  return a.every((s, channel) => Math.abs(s - b[channel]!) <= 1e-9 * s);
-}
-
-/** A network whose edges agree: scales of all values by id, and only activation outputs before linear layers. */
-export interface ScaledNetwork extends Network {
-  readonly scales: ReadonlyMap<string, Float64Array>;
-}
-
-/** Decides all scales and inserts the layers that make them agree. */
-export function scaleNetwork(
-  network: Network,
-  plans: ReadonlyMap<string, SquarePlan>,
-): ScaledNetwork {
-  const natural = groupScales(network, plans);
-  const nodes: NetworkNode[] = [];
-  const scales = new Map<string, Float64Array>([[network.input.id, ones(network.input.shape)]]);
-  // Fresh: the client knows its share of the value before the server's first answer.
-  const fresh = new Set<string>([network.input.id]);
-  const made = new Map<string, NetworkNode>();
-  const emit = (node: NetworkNode, scale: Float64Array, isFresh: boolean): string => {
-    nodes.push(node);
-    made.set(node.id, node);
-    scales.set(node.id, scale);
-    if (isFresh) fresh.add(node.id);
-    return node.id;
-  };
-  const nameOf = (id: string) => made.get(id)?.name ?? id;
-  const shapeOf = (id: string) => made.get(id)?.shape ?? network.input.shape;
-
-  const truncated = (source: string): string => {
-    const id = `${source}.truncate`;
-    if (fresh.has(source) || made.has(id)) return fresh.has(source) ? source : id;
-    const shape = shapeOf(source);
-    const kinds = new Uint8Array(sizeOf(shape)).fill(IDENTITY);
-    const name = `${nameOf(source)}.truncate`;
-    return emit(
-      { op: 'activation', id, name, shape, inputs: [source], kinds, coefficients: undefined },
-      scales.get(source)!,
-      true,
-    );
-  };
-  const adapted = (source: string, wanted: Float64Array, reader: string): string => {
-    if (same(scales.get(source)!, wanted)) return source;
-    const from = truncated(source);
-    const id = `${source}.scale.${reader}.${nodes.length}`;
-    const layer = { id, name: `${nameOf(source)}.scale`, shape: shapeOf(from) };
-    return emit(channelLayer(layer, from), wanted, false);
-  };
-
   for (const node of network.nodes) {
-    const [source] = node.inputs;
-    switch (node.op) {
-      case 'linear':
-        emit({ ...node, inputs: [truncated(source)] }, natural(node.id), false);
-        break;
-      case 'add': {
-        const scale = natural(node.id);
-        const [x, y] = node.inputs.map((id) => adapted(id, scale, node.id)) as [string, string];
-        emit({ ...node, inputs: [x, y] }, scale, fresh.has(x) && fresh.has(y));
-        break;
-      }
-      case 'activation': {
-        const scale = readScale(scales.get(source)!, plans.get(node.id));
-        emit({ ...node, inputs: [adapted(source, scale, node.id)] }, scale, true);
-        break;
-      }
-      default:
-        emit(
-          node,
-          passed(
-            node,
-            node.inputs.map((id) => scales.get(id)!),
-          ),
-          node.inputs.every((id) => fresh.has(id)),
-        );
+    if (node.op === 'activation') {
+      limit(node.id, channelSizes(ranges.read(node, plans.get(node.id)?.offset)));
+    } else if (node.op === 'maxPool') {
+      limit(node.id, channelSizes(ranges.differences(node.inputs[0])));
+    } else if (node.op === 'linear' && node.inputs[0] !== network.input.id) {
+      // It may have to be truncated before it is read.
+      limit(node.inputs[0], channelSizes(ranges.value(node.inputs[0])));
     }
   }
-  const output = adapted(network.output, ones(shapeOf(network.output)), 'output');
-  return { ...network, nodes, output, scales };
+  const parts = importance(surroundings, limits);
+  for (const [root, scale] of limits) {
+    limits.set(root, scale * Math.max(LEAST_PART, Math.sqrt(parts.get(root) ?? 1)));
+  }
+  limitGains(surroundings, most, limits);
+  return limits;
+}
+
+/**
+ * Lowers limits of channels that a linear layer would make much of little for: as far as if they were as large as the
+ * largest of their layer.
+ */
+function limitGains(
+  { network, ranges, ties, member }: Surroundings,
+  most: number,
+  limits: Map<number, number>,
+): void {
+  const shapes = shapesOf(network);
+  const scaleOf = (id: string, channel: number) => {
+    const { root, ratio } = ties.find(member(id, channel));
+    return ratio * (ties.given(root) ?? limits.get(root) ?? 1);
+  };
+  for (const node of network.nodes) {
+    if (node.op !== 'linear') continue;
+    const [source] = node.inputs;
+    const [channels] = shapes.get(source)!;
+    const read = Float64Array.from({ length: channels }, (_, c) => scaleOf(source, c));
+    const squares = new Float64Array(node.shape[0]);
+    eachBlock(node, channels, (row, channel, norm) => {
+      squares[row]! += (norm / read[channel]!) ** 2;
+    });
+    const largest = Math.max(...channelSizes(ranges.value(node.id)));
+    squares.forEach((sum, row) => {
+      const { root, ratio } = ties.find(member(node.id, row));
+      const known = limits.get(root);
+      if (sum === 0 || known === undefined) return;
+      const scale = Math.max(MOST_GAIN / Math.sqrt(sum), most / largest);
+      limits.set(root, Math.min(known, scale / ratio));
+    });
+  }
+}
+
+/**
+ * How much a unit of each set of channels counts in the results, from 0 to 1: the largest part that it has in a channel of the
+ * linear layers that read it, times how much that channel counts. The largest of a layer is 1.
+ *
+ * The unit is that of the scale the channels may have, whatever passes: behind a ReLU that passes little the errors are those
+ * of what it compares.
+ * @param limits the largest scales, by root
+ */
+function importance(
+  { network, ranges, ties, member }: Surroundings,
+  limits: ReadonlyMap<number, number>,
+): Map<number, number> {
+  const parts = new Map<number, number>();
+  for (const node of network.nodes.toReversed()) {
+    if (node.op !== 'linear') continue;
+    const [source] = node.inputs;
+    const units = channelSizes(ranges.value(source)).map((size, c) => {
+      const { root, ratio } = ties.find(member(source, c));
+      const scale = ties.given(root) ?? limits.get(root);
+      return scale === undefined ? size : 1 / (scale * ratio);
+    });
+    const made = channelSizes(ranges.value(node.id));
+    const counted = Float64Array.from(made, (size, row) => {
+      const part = parts.get(ties.find(member(node.id, row)).root) ?? 1;
+      return size === 0 ? 0 : part / size;
+    });
+    const own = new Float64Array(units.length);
+    eachBlock(node, units.length, (row, channel, norm) => {
+      own[channel] = Math.max(own[channel]!, counted[row]! * norm * units[channel]!);
+    });
+    const largest = Math.max(...own);
+    if (largest === 0) continue;
+    own.forEach((part, channel) => {
+      const { root } = ties.find(member(source, channel));
+      parts.set(root, Math.max(parts.get(root) ?? 0, part / largest));
+    });
+  }
+  return parts;
+}
+
+/** The norms of a layer's weights between each output row and each input channel that have any. */
+function eachBlock(
+  node: LinearNode,
+  channels: number,
+  visit: (row: number, channel: number, norm: number) => void,
+): void {
+  let squares = 0;
+  let at = weightPosition(node, 0, channels);
+  for (let i = 0; i < node.weight.length; i++) {
+    const here = weightPosition(node, i, channels);
+    if (here.row !== at.row || here.channel !== at.channel) {
+      visit(at.row, at.channel, Math.sqrt(squares));
+      squares = 0;
+      at = here;
+    }
+    squares += node.weight[i]! ** 2;
+  }
+  visit(at.row, at.channel, Math.sqrt(squares));
+}
+
+/** Channel `to` of a node's value has `ratio` times the scale of channel `from` of what it reads. */
+interface Pair {
+  readonly to: number;
+  readonly from: number;
+  readonly ratio: number;
+}
+
+interface Edge {
+  readonly node: NetworkNode;
+  readonly at: number;
+  readonly source: string;
+  readonly pairs: readonly Pair[];
+}
+
+/** All edges that pass scales on: those of all nodes but linear layers. */
+function edgesOf(network: Network, shapes: ReadonlyMap<string, Shape>): Edge[] {
+  return network.nodes.flatMap((node) => {
+    if (node.op === 'linear') return [];
+    return node.inputs.map((source, at) => ({
+      ...{ node, at, source },
+      pairs: pairsOf(node, at, shapes),
+    }));
+  });
+}
+
+function pairsOf(node: NetworkNode, at: number, shapes: ReadonlyMap<string, Shape>): Pair[] {
+  const from = shapes.get(node.inputs[at]!)!;
+  const [channels] = from;
+  const each = (ratio: (channel: number) => number, first = 0): Pair[] =>
+    Array.from({ length: channels }, (_, c) => ({ to: first + c, from: c, ratio: ratio(c) }));
+  switch (node.op) {
+    case 'linear':
+      return [];
+    case 'rescale':
+      return each((c) => 1 / node.factor[c]!);
+    case 'pool': {
+      const { factor } = poolScale(node, from);
+      return each(() => factor);
+    }
+    case 'gather':
+      return channelsRead(node.tables, from, node.shape).flatMap((read, to) =>
+        read.map((channel) => ({ to, from: channel, ratio: 1 })),
+      );
+    case 'concat': {
+      const before = node.inputs.slice(0, at).reduce((sum, id) => sum + shapes.get(id)![0], 0);
+      return each(() => 1, before);
+    }
+    default:
+      return each(() => 1);
+  }
 }

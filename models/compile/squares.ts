@@ -14,18 +14,16 @@
 import {
   type ActivationKind,
   IDENTITY,
-  KINDS,
   kindOf,
   kindsIn,
   RELU,
   ROOT_BITS,
   SQUARE,
 } from '../../protocol/program/kinds.ts';
-import type { Calibration } from './calibrate.ts';
-import { extentsOf, magnitude } from './calibrate.ts';
 import type { ActivationNode } from './network.ts';
 import type { Settings } from './options.ts';
 import { rangeBitsOf } from './options.ts';
+import { followed, imageSizes, type Ranges } from './ranges.ts';
 
 /** The squares of one activation layer. */
 export interface SquarePlan {
@@ -52,30 +50,18 @@ const SCALED_BY: Readonly<Record<ActivationKind, 'alpha' | 'alpha^2'>> = {
   [SQUARE]: 'alpha^2',
 };
 
+/** Whether constants of a layer's squares are a kind's. */
+export function isSquare(kind: ActivationKind): boolean {
+  return SCALED_BY[kind] === 'alpha^2';
+}
+
 /** Whether each channel has an element that squares its scale. */
 function squareChannels({ kinds, shape }: ActivationNode): boolean[] {
   const plane = shape[1] * shape[2];
   return Array.from({ length: shape[0] }, (_, channel) => {
     const own = kindsIn(kinds.subarray(channel * plane, (channel + 1) * plane));
-    return own.some((kind) => SCALED_BY[kind] === 'alpha^2');
+    return own.some(isSquare);
   });
-}
-
-/** Largest number over channels that the layer's squares and comparisons work on, at the scales of `scale`. */
-export function largestRead(
-  node: ActivationNode,
-  calibration: Calibration,
-  scale: Float64Array,
-  offset: Float64Array | undefined,
-): number {
-  const extents = extentsOf(calibration, node);
-  return scale.reduce((largest, factor, channel) => {
-    const reached = KINDS.map((kind) => {
-      const added = kindOf(kind).constants ? offset?.[channel] : undefined;
-      return magnitude(extents[kind]!, channel, added);
-    });
-    return Math.max(largest, factor * Math.max(...reached));
-  }, 0);
 }
 
 /**
@@ -87,7 +73,7 @@ export function planSquares(
   node: ActivationNode,
   arriving: number,
   fractionBits: number,
-  calibration: Calibration,
+  ranges: Ranges,
   settings: Settings,
 ): SquarePlan | undefined {
   const square = squareChannels(node);
@@ -110,7 +96,7 @@ export function planSquares(
   const mean = logs / square.filter(Boolean).length;
   const free = 2 ** Math.round(mean);
   const scale = leading.map((c2) => (Number.isNaN(c2) ? free : c2));
-  const largest = settings.margin * largestRead(node, calibration, scale, offset);
+  const largest = settings.margin * followed(imageSizes(ranges.read(node, offset), scale));
 
   // 2g + j = fractionBits: j has the parity of fractionBits, and g >= 0.
   const highest = Math.min(fractionBits, Math.floor(Math.log2(MAX_MEAN_ALPHA) - mean));

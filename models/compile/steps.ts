@@ -1,8 +1,9 @@
 /** The steps of a model while they are being made: which value each made, and with how many fractional bits. */
 
 import type { StepWeights } from '../../protocol/program/model.ts';
-import type { Step } from '../../protocol/program/program.ts';
-import type { AddNode, ConcatNode, Network, PadNode, PoolNode, SliceNode } from './network.ts';
+import type { Program, Step } from '../../protocol/program/program.ts';
+import type { Shape } from '../../protocol/ring/shape.ts';
+import type { Network, NetworkNode } from './network.ts';
 import { poolScale } from './network.ts';
 import type { LayerReport } from './report.ts';
 
@@ -13,7 +14,11 @@ export class StepList {
   /** Of the values that the network names; value 0 is the input. */
   readonly #values = new Map<string, { readonly index: number; readonly bits: number }>();
 
+  /** The program's input. */
+  readonly input: Pick<Program['input'], 'shape' | 'fractionBits'>;
+
   constructor(input: Network['input'], fractionBits: number) {
+    this.input = { shape: input.shape, fractionBits };
     this.setValue(input.id, 0, fractionBits);
   }
 
@@ -61,19 +66,29 @@ export class StepList {
   }
 }
 
-/** Appends an operation that each party does on its share alone. */
+/** A node that each party runs on its share alone, and what costs nothing. */
+export type LocalNode = Exclude<NetworkNode, { op: 'linear' | 'activation' | 'maxPool' }>;
+
+/**
+ * Appends the steps of a local node.
+ * @param shapes of all values, by id
+ */
 export function addLocal(
   list: StepList,
-  node: PoolNode | AddNode | ConcatNode | SliceNode | PadNode,
+  node: LocalNode,
+  shapes: ReadonlyMap<string, Shape>,
 ): void {
-  const { id, name } = node;
+  const { id, name, shape: size } = node;
+  const [source] = node.inputs;
+  const base = { name, fractionBits: list.bits(source), input: list.index(source) };
   switch (node.op) {
+    case 'rescale':
+      list.setValue(id, list.index(source), list.bits(source));
+      break;
     case 'pool': {
-      const [source] = node.inputs;
-      const fractionBits = list.bits(source) + poolScale(node).bits;
-      const { kernel, stride } = node;
-      const input = list.index(source);
-      list.add(id, { op: 'sumPool', name, fractionBits, input, kernel, stride });
+      const { kernel, stride, pads } = node;
+      const fractionBits = base.fractionBits + poolScale(node, shapes.get(source)!).bits;
+      list.add(id, { ...base, op: 'sumPool', fractionBits, kernel, stride, pads });
       break;
     }
     case 'add': {
@@ -81,7 +96,8 @@ export function addLocal(
       const fractionBits = Math.max(list.bits(x), list.bits(y));
       const inputs = [list.index(x), list.index(y)] as const;
       const shifts = [fractionBits - list.bits(x), fractionBits - list.bits(y)] as const;
-      list.add(id, { op: 'add', name, fractionBits, inputs, shifts, subtract: false });
+      const { subtract } = node;
+      list.add(id, { op: 'add', name, fractionBits, inputs, shifts, subtract });
       break;
     }
     case 'concat': {
@@ -90,19 +106,8 @@ export function addLocal(
       list.add(id, { op: 'concat', name, fractionBits, inputs });
       break;
     }
-    case 'slice': {
-      const [source] = node.inputs;
-      const { start, step, shape: size } = node;
-      const base = { name, fractionBits: list.bits(source), input: list.index(source) };
-      list.add(id, { ...base, op: 'slice', start, step, size });
+    case 'gather':
+      list.add(id, { ...base, op: 'gather', size, tables: node.tables });
       break;
-    }
-    case 'pad': {
-      const [source] = node.inputs;
-      const { before, after } = node;
-      const base = { name, fractionBits: list.bits(source), input: list.index(source) };
-      list.add(id, { ...base, op: 'pad', before, after });
-      break;
-    }
   }
 }

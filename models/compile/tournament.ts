@@ -2,16 +2,17 @@
  * Max pooling as steps: max(x, y) = y + ReLU(x - y), first along the columns of each window, then along the rows, in
  * rounds that halve what is left. Everything but the ReLUs is local.
  *
- *   part i of a window of w   slice      part 0  part 1 | part 2      w slices of the planes
+ *   part i of a window of w   gather     part 0  part 1 | part 2      w slices of the planes
  *   a round                   concat     [0]     [1]    |  [2]        left halves, right halves, one may be left over
  *                             subtract, ReLU, add                     one activation step: a round trip
- *                             slice      max(0,1)       |  part 2
+ *                             gather     max(0,1)       |  part 2
  *
  * Window w takes ceil(log2 w) rounds in each direction, and w - 1 comparisons for each element that is left.
  */
 
 import { RELU } from '../../protocol/program/kinds.ts';
 import type { ActivationStep, Step } from '../../protocol/program/program.ts';
+import { progression, slicing } from '../../protocol/ring/gather.ts';
 import type { Shape } from '../../protocol/ring/shape.ts';
 import { sizeOf } from '../../protocol/ring/shape.ts';
 import type { MaxPoolNode } from './network.ts';
@@ -33,40 +34,32 @@ export function tournament(
   push: (step: Step) => number,
 ): number {
   const { fractionBits } = comparison;
-  const [top, left, bottom, right] = node.pads;
   let value = source;
   let shape = from;
-  if (node.pads.some((n) => n > 0)) {
-    const before: Shape = [0, top, left];
-    const after: Shape = [0, bottom, right];
-    value = push({
-      op: 'pad',
-      name: `${node.name}.pad`,
-      fractionBits,
-      input: value,
-      before,
-      after,
-    });
-    shape = [shape[0], shape[1] + top + bottom, shape[2] + left + right];
-  }
   for (const axis of [1, 2] as const) {
     const window = node.kernel[axis - 1]!;
+    const stride = node.stride[axis - 1]!;
+    const pad = node.pads[axis - 1]!;
     const name = `${node.name}.${axis === 1 ? 'column' : 'row'}`;
     const size = replaced(shape, axis, node.shape[axis]);
-    const step = replaced([1, 1, 1], axis, node.stride[axis - 1]!);
-    const same = `${size}` === `${shape}`;
-    if (window === 1 && same) continue;
-    let parts = Array.from({ length: window }, (_, i) =>
-      push({
-        op: 'slice',
+    const extent = shape[axis];
+    if (window === 1 && `${size}` === `${shape}`) continue;
+    const others = keeping(shape, axis);
+    let parts = Array.from({ length: window }, (_, i) => {
+      // Every window has elements of the planes: the nearest of them stands for what lies beyond.
+      const table = Int32Array.from({ length: size[axis] }, (_, o) => {
+        return others.step * Math.min(Math.max(o * stride + i - pad, 0), extent - 1);
+      });
+      const tables = axis === 1 ? [others.outer, table, others.inner] : [others.outer, table];
+      return push({
+        op: 'gather',
         name: `${name}.part${i}`,
         fractionBits,
         input: value,
-        start: replaced([0, 0, 0], axis, i),
-        step,
         size,
-      }),
-    );
+        tables,
+      });
+    });
     for (let round = 1; parts.length > 1; round++) {
       parts = playRound(`${name}.round${round}`, parts, size, comparison, push);
     }
@@ -74,6 +67,21 @@ export function tournament(
     shape = size;
   }
   return value;
+}
+
+/** Tables of the axes in front of one and behind it, and the step of that axis. */
+function keeping([channels, height, width]: Shape, axis: 1 | 2) {
+  return axis === 1
+    ? {
+        outer: progression(0, height * width, channels),
+        step: width,
+        inner: progression(0, 1, width),
+      }
+    : {
+        outer: progression(0, width, channels * height),
+        step: 1,
+        inner: new Int32Array(1),
+      };
 }
 
 function replaced(shape: Shape, axis: 1 | 2, n: number): Shape {
@@ -103,19 +111,20 @@ function playRound(
     op: 'activation',
     input: difference,
     kinds: new Uint8Array(half * sizeOf(size)).fill(RELU),
+    constants: false,
     shift: 0,
     squareShift: 0,
   });
   const larger = push({ ...sum, inputs: [excess, right], subtract: false });
   if (half === 1) return [larger, ...parts.slice(2)];
+  const all: Shape = [half * size[0], size[1], size[2]];
   const winners = Array.from({ length: half }, (_, i) =>
     push({
       ...base,
-      op: 'slice',
+      op: 'gather',
       input: larger,
-      start: [i * size[0], 0, 0],
-      step: [1, 1, 1],
       size,
+      tables: slicing(all, [i * size[0], 0, 0], [1, 1, 1], size),
     }),
   );
   return [...winners, ...parts.slice(2 * half)];

@@ -10,6 +10,7 @@
  */
 
 import * as z from 'zod';
+import { runsOf, tableOf } from '../../protocol/ring/gather.ts';
 import { elements, type Graph, type Node, type Tensor } from './graph.ts';
 import { inferShapes } from './walk.ts';
 
@@ -17,11 +18,15 @@ const MAGIC = 'sottonet';
 /** Version of the layout above. AGREEMENT between writer and reader. */
 const VERSION = 1;
 
+/** Longest table of a gather. LOCAL. */
+const MAX_ENTRIES = 2 ** 28;
+
 const name = z.string().min(1).max(200);
 const count = z.int().min(0).max(0x7fffffff);
 const pair = z.tuple([count, count]);
 const triple = z.tuple([count, count, count]);
 const quadruple = z.tuple([count, count, count, count]);
+const shape = z.array(count).min(1).max(3);
 const unary = { id: name, inputs: z.tuple([name]) };
 
 const nodeSchema = z.discriminatedUnion('op', [
@@ -53,9 +58,30 @@ const nodeSchema = z.discriminatedUnion('op', [
     stride: pair,
     pads: quadruple,
   }),
-  z.strictObject({ op: z.literal('averagePool'), ...unary, kernel: pair, stride: pair }),
+  z.strictObject({
+    op: z.literal('averagePool'),
+    ...unary,
+    kernel: pair,
+    stride: pair,
+    pads: quadruple.exactOptional(),
+  }),
   z.strictObject({ op: z.literal('globalAveragePool'), ...unary }),
   z.strictObject({ op: z.literal('flatten'), ...unary }),
+  z.strictObject({ op: z.literal('reshape'), ...unary, shape }),
+  z.strictObject({
+    op: z.literal('gather'),
+    ...unary,
+    shape,
+    tables: z.array(z.array(z.tuple([z.int(), z.int(), count]))).max(8),
+  }),
+  z.strictObject({
+    op: z.literal('piecewise'),
+    ...unary,
+    offset: name,
+    slope: name,
+    knots: name,
+    bends: name,
+  }),
   z.strictObject({ op: z.literal('pad'), ...unary, before: triple, after: triple }),
   z.strictObject({ op: z.literal('slice'), ...unary, start: triple, step: triple, size: triple }),
   z.strictObject({
@@ -64,7 +90,12 @@ const nodeSchema = z.discriminatedUnion('op', [
     kinds: z.string().regex(/^[012]*$/, 'a map is a string of the digits 0, 1 and 2'),
     coefficients: name.exactOptional(),
   }),
-  z.strictObject({ op: z.literal('add'), id: name, inputs: z.tuple([name, name]) }),
+  z.strictObject({
+    op: z.literal('add'),
+    id: name,
+    inputs: z.tuple([name, name]),
+    subtract: z.literal(true).exactOptional(),
+  }),
   z.strictObject({ op: z.literal('concat'), id: name, inputs: z.tuple([name, name], name) }),
 ]);
 
@@ -75,21 +106,44 @@ const headerSchema = z.strictObject({
     shape: triple,
     mean: z.array(z.number()),
     std: z.array(z.number()),
+    numbers: z.literal(true).exactOptional(),
   }),
   nodes: z.array(nodeSchema),
   output: name,
-  readout: z.enum(['softmax', 'logSoftmax', 'argmax']).exactOptional(),
+  results: z
+    .array(
+      z.strictObject({
+        name,
+        shape: z.array(count).max(8),
+        readout: z
+          .union([
+            z.strictObject({ kind: z.enum(['softmax', 'logSoftmax', 'argmax']), axis: count }),
+            z.strictObject({ kind: z.enum(['sigmoid', 'tanh']) }),
+          ])
+          .exactOptional(),
+      }),
+    )
+    .min(1)
+    .exactOptional(),
   tensors: z.array(z.strictObject({ name, shape: z.array(count).max(8) })),
 });
 
 type StoredNode = z.infer<typeof nodeSchema>;
 
 function toStored(node: Node): StoredNode {
+  if (node.op === 'gather') {
+    const { shape, tables } = node;
+    const stored = { ...node, inputs: [...node.inputs] as [string], shape: [...shape] };
+    return { ...stored, tables: tables.map((table) => runsOf(table).map(([...run]) => run)) };
+  }
   if (node.op !== 'activation') return node as StoredNode;
   return { ...node, inputs: [...node.inputs], kinds: node.kinds.join('') };
 }
 
 function fromStored(node: StoredNode): Node {
+  if (node.op === 'gather') {
+    return { ...node, tables: node.tables.map((runs) => tableOf(runs, MAX_ENTRIES)) };
+  }
   if (node.op !== 'activation') return node;
   return { ...node, kinds: Uint8Array.from(node.kinds, Number) };
 }
@@ -105,7 +159,7 @@ export function saveGraph(graph: Graph): Uint8Array {
     input: graph.input,
     nodes: graph.nodes.map(toStored),
     output: graph.output,
-    readout: graph.readout,
+    results: graph.results,
     tensors: [...graph.tensors].map(([name, { shape }]) => ({ name, shape })),
   });
   const encoded = new TextEncoder().encode(header);
@@ -165,7 +219,7 @@ export function loadGraph(bytes: Uint8Array): Graph {
     input: header.input,
     nodes: header.nodes.map(fromStored),
     output: header.output,
-    ...(header.readout === undefined ? {} : { readout: header.readout }),
+    ...(header.results === undefined ? {} : { results: header.results }),
     tensors,
   };
   inferShapes(graph);

@@ -4,6 +4,8 @@
  * Layouts are those of ONNX and PyTorch: a value is [C, H, W] (one image, channel planes) or [N] after flattening.
  */
 
+import type { Tables } from '../../protocol/ring/gather.ts';
+
 /** [C, H, W], or [N] for a flat vector. */
 export type Shape = readonly number[];
 
@@ -85,11 +87,13 @@ export interface MaxPoolNode extends Unary {
   readonly pads: readonly [number, number, number, number];
 }
 
-/** Mean over each window, no padding; windows that would stick out are left out. */
+/** Mean of what each window finds inside of the input; windows that would stick out beyond the pads are left out. */
 export interface AveragePoolNode extends Unary {
   readonly op: 'averagePool';
   readonly kernel: readonly [number, number];
   readonly stride: readonly [number, number];
+  /** [top, left, bottom, right], each smaller than the kernel; none by default. Their cells are not counted. */
+  readonly pads?: readonly [number, number, number, number];
 }
 
 /** Mean over each channel plane: [C, H, W] -> [C, 1, 1]. */
@@ -100,6 +104,20 @@ export interface GlobalAveragePoolNode extends Unary {
 /** [C, H, W] -> [C*H*W], channel planes one after the other. */
 export interface FlattenNode extends Unary {
   readonly op: 'flatten';
+}
+
+/** The same elements in the same order, under another shape. */
+export interface ReshapeNode extends Unary {
+  readonly op: 'reshape';
+  readonly shape: Shape;
+}
+
+/** Elements moved, repeated or left out, and zeros: protocol/ring/gather.ts says what tables mean. */
+export interface GatherNode extends Unary {
+  readonly op: 'gather';
+  readonly shape: Shape;
+  /** The product of their lengths is the number of elements of `shape`. */
+  readonly tables: Tables;
 }
 
 /** Zeros around [C, H, W]. */
@@ -128,11 +146,27 @@ export interface ActivationNode extends Unary {
   readonly coefficients?: string;
 }
 
-/** Sum of two values of one shape (a residual connection). */
+/**
+ * A continuous function of straight pieces per channel, as ReLU6, LeakyReLU and Abs are:
+ * y = offset + slope * x + the sum over j of bend[j] * ReLU(x - knot[j]).
+ */
+export interface PiecewiseNode extends Unary {
+  readonly op: 'piecewise';
+  /** Tensors [C]. */
+  readonly offset: string;
+  readonly slope: string;
+  /** Tensors [C, number of knots]. A bend of 0 is no bend. */
+  readonly knots: string;
+  readonly bends: string;
+}
+
+/** Sum of two values of one shape (a residual connection), or their difference. */
 export interface AddNode {
   readonly op: 'add';
   readonly id: string;
   readonly inputs: readonly [string, string];
+  /** Takes the second away from the first instead. */
+  readonly subtract?: true;
 }
 
 /** Values joined along their first axis: channels of one height and width, or flat vectors. */
@@ -151,23 +185,38 @@ export type Node =
   | AveragePoolNode
   | GlobalAveragePoolNode
   | FlattenNode
+  | ReshapeNode
+  | GatherNode
   | PadNode
   | SliceNode
   | ActivationNode
+  | PiecewiseNode
   | AddNode
   | ConcatNode;
 
-/** What goes in: pixels 0..255 divided by 255, then (p - mean) / std per channel. */
+/** What goes in: pixels 0..255 divided by 255, or any numbers; then (x - mean) / std per channel. */
 export interface GraphInput {
   readonly id: string;
   readonly shape: readonly [number, number, number];
   /** One number per channel. */
   readonly mean: readonly number[];
   readonly std: readonly number[];
+  /** The network takes numbers of any size, such as measurements; left out, it takes pixels. */
+  readonly numbers?: true;
 }
 
-/** Functions over all numbers of a result. See {@link Graph.readout}. */
-export type Readout = 'softmax' | 'logSoftmax' | 'argmax';
+/** A function that whoever receives a result computes; softmax and its like along one axis of the result's shape. */
+export type Readout =
+  | { readonly kind: 'softmax' | 'logSoftmax' | 'argmax'; readonly axis: number }
+  | { readonly kind: 'sigmoid' | 'tanh' };
+
+/** One of the results that a network's last value holds, one after the other. */
+export interface Result {
+  readonly name: string;
+  /** As the model's author has it, without the batch; row-major. */
+  readonly shape: readonly number[];
+  readonly readout?: Readout;
+}
 
 /** A float network. */
 export interface Graph {
@@ -177,10 +226,10 @@ export interface Graph {
   /** Id of the node whose value is the result. */
   readonly output: string;
   /**
-   * What the model's author lets follow on the result, and this graph leaves to whoever receives it: nothing here
-   * computes it. A network that ends in `argmax` need not reveal more than the label.
+   * What the numbers of the result are. Left out, they are one result with the value's shape. Nothing here computes a
+   * readout; a network with one result that ends in `argmax` need not reveal more than the label.
    */
-  readonly readout?: Readout;
+  readonly results?: readonly Result[];
   readonly tensors: ReadonlyMap<string, Tensor>;
 }
 
@@ -197,4 +246,9 @@ export function tensorOf(graph: Pick<Graph, 'tensors'>, name: string): Tensor {
   const tensor = graph.tensors.get(name);
   if (tensor === undefined) throw new RangeError(`the graph has no tensor named '${name}'`);
   return tensor;
+}
+
+/** The results of a graph. */
+export function resultsOf(graph: Graph, shape: Shape): readonly Result[] {
+  return graph.results ?? [{ name: graph.output, shape }];
 }

@@ -8,6 +8,7 @@
  */
 
 import { isKind } from '../../protocol/program/kinds.ts';
+import { gather, gatheredSize, gatherFault } from '../../protocol/ring/gather.ts';
 import {
   type ActivationKind,
   type ActivationNode,
@@ -15,7 +16,6 @@ import {
   elements,
   type Graph,
   IDENTITY,
-  type MaxPoolNode,
   type Node,
   RELU,
   type Shape,
@@ -23,6 +23,18 @@ import {
   tensorOf,
 } from './graph.ts';
 import { readsCoefficients } from './kinds.ts';
+import {
+  checkPads,
+  isCount,
+  maximum,
+  NO_PADS,
+  padded,
+  planes,
+  pool,
+  pooledShape,
+  poolWindows,
+  windows,
+} from './windows.ts';
 
 /** What an operator's functions get beside the node itself. */
 export interface Site {
@@ -46,11 +58,6 @@ interface Operator<N extends Node> {
 
 type Operators = { readonly [K in Node['op']]: Operator<Extract<Node, { op: K }>> };
 
-function planes(shape: Shape): readonly [number, number, number] {
-  if (shape.length !== 3) throw new RangeError(`needs a [C, H, W] input, not [${shape}]`);
-  return shape as readonly [number, number, number];
-}
-
 function expectTensor(site: Omit<Site, 'shape'>, name: string, shape: readonly number[]): void {
   const found = tensorOf(site.graph, name);
   if (`${found.shape}` !== `${shape}` || found.data.length !== elements(shape)) {
@@ -58,92 +65,13 @@ function expectTensor(site: Omit<Site, 'shape'>, name: string, shape: readonly n
   }
 }
 
-function isCount(n: number): boolean {
-  return Number.isSafeInteger(n) && n > 0;
-}
-
-/** Output extent of a window of `kernel` moved by `stride` over `size`. */
-function windows(size: number, kernel: number, stride: number): number {
-  if (!isCount(kernel) || !isCount(stride)) {
-    throw new RangeError('kernel and stride should be positive whole numbers');
+/** @throws RangeError when it is no shape of so many elements */
+function checkShape(shape: Shape, size: number): void {
+  if ((shape.length !== 1 && shape.length !== 3) || !shape.every(isCount)) {
+    throw new RangeError(`[${shape}] should be [C, H, W] or [N]`);
   }
-  if (kernel > size) throw new RangeError(`a window of ${kernel} does not fit into ${size}`);
-  return Math.floor((size - kernel) / stride) + 1;
-}
-
-function poolShape(shape: Shape, kernel: readonly [number, number], stride = kernel): Shape {
-  const [c, h, w] = planes(shape);
-  return [c, windows(h, kernel[0], stride[0]), windows(w, kernel[1], stride[1])];
-}
-
-function checkPads(pads: readonly number[]): void {
-  if (pads.some((n) => !Number.isSafeInteger(n) || n < 0)) {
-    throw new RangeError('pads should be whole numbers, zero or more');
-  }
-}
-
-/** Ranges of `size` that windows of `kernel` cover, when `before` pads stand in front of it. */
-function covered(
-  size: number,
-  kernel: number,
-  stride: number,
-  before: number,
-  count: number,
-): readonly [from: number, to: number][] {
-  return Array.from({ length: count }, (_, i) => {
-    const from = i * stride - before;
-    return [Math.max(from, 0), Math.min(from + kernel, size)];
-  });
-}
-
-/** Rows and columns of the input that each row and column of a max pooling's result looks at. */
-function maxWindows({ kernel, stride, pads }: MaxPoolNode, site: Site) {
-  const [, h, w] = planes(site.shapes[0]!);
-  const [, oh, ow] = planes(site.shape);
-  return {
-    rows: covered(h, kernel[0], stride[0], pads[0], oh),
-    columns: covered(w, kernel[1], stride[1], pads[1], ow),
-  };
-}
-
-function maximum(node: MaxPoolNode, x: Float32Array, out: Float32Array, site: Site): void {
-  const [c, h, w] = planes(site.shapes[0]!);
-  const { rows, columns } = maxWindows(node, site);
-  let o = 0;
-  for (let ch = 0; ch < c; ch++) {
-    for (const [top, bottom] of rows) {
-      for (const [left, right] of columns) {
-        let most = -Infinity;
-        for (let y = top; y < bottom; y++) {
-          const row = (ch * h + y) * w;
-          for (let col = left; col < right; col++) most = Math.max(most, x[row + col]!);
-        }
-        out[o++] = most;
-      }
-    }
-  }
-}
-
-function pool(
-  x: Float32Array,
-  out: Float32Array,
-  site: Site,
-  [kh, kw]: readonly [number, number],
-  [sh, sw]: readonly [number, number],
-): void {
-  const [, h, w] = planes(site.shapes[0]!);
-  const [c, oh, ow] = planes(site.shape);
-  for (let ch = 0, o = 0; ch < c; ch++) {
-    for (let oy = 0; oy < oh; oy++) {
-      for (let ox = 0; ox < ow; ox++, o++) {
-        let sum = 0;
-        for (let ky = 0; ky < kh; ky++) {
-          const row = (ch * h + oy * sh + ky) * w + ox * sw;
-          for (let kx = 0; kx < kw; kx++) sum += x[row + kx]!;
-        }
-        out[o] = sum / (kh * kw);
-      }
-    }
+  if (elements(shape) !== size) {
+    throw new RangeError(`[${shape}] should have ${size} elements`);
   }
 }
 
@@ -327,36 +255,40 @@ export const operators: Operators = {
     },
   },
   maxPool: {
-    shape({ kernel, stride, pads }, site) {
-      checkPads(pads);
-      // A window of nothing but padding would have no maximum.
-      if (pads.some((n, side) => n >= kernel[side % 2]!)) {
-        throw new RangeError(`pads [${pads}] should be smaller than the kernel [${kernel}]`);
-      }
-      const [c, h, w] = planes(site.shapes[0]!);
-      return [
-        c,
-        windows(h + pads[0] + pads[2], kernel[0], stride[0]),
-        windows(w + pads[1] + pads[3], kernel[1], stride[1]),
-      ];
-    },
+    shape: (node, site) => pooledShape(node, site.shapes[0]!),
     maxima(node, site) {
-      const { rows, columns } = maxWindows(node, site);
+      const { rows, columns } = poolWindows(node, site);
       const total = (ranges: typeof rows) => ranges.reduce((sum, [from, to]) => sum + to - from, 0);
       return site.shape[0]! * (total(rows) * total(columns) - rows.length * columns.length);
     },
     run: (node, [x], out, site) => maximum(node, x!, out, site),
   },
   averagePool: {
-    shape: (node, site) => poolShape(site.shapes[0]!, node.kernel, node.stride),
-    run: (node, [x], out, site) => pool(x!, out, site, node.kernel, node.stride),
+    shape: (node, site) => pooledShape(padded(node), site.shapes[0]!),
+    run: (node, [x], out, site) => pool(padded(node), x!, out, site),
   },
   globalAveragePool: {
     shape: (_node, site) => [planes(site.shapes[0]!)[0], 1, 1],
     run(_node, [x], out, site) {
       const [, h, w] = planes(site.shapes[0]!);
-      pool(x!, out, site, [h, w], [1, 1]);
+      pool({ kernel: [h, w], stride: [1, 1], pads: NO_PADS }, x!, out, site);
     },
+  },
+  reshape: {
+    shape({ shape }, site) {
+      checkShape(shape, elements(site.shapes[0]!));
+      return shape;
+    },
+    run: (_node, [x], out) => out.set(x!),
+  },
+  gather: {
+    shape({ shape, tables }, site) {
+      checkShape(shape, gatheredSize(tables));
+      const fault = gatherFault(tables, elements(site.shapes[0]!));
+      if (fault !== undefined) throw new RangeError(`it ${fault}`);
+      return shape;
+    },
+    run: ({ tables }, [x], out) => void gather(tables, x!, out),
   },
   flatten: {
     shape: (_node, site) => [elements(site.shapes[0]!)],
@@ -427,8 +359,34 @@ export const operators: Operators = {
       if (`${a}` !== `${b}`) throw new RangeError(`cannot add [${a}] and [${b}]`);
       return a!;
     },
-    run(_node, [a, b], out) {
-      for (let i = 0; i < out.length; i++) out[i] = a![i]! + b![i]!;
+    run({ subtract }, [a, b], out) {
+      const sign = subtract ? -1 : 1;
+      for (let i = 0; i < out.length; i++) out[i] = a![i]! + sign * b![i]!;
+    },
+  },
+  piecewise: {
+    shape(node, site) {
+      const shape = site.shapes[0]!;
+      for (const name of [node.offset, node.slope]) expectTensor(site, name, [shape[0]!]);
+      const count = tensorOf(site.graph, node.knots).shape[1] ?? 0;
+      for (const name of [node.knots, node.bends]) expectTensor(site, name, [shape[0]!, count]);
+      return shape;
+    },
+    run(node, [x], out, site) {
+      const [offset, slope, knots, bends] = [node.offset, node.slope, node.knots, node.bends].map(
+        (name) => tensorOf(site.graph, name).data,
+      ) as [Float32Array, Float32Array, Float32Array, Float32Array];
+      const plane = out.length / site.shape[0]!;
+      const count = knots.length / offset.length;
+      for (let i = 0; i < out.length; i++) {
+        const channel = Math.floor(i / plane);
+        const v = x![i]!;
+        let sum = offset[channel]! + slope[channel]! * v;
+        for (let j = channel * count; j < (channel + 1) * count; j++) {
+          sum += bends[j]! * Math.max(v - knots[j]!, 0);
+        }
+        out[i] = sum;
+      }
     },
   },
   activation: {

@@ -6,6 +6,7 @@ import {
   type Graph,
   type GraphInput,
   type Node,
+  resultsOf,
   type Shape,
   type Tensor,
 } from './graph.ts';
@@ -51,7 +52,25 @@ export function inferShapes(graph: Graph): Map<string, Shape> {
   if (!shapes.has(graph.output)) {
     throw new RangeError(`the graph's output '${graph.output}' is not one of its values`);
   }
+  checkResults(graph, shapes.get(graph.output)!);
   return shapes;
+}
+
+/** @throws RangeError when the results are not what the last value holds */
+function checkResults(graph: Graph, shape: Shape): void {
+  const results = resultsOf(graph, shape);
+  const held = results.reduce((sum, result) => sum + elements(result.shape), 0);
+  if (held !== elements(shape)) {
+    throw new RangeError(`the results hold ${held} numbers, the output has ${elements(shape)}`);
+  }
+  for (const { name, shape: own, readout } of results) {
+    if (readout !== undefined && 'axis' in readout && readout.axis >= own.length) {
+      throw new RangeError(`result '${name}' of shape [${own}] has no axis ${readout.axis}`);
+    }
+  }
+  if (new Set(results.map(({ name }) => name)).size < results.length) {
+    throw new RangeError('two results have one name');
+  }
 }
 
 /**
@@ -102,8 +121,8 @@ export function countGraph(graph: Graph): GraphCounts {
 }
 
 /**
- * Pixels to what the network takes: (p/255 - mean) / std per channel.
- * @param pixels 0..255, [C, H, W]
+ * Pixels to what the network takes: (p/255 - mean) / std per channel; of a network that takes numbers, (x - mean) / std.
+ * @param pixels 0..255, or the numbers, [C, H, W]
  * @throws RangeError when the number of pixels is not the input's.
  */
 export function preprocess(
@@ -115,10 +134,11 @@ export function preprocess(
     throw new RangeError(`an image of [${input.shape}] has ${size} pixels, not ${pixels.length}`);
   }
   const plane = size / input.shape[0];
+  const unit = input.numbers ? 1 : 255;
   const out = new Float32Array(size);
   for (let i = 0; i < size; i++) {
     const channel = Math.floor(i / plane);
-    out[i] = (pixels[i]! / 255 - input.mean[channel]!) / input.std[channel]!;
+    out[i] = (pixels[i]! / unit - input.mean[channel]!) / input.std[channel]!;
   }
   return out;
 }
@@ -126,7 +146,7 @@ export function preprocess(
 /** The first `count` images of many, each as {@link preprocess} makes it: what the compiler calibrates with. */
 export function preprocessAll(
   input: GraphInput,
-  pixels: Uint8Array,
+  pixels: Uint8Array | Float32Array,
   count: number,
 ): Float32Array[] {
   const size = elements(input.shape);
@@ -136,7 +156,7 @@ export function preprocessAll(
 }
 
 /** Sees the value of every node, in running order; the input first, under its own id. */
-export type Observer = (id: string, value: Float32Array) => void;
+export type Observer = (id: string, value: Float32Array, shape: Shape) => void;
 
 /**
  * Runs the network on one preprocessed image (see {@link preprocess}), in float arithmetic.
@@ -154,14 +174,14 @@ export function runFloat(graph: Graph, image: Float32Array, observe?: Observer):
     );
   }
   const values = new Map<string, Float32Array>([[graph.input.id, image]]);
-  observe?.(graph.input.id, image);
+  observe?.(graph.input.id, image, graph.input.shape);
   for (const node of graph.nodes) {
     const site = siteOf(graph, shapes, node);
     const out = new Float32Array(elements(site.shape));
     const inputs = node.inputs.map((name) => values.get(name)!);
     operatorOf(node).run(node, inputs, out, site);
     values.set(node.id, out);
-    observe?.(node.id, out);
+    observe?.(node.id, out, site.shape);
   }
   return values.get(graph.output)!.slice();
 }

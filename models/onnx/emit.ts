@@ -2,7 +2,6 @@
 
 import {
   elements,
-  type GraphInput,
   IDENTITY,
   type Node,
   nodeShape,
@@ -10,18 +9,26 @@ import {
   type Shape,
   SQUARE,
   type Tensor,
+  type Triple,
 } from '../graph/index.ts';
+import { cutOf, tablesOf } from './arrange.ts';
 import {
   Algebra,
-  constant,
+  type Bend,
+  type Coefficient,
+  coefficientsOf,
   type Extent,
   type Form,
   type Grain,
+  grainOf,
   identity,
   is,
   isIdentity,
+  ONE,
   refine,
+  ZERO,
 } from './form.ts';
+import { flatParts, isInOrder, keyOf, sizeOf, type View } from './view.ts';
 
 /** Names of the graph's file are no longer than this. AGREEMENT with graph/file.ts. */
 const MAX_NAME = 200;
@@ -40,6 +47,11 @@ export class GraphWriter {
   readonly #made = new Map<Form, string>();
   readonly #relus = new Map<string, string>();
   readonly #flat = new Map<string, string>();
+  /** What was flattened, by the flat value; rearranged values by what they are of and how. */
+  readonly #flatSources = new Map<string, string>();
+  readonly #moved = new Map<string, string>();
+  /** Values that are affine functions of others, by the others. */
+  readonly #affine = new Map<string, { inner: Form; id: string }[]>();
   readonly #stems = new Map<string, number>();
   readonly #budget: number;
   #bytes = 0;
@@ -75,16 +87,22 @@ export class GraphWriter {
     return name;
   }
 
-  addInput(name: string, shape: GraphInput['shape']): string {
+  addInput(name: string, shape: Shape): string {
     const id = this.#unique(name, this.#shapes);
     this.#setShape(id, shape);
     return id;
   }
 
-  #setShape(id: string, shape: Shape): void {
+  /** @throws RangeError when a value of this shape is larger than any network needs */
+  checkSize(shape: readonly number[]): void {
     if (!(elements(shape) <= MAX_ELEMENTS)) {
       throw new RangeError(`a value of shape [${shape}] is too large`);
     }
+    if (elements(shape) === 0) throw new RangeError(`a value of shape [${shape}] is empty`);
+  }
+
+  #setShape(id: string, shape: Shape): void {
+    this.checkSize(shape);
     this.#shapes.set(id, shape);
   }
 
@@ -135,22 +153,142 @@ export class GraphWriter {
     if (this.shapeOf(id).length === 1) return id;
     const known = this.#flat.get(id) ?? this.add(`${id}.flat`, { op: 'flatten', inputs: [id] });
     this.#flat.set(id, known);
+    this.#flatSources.set(known, id);
     return known;
+  }
+
+  /** The value's elements in their order, under another shape. */
+  reshape(id: string, shape: Shape, wanted: string): string {
+    if (`${this.shapeOf(id)}` === `${shape}`) return id;
+    if (shape.length === 1) return this.flatten(id);
+    const flat = this.#flatSources.get(id) ?? id;
+    if (`${this.shapeOf(flat)}` === `${shape}`) return flat;
+    const key = `${id}:${shape}`;
+    const known = this.#moved.get(key);
+    if (known !== undefined) return known;
+    const made = this.add(wanted, { op: 'reshape', inputs: [id], shape });
+    this.#moved.set(key, made);
+    if (this.shapeOf(id).length === 1) this.#flat.set(made, id);
+    return made;
+  }
+
+  /**
+   * The elements of a view in the order of its tensor, as one value of that shape; no node where nothing moves.
+   * @param shape [C, H, W] or [N], of one image
+   */
+  arrange(id: string, view: View, shape: Shape, wanted: string): string {
+    if (isInOrder(view)) return this.reshape(id, shape, wanted);
+    const key = `${id}:${shape}:${keyOf(view)}`;
+    const known = this.#moved.get(key);
+    if (known !== undefined) return known;
+    const made = this.#sliced(id, view, shape, wanted) ?? this.#gathered(id, view, shape, wanted);
+    this.#moved.set(key, made);
+    return made;
+  }
+
+  /** The part of some planes that a view leaves, where it is one, as a flat vector. */
+  #slicedFlat(id: string, view: View, wanted: string): string | undefined {
+    const [c, h, w] = this.shapeOf(id) as Triple;
+    const size = sizeOf(view);
+    const counts = flatParts(view).parts.map(({ count }) => count);
+    const shapes = [counts, [size / (h * w), h, w], [c, size / (c * w), w]];
+    for (const shape of shapes.filter((own) => own.length === 3 && own.every(Number.isInteger))) {
+      const made = this.#sliced(id, view, shape, wanted);
+      if (made !== undefined) return this.flatten(made);
+    }
+    return undefined;
+  }
+
+  /** A part of planes and zeros around it, as nodes that say so. */
+  #sliced(id: string, view: View, shape: Shape, wanted: string): string | undefined {
+    const from = this.shapeOf(id);
+    if (from.length === 3 && shape.length === 1) return this.#slicedFlat(id, view, wanted);
+    if (from.length !== 3 || shape.length !== 3) return undefined;
+    const cut = cutOf(view, from as Triple, shape as Triple);
+    if (cut === undefined) return undefined;
+    const { before, after, start, step, size } = cut;
+    const isPadded = [...before, ...after].some((n) => n > 0);
+    let made = id;
+    if (`${size}` !== `${from}`) {
+      const slice = { op: 'slice', inputs: [id], start, step, size } as const;
+      made = this.add(isPadded ? `${wanted}.part` : wanted, slice);
+    }
+    return isPadded ? this.add(wanted, { op: 'pad', inputs: [made], before, after }) : made;
+  }
+
+  #gathered(id: string, view: View, shape: Shape, wanted: string): string {
+    const tables = tablesOf(view, (entries) => this.allocate(4 * entries));
+    return this.add(wanted, { op: 'gather', inputs: [id], shape, tables });
   }
 
   /**
    * The value of a formula: the nodes that compute it, if there are none yet.
    * @param wanted name of the last of them
-   * @throws RangeError when no nodes do.
    */
   value(form: Form, wanted: string): string {
     const known = this.#made.get(form);
     if (known !== undefined) return known;
-    const id = isIdentity(form)
-      ? form.base
-      : (this.#activation(form, wanted) ?? this.#scaled(form, wanted) ?? this.#sum(form, wanted));
+    const id = isIdentity(form) ? form.base : this.#compute(form, wanted);
     this.#made.set(form, id);
     return id;
+  }
+
+  /**
+   * A form in terms of a value that an affine function of its x became, where that makes its numbers simpler: what is
+   * behind a bias per channel differs from channel to channel in x, and does not in x + bias.
+   */
+  settled(form: Form): Form {
+    if (grainOf(form) === 0) return form;
+    const algebra = this.algebra(form.base);
+    for (const { inner, id } of this.#affine.get(form.base) ?? []) {
+      const over = algebra.over(form, inner, id);
+      if (over !== undefined && grainOf(over) === 0) return over;
+    }
+    return form;
+  }
+
+  /** The two as forms of one value, if they are that. */
+  together(a: Form, b: Form): [Form, Form] | undefined {
+    if (a.base === b.base) return [a, b];
+    for (const [from, to] of [
+      [a, b],
+      [b, a],
+    ] as const) {
+      const found = this.#affine.get(from.base)?.find(({ id }) => id === to.base);
+      const over = found && this.algebra(from.base).over(from, found.inner, to.base);
+      if (over !== undefined) return from === a ? [over, b] : [a, over];
+    }
+    return undefined;
+  }
+
+  /** The value of an affine form, remembered as such. */
+  settle(form: Form, wanted: string): string {
+    const id = this.value(form, wanted);
+    const list = this.#affine.get(form.base) ?? [];
+    if (!list.some((known) => known.id === id)) list.push({ inner: form, id });
+    this.#affine.set(form.base, list);
+    return id;
+  }
+
+  #compute(form: Form, wanted: string): string {
+    if (form.reluOf !== undefined) {
+      const { form: inner, name } = form.reluOf;
+      return this.#addRelu(this.value(inner, name), wanted);
+    }
+    const [, , square] = form.powers;
+    const made = this.#activation(form, wanted);
+    if (made !== undefined) return made;
+    if (grainOf(form) === 2) return this.#perElement(form, wanted);
+    if (form.bends.length === 0)
+      return is(square, 0) ? this.#affineNode(form, wanted) : this.#squares(form, wanted);
+    if (is(square, 0)) return this.#scaledRelu(form, wanted) ?? this.#piecewise(form, wanted);
+    const zero = { ...form, powers: [ZERO, ZERO, ZERO] } as const;
+    const left = this.value(zero, `${wanted}.bent`);
+    const right = this.value(
+      { base: form.base, powers: form.powers, bends: [] },
+      `${wanted}.curved`,
+    );
+    return this.add(wanted, { op: 'add', inputs: [left, right] });
   }
 
   #addRelu(base: string, wanted: string): string {
@@ -166,14 +304,15 @@ export class GraphWriter {
 
   /** One activation layer whose every element is a ReLU, a convex parabola of its channel, or the identity. */
   #activation(form: Form, wanted: string): string | undefined {
-    const { base } = form;
-    if (is(form.relu, 1) && form.powers.every((p) => is(p, 0))) return this.#addRelu(base, wanted);
+    const { base, bends } = form;
+    if (bends.some(({ knot }) => !is(knot, 0))) return undefined;
+    const relu = bends[0]?.by ?? ZERO;
     const extent = this.extentOf(base);
     const size = extent.channels * extent.plane;
-    const grain = Math.max(1, form.relu.grain, ...form.powers.map((p) => p.grain)) as Grain;
+    const grain = Math.max(1, grainOf(form)) as Grain;
     const repeat = grain === 2 ? 1 : extent.plane;
     this.allocate((4 * 8 * size) / repeat);
-    const [r, p0, p1, p2] = [form.relu, ...form.powers].map((c) => refine(c, grain, extent)) as [
+    const [r, p0, p1, p2] = [relu, ...form.powers].map((c) => refine(c, grain, extent)) as [
       Float64Array,
       Float64Array,
       Float64Array,
@@ -188,6 +327,7 @@ export class GraphWriter {
       else if (r[i] === 0 && p2[i]! > 0) {
         const row = 3 * Math.floor((i * repeat) / extent.plane);
         const own = [p0[i]!, p1[i]!, p2[i]!].map(Math.fround);
+        if (!(own[2]! > 0)) return undefined;
         if (rows[row + 2] === 0) rows.set(own, row);
         if (own.some((c, k) => rows[row + k] !== c)) return undefined;
         codes[i] = SQUARE;
@@ -204,55 +344,92 @@ export class GraphWriter {
     return this.add(wanted, { op: 'activation', inputs: [base], kinds, coefficients });
   }
 
-  /** An affine function per channel, or one of a parabola per channel of any sign. */
-  #scaled(form: Form, wanted: string): string | undefined {
-    const { base, powers } = form;
-    if (!is(form.relu, 0) || powers.some(({ grain }) => grain === 2)) return undefined;
+  /** What differs from element to element, on a flat vector, where every element is a channel. */
+  #perElement(form: Form, wanted: string): string {
+    const extent = this.extentOf(form.base);
+    const shape = this.shapeOf(form.base);
+    const size = extent.channels * extent.plane;
+    this.allocate(coefficientsOf(form).length * 8 * size);
+    const fine = (c: Coefficient): Coefficient =>
+      c.grain === 0 ? c : { grain: 1, data: refine(c, 2, extent) };
+    const flat: Form = {
+      base: this.flatten(form.base),
+      powers: form.powers.map(fine) as unknown as Form['powers'],
+      bends: form.bends.map(({ knot, by }) => ({ knot: fine(knot), by: fine(by) })),
+    };
+    const made = this.value(flat, shape.length === 1 ? wanted : `${wanted}.elements`);
+    return this.reshape(made, shape, wanted);
+  }
+
+  #perChannel(c: Coefficient, base: string): Float32Array {
     const extent = this.extentOf(base);
-    this.allocate(16 * 8 * extent.channels);
-    const [p0, p1, p2] = powers.map((p) => refine(p, 1, extent));
-    // Channels with a square become scale * (scale * p)(x), scale = 1 or -1 so that the inner one is convex.
-    const scale = p1!.map((a, channel) => Math.sign(p2![channel]!) || a);
-    const shift = p0!.map((b, channel) => (p2![channel] === 0 ? b : 0));
-    let input = base;
-    if (!is(powers[2], 0)) {
-      const inner = powers.map((_, k): Form['powers'][number] => ({
-        grain: 1,
-        data: scale.map((s, channel) => {
-          const isSquare = p2![channel] !== 0;
-          return isSquare ? s * [p0, p1, p2][k]![channel]! : k === 1 ? 1 : 0;
-        }),
-      })) as unknown as Form['powers'];
-      const made = this.#activation({ ...identity(base), powers: inner }, `${wanted}.convex`);
-      if (made === undefined) return undefined;
-      input = made;
-    }
+    this.allocate(8 * extent.channels);
+    return Float32Array.from(refine(c, 1, extent));
+  }
+
+  #scale(input: string, scale: Float32Array, shift: Float32Array, wanted: string): string {
     return this.add(wanted, {
       op: 'scale',
       inputs: [input],
-      scale: this.tensor(`${wanted}.scale`, [extent.channels], Float32Array.from(scale)),
-      shift: this.tensor(`${wanted}.shift`, [extent.channels], Float32Array.from(shift)),
+      scale: this.tensor(`${wanted}.scale`, [scale.length], scale),
+      shift: this.tensor(`${wanted}.shift`, [shift.length], shift),
     });
   }
 
-  /** A scaled ReLU and a polynomial, each with nodes of its own. */
-  #sum(form: Form, wanted: string): string {
-    const { base, powers } = form;
-    const isRelu = !is(form.relu, 0);
-    if (!isRelu || form.relu.grain === 2) {
-      throw new RangeError(
-        'it differs from element to element: only activation layers may, whose elements are ReLU(x), x, or one polynomial of degree 2 with positive leading coefficient per channel',
-      );
-    }
-    const positive = this.#addRelu(base, `${wanted}.relu`);
-    const isAffine = is(powers[1], 0) && is(powers[2], 0);
-    const scaled: Form = {
-      ...identity(positive),
-      powers: [isAffine ? powers[0] : constant(0), form.relu, constant(0)],
+  #affineNode({ base, powers: [p0, p1] }: Form, wanted: string): string {
+    const [shift, scale] = [p0, p1].map((p) => this.#perChannel(p, base));
+    return this.#scale(base, scale!, shift!, wanted);
+  }
+
+  /** Parabolas of any sign: channels with a square become scale * (scale * p)(x), the inner one convex. */
+  #squares({ base, powers }: Form, wanted: string): string {
+    const extent = this.extentOf(base);
+    this.allocate(16 * 8 * extent.channels);
+    const [p0, p1, p2] = powers.map((p) => refine(p, 1, extent));
+    const scale = p1!.map((a, channel) => Math.sign(Math.fround(p2![channel]!)) || a);
+    const shift = p0!.map((b, channel) => (Math.fround(p2![channel]!) === 0 ? b : 0));
+    const inner = powers.map(
+      (_, k): Coefficient => ({
+        grain: 1,
+        data: scale.map((s, channel) => {
+          const isSquare = Math.fround(p2![channel]!) !== 0;
+          return isSquare ? s * [p0, p1, p2][k]![channel]! : k === 1 ? 1 : 0;
+        }),
+      }),
+    ) as unknown as Form['powers'];
+    const convex: Form = { base, powers: inner, bends: [] };
+    const made = isIdentity(convex) ? base : this.#activation(convex, `${wanted}.convex`)!;
+    return this.#scale(made, Float32Array.from(scale), Float32Array.from(shift), wanted);
+  }
+
+  /** c * ReLU(x - knot) + a constant: a ReLU between scales. */
+  #scaledRelu({ base, powers, bends }: Form, wanted: string): string | undefined {
+    const [bend, ...others] = bends;
+    if (others.length > 0 || !is(powers[1], 0)) return undefined;
+    const { knot, by } = bend!;
+    const minus: Coefficient = { ...knot, data: knot.data.map((k) => -k) };
+    const moved: Form = { base, powers: [minus, ONE, ZERO], bends: [] };
+    const positive = this.#addRelu(this.value(moved, `${wanted}.moved`), `${wanted}.relu`);
+    return this.value({ ...identity(positive), powers: [powers[0], by, ZERO] }, wanted);
+  }
+
+  #piecewise({ base, powers, bends }: Form, wanted: string): string {
+    const { channels } = this.extentOf(base);
+    const [offset, slope] = powers.map((p) => this.#perChannel(p, base));
+    const table = (name: string, of: (bend: Bend) => Coefficient) => {
+      const columns = bends.map((bend) => this.#perChannel(of(bend), base));
+      const data = Float32Array.from({ length: channels * bends.length }, (_, i) => {
+        return columns[i % bends.length]![Math.floor(i / bends.length)]!;
+      });
+      return this.tensor(`${wanted}.${name}`, [channels, bends.length], data);
     };
-    if (isAffine) return this.value(scaled, wanted);
-    const left = this.value(scaled, `${wanted}.scaled`);
-    const right = this.value({ ...form, relu: constant(0) }, `${wanted}.rest`);
-    return this.add(wanted, { op: 'add', inputs: [left, right] });
+    return this.add(wanted, {
+      op: 'piecewise',
+      inputs: [base],
+      offset: this.tensor(`${wanted}.offset`, [channels], offset!),
+      slope: this.tensor(`${wanted}.slope`, [channels], slope!),
+      knots: table('knots', ({ knot }) => knot),
+      bends: table('bends', ({ by }) => by),
+    });
   }
 }

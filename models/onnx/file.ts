@@ -4,7 +4,7 @@ import { readFileSync, realpathSync } from 'node:fs';
 import { dirname, join, relative, sep } from 'node:path';
 import type { Graph } from '../graph/index.ts';
 import type { ExternalData } from './constant.ts';
-import { type OnnxOptions, readOnnx } from './reader.ts';
+import { type OnnxOptions, type Reading, readOnnx, tryOnnx } from './reader.ts';
 
 /** Finds files inside a folder; links that lead out of it are not followed. */
 export function folderOf(folder: string): ExternalData {
@@ -33,4 +33,9 @@ export function folderOf(folder: string): ExternalData {
  */
 export function readOnnxFile(path: string, options: OnnxOptions = {}): Graph {
   return readOnnx(readFileSync(path), { external: folderOf(dirname(path)), ...options });
+}
+
+/** Reads a network from an ONNX file as far as it can be: see {@link tryOnnx}. */
+export function tryOnnxFile(path: string, options: OnnxOptions = {}): Reading {
+  return tryOnnx(readFileSync(path), { external: folderOf(dirname(path)), ...options });
 }

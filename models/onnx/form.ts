@@ -1,10 +1,11 @@
 /**
  * Functions of one value, element by element, kept as formulas until a layer needs their numbers:
  *
- *   f(x) = r*ReLU(x) + p0 + p1*x + p2*x^2, every coefficient a number, one per channel, or one per element.
+ *   f(x) = p0 + p1*x + p2*x^2 + the sum over j of by[j] * ReLU(x - knot[j]),
  *
- * ONNX has no activation that differs from element to element, and writes a polynomial as products and sums. Adding and
- * multiplying formulas instead of making a node each shows what they are together: one activation layer, one scale.
+ * every coefficient a number, one per channel, or one per element. ONNX writes a polynomial as products and sums, and
+ * knows no activation that differs from element to element. Adding and multiplying formulas instead of making a node each
+ * shows what they are together: one activation, one piecewise function, one scale.
  */
 
 /** How far a coefficient varies: one number, one per channel, one per element. */
@@ -15,13 +16,21 @@ export interface Coefficient {
   readonly data: Float64Array;
 }
 
+/** by * ReLU(x - knot) */
+export interface Bend {
+  readonly knot: Coefficient;
+  readonly by: Coefficient;
+}
+
 /** See the head of this file. */
 export interface Form {
   /** Id of the graph's value x. */
   readonly base: string;
-  readonly relu: Coefficient;
   /** Coefficients of 1, x and x^2. */
   readonly powers: readonly [Coefficient, Coefficient, Coefficient];
+  readonly bends: readonly Bend[];
+  /** Set when the form is ReLU of this affine function of x and nothing else. */
+  readonly reluOf?: { readonly form: Form; readonly name: string };
 }
 
 /** Channels of the value, and elements in one. */
@@ -34,17 +43,19 @@ export function constant(value: number): Coefficient {
   return { grain: 0, data: Float64Array.of(value) };
 }
 
-const ZERO = constant(0);
-const ONE = constant(1);
+export const ZERO = constant(0);
+export const ONE = constant(1);
 
 /** x itself. */
 export function identity(base: string): Form {
-  return { base, relu: ZERO, powers: [ZERO, ONE, ZERO] };
+  return { base, powers: [ZERO, ONE, ZERO], bends: [] };
 }
 
 /** ReLU(x). */
 export function relu(base: string): Form {
-  return { base, relu: ONE, powers: [ZERO, ZERO, ZERO] };
+  const bends = [{ knot: ZERO, by: ONE }];
+  const reluOf = { form: identity(base), name: base };
+  return { base, powers: [ZERO, ZERO, ZERO], bends, reluOf };
 }
 
 /** Whether a coefficient is one number everywhere. */
@@ -52,8 +63,35 @@ export function is({ data }: Coefficient, value: number): boolean {
   return data.every((v) => v === value);
 }
 
-export function isIdentity({ relu, powers: [p0, p1, p2] }: Form): boolean {
-  return is(relu, 0) && is(p0, 0) && is(p1, 1) && is(p2, 0);
+export function isPolynomial({ bends }: Form): boolean {
+  return bends.length === 0;
+}
+
+/** p0 + p1*x */
+export function isAffine(form: Form): boolean {
+  return isPolynomial(form) && is(form.powers[2], 0);
+}
+
+export function isIdentity(form: Form): boolean {
+  return isAffine(form) && is(form.powers[0], 0) && is(form.powers[1], 1);
+}
+
+/** Every coefficient of a form. */
+export function coefficientsOf({ powers, bends }: Form): Coefficient[] {
+  return [...powers, ...bends.flatMap(({ knot, by }) => [knot, by])];
+}
+
+/** The finest grain of a form. */
+export function grainOf(form: Form): Grain {
+  return Math.max(...coefficientsOf(form).map(({ grain }) => grain)) as Grain;
+}
+
+/** The value at 0 of a form whose coefficients are numbers. */
+export function atZero({ powers, bends }: Form): number {
+  return bends.reduce(
+    (sum, { knot, by }) => sum + by.data[0]! * Math.max(-knot.data[0]!, 0),
+    powers[0].data[0]!,
+  );
 }
 
 /** A coefficient at a finer grain. */
@@ -66,6 +104,20 @@ export function refine({ grain, data }: Coefficient, to: Grain, extent: Extent):
     out.fill(value, channel * extent.plane, (channel + 1) * extent.plane);
   });
   return out;
+}
+
+/** A coefficient as one number where it is, but for the rounding of what it was computed from. */
+function collapsed(coefficient: Coefficient): Coefficient {
+  const { grain, data } = coefficient;
+  const first = Number(data[0]!.toPrecision(10));
+  const most = 1e-9 * Math.max(1, Math.abs(first));
+  return grain > 0 && data.every((v) => Math.abs(v - first) <= most)
+    ? constant(first)
+    : coefficient;
+}
+
+function isOneKnot(a: Coefficient, b: Coefficient): boolean {
+  return a.grain === b.grain && a.data.every((v, i) => Math.fround(v) === Math.fround(b.data[i]!));
 }
 
 /** Formulas over values of one extent. */
@@ -98,30 +150,47 @@ export class Algebra {
   }
 
   /** c * f(x). */
-  scale({ base, relu, powers: [p0, p1, p2] }: Form, c: Coefficient): Form {
+  scale({ base, powers: [p0, p1, p2], bends }: Form, c: Coefficient): Form {
     const by = (p: Coefficient) => this.multiply(p, c);
-    return { base, relu: by(relu), powers: [by(p0), by(p1), by(p2)] };
+    return {
+      base,
+      powers: [by(p0), by(p1), by(p2)],
+      bends: this.#merged(bends.map((bend) => ({ ...bend, by: by(bend.by) }))),
+    };
   }
 
   /** f(x) + c. */
-  shift(form: Form, c: Coefficient): Form {
-    const [p0, p1, p2] = form.powers;
-    return { ...form, powers: [this.add(p0, c), p1, p2] };
+  shift({ base, powers: [p0, p1, p2], bends }: Form, c: Coefficient): Form {
+    return { base, powers: [this.add(p0, c), p1, p2], bends };
   }
 
   /** f(x) + g(x); both of one x. */
   sum(a: Form, b: Form): Form {
     const [p0, p1, p2] = a.powers.map((p, k) => this.add(p, b.powers[k]!));
-    return { base: a.base, relu: this.add(a.relu, b.relu), powers: [p0!, p1!, p2!] };
+    return {
+      base: a.base,
+      powers: [p0!, p1!, p2!],
+      bends: this.#merged([...a.bends, ...b.bends]),
+    };
   }
 
-  /** f(x) * g(x), both of one x; nothing when that is no such function. */
+  /** Bends at one knot as one, without those that are none. */
+  #merged(bends: readonly Bend[]): Bend[] {
+    const result: Bend[] = [];
+    for (const bend of bends) {
+      const at = result.findIndex(({ knot }) => isOneKnot(knot, bend.knot));
+      if (at < 0) result.push(bend);
+      else result[at] = { ...result[at]!, by: this.add(result[at]!.by, bend.by) };
+    }
+    return result.filter(({ by }) => !is(by, 0));
+  }
+
+  /** f(x) * g(x), both polynomials in one x; nothing when that has a degree above 2. */
   product(a: Form, b: Form): Form | undefined {
-    const degree = ({ powers: [, p1, p2] }: Form) => (is(p2, 0) ? (is(p1, 0) ? 0 : 1) : 2);
-    const isPolynomial = is(a.relu, 0) && is(b.relu, 0);
-    if (isPolynomial && degree(a) === 0) return this.scale(b, a.powers[0]);
-    if (isPolynomial && degree(b) === 0) return this.scale(a, b.powers[0]);
-    if (!isPolynomial) return undefined;
+    const isNumber = (form: Form) => isAffine(form) && is(form.powers[1], 0);
+    if (isNumber(a)) return this.scale(b, a.powers[0]);
+    if (isNumber(b)) return this.scale(a, b.powers[0]);
+    if (!isPolynomial(a) || !isPolynomial(b)) return undefined;
     const term = (k: number) =>
       a.powers.reduce((sum, p, i) => {
         const q = b.powers[k - i];
@@ -129,6 +198,29 @@ export class Algebra {
       }, ZERO);
     // Not the degrees: where coefficients differ from element to element, one factor may be constant at each.
     if (!is(term(3), 0) || !is(term(4), 0)) return undefined;
-    return { base: a.base, relu: ZERO, powers: [term(0), term(1), term(2)] };
+    return { base: a.base, powers: [term(0), term(1), term(2)], bends: [] };
+  }
+
+  /**
+   * A form of x as one of z.
+   * @param inner z as an affine function of x
+   * @returns nothing when x is no function of z that grows with it
+   */
+  over(form: Form, inner: Form, z: string): Form | undefined {
+    const [shift, slope] = inner.powers;
+    if (!slope.data.every((a) => a > 0)) return undefined;
+    const inverse: Coefficient = { grain: slope.grain, data: slope.data.map((a) => 1 / a) };
+    const start = this.multiply(this.multiply(shift, constant(-1)), inverse);
+    const x: Form = { base: z, powers: [start, inverse, ZERO], bends: [] };
+    const [p0, p1, p2] = form.powers;
+    const square = is(p2, 0) ? undefined : this.product(x, x);
+    const terms = [this.scale(x, p1), ...(square === undefined ? [] : [this.scale(square, p2)])];
+    const total = terms.reduce((sum, term) => this.sum(sum, term));
+    const bends = form.bends.map(({ knot, by }) => ({
+      knot: collapsed(this.add(shift, this.multiply(slope, knot))),
+      by: collapsed(this.multiply(by, inverse)),
+    }));
+    const powers = this.shift(total, p0).powers.map(collapsed) as unknown as Form['powers'];
+    return { base: z, powers, bends: this.#merged(bends) };
   }
 }

@@ -6,8 +6,15 @@
  * - A model that reads is a sound graph (see graph/); one that does not says which nodes are in the way and what to do.
  */
 
+export { type Check, checkOnnx, formatCheck, type GraphSummary } from './check.ts';
 export { type Constant, decodeTensor, type ExternalData } from './constant.ts';
-export { folderOf, readOnnxFile } from './file.ts';
+export { folderOf, readOnnxFile, tryOnnxFile } from './file.ts';
 export { readTensor } from './proto.ts';
-export { type OnnxOptions, readOnnx } from './reader.ts';
+export {
+  type OnnxOptions,
+  type Reading,
+  type Refusal,
+  readOnnx,
+  tryOnnx,
+} from './reader.ts';
 export { readSafetensors } from './safetensors.ts';

@@ -1,36 +1,62 @@
 /** What the reader of one operator sees: the node, its inputs and attributes, and the graph it adds to. */
 
-import { elements, type GraphInput, type Readout } from '../graph/index.ts';
+import { elements, type Readout, type Shape } from '../graph/index.ts';
 import { broadcast, broadcastSteps } from './arithmetic.ts';
 import type { Constant } from './constant.ts';
 import type { GraphWriter } from './emit.ts';
-import { type Coefficient, type Form, identity } from './form.ts';
-import { axesOf, BATCH, dimsOf, type Extents, type Layout, layoutOf, stepsOf } from './layout.ts';
+import { type Coefficient, type Form, identity, isIdentity, constant as number } from './form.ts';
 import type { Attribute, OnnxNode } from './proto.ts';
+import {
+  dimsOf,
+  entryAt,
+  expanded,
+  forEachElement,
+  inOrder,
+  isInOrder,
+  isPermutation,
+  type Part,
+  sizeOf,
+  type View,
+} from './view.ts';
 
 /** A value of the model whose numbers depend on the image. */
 export interface Traced {
   readonly form: Form;
-  /** What to call the node that will compute the form. */
+  /** What to call the node that will compute the form, and the one that will put its elements in the view's order. */
   readonly name: string;
-  readonly layout: Layout;
-  /** Set behind a Softmax, LogSoftmax or ArgMax, where nothing but reshapes may follow. */
+  readonly placed?: string;
+  /** How the form's elements stand in the ONNX tensor. */
+  readonly view: View;
+  /** Set behind a Softmax, Sigmoid or the like, where nothing but moves may follow; axes are those of the view. */
   readonly readout?: Readout;
+  /** ONNX name of what the readout's operator made. */
+  readonly ended?: string;
+  /** Extents of the labels, behind an ArgMax: the view is still that of the scores. */
+  readonly labels?: readonly number[];
+}
+
+/** What nodes compute from: values that depend on the image, and numbers. */
+export type Operand = Traced | Constant;
+
+export function isTraced(x: Operand): x is Traced {
+  return 'form' in x;
 }
 
 /** The part of the model's state that operators use. */
 export interface Model {
   readonly opset: number;
   readonly writer: GraphWriter;
-  /** Images in the model's batch. */
-  readonly batch: number;
+  /** The images of the model's batch, when it has several. */
+  readonly batch: Part | undefined;
   constant(name: string): Constant | undefined;
   /** Extents of a value, the batch's included. */
   dims(name: string): readonly number[] | undefined;
   traced(name: string): Traced | undefined;
+  /** Whether something reads a value. */
+  isRead(name: string): boolean;
 }
 
-/** A value that no node of a graph computes: the fault of the operator that made it, not of the one that reads it. */
+/** A value that cannot stand inside of a network: the fault of the operator that made it, not of the one that reads it. */
 export class UnreadableValue extends RangeError {
   /** The ONNX name of the value. */
   readonly value: string;
@@ -41,24 +67,34 @@ export class UnreadableValue extends RangeError {
   }
 }
 
-/**
- * The node of the graph that makes a value's numbers.
- * @throws UnreadableValue when none does.
- */
-export function idOf({ form, name }: Traced, writer: GraphWriter): string {
-  try {
-    return writer.value(form, name);
-  } catch (error) {
-    throw error instanceof RangeError ? new UnreadableValue(name, error.message) : error;
-  }
+/** What ends a network and cannot stand inside of it. */
+const INSIDE = {
+  softmax: 'it divides exponentials of private numbers by their sum',
+  logSoftmax: 'it takes the logarithm of a sum of exponentials of private numbers',
+  argmax: 'it turns private scores into a label',
+  sigmoid: 'it is a smooth function of private numbers',
+  tanh: 'it is a smooth function of private numbers',
+} as const;
+
+/** The shape that a tensor of these extents has in a graph: [C, H, W] without the batch, or [N]. */
+export function naturalShape(dims: readonly number[]): Shape {
+  const own = dims.length > 1 && dims[0] === 1 ? dims.slice(1) : dims;
+  const [first = 1, ...rest] = own;
+  if (rest.every((n) => n === 1) && own.length !== 3) return [first];
+  return [first, elements(rest.slice(0, -1)), rest.at(-1) ?? 1];
 }
 
-/** Axes of a value that is images: see {@link Operation.planes}. */
+/** Planes of images: see {@link Operation.planes}. */
 export interface Planes {
   readonly id: string;
-  readonly shape: GraphInput['shape'];
-  /** For every ONNX axis, the axis of [C, H, W], or BATCH. */
-  readonly axes: readonly number[];
+  /** [count * C, H, W] */
+  readonly shape: readonly [number, number, number];
+  /** Extents of the ONNX tensor, with rows where it has none. */
+  readonly dims: readonly number[];
+  /** Tensors [C, H, W] in one image: more than one where the model cut an image into several. */
+  readonly count: number;
+  /** Whether the ONNX tensor is [N, C, L], without rows. */
+  readonly isLine: boolean;
 }
 
 export class Operation {
@@ -101,12 +137,17 @@ export class Operation {
   numbers(input: number, what: string): Constant {
     const constant = this.constant(input);
     if (constant !== undefined) return constant;
-    throw new RangeError(`its ${what} '${this.#input(input)}' should be constant`);
+    throw new RangeError(
+      `its ${what} '${this.#input(input)}' should be constant, and depends on the image`,
+    );
   }
 
   /** As floats for the graph, under one identity however often they are used. */
   weights(input: number, what: string): Float32Array {
-    const { data } = this.numbers(input, what);
+    return this.floats(this.numbers(input, what));
+  }
+
+  floats({ data }: Constant): Float32Array {
     if (data instanceof Float32Array) return data;
     this.writer.allocate(4 * data.length);
     return new Float32Array(data);
@@ -123,15 +164,16 @@ export class Operation {
 
   /** An input that depends on the image. */
   traced(input: number): Traced {
-    const traced = this.reshapable(input);
-    if (traced.readout !== undefined) {
-      throw new RangeError(`it follows a ${traced.readout}: that may only end the network`);
-    }
-    return traced;
+    const traced = this.movable(input);
+    if (traced.readout === undefined) return traced;
+    throw new UnreadableValue(
+      traced.ended ?? traced.name,
+      `${INSIDE[traced.readout.kind]}, which nothing here computes inside of a network: it may only end one, read up to it with --output-name, or replace it by Relu or a polynomial of degree 2 and fine-tune the network`,
+    );
   }
 
   /** An input that depends on the image and may be what the network ends in. */
-  reshapable(input: number): Traced {
+  movable(input: number): Traced {
     const name = this.#input(input);
     const traced = this.model.traced(name);
     if (traced !== undefined) return traced;
@@ -142,83 +184,180 @@ export class Operation {
     );
   }
 
-  /** The node of the graph that makes an input's numbers. */
-  id(traced: Traced): string {
-    return idOf(traced, this.writer);
+  operand(input: number): Operand {
+    return this.constant(input) ?? this.traced(input);
   }
 
-  extents({ form }: Traced): Extents {
-    return { shape: this.writer.shapeOf(form.base), batch: this.model.batch };
+  /** The operands there are. */
+  operands(): Operand[] {
+    return this.node.inputs.map((_, i) => this.operand(i));
   }
 
-  /** An input of images, with any order of axes. */
-  planes(input: number): Planes {
-    const traced = this.traced(input);
-    const axes = axesOf(traced.layout, this.extents(traced));
-    const id = this.id(traced);
-    const shape = this.writer.shapeOf(id);
-    if (shape.length !== 3) {
-      throw new RangeError(`its input is a flat vector of ${shape[0]}, not [N, C, H, W]`);
-    }
-    return { id, shape: shape as GraphInput['shape'], axes };
+  /** The node of the graph that makes a value's numbers, in the value's own order. */
+  id({ form, name }: Traced): string {
+    return this.writer.value(form, name);
   }
 
-  /** An input of images laid out [N, C, H, W]. */
-  standardPlanes(input: number): Planes {
-    const planes = this.planes(input);
-    if (`${planes.axes}` !== `${[BATCH, 0, 1, 2]}`) {
+  /** The node that makes a value's numbers in the order of the ONNX tensor, or of a view of it. */
+  arranged(x: Traced, shape: Shape, view = x.view): string {
+    const wanted = isIdentity(x.form) ? (x.placed ?? x.name) : `${x.placed ?? x.name}.moved`;
+    return this.writer.arrange(this.id(x), view, shape, wanted);
+  }
+
+  /** The same tensor as a value that has its elements in their order. */
+  settled(x: Traced, shape?: Shape): Traced {
+    const dims = dimsOf(x.view);
+    const batch = this.batchOf(x);
+    const own = batch === undefined ? dims : dims.slice(1);
+    const id = this.arranged(x, shape ?? naturalShape(batch === undefined ? own : [1, ...own]));
+    const { form, name, view } = this.result(id, dims);
+    return { ...x, form, name, view };
+  }
+
+  /**
+   * The images of a batch, where a tensor holds several.
+   * @throws RangeError when they are not its first axis.
+   */
+  batchOf({ view }: Traced): Part | undefined {
+    const batch = view.axes.flat().find(({ isBatch }) => isBatch);
+    if (batch === undefined) return undefined;
+    const first = view.axes[0]!;
+    if (first.length === 1 && first[0]!.isBatch) return batch;
+    throw new RangeError(
+      `its input of shape [${dimsOf(view)}] does not have the images of the batch as its first axis: export the model with a batch of 1`,
+    );
+  }
+
+  /**
+   * An input of images laid out [N, C, H, W], or [N, C, L].
+   * @throws RangeError when it is of another rank.
+   */
+  planes(x: Traced): Planes {
+    const dims = dimsOf(x.view);
+    if (dims.length !== 4 && dims.length !== 3) {
       throw new RangeError(
-        `its input of shape [${this.dims(input)}] is not laid out [N, C, H, W] of one image each`,
+        `its input of shape [${dims}] should be [N, C, H, W] or [N, C, L]: other numbers of axes are not read`,
       );
     }
-    return planes;
+    const isLine = dims.length === 3;
+    const batch = this.batchOf(x);
+    const [n, c, h, w] = (isLine ? [dims[0], dims[1], 1, dims[2]] : dims) as number[];
+    const count = batch === undefined ? n! : 1;
+    const shape = [count * c!, h!, w!] as const;
+    return { id: this.arranged(x, shape), shape, dims: [n!, c!, h!, w!], count, isLine };
   }
 
-  /** What a node of the graph makes, its axes in this order. */
-  result(id: string, atoms: readonly number[]): Traced {
-    const extents = { shape: this.writer.shapeOf(id), batch: this.model.batch };
-    return { form: identity(id), name: this.name, layout: layoutOf(atoms, extents) };
+  /** What a node made of planes, the ONNX axes in their order. */
+  fromPlanes(id: string, { dims, count, isLine }: Planes): Traced {
+    const [channels, h, w] = this.writer.shapeOf(id) as [number, number, number];
+    return this.result(id, [dims[0]!, channels / count, ...(isLine ? [w] : [h, w])]);
+  }
+
+  /** What a node of the graph makes, in the order of the tensor with these extents. */
+  result(id: string, dims: readonly number[]): Traced {
+    const { batch } = this.model;
+    const isBatched = elements(dims) !== elements(this.writer.shapeOf(id));
+    const view = isBatched ? inOrder(dims.slice(1), batch) : inOrder(dims);
+    return { form: identity(id), name: this.name, view };
+  }
+
+  /** The value under more extents, repeated along axes of 1. */
+  expanded(x: Traced, dims: readonly number[]): Traced {
+    const current = dimsOf(x.view);
+    if (`${current}` === `${dims}`) return x;
+    this.writer.checkSize(dims);
+    return { ...x, view: expanded(x.view, dims), placed: this.name };
   }
 
   /**
    * A constant as a coefficient of a value, with numpy's broadcasting.
-   * @returns also the value's layout, which more axes of 1 may precede
-   * @throws RangeError when the result would be larger than the value, or differ between images of a batch.
+   * @returns also the value, repeated where the constant has more elements
+   * @throws RangeError when the constant differs between images of a batch.
    */
-  coefficient(constant: Constant, traced: Traced): { by: Coefficient; layout: Layout } {
-    const extents = this.extents(traced);
-    const dims = dimsOf(traced.layout, extents);
-    const result = broadcast(dims, constant.shape);
-    if (elements(result) !== elements(dims)) {
-      throw new RangeError(
-        `its constant of shape [${constant.shape}] repeats a value of [${dims}]`,
-      );
+  coefficient(constant: Constant, traced: Traced): { by: Coefficient; x: Traced } {
+    const { data } = constant;
+    const dims = broadcast(dimsOf(traced.view), constant.shape);
+    let x = this.expanded(traced, dims);
+    const steps = broadcastSteps(constant.shape, dims.length);
+    if (x.view.axes.some((parts, axis) => steps[axis] !== 0 && parts.some((p) => p.isBatch))) {
+      throw new RangeError('its constant differs between the images of the batch');
     }
-    const added = new Array<readonly number[]>(result.length - dims.length).fill([]);
-    const layout = [...added, ...traced.layout];
-    const { steps, batch } = stepsOf(
-      layout,
-      broadcastSteps(constant.shape, result.length),
-      extents,
-    );
-    if (batch !== 0) throw new RangeError('its constant differs between the images of the batch');
-    const [c, h, w] = [...extents.shape, 1, 1] as [number, number, number];
-    const [sc, sh, sw] = [...steps, 0, 0] as [number, number, number];
-    if (sh === 0 && sw === 0) {
-      const data = Float64Array.from(
-        { length: sc === 0 ? 1 : c },
-        (_, i) => constant.data[i * sc]!,
-      );
-      return { by: { grain: sc === 0 ? 0 : 1, data }, layout };
-    }
-    this.writer.allocate(8 * c * h * w);
-    const data = new Float64Array(c * h * w);
-    for (let ch = 0, i = 0; ch < c; ch++) {
-      for (let y = 0; y < h; y++) {
-        for (let x = 0; x < w; x++) data[i++] = constant.data[ch * sc + y * sh + x * sw]!;
+    const [first = 0] = data;
+    if (data.every((v) => v === first)) return { by: number(first), x };
+    if (!isPermutation(x.view)) x = this.settled(x);
+    let by = this.#perChannel(constant, steps, x);
+    const shape = naturalShape(dims);
+    const isCoarse = by === undefined || by.data.length > shape[0]!;
+    if (isCoarse && isIdentity(x.form) && isInOrder(x.view) && shape.length === 3) {
+      // The same elements under the shape that the model sees may have one number per channel.
+      const plain = this.settled(x);
+      const fewer = this.#perChannel(constant, steps, plain);
+      if (fewer !== undefined && (by === undefined || fewer.data.length < by.data.length)) {
+        by = fewer;
+        x = plain;
       }
     }
-    return { by: { grain: 2, data }, layout };
+    return { by: by ?? this.#perElement(constant, steps, x), x };
+  }
+
+  /** Parts of a view outside of the batch, each with its step through a constant. */
+  #partsWith(steps: readonly number[], { view }: Traced): { part: Part; by: number }[] {
+    return view.axes.flatMap((parts, axis) => {
+      let step = steps[axis]!;
+      return parts
+        .toReversed()
+        .map((part) => {
+          const by = step;
+          step *= part.count;
+          return { part, by };
+        })
+        .reverse()
+        .filter(({ part }) => !part.isBatch);
+    });
+  }
+
+  /** A constant that is one number for each channel of the value; undefined when it is not. */
+  #perChannel(constant: Constant, steps: readonly number[], x: Traced): Coefficient | undefined {
+    const [channels, ...rest] = this.writer.shapeOf(x.form.base) as [number, ...number[]];
+    const plane = elements(rest);
+    const across: { part: Part; by: number }[] = [];
+    let within = x.view.offset % plane;
+    for (const { part, by } of this.#partsWith(steps, x)) {
+      const entries = Int32Array.from({ length: part.count }, (_, i) => entryAt(part, i));
+      if (entries.every((entry) => entry % plane === 0)) across.push({ part, by });
+      else if (by === 0) within += Math.max(...entries);
+      else return undefined;
+    }
+    if (!(within < plane)) return undefined;
+    this.writer.allocate(8 * channels);
+    const data = new Float64Array(channels);
+    const visit = (at: number, from: number, index: number) => {
+      const next = across[at];
+      if (next === undefined) data[from / plane] = constant.data[index]!;
+      else {
+        for (let i = 0; i < next.part.count; i++) {
+          visit(at + 1, from + entryAt(next.part, i), index + i * next.by);
+        }
+      }
+    };
+    visit(0, x.view.offset - (x.view.offset % plane), 0);
+    return { grain: 1, data };
+  }
+
+  #perElement(constant: Constant, steps: readonly number[], x: Traced): Coefficient {
+    const size = sizeOf(x.view);
+    this.writer.allocate(8 * size + 4 * size);
+    const parts = this.#partsWith(steps, x);
+    const own = parts.map(({ part, by }): Part[] => [{ count: part.count, start: 0, step: by }]);
+    const index = new Int32Array(size);
+    forEachElement({ size: constant.data.length, axes: own, offset: 0 }, (from, i) => {
+      index[i] = from;
+    });
+    const data = new Float64Array(size);
+    forEachElement(x.view, (to, i) => {
+      data[to] = constant.data[index[i]!]!;
+    });
+    return { grain: 2, data };
   }
 
   #attribute<T>(name: string, read: (attribute: Attribute) => T | undefined, fallback: T): T {

@@ -1,6 +1,6 @@
 /**
  * The messages of an ONNX file that describe a network, with the field numbers of onnx.proto. What is not read here
- * (documentation, training, functions, subgraphs) is skipped unread. Tensors stay views of the file until they are used.
+ * (documentation, training, subgraphs) is skipped unread. Tensors stay views of the file until they are used.
  *
  * Source: github.com/onnx/onnx, onnx/onnx.proto (IR version 3 and later).
  */
@@ -42,6 +42,8 @@ export interface Attribute {
   readonly tensor: TensorProto | undefined;
   readonly floats: readonly number[];
   readonly integers: readonly number[];
+  /** Inside of a function: the attribute of the calling node that this one stands for. */
+  readonly reference: string | undefined;
 }
 
 export interface OnnxNode {
@@ -62,6 +64,17 @@ export interface ValueInfo {
   readonly dims: readonly (number | undefined)[] | undefined;
 }
 
+/** FunctionProto: nodes under one name, which other nodes use as their operator. */
+export interface OnnxFunction {
+  /** As nodes name it as their operator. */
+  readonly op: string;
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+  readonly nodes: readonly OnnxNode[];
+  /** Attributes that have a value when the calling node does not give one. */
+  readonly defaults: ReadonlyMap<string, Attribute>;
+}
+
 export interface OnnxModel {
   /** Version of ONNX's own operators. */
   readonly opset: number;
@@ -69,6 +82,7 @@ export interface OnnxModel {
   readonly initializers: readonly TensorProto[];
   readonly inputs: readonly ValueInfo[];
   readonly outputs: readonly ValueInfo[];
+  readonly functions: readonly OnnxFunction[];
 }
 
 /** The file's bytes of strings are names: ONNX strings are UTF-8. */
@@ -116,6 +130,7 @@ function readAttribute(wire: WireReader, bytes: Uint8Array): [string, Attribute]
   let integer: number | undefined;
   let text: string | undefined;
   let tensor: TensorProto | undefined;
+  let reference: string | undefined;
   const floats: number[] = [];
   const integers: number[] = [];
   wire.read(bytes, {
@@ -126,8 +141,9 @@ function readAttribute(wire: WireReader, bytes: Uint8Array): [string, Attribute]
     5: (v) => void (tensor = readTensorProto(wire, v.bytes())),
     7: (v) => void floats.push(...few(v.floats())),
     8: (v) => void integers.push(...few(v.integers())),
+    21: (v) => void (reference = v.text() || undefined),
   });
-  return [name, { float, integer, text, tensor, floats, integers }];
+  return [name, { float, integer, text, tensor, floats, integers, reference }];
 }
 
 function readNode(wire: WireReader, bytes: Uint8Array): OnnxNode {
@@ -137,6 +153,7 @@ function readNode(wire: WireReader, bytes: Uint8Array): OnnxNode {
   let name = '';
   let type = '';
   let domain = '';
+  let overload = '';
   wire.read(bytes, {
     1: (v) => void inputs.push(v.text()),
     2: (v) => void outputs.push(v.text()),
@@ -144,9 +161,35 @@ function readNode(wire: WireReader, bytes: Uint8Array): OnnxNode {
     4: (v) => void (type = v.text()),
     5: (v) => void attributes.set(...readAttribute(wire, v.bytes())),
     7: (v) => void (domain = v.text()),
+    8: (v) => void (overload = v.text()),
   });
-  const op = domain === '' || domain === 'ai.onnx' ? type : `${domain}.${type}`;
-  return { name, op, inputs, outputs, attributes };
+  return { name, op: operatorName(domain, type, overload), inputs, outputs, attributes };
+}
+
+/** The name of an operator, with its domain in front when that is not ONNX's own. */
+function operatorName(domain: string, type: string, overload: string): string {
+  const own = overload === '' ? type : `${type}:${overload}`;
+  return domain === '' || domain === 'ai.onnx' ? own : `${domain}.${own}`;
+}
+
+function readFunction(wire: WireReader, bytes: Uint8Array): OnnxFunction {
+  const inputs: string[] = [];
+  const outputs: string[] = [];
+  const nodes: OnnxNode[] = [];
+  const defaults = new Map<string, Attribute>();
+  let name = '';
+  let domain = '';
+  let overload = '';
+  wire.read(bytes, {
+    1: (v) => void (name = v.text()),
+    4: (v) => void inputs.push(v.text()),
+    5: (v) => void outputs.push(v.text()),
+    7: (v) => void nodes.push(readNode(wire, v.bytes())),
+    10: (v) => void (domain = v.text()),
+    11: (v) => void defaults.set(...readAttribute(wire, v.bytes())),
+    13: (v) => void (overload = v.text()),
+  });
+  return { op: operatorName(domain, name, overload), inputs, outputs, nodes, defaults };
 }
 
 function readValueInfo(wire: WireReader, bytes: Uint8Array): ValueInfo {
@@ -186,6 +229,7 @@ export function readModel(bytes: Uint8Array): OnnxModel {
   const initializers: TensorProto[] = [];
   const inputs: ValueInfo[] = [];
   const outputs: ValueInfo[] = [];
+  const functions: OnnxFunction[] = [];
   let opset = 0;
   let graphs = 0;
   const readGraph = (graph: Uint8Array) => {
@@ -208,9 +252,10 @@ export function readModel(bytes: Uint8Array): OnnxModel {
       });
       if (domain === '' || domain === 'ai.onnx') opset = version;
     },
+    25: (v) => void functions.push(readFunction(wire, v.bytes())),
   });
   if (graphs !== 1) throw new RangeError(`an ONNX model has one graph, this file has ${graphs}`);
-  return { opset, nodes, initializers, inputs, outputs };
+  return { opset, nodes, initializers, inputs, outputs, functions };
 }
 
 /**

@@ -3,9 +3,8 @@
 import { writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { Command } from 'commander';
-import { readGraph } from '../command.ts';
 import { readLines } from '../files.ts';
-import { NETWORK_NAMES } from '../graph/builders/index.ts';
+import { type ReadOptions, readGraph, withReadOptions } from '../read.ts';
 import { createTrainingPool, Network } from '../train/index.ts';
 import { drawChart } from './chart.ts';
 import { GROUPINGS, readGrouping, readLabelled } from './data.ts';
@@ -19,13 +18,10 @@ export interface Audited {
   readonly table: GroupTable;
 }
 
-interface AuditCommandOptions {
+interface AuditCommandOptions extends ReadOptions {
   readonly data: readonly string[];
   readonly groups: string;
   readonly labels?: string;
-  readonly network?: string;
-  readonly mean?: string;
-  readonly std?: string;
   readonly json?: string;
   readonly svg?: string;
   readonly workers?: number;
@@ -35,19 +31,16 @@ interface AuditCommandOptions {
 const BATCH = 64;
 
 export function auditCommand(): Command {
-  return new Command('audit')
+  const command = new Command('audit')
     .description('compare what networks of fewer ReLUs do to groups of images')
     .argument('<models...>', 'the network of all ReLUs first, then reduced ones')
     .requiredOption('--data <PATH...>', 'labelled images that nothing was trained on')
     .option('--groups <WHAT>', GROUPINGS, 'classes')
     .option('--labels <FILE>', 'names of the classes, one a line')
-    .option('--network <NAME>', `what safetensors are the weights of: ${NETWORK_NAMES.join(', ')}`)
-    .option('--mean <NUMBERS>', 'per channel, of pixels in 0..1, with commas')
-    .option('--std <NUMBERS>', 'per channel, with commas')
     .option('--json <FILE>', 'writes the tables')
     .option('--svg <FILE>', "draws each group's disparity against the ReLUs")
-    .option('--workers <N>', 'threads; those of the machine unless given')
-    .action(run);
+    .option('--workers <N>', 'threads; those of the machine unless given');
+  return withReadOptions(command).action(run);
 }
 
 async function run(paths: readonly string[], options: AuditCommandOptions): Promise<void> {

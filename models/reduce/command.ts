@@ -5,11 +5,10 @@ import { basename } from 'node:path';
 import { Command } from 'commander';
 import { createThreadPool } from '../../protocol/pool/node.ts';
 import { encodeModel } from '../../protocol/program/model.ts';
-import { readGraph } from '../command.ts';
 import { compile, formatReport } from '../compile/index.ts';
 import { formatScore, scoreAll, type scoreTasks } from '../compile/score.ts';
-import { NETWORK_NAMES } from '../graph/builders/index.ts';
 import { countGraph, type Graph, preprocessAll, saveGraph } from '../graph/index.ts';
+import { type ReadOptions, readGraph, withReadOptions } from '../read.ts';
 import { say, showStatus } from '../terminal.ts';
 import {
   type Augmentation,
@@ -29,15 +28,12 @@ import { measureRanges } from './ranges.ts';
 import { assess, formatStability, refuseUnstable, warningsOf } from './stability.ts';
 import { accuracy, type Training } from './training.ts';
 
-interface ReduceCommandOptions {
+interface ReduceCommandOptions extends ReadOptions {
   readonly data: readonly string[];
   readonly validation?: readonly string[];
   readonly budget: number;
   readonly method: string;
   readonly output: string;
-  readonly network?: string;
-  readonly mean?: string;
-  readonly std?: string;
   readonly augment: string;
   readonly searchEpochs?: string;
   readonly tuneEpochs?: string;
@@ -62,7 +58,7 @@ const SCORED = 500;
 const TEACHING = { share: 0.5, temperature: 4 } as const;
 
 export function reduceCommand(): Command {
-  return new Command('reduce')
+  const command = new Command('reduce')
     .description('bring a trained network to a budget of ReLUs, and compile it')
     .argument('<model>', 'a .sottonet file, an ONNX model, or a safetensors file with --network')
     .requiredOption(
@@ -76,9 +72,6 @@ export function reduceCommand(): Command {
       'labelled images to validate on; unless given, a tenth of the data',
     )
     .option('--method <METHOD>', METHODS.join(', '), 'autorep')
-    .option('--network <NAME>', `what safetensors are the weights of: ${NETWORK_NAMES.join(', ')}`)
-    .option('--mean <NUMBERS>', 'per channel, of pixels in 0..1, with commas')
-    .option('--std <NUMBERS>', 'per channel, with commas')
     .option(
       '--augment <KIND>',
       'variants of training images: crop (shifted and mirrored) or none',
@@ -110,8 +103,8 @@ export function reduceCommand(): Command {
     .option(
       '--checkpoints <FOLDER>',
       'where to go on from after a stop; NAME.checkpoints unless given',
-    )
-    .action(run);
+    );
+  return withReadOptions(command).action(run);
 }
 
 /** Bad options are told before anything is read or trained. */

@@ -2,8 +2,8 @@
 
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { readImages } from '../compile/images.ts';
 import { readText, readWhole } from '../files.ts';
+import { readPixels } from '../samples/index.ts';
 import { concatenate, type LabelledImages, readCifar10, readMnist, slice } from '../train/index.ts';
 import { type Grouping, groupsOfLabels, majorityAndMinority, readGroups } from './groups.ts';
 
@@ -31,8 +31,11 @@ async function readOne(path: string, shape: Shape): Promise<LabelledImages> {
     const is = set.shape.join('x');
     throw new RangeError(`${path} has images of ${is}, the network takes ${shape.join('x')}`);
   }
-  const { pixels, labels } = await readImages(path, shape, Number.POSITIVE_INFINITY);
+  const { pixels, labels } = await readPixels(path, shape);
   if (labels === undefined) throw new RangeError(`${path} has no labels to learn from`);
+  if (labels instanceof Uint16Array) {
+    throw new RangeError(`${path} has labels above 255, reduction takes labels from 0 to 255`);
+  }
   return { shape, pixels, labels };
 }
 

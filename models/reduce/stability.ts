@@ -21,7 +21,7 @@ import { type LayerRange, measureRanges } from './ranges.ts';
 import type { Training } from './training.ts';
 
 /**
- * Bits that any layer's |x| may have: a range of k = 30 bits has 29 beside its sign's, and the compiler gives fractions no
+ * Bits that the |x| of a layer with squares may have (others take any scale): a range of k = 30 bits has 29 beside its sign's, and the compiler gives fractions no
  * fewer than 8 bits of an activation and 9 of a weight.
  */
 export const INPUT_BITS = 29 - 8 - 9;
@@ -42,7 +42,7 @@ export interface LayerStability extends LayerRange {
   readonly squares: number;
   /** Largest |x| over that of the activation layer before; 1 for the first. */
   readonly growth: number;
-  /** Bits left above the largest values; negative where they do not fit. */
+  /** Bits left above the largest values; negative where they do not fit, infinite in a layer without squares. */
   readonly headroom: number;
   /** Images without a margin of headroom, {@link LEAST_HEADROOM}. */
   readonly escaped: number;
@@ -70,7 +70,7 @@ export function largestSquare(
   return Math.max(0, ...largest);
 }
 
-/** Bits left above a layer's largest input and largest square. */
+/** Bits left above the largest input and the largest square of a layer with squares. */
 export function headroomOf(largest: number, square: number): number {
   return Math.min(INPUT_BITS - Math.log2(largest), SQUARE_BITS - Math.log2(square));
 }
@@ -96,7 +96,9 @@ export async function assess(
     );
     const rows = squared.length === 0 ? NONE : tensorOf(graph, coefficients!).data;
     const left = range.extremes.map((image) =>
-      headroomOf(Math.max(-image.min, image.max), largestSquare(rows, squared, image)),
+      squared.length === 0
+        ? Number.POSITIVE_INFINITY
+        : headroomOf(Math.max(-image.min, image.max), largestSquare(rows, squared, image)),
     );
     return {
       ...range,
@@ -174,7 +176,7 @@ export function formatStability({ layers, images, lostImages }: Stability): stri
       `99.9 % below ${l.quantiles.at(-1)!.toFixed(2)}`.padStart(22),
       `growth ${l.growth.toFixed(2)}`.padStart(13),
       `outside ${(100 * l.outside).toFixed(2)} %`.padStart(16),
-      `headroom ${l.headroom.toFixed(1)} bits`.padStart(19),
+      (l.squares === 0 ? '' : `headroom ${l.headroom.toFixed(1)} bits`).padStart(19),
       `${l.escaped} escaped`.padStart(12),
       `${l.squares} squares`.padStart(14),
     ].join('  '),

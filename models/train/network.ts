@@ -22,6 +22,7 @@ import {
   tensorOf,
 } from '../graph/index.ts';
 import { type Floats, TrainingMemory } from './kernels/index.ts';
+import { isPadded } from './layers/average-pool.ts';
 import { layerOf } from './layers/index.ts';
 import {
   extents,
@@ -125,13 +126,14 @@ interface Piece {
 
 const resultOf = ({ node, pool }: Piece): string => pool?.id ?? node.id;
 
-/** The nodes in running order; average pooling of a convolution that nothing else reads joins the convolution. */
+/** The nodes in running order; average pooling without pads of a convolution that nothing else reads joins it. */
 function piecesOf({ nodes, output }: Graph): Piece[] {
   const joined = new Map<string, AveragePoolNode>();
   for (const node of nodes) {
     if (node.op !== 'conv' || node.id === output || `${node.stride}` !== '1,1') continue;
     const [pool, ...others] = nodes.filter(({ inputs }) => inputs.includes(node.id));
-    if (pool?.op === 'averagePool' && others.length === 0) joined.set(node.id, pool);
+    if (pool?.op === 'averagePool' && !isPadded(pool) && others.length === 0)
+      joined.set(node.id, pool);
   }
   const pools = new Set<Node>(joined.values());
   return nodes
@@ -210,6 +212,7 @@ export class Network {
           if (!frozen.has(name)) parameters.set(name, made);
           return made;
         },
+        tensor: (name) => tensorOf({ tensors }, name).data,
         statistic(name) {
           const value = tensorOf({ tensors }, name).data;
           const made = { name, value, batch: new Float32Array(value.length) };
@@ -248,6 +251,11 @@ export class Network {
     const value = this.#values.get(id);
     if (value === undefined) throw new RangeError(`the network has no value named '${id}'`);
     return value;
+  }
+
+  /** Whether the network has a value of this name, see {@link value}. */
+  has(id: string): boolean {
+    return this.#values.has(id);
   }
 
   /**

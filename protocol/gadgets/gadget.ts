@@ -19,8 +19,8 @@
  *     evaluate    <--- material ------------------------   reveal(a)
  *     done        ---- result ------------------------->   finish: holds y - r'
  *
- * Constants that a kind carries (program/kinds.ts) are no gadget's business: the server adds them to its share before
- * `reveal` and after `finish` (addConstants in index.ts).
+ * A layer's constants (program/model.ts) are no gadget's business: the server adds them to its share before `reveal` and
+ * after `finish` (addConstants in index.ts). So whatever hides its share hides them.
  *
  * All functions are pure: state is plain data (it crosses to worker threads), randomness comes from seeds. Lengths of all
  * messages follow from the public parameters and n alone. protocol/README, "Activation layers".

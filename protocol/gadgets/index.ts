@@ -61,18 +61,19 @@ export function lanesOf(step: ActivationStep, comparison: Comparison, outBits: n
 }
 
 /**
- * Adds its channel's constant to each element of a lane whose kind carries constants: `before` to the server's share of
- * the pre-activations, `after` to that of the results. So no gadget has to know of them.
+ * Adds its channel's constant to each element of a lane: `before` to the server's share of the pre-activations, `after` to
+ * that of the results. So no gadget has to know of them.
+ * @param constants one per channel, those of the lane's kind; undefined where the layer has none
  * @param plane elements of one channel of the layer's tensor
  */
 export function addConstants(
-  { kind, elements }: Lane,
+  { elements }: Pick<Lane, 'elements'>,
   values: Int32Array,
   constants: Int32Array | undefined,
   plane: number,
 ): void {
-  if (!kindOf(kind).constants) return;
+  if (constants === undefined) return;
   for (let i = 0; i < values.length; i++) {
-    values[i]! += constants![Math.floor(elements[i]! / plane)]!;
+    values[i]! += constants[Math.floor(elements[i]! / plane)]!;
   }
 }

@@ -21,8 +21,14 @@ import { argmax } from '../gadgets/argmax.ts';
 import type { LaneState } from '../gadgets/gadget.ts';
 import { addConstants, gadgetOf } from '../gadgets/index.ts';
 import { logits } from '../gadgets/logits.ts';
+import type { ActivationKind } from '../program/kinds.ts';
 import { localOf } from '../program/local.ts';
-import type { ChannelConstants, LinearWeights, Model } from '../program/model.ts';
+import {
+  type ChannelConstants,
+  constantsOf,
+  type LinearWeights,
+  type Model,
+} from '../program/model.ts';
 import { walkAsync } from '../program/walk.ts';
 import { pack, packedBytes, unpack } from '../ring/packing.ts';
 import { sizeOf } from '../ring/shape.ts';
@@ -185,13 +191,14 @@ export async function inferServer(
 /** One activation layer at the server: from its share of the pre-activations to y - r'. */
 async function runActivation(
   { channel, pool }: ServerSession,
-  { lanes, size, shape }: ActivationLayout,
+  { step, lanes, size, shape }: ActivationLayout,
   states: readonly LaneState[],
   a: Int32Array,
   constants: ChannelConstants | undefined,
 ): Promise<Int32Array> {
   const y = new Int32Array(size);
   const plane = shape[1] * shape[2];
+  const added = (kind: ActivationKind) => constants && constantsOf(step, constants, kind);
   // Results may come back while material still leaves, so that neither side waits for the other to read.
   const pending = lanes.map(() => new Deferred<LaneState>());
   const send = (async () => {
@@ -205,7 +212,7 @@ async function runActivation(
     for (const [i, lane] of lanes.entries()) {
       const { kind, params, elements } = lane;
       const own = gather(a, elements);
-      addConstants(lane, own, constants?.before, plane);
+      addConstants(lane, own, added(kind)?.before, plane);
       const gadget = gadgetOf(lane);
       const state = states[i]!;
       const work = gadget.heavy
@@ -221,12 +228,12 @@ async function runActivation(
   });
   const receive = (async () => {
     for (const [i, lane] of lanes.entries()) {
-      const { params, elements } = lane;
+      const { kind, params, elements } = lane;
       const gadget = gadgetOf(lane);
       const { result: bytes } = gadget.bytes(params, elements.length);
       const result = await receiveMessage(channel, Kind.result, bytes);
       const values = gadget.finish(params, await pending[i]!.promise, result);
-      addConstants(lane, values, constants?.after, plane);
+      addConstants(lane, values, added(kind)?.after, plane);
       scatter(y, elements, values);
     }
   })();

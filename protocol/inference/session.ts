@@ -56,7 +56,7 @@ import {
   randomBytes,
   SEED_BYTES,
 } from '../random/index.ts';
-import { join } from './batches.ts';
+import { BATCH_OTS, join } from './batches.ts';
 import type { ClientDraw, ServerDraw } from './bundle.ts';
 import { type Cost, costOf } from './cost.ts';
 import { hintBytesOf, type OpenHint, openedHint, type ServedLayer } from './hint.ts';
@@ -72,7 +72,7 @@ import {
 import type { ProtocolPool } from './tasks.ts';
 
 /** Version of the protocol. AGREEMENT. */
-export const PROTOCOL_VERSION = 6;
+export const PROTOCOL_VERSION = 7;
 
 const NONCE_BYTES = 32;
 
@@ -92,6 +92,7 @@ export const AGREEMENT_DIGEST: Uint8Array = sha256(
       perKey: INSTANCES_PER_KEY,
       otChunk: COTS_PER_CHUNK,
       otSlices: SLICES_PER_KEY,
+      otBatch: BATCH_OTS,
       hint: HINT_AGREEMENT,
     }),
   ),

@@ -16,8 +16,8 @@ import asc from 'assemblyscript/asc';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
 const folders = process.argv.slice(2);
-// Most 64 KiB pages a kernel's memory may have: fixed for the protocol, eight times that for training.
-const maximumPages = (folder) => (folder === 'models/train/kernels' ? 8192 : 1024);
+// Most 64 KiB pages a kernel's memory may have: fixed for the protocol; 2 GiB for float networks.
+const maximumPages = (folder) => (folder === 'models/train/kernels' ? 32768 : 1024);
 const flags =
   '--optimizeLevel 3 --shrinkLevel 0 --noAssert --enable simd --runtime stub --importMemory --initialMemory 1024 --maximumMemory'.split(
     ' ',

@@ -9,9 +9,10 @@ import { linearInputSize, linearOutput, sizeOf } from '../ring/shape.ts';
 import { cutBits, outputLimit } from './cut.ts';
 import { isKind, KINDS, kindOf, kindsIn, RELU } from './kinds.ts';
 import { localShape } from './local.ts';
-import { marginsOf } from './margins.ts';
+import { marginOf } from './margins.ts';
 import type { ActivationStep, LocalStep, Program, Step } from './program.ts';
 import { inputsOf } from './program.ts';
+import { resultSize, revealsLabel } from './results.ts';
 
 /** Widest range of the logits, in bits: an argmax compares them as a ReLU does. SECURITY. */
 const MAX_OUTPUT_BITS = kindOf(RELU).maxRangeBits;
@@ -36,7 +37,7 @@ export function checkProgram(program: Program): Shapes {
   // Fresh: the client knows its share of this value before the server's first answer.
   const fresh: boolean[] = [true];
   const used = new Set<number>();
-  const margins = marginsOf(program);
+  const margins: number[] = [0];
   const fail = (step: Step, what: string): never => {
     throw new RangeError(`program step "${step.name}" (${step.op}): ${what}`);
   };
@@ -45,6 +46,11 @@ export function checkProgram(program: Program): Shapes {
   }
   if (input.mean.length !== input.shape[0] || input.std.length !== input.shape[0]) {
     throw new RangeError('program input: one mean and one std per channel are needed');
+  }
+  if (input.limit !== undefined && !(input.limit > 0 && inputLimit(input) < 2 ** 31)) {
+    throw new RangeError(
+      `program input: numbers up to ${input.limit} with ${input.fractionBits} fractional bits do not fit 32 bits`,
+    );
   }
   for (const [i, step] of steps.entries()) {
     for (const value of inputsOf(step)) {
@@ -83,8 +89,7 @@ export function checkProgram(program: Program): Shapes {
       }
       case 'add':
       case 'sumPool':
-      case 'slice':
-      case 'pad':
+      case 'gather':
       case 'concat': {
         const read = inputsOf(step);
         try {
@@ -128,6 +133,7 @@ export function checkProgram(program: Program): Shapes {
         break;
     }
     fractions.push(step.fractionBits);
+    margins.push(marginOf(step, margins, shapes));
   }
   if (steps.length === 0) throw new RangeError('program: there are no steps');
   for (let value = 0; value < steps.length; value++) {
@@ -137,10 +143,43 @@ export function checkProgram(program: Program): Shapes {
     }
   }
   const outputs = sizeOf(shapes[steps.length] as Shape);
-  if (program.labels.length > 0 && program.labels.length !== outputs) {
-    throw new RangeError(`program: ${program.labels.length} labels for ${outputs} outputs`);
-  }
+  checkResults(program, outputs);
   return shapes;
+}
+
+/** The results are the output, cut, and everything said of them can be done. */
+function checkResults(program: Program, outputs: number): void {
+  const { results, labels } = program;
+  const sizes = results.map(({ shape }) => resultSize(shape));
+  const all = sizes.reduce((sum, size) => sum + size, 0);
+  if (results.length === 0 || all !== outputs) {
+    throw new RangeError(`program: its results have ${all} numbers, its output ${outputs}`);
+  }
+  if (new Set(results.map(({ name }) => name)).size !== results.length) {
+    throw new RangeError('program: two results have the same name');
+  }
+  for (const { name, shape, bits, readout } of results) {
+    if (!shape.every((n) => Number.isInteger(n) && n > 0)) {
+      throw new RangeError(`program result "${name}": ${shape.join('x')} is no shape`);
+    }
+    if (!(Number.isInteger(bits) && Math.abs(bits - 20) <= 60)) {
+      throw new RangeError(`program result "${name}": ${bits} bits, expected -40 to 80`);
+    }
+    if (readout === undefined) continue;
+    const { kind, axis } = readout;
+    const axes = kind === 'sigmoid' || kind === 'tanh' ? 1 : shape.length;
+    if (!(Number.isInteger(axis) && axis >= 0 && axis < axes)) {
+      throw new RangeError(`program result "${name}": ${kind} along axis ${axis} of ${axes}`);
+    }
+  }
+  const one = results.length === 1;
+  if (!one && revealsLabel(program)) {
+    throw new RangeError(`program: it reveals one label, and has ${results.length} results`);
+  }
+  if (labels.length > 0 && !(one && labels.length === outputs)) {
+    const what = one ? `${outputs} outputs` : `${results.length} results`;
+    throw new RangeError(`program: ${labels.length} labels for ${what}`);
+  }
 }
 
 /** Values that are added or joined have the same number of fractional bits; a pool may take its window into account. */
@@ -156,6 +195,11 @@ function checkScales(
       fail(step, `its input ${i} arrives with ${scale} fractional bits, not ${step.fractionBits}`);
     }
   });
+}
+
+/** The largest number that enters the network, in units of the last place. */
+function inputLimit({ limit = 0, fractionBits }: Program['input']): number {
+  return Math.ceil(limit * 2 ** fractionBits);
 }
 
 function checkActivation(

@@ -10,10 +10,10 @@ import type { Shape } from '../ring/shape.ts';
 import { sizeOf } from '../ring/shape.ts';
 import { checkProgram } from './check.ts';
 import { cutBits, outputLimit } from './cut.ts';
-import { type ActivationKind, type ElementRounding, kindOf } from './kinds.ts';
+import { type ActivationKind, type ElementRounding, kindOf, kindsIn } from './kinds.ts';
 import { localOf } from './local.ts';
 import { marginsOf } from './margins.ts';
-import type { ChannelConstants, LinearWeights, Model } from './model.ts';
+import { type ChannelConstants, constantsOf, type LinearWeights, type Model } from './model.ts';
 import type { ActivationStep, OutputStep, Step } from './program.ts';
 import { walk } from './walk.ts';
 
@@ -32,8 +32,8 @@ export function roundShift(x: number, bits: number): number {
 
 /** Where runs of one program may differ: how they round. */
 export interface Rounding extends ElementRounding {
-  /** What the linear layer that step `index` is makes, given its exact result, which may be changed in place. */
-  product(exact: Int32Array, index: number): Int32Array;
+  /** What the linear layer that step `index` is makes of x, given its exact result, which may be changed in place. */
+  product(exact: Int32Array, index: number, x: Int32Array): Int32Array;
   /** The logit that the client learns for x: a multiple of 2^bits. */
   reveal(x: number, bits: number): number;
 }
@@ -89,7 +89,7 @@ export function interpret(
     input: () => input,
     linear: (step, x, i) => {
       const { kernel, bias } = weights[i] as LinearWeights;
-      return made(step, rounding.product(linear(step.shape, x, kernel, bias), i));
+      return made(step, rounding.product(linear(step.shape, x, kernel, bias), i, x));
     },
     local: (step, inputs) => made(step, localOf(shapes, step, inputs)),
     activation: (step, x, i) => {
@@ -128,17 +128,22 @@ function runActivation(
   const limit = 2 ** (rangeBits - 1) - 2 ** dropBits - margin;
   const plane = shape[1] * shape[2];
   const value = new Int32Array(x.length);
+  const added: ChannelConstants[] = [];
+  if (constants !== undefined) {
+    for (const kind of kindsIn(kinds)) added[kind] = constantsOf(step, constants, kind);
+  }
   let outOfRange = 0;
   for (let i = 0; i < x.length; i++) {
-    const kind = kindOf(kinds[i] as ActivationKind);
+    const kind = kinds[i] as ActivationKind;
     let element = x[i] as number;
-    if (kind.constants) {
-      const { before, after } = constants as ChannelConstants;
+    const own = added[kind];
+    if (own !== undefined) {
+      const { before, after } = own;
       const channel = Math.floor(i / plane);
       element = (element + (before[channel] as number)) | 0;
       value[i] = after[channel] as number;
     }
-    value[i]! += kind.clear(element, step, rounding);
+    value[i]! += kindOf(kind).clear(element, step, rounding);
     if (Math.abs(element) >= limit) outOfRange++;
   }
   return { value, outOfRange };

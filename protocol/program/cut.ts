@@ -7,7 +7,7 @@
  * cut off. Means keep the bits that their sums add.
  */
 
-import { marginsOf } from './margins.ts';
+import { marginsOf, type ShapedSteps } from './margins.ts';
 import { inputsOf, type OutputStep, type Program, type Step } from './program.ts';
 
 type Numbers = Pick<Program, 'steps'> & { readonly input: Pick<Program['input'], 'fractionBits'> };
@@ -45,7 +45,7 @@ export function cutRoom(bits: number): number {
 }
 
 /** Every logit keeps below this, in units of the output's last place: 2^(k-1), less its margin and what rounding takes. */
-export function outputLimit(program: Numbers): number {
+export function outputLimit(program: Numbers & ShapedSteps): number {
   const { input, rangeBits } = program.steps.at(-1) as OutputStep;
   return 2 ** (rangeBits - 1) - marginsOf(program)[input]! - cutRoom(cutBits(program));
 }

@@ -5,21 +5,27 @@
 
 import { sha256 } from '@noble/hashes/sha2.js';
 import * as z from 'zod';
+import { OUTSIDE, runsOf, tableOf } from '../ring/gather.ts';
 import { pack, packedBytes, unpack } from '../ring/packing.ts';
 import { type CheckedProgram, checkProgram } from './check.ts';
 import { KIND_BITS } from './kinds.ts';
-import { COMPARISONS, type Program } from './program.ts';
+import { BIASES, COMPARISONS, MAX_TABLES, type Program, READOUTS, type Step } from './program.ts';
 
 /** Version of the encoding below. AGREEMENT. */
-const FORMAT = 2;
+const FORMAT = 3;
 
 /** Largest program a party decodes: a ReLU map of 16 M elements. LOCAL. */
 export const MAX_PROGRAM_BYTES = 8 << 20;
 
+/** Most entries of all tables of a program together. LOCAL. */
+const MAX_TABLE_ENTRIES = 1 << 24;
+
 const count = z.int().min(0).max(0x7fffffff);
 const positive = count.min(1);
-const triple = z.tuple([count, count, count]).readonly();
+const triple = z.tuple([positive, positive, positive]).readonly();
 const pair = z.tuple([positive, positive]).readonly();
+/** Of a window that sums: the counts of cells of all windows are gone through. */
+const extent = positive.max(1 << 16);
 const name = z.string().max(200);
 const fractionBits = z.int().min(0).max(31);
 const norm = z
@@ -42,6 +48,20 @@ const linearShape = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('dense'), inputs: positive, outputs: positive }),
 ]);
 
+const entry = z.int().min(OUTSIDE).max(0x7fffffff);
+
+/** Start, step and length of a part of a table. */
+const run = z
+  .tuple([entry, z.int().min(-0x80000000).max(0x7fffffff), positive])
+  .refine(
+    ([start, step, length]) => {
+      const last = start + (length - 1) * step;
+      return entry.safeParse(last).success;
+    },
+    { message: 'a run leaves the range of what a table holds' },
+  )
+  .readonly();
+
 const kindsText = z.strictObject({ length: count.max(1 << 24), packed: z.string() });
 
 const step = z.discriminatedUnion('op', [
@@ -51,6 +71,7 @@ const step = z.discriminatedUnion('op', [
     fractionBits,
     input: count,
     shape: linearShape,
+    bias: z.enum(BIASES),
     norm1: norm,
     norm2: norm,
     tolerance: count,
@@ -64,21 +85,12 @@ const step = z.discriminatedUnion('op', [
     subtract: z.boolean(),
   }),
   z.strictObject({
-    op: z.literal('slice'),
+    op: z.literal('gather'),
     name,
     fractionBits,
     input: count,
-    start: triple,
-    step: z.tuple([positive, positive, positive]).readonly(),
-    size: z.tuple([positive, positive, positive]).readonly(),
-  }),
-  z.strictObject({
-    op: z.literal('pad'),
-    name,
-    fractionBits,
-    input: count,
-    before: triple,
-    after: triple,
+    size: triple,
+    tables: z.array(z.array(run).min(1)).min(1).max(MAX_TABLES),
   }),
   z.strictObject({
     op: z.literal('concat'),
@@ -91,8 +103,9 @@ const step = z.discriminatedUnion('op', [
     name,
     fractionBits,
     input: count,
-    kernel: pair,
+    kernel: z.tuple([extent, extent]).readonly(),
     stride: pair,
+    pads: z.tuple([count, count, count, count]).readonly(),
   }),
   z.strictObject({
     op: z.literal('activation'),
@@ -105,6 +118,7 @@ const step = z.discriminatedUnion('op', [
       context.addIssue({ code: 'custom', message: 'the ReLU map is cut short' });
       return z.NEVER;
     }),
+    constants: z.boolean(),
     rangeBits: count,
     dropBits: count,
     shift: count,
@@ -121,17 +135,26 @@ const step = z.discriminatedUnion('op', [
   }),
 ]);
 
+const result = z.strictObject({
+  name,
+  shape: z.array(positive).max(8),
+  bits: z.int(),
+  readout: z.strictObject({ kind: z.enum(READOUTS), axis: count }).exactOptional(),
+});
+
 const programSchema = z.strictObject({
   format: z.literal(FORMAT),
   name,
   input: z.strictObject({
-    shape: z.tuple([positive, positive, positive]).readonly(),
+    shape: triple,
     fractionBits,
     mean: z.array(z.number()).max(4096),
     std: z.array(z.number().positive()).max(4096),
+    limit: z.number().positive().exactOptional(),
   }),
   comparison: z.enum(COMPARISONS),
   steps: z.array(step).min(1).max(10_000),
+  results: z.array(result).min(1).max(1000),
   labels: z.array(name).max(100_000),
 });
 
@@ -161,7 +184,11 @@ function unpackKinds(base64: string, length: number): Uint8Array | undefined {
 /** The program as bytes (UTF-8 JSON). */
 export function encodeProgram(program: Program): Uint8Array {
   const text = JSON.stringify({ format: FORMAT, ...program }, (_, value) =>
-    value instanceof Uint8Array ? { length: value.length, packed: packKinds(value) } : value,
+    value instanceof Uint8Array
+      ? { length: value.length, packed: packKinds(value) }
+      : value instanceof Int32Array
+        ? runsOf(value)
+        : value,
   );
   return new TextEncoder().encode(text);
 }
@@ -185,8 +212,27 @@ export function decodeProgram(bytes: Uint8Array): CheckedProgram {
     const issue = parsed.error.issues[0];
     throw new RangeError(`program: ${issue?.path.join('.')}: ${issue?.message}`);
   }
-  const { format: _, ...program } = parsed.data;
+  const { format: _, ...read } = parsed.data;
+  const program = { ...read, steps: withTables(read.steps) };
   return { program, shapes: checkProgram(program) };
+}
+
+/**
+ * The steps with the tables that their runs stand for.
+ * @throws RangeError when all tables together are too long
+ */
+function withTables(steps: readonly z.infer<typeof step>[]): Step[] {
+  let entries = 0;
+  return steps.map((own) => {
+    if (own.op !== 'gather') return own;
+    for (const [, , length] of own.tables.flat()) entries += length;
+    if (entries > MAX_TABLE_ENTRIES) {
+      throw new RangeError(
+        `program step "${own.name}" (gather): the tables up to it have more than ${MAX_TABLE_ENTRIES} entries`,
+      );
+    }
+    return { ...own, tables: own.tables.map((runs) => tableOf(runs, MAX_TABLE_ENTRIES)) };
+  });
 }
 
 /** SHA-256 of a program's bytes. */

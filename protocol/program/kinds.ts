@@ -39,8 +39,6 @@ export interface ElementKind {
   readonly maxRangeBits: number;
   /** Whether it compares, and the layer may leave out low bits for it. */
   readonly compares: boolean;
-  /** Whether the constants of its channel are added: `before` to the pre-activation, `after` to the result. */
-  readonly constants: boolean;
   /** Whether a rounding of its result may be made a part of its truncation: not where the truncated number is squared. */
   readonly merges: boolean;
   /** Bits its truncation cuts off. */
@@ -56,7 +54,7 @@ export interface ElementKind {
    * @param fraction fractional bits of the layer's input
    */
   fault(step: ActivationStep, fraction: number): string | undefined;
-  /** Its meaning: the result for x, both without the constants. Taken mod 2^32. */
+  /** Its meaning: the result for x, the constants of the layer apart. Taken mod 2^32. */
   clear(x: number, step: ActivationStep, rounding: ElementRounding): number;
 }
 
@@ -81,7 +79,6 @@ const descriptors = {
     count: 'identities',
     maxRangeBits: 30,
     compares: false,
-    constants: false,
     merges: true,
     shift: ({ shift }) => shift,
     ringBits: offsetRingBits,
@@ -94,7 +91,6 @@ const descriptors = {
     count: 'relus',
     maxRangeBits: 31,
     compares: true,
-    constants: false,
     merges: true,
     shift: ({ shift }) => shift,
     ringBits: (rangeBits, shift) => Math.max(rangeBits, shift),
@@ -108,11 +104,11 @@ const descriptors = {
     count: 'squares',
     maxRangeBits: 30,
     compares: false,
-    constants: true,
     merges: false,
     shift: ({ squareShift }) => squareShift,
     ringBits: offsetRingBits,
-    fault({ rangeBits, squareShift }) {
+    fault({ rangeBits, squareShift, constants }) {
+      if (!constants) return 'squares need the constants of their channels';
       const bits = rangeBits - 1 - squareShift;
       return bits > ROOT_BITS ? `squares of ${bits}-bit numbers overflow 31 bits` : undefined;
     },

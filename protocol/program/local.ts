@@ -1,10 +1,18 @@
 /** The public linear operations of a program: one code for the clear value and for either party's share. */
 
+import { gather, gatheredSize, gatherFault } from '../ring/gather.ts';
 import type { Shape } from '../ring/shape.ts';
 import { sizeOf } from '../ring/shape.ts';
-import { addInto, shiftLeft, subtract, sumPool, sumPoolOutput } from '../ring/tensor.ts';
-import type { ConcatStep, LocalStep, PadStep, SliceStep } from './program.ts';
-import { inputsOf } from './program.ts';
+import {
+  addInto,
+  poolWeights,
+  shiftLeft,
+  subtract,
+  sumPool,
+  sumPoolOutput,
+} from '../ring/tensor.ts';
+import type { ConcatStep, GatherStep, LocalStep } from './program.ts';
+import { inputsOf, MAX_TABLES } from './program.ts';
 
 /**
  * Shape of what a local step makes.
@@ -21,21 +29,21 @@ export function localShape(step: LocalStep, shapes: readonly Shape[]): Shape {
       return same(shape, other) ? shape : fail(`adds ${shape.join('x')} to ${other.join('x')}`);
     }
     case 'sumPool': {
-      const out = sumPoolOutput(shape, step.kernel, step.stride);
-      const fits = out[1] > 0 && out[2] > 0;
-      return fits ? out : fail(`windows ${step.kernel.join('x')} exceed ${shape.join('x')}`);
+      const out = sumPoolOutput(shape, step);
+      if (!(out[1] > 0 && out[2] > 0)) {
+        fail(`windows ${step.kernel.join('x')} exceed ${shape.join('x')}`);
+      }
+      if (!step.pads.every((pad, side) => pad < step.kernel[side % 2]!)) {
+        fail(`windows ${step.kernel.join('x')} may lie outside with pads ${step.pads.join(', ')}`);
+      }
+      if (poolWeights(shape, step).level === Number.POSITIVE_INFINITY) {
+        fail('the cells of its windows have no common multiple below 2^31');
+      }
+      return out;
     }
-    case 'slice': {
-      const inside = step.size.every((size, axis) => {
-        return step.start[axis]! + (size - 1) * step.step[axis]! < shape[axis]!;
-      });
-      return inside ? step.size : fail(`reaches outside its input ${shape.join('x')}`);
-    }
-    case 'pad': {
-      const [channels, height, width] = shape.map(
-        (size, axis) => step.before[axis]! + size + step.after[axis]!,
-      ) as [number, number, number];
-      return [channels, height, width];
+    case 'gather': {
+      const fault = tablesFault(step, shape);
+      return fault === undefined ? step.size : fail(fault);
     }
     case 'concat': {
       const plane = shapes.every((other) => same([1, shape[1], shape[2]], [1, other[1], other[2]]));
@@ -68,11 +76,9 @@ export function runLocal(
       return sum;
     }
     case 'sumPool':
-      return sumPool(x, shape, step.kernel, step.stride);
-    case 'slice':
-      return slice(step, x, shape);
-    case 'pad':
-      return pad(step, x, shape);
+      return sumPool(x, shape, step);
+    case 'gather':
+      return gather(step.tables, x, new Int32Array(sizeOf(step.size)));
     case 'concat':
       return concat(step, inputs);
   }
@@ -98,30 +104,16 @@ function same(x: Shape, y: Shape): boolean {
   return x.every((size, axis) => size === y[axis]);
 }
 
-function slice({ start, step, size }: SliceStep, x: Int32Array, shape: Shape): Int32Array {
-  const out = new Int32Array(sizeOf(size));
-  let at = 0;
-  for (let c = 0; c < size[0]; c++) {
-    for (let i = 0; i < size[1]; i++) {
-      const row = (start[0] + c * step[0]) * shape[1] + start[1] + i * step[1];
-      const from = row * shape[2] + start[2];
-      for (let j = 0; j < size[2]; j++) out[at++] = x[from + j * step[2]]!;
-    }
+/** What is wrong with a gather that reads a tensor of this shape; undefined when nothing is. */
+function tablesFault({ tables, size }: GatherStep, shape: Shape): string | undefined {
+  if (tables.length > MAX_TABLES) {
+    return `has ${tables.length} tables, at most ${MAX_TABLES} are read`;
   }
-  return out;
-}
-
-function pad(step: PadStep, x: Int32Array, shape: Shape): Int32Array {
-  const [, height, width] = localShape(step, [shape]);
-  const out = new Int32Array(sizeOf(localShape(step, [shape])));
-  for (let c = 0; c < shape[0]; c++) {
-    for (let i = 0; i < shape[1]; i++) {
-      const row = (step.before[0] + c) * height + step.before[1] + i;
-      const from = (c * shape[1] + i) * shape[2];
-      out.set(x.subarray(from, from + shape[2]), row * width + step.before[2]);
-    }
-  }
-  return out;
+  const fault = gatherFault(tables, sizeOf(shape));
+  if (fault !== undefined) return fault;
+  const made = gatheredSize(tables);
+  const fits = size.every((n) => Number.isInteger(n) && n > 0) && made === sizeOf(size);
+  return fits ? undefined : `its tables make ${made} elements, no tensor ${size.join('x')}`;
 }
 
 function concat(_step: ConcatStep, inputs: readonly Int32Array[]): Int32Array {

@@ -7,21 +7,22 @@
 
 import { sha256 } from '@noble/hashes/sha2.js';
 import type { Shape } from '../ring/shape.ts';
-import { linearOutput, weightCount } from '../ring/shape.ts';
+import { sizeOf, weightCount } from '../ring/shape.ts';
 import { type CheckedProgram, checkProgram } from './check.ts';
 import { decodeProgram, encodeProgram } from './encode.ts';
-import { kindOf, kindsIn } from './kinds.ts';
-import type { Program, Step } from './program.ts';
+import { type ActivationKind, kindsIn } from './kinds.ts';
+import type { ActivationStep, Program, Step } from './program.ts';
 
-/** Weights of a linear layer: kernel as in ring/shape.ts, one bias per output channel (at the output's scale). */
+/** Weights of a linear layer: kernel as in ring/shape.ts, and the bias (at the output's scale), as the step says. */
 export interface LinearWeights {
   readonly kernel: Int32Array;
   readonly bias: Int32Array;
 }
 
 /**
- * Secret constants of an activation layer, one per channel, for the elements whose kind carries them (kinds.ts): `before`
- * is added to the pre-activation (at its scale), `after` to the result (at the output's scale).
+ * Secret constants of an activation layer: `before` is added to the pre-activation (at its scale), `after` to the result (at
+ * the output's scale). Elements of one kind and one channel have one of each: of the kinds that the layer has, in the order
+ * of KINDS, each has a number per channel. So they are a number per channel where all elements are of one kind.
  */
 export interface ChannelConstants {
   readonly before: Int32Array;
@@ -42,10 +43,27 @@ const DIGEST_BYTES = 32;
 
 /** Lengths of a step's two tensors, [0, 0] when it has none. */
 function tensorLengths(step: Step, output: Shape): [number, number] {
-  if (step.op === 'linear') return [weightCount(step.shape), linearOutput(step.shape)[0]];
-  const constants =
-    step.op === 'activation' && kindsIn(step.kinds).some((kind) => kindOf(kind).constants);
-  return constants ? [output[0], output[0]] : [0, 0];
+  if (step.op === 'linear') {
+    return [weightCount(step.shape), step.bias === 'element' ? sizeOf(output) : output[0]];
+  }
+  if (step.op !== 'activation' || !step.constants) return [0, 0];
+  const length = kindsIn(step.kinds).length * output[0];
+  return [length, length];
+}
+
+/** The constants of one kind of a layer's elements, a number per channel. */
+export function constantsOf(
+  { kinds }: Pick<ActivationStep, 'kinds'>,
+  { before, after }: ChannelConstants,
+  kind: ActivationKind,
+): ChannelConstants {
+  const own = kindsIn(kinds);
+  const channels = before.length / own.length;
+  const from = own.indexOf(kind) * channels;
+  return {
+    before: before.subarray(from, from + channels),
+    after: after.subarray(from, from + channels),
+  };
 }
 
 function tensorsOf(weights: StepWeights): Int32Array[] {

@@ -10,7 +10,9 @@
  * its readers (rings.ts). protocol/README has the algebra.
  */
 
+import type { Tables } from '../ring/gather.ts';
 import type { LinearShape, Shape } from '../ring/shape.ts';
+import type { Pooling } from '../ring/tensor.ts';
 
 /**
  * How ReLUs compare: `encoded` as in compare/encoding.ts, or `garbled` by half gates, the field's baseline. They differ in
@@ -26,11 +28,16 @@ interface StepBase {
   readonly fractionBits: number;
 }
 
+/** For what a linear layer's bias has a number. */
+export const BIASES = ['channel', 'element'] as const;
+
 /** Secret weights times a shared value, plus a secret bias: W*x + b mod 2^32. The input must be fresh (see below). */
 export interface LinearStep extends StepBase {
   readonly op: 'linear';
   readonly input: number;
   readonly shape: LinearShape;
+  /** Whether b has one number for each output channel, or for each output element. */
+  readonly bias: (typeof BIASES)[number];
   /** Public bounds over all outputs on the integer weights of one output: sum of |w|, and root of the sum of w^2. */
   readonly norm1: number;
   readonly norm2: number;
@@ -50,30 +57,27 @@ export interface AddStep extends StepBase {
   readonly subtract: boolean;
 }
 
-/** Sums over windows [kernel] at [stride], without padding: average pooling whose division is part of the scale. */
-export interface SumPoolStep extends StepBase {
+/**
+ * Average pooling whose division is part of the scale: means over windows times L, a whole number that follows from the
+ * windows (poolWeights in ring/tensor.ts). Cells outside of the input are not counted.
+ */
+export interface SumPoolStep extends StepBase, Pooling {
   readonly op: 'sumPool';
   readonly input: number;
-  readonly kernel: readonly [number, number];
-  readonly stride: readonly [number, number];
 }
 
-/** Every step[axis]-th element from start[axis] on, size[axis] of them, along [channels, height, width]. */
-export interface SliceStep extends StepBase {
-  readonly op: 'slice';
+/** Elements moved, repeated or left out, with zeros between them, where both shares are 0: slices, padding, transposes. */
+export interface GatherStep extends StepBase {
+  readonly op: 'gather';
   readonly input: number;
-  readonly start: Shape;
-  readonly step: Shape;
+  /** Shape of the result. Its elements are those of the block that the tables span, in order. */
   readonly size: Shape;
+  /** Which element of the input each one is: see ring/gather.ts. At most {@link MAX_TABLES}. */
+  readonly tables: Tables;
 }
 
-/** Zeros around a tensor, along [channels, height, width]. */
-export interface PadStep extends StepBase {
-  readonly op: 'pad';
-  readonly input: number;
-  readonly before: Shape;
-  readonly after: Shape;
-}
+/** Most tables of a gather. AGREEMENT. */
+export const MAX_TABLES = 8;
 
 /** Tensors one behind the other along the channels. */
 export interface ConcatStep extends StepBase {
@@ -87,7 +91,12 @@ export interface ActivationStep extends StepBase {
   readonly input: number;
   /** The ReLU map: the kind of each element (kinds.ts), in the order [channels, height, width]. */
   readonly kinds: Uint8Array;
-  /** k: every pre-activation x keeps |x| < 2^(k-1) - 2^t - m, where m is what its shares may err by (margins.ts). */
+  /**
+   * Whether the server adds secret constants: to each pre-activation before its range is held to, and to each result
+   * (ChannelConstants in model.ts). A layer with squares has them.
+   */
+  readonly constants: boolean;
+  /** k: every pre-activation x, its constant added, keeps |x| < 2^(k-1) - 2^t - m, where m is what its shares may err by (margins.ts). */
   readonly rangeBits: number;
   /**
    * t: low bits the comparison leaves out. Beyond f it costs accuracy. Encoded, |x| < 2^t passes with probability
@@ -115,15 +124,38 @@ export interface OutputStep extends StepBase {
   readonly tolerance: number;
 }
 
-export type LocalStep = AddStep | SumPoolStep | SliceStep | PadStep | ConcatStep;
+export type LocalStep = AddStep | SumPoolStep | GatherStep | ConcatStep;
 export type Step = LinearStep | LocalStep | ActivationStep | OutputStep;
 
 export interface ProgramInput {
   readonly shape: Shape;
   readonly fractionBits: number;
-  /** What the client does to pixels in 0..1 first: (pixel - mean) / std, one of each per channel. */
+  /** What the client does to its numbers first: (number - mean) / std, one of each per channel. */
   readonly mean: readonly number[];
   readonly std: readonly number[];
+  /**
+   * Absent where the numbers are pixels in 0..1. Else they are any numbers that are at most this, either way, after mean and
+   * std: ranges hold for such alone.
+   */
+  readonly limit?: number;
+}
+
+/** What is done to numbers that the client has learnt; `axis` is the one along which, 0 for what works on each alone. */
+export interface Readout {
+  readonly kind: (typeof READOUTS)[number];
+  readonly axis: number;
+}
+
+/** `argmax` takes the axis away: of each line it leaves the index of the largest number, the first of equals. */
+export const READOUTS = ['softmax', 'logSoftmax', 'argmax', 'sigmoid', 'tanh'] as const;
+
+/** A part of the output that is a tensor of its model. */
+export interface ProgramResult {
+  readonly name: string;
+  readonly shape: readonly number[];
+  /** Its numbers are ring elements / 2^bits: the output's fractional bits, and a power of two that the model has beside. */
+  readonly bits: number;
+  readonly readout?: Readout;
 }
 
 export interface Program {
@@ -132,7 +164,9 @@ export interface Program {
   readonly comparison: Comparison;
   /** In topological order; the last is the one output step. */
   readonly steps: readonly Step[];
-  /** Names of the classes, if the outputs are classes. */
+  /** The output [n, 1, 1] is these, one after the other; at least one. */
+  readonly results: readonly ProgramResult[];
+  /** Names of the classes, if the outputs are classes: of one result, whose numbers they are as many as. */
   readonly labels: readonly string[];
 }
 

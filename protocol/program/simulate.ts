@@ -9,14 +9,15 @@
 
 import type { Random } from '../random/index.ts';
 import { randomRing } from '../random/index.ts';
-import { fanIn } from '../ring/shape.ts';
+import { linear } from '../ring/linear.ts';
+import { fanIn, linearOutput } from '../ring/shape.ts';
 import { interpret, nearest, type Rounding } from './clear.ts';
 import { cutBits } from './cut.ts';
 import type { LinearWeights, Model } from './model.ts';
-import type { OutputStep, Program } from './program.ts';
+import type { LinearStep, OutputStep, Program } from './program.ts';
 
 /** Words drawn at a time. */
-const BATCH = 4096;
+const BATCH = 2 ** 16;
 
 /**
  * The error of a linear step's outputs, normally distributed with variance `perSquare` times the sum of squares of an
@@ -74,10 +75,13 @@ function sharedRounding(
       for (let output = 0, i = 0; output < squares.length; output++) {
         const deviation = Math.sqrt(error.perSquare * squares[output]! + error.constant);
         for (const end = i + plane; i < end; i++) {
-          // Twelve uniform numbers of variance 1/12.
-          let sum = 0;
-          for (let term = 0; term < 12; term++) sum += draw();
-          exact[i]! += Math.round((deviation * sum) / 2 ** 32);
+          // Twelve uniform bytes of deviation 256 / sqrt(12), less their means.
+          let sum = -12 * 127.5;
+          for (let word = 0; word < 3; word++) {
+            const bytes = draw();
+            sum += (bytes & 255) + ((bytes >> 8) & 255) + ((bytes >> 16) & 255) + (bytes >>> 24);
+          }
+          exact[i]! += Math.round((deviation * sum) / 256);
         }
       }
       return exact;
@@ -119,6 +123,22 @@ const whole = (rounding: Rounding): Rounding => ({ ...rounding, reveal: (x) => x
 const exactLogits = (model: Model, input: Int32Array): Int32Array =>
   interpret(model, input, whole(nearest), () => {});
 
+/** Fractional bits of what rounding has taken off weights. */
+export const RESIDUE_BITS = 5;
+
+/** Adds what a linear layer would make of x beside its result, had its weights not been rounded. */
+function addResidue(
+  made: Int32Array,
+  { program }: Model,
+  index: number,
+  x: Int32Array,
+  residue: Int32Array,
+): void {
+  const step = program.steps[index] as LinearStep;
+  const lost = linear(step.shape, x, residue, new Int32Array(linearOutput(step.shape)[0]));
+  for (let i = 0; i < made.length; i++) made[i]! += lost[i]! >> RESIDUE_BITS;
+}
+
 /** A simulated run with the errors of one step alone, its logits whole. */
 function runSimulatedAt(
   step: number,
@@ -126,13 +146,18 @@ function runSimulatedAt(
   input: Int32Array,
   random: Random,
   errors: LinearErrors,
+  residue: Int32Array | undefined,
 ): Int32Array {
   const shared = sharedRounding(random, model, errors);
   // The interpreter tells of every step it has made, in order.
   let at = 0;
   const now = () => (at === step ? shared : nearest);
   const rounding: Rounding = {
-    product: (exact, index) => now().product(exact, index),
+    product(exact, index, x) {
+      const made = now().product(exact, index, x);
+      if (index === step && residue !== undefined) addResidue(made, model, index, x, residue);
+      return made;
+    },
     truncate: (x, bits) => now().truncate(x, bits),
     positive: (x, dropBits) => now().positive(x, dropBits),
     reveal: (x) => x,
@@ -145,12 +170,14 @@ function runSimulatedAt(
 /**
  * What each step's errors come to at the output: root mean squares over the logits of all inputs, in units of the
  * output's last place. Local steps and the output have none.
+ * @param residues by the index of linear steps: what rounding took off their weights, in 2^-RESIDUE_BITS of their unit
  */
 export function measureErrors(
   model: Model,
   inputs: readonly Int32Array[],
   random: Random,
   linearErrors: LinearErrors,
+  residues: ReadonlyMap<number, Int32Array> = new Map(),
 ): Float64Array {
   const logits = { ...model, program: revealing(model.program, { reveal: 'logits' }) };
   const squares = new Float64Array(model.program.steps.length);
@@ -160,9 +187,11 @@ export function measureErrors(
     count += exact.length;
     model.program.steps.forEach(({ op }, i) => {
       if (op !== 'linear' && op !== 'activation') return;
-      runSimulatedAt(i, logits, input, random, linearErrors).forEach((value, j) => {
-        squares[i]! += (value - exact[j]!) ** 2;
-      });
+      runSimulatedAt(i, logits, input, random, linearErrors, residues.get(i)).forEach(
+        (value, j) => {
+          squares[i]! += (value - exact[j]!) ** 2;
+        },
+      );
     });
   }
   return squares.map((sum) => Math.sqrt(sum / Math.max(1, count)));

@@ -23,6 +23,7 @@ import {
   type LinearShape,
   linearInputSize,
   linearOutput,
+  sizeOf,
   weightCount,
 } from './shape.ts';
 
@@ -90,7 +91,7 @@ export function packedRow(shape: LinearShape): number {
  * The layer's output channels in `range` (all of them by default), W x + b mod 2^32.
  * @param input - x, `linearInputSize(shape)` elements
  * @param weights - all weights of the layer, also when `range` is a part: as they are, or as packWeights made them
- * @param bias - one for each output channel of the layer
+ * @param bias - one for each output channel of the layer, or for each output element of the layer
  * @returns [to - from, out height, out width], or to - from elements of a vector
  * @throws RangeError when a length does not fit the shape
  */
@@ -137,10 +138,14 @@ export function dense(
       out.set(arena.i32(y, rows), row - range.from);
     }
   });
-  if (bias !== undefined) {
-    for (let m = 0; m < out.length; m++) out[m]! += bias[range.from + m]!;
-  }
+  addFrom(out, bias, range.from);
   return out;
+}
+
+/** Adds the elements of a bias from one on. */
+function addFrom(out: Int32Array, bias: Int32Array | undefined, from: number): void {
+  if (bias === undefined) return;
+  for (let i = 0; i < out.length; i++) out[i]! += bias[from + i]!;
 }
 
 /** Copies rows of weights to the kernel memory. */
@@ -167,7 +172,10 @@ export function conv2d(
 ): Int32Array {
   check(shape, input, weights, bias, range);
   const [, height, width] = linearOutput(shape);
-  const out = new Int32Array((range.to - range.from) * height * width);
+  const plane = height * width;
+  const out = new Int32Array((range.to - range.from) * plane);
+  // One for each channel is added where the channel is computed.
+  const byChannel = bias?.length === shape.outChannels ? bias : undefined;
   const { arena } = kernels();
   const plan = planPhases(shape, weights instanceof Int16Array);
   const perGroup = shape.outChannels / shape.groups;
@@ -184,12 +192,13 @@ export function conv2d(
         };
         arena.scope(() => {
           const phases = fillPhases(shape, plan, input, group, y);
-          const taps = { phases, offsets, weights, bias };
+          const taps = { phases, offsets, weights, bias: byChannel };
           convolveBand(shape, plan, taps, { from, to }, rows, emit);
         });
       }
     }
   });
+  if (byChannel === undefined) addFrom(out, bias, range.from * plane);
   return out;
 }
 
@@ -378,7 +387,9 @@ function check(
   expectElements('input', input, linearInputSize(shape));
   const packed = weights instanceof Int16Array;
   expectElements('weights', weights, packed ? packedRow(shape) * outputs : weightCount(shape));
-  if (bias !== undefined) expectElements('bias', bias, outputs);
+  if (bias !== undefined && bias.length !== sizeOf(linearOutput(shape))) {
+    expectElements('bias', bias, outputs);
+  }
   if (
     !(Number.isInteger(from) && Number.isInteger(to) && 0 <= from && from <= to && to <= outputs)
   ) {

@@ -11,6 +11,7 @@ export function linear(
 ): Int32Array {
   const [outChannels, outHeight, outWidth] = linearOutput(shape);
   const out = new Int32Array(outChannels * outHeight * outWidth);
+  const whole = bias?.length === out.length;
   if (shape.kind === 'dense') {
     const n = shape.inputs;
     return out.map((_, m) => {
@@ -25,7 +26,7 @@ export function linear(
     const group = Math.floor((m * shape.groups) / outChannels);
     for (let y = 0; y < outHeight; y++) {
       for (let x = 0; x < outWidth; x++) {
-        let sum = bias?.[m] ?? 0;
+        let sum = bias?.[whole ? (m * outHeight + y) * outWidth + x : m] ?? 0;
         for (let c = 0; c < channels; c++) {
           for (let ky = 0; ky < kernel[0]; ky++) {
             for (let kx = 0; kx < kernel[1]; kx++) {

@@ -34,43 +34,121 @@ export function shiftLeft(a: Int32Array, bits: number): Int32Array {
   return shifted;
 }
 
-/** Shape of {@link sumPool}'s result: windows that lie wholly inside the input. */
+/** Windows of a pooling. */
+export interface Pooling {
+  readonly kernel: readonly [number, number];
+  readonly stride: readonly [number, number];
+  /** [top, left, bottom, right]: cells around the input that windows reach over, each fewer than the kernel has there. */
+  readonly pads: readonly [number, number, number, number];
+}
+
+/** Shape of {@link sumPool}'s result: as many windows as lie inside the padded input. */
 export function sumPoolOutput(
   [channels, height, width]: Shape,
-  kernel: readonly [number, number],
-  stride: readonly [number, number],
+  { kernel, stride, pads: [top, left, bottom, right] }: Pooling,
 ): Shape {
   return [
     channels,
-    Math.floor((height - kernel[0]) / stride[0]) + 1,
-    Math.floor((width - kernel[1]) / stride[1]) + 1,
+    Math.floor((height + top + bottom - kernel[0]) / stride[0]) + 1,
+    Math.floor((width + left + right - kernel[1]) / stride[1]) + 1,
   ];
 }
 
-/** Sums over windows of each channel, mod 2^32, without padding. */
-export function sumPool(
-  input: Int32Array,
+/** What the sums of a pooling's windows are multiplied by, so that windows of fewer cells weigh as much as whole ones. */
+export interface PoolWeights {
+  /** L: every result is the mean of its window's cells times this. Infinity when it is no number below 2^31. */
+  readonly level: number;
+  /** By the row and the column of the window: a sum is multiplied by the product of both. */
+  row(y: number): number;
+  column(x: number): number;
+}
+
+/**
+ * L = Lr Lc, where Lr is the least common multiple of the numbers of rows that windows have in the input, and Lc of columns.
+ * A window of r x c cells is multiplied by (Lr / r) (Lc / c). Without pads L is the kernel's area and nothing is multiplied.
+ */
+export function poolWeights(shape: Shape, pooling: Pooling): PoolWeights {
+  const [, height, width] = sumPoolOutput(shape, pooling);
+  const axes = ([0, 1] as const).map((axis) => {
+    const cells = (window: number): number => {
+      const [from, to] = cellsOf(shape, pooling, axis, window);
+      return to - from;
+    };
+    const windows = axis === 0 ? height : width;
+    const whole = (window: number): boolean => cells(window) === pooling.kernel[axis];
+    // Those that reach over an end come first and last.
+    const counts = new Set<number>();
+    let from = 0;
+    while (from < windows && !whole(from)) counts.add(cells(from++));
+    let to = windows;
+    while (to > from && !whole(to - 1)) counts.add(cells(--to));
+    if (to > from) counts.add(pooling.kernel[axis]);
+    return { cells, level: [...counts].reduce(commonMultiple, 1) };
+  });
+  const [rows, columns] = axes as [(typeof axes)[0], (typeof axes)[0]];
+  const level = rows.level * columns.level;
+  return {
+    level: level < 2 ** 31 ? level : Number.POSITIVE_INFINITY,
+    row: (y) => rows.level / rows.cells(y),
+    column: (x) => columns.level / columns.cells(x),
+  };
+}
+
+/** The rows, or columns, of the input in which a window's cells lie: from one on, up to another. */
+function cellsOf(
   shape: Shape,
-  kernel: readonly [number, number],
-  stride: readonly [number, number],
-): Int32Array {
+  { kernel, stride, pads }: Pooling,
+  axis: 0 | 1,
+  window: number,
+): [from: number, to: number] {
+  const start = window * stride[axis] - pads[axis];
+  return [Math.max(0, start), Math.min(start + kernel[axis], shape[axis + 1]!)];
+}
+
+/** The least common multiple, Infinity from 2^31 on. */
+function commonMultiple(x: number, y: number): number {
+  if (x === Number.POSITIVE_INFINITY) return x;
+  let [divisor, rest] = [x, y];
+  while (rest > 0) [divisor, rest] = [rest, divisor % rest];
+  const multiple = (x / divisor) * y;
+  return multiple < 2 ** 31 ? multiple : Number.POSITIVE_INFINITY;
+}
+
+/**
+ * The mean of each window's cells inside the input times L, mod 2^32: see {@link poolWeights}.
+ * @throws RangeError when the input has another size, no window fits, or L is too large
+ */
+export function sumPool(input: Int32Array, shape: Shape, pooling: Pooling): Int32Array {
   if (input.length !== sizeOf(shape)) {
     throw new RangeError(`pooling: expected ${sizeOf(shape)} elements, got ${input.length}`);
   }
   const [channels, height, width] = shape;
-  const [, outHeight, outWidth] = sumPoolOutput(shape, kernel, stride);
+  const [, outHeight, outWidth] = sumPoolOutput(shape, pooling);
   if (outHeight < 1 || outWidth < 1) throw new RangeError('pooling: window larger than its input');
+  const { level, row, column } = poolWeights(shape, pooling);
+  const windows = (axis: 0 | 1, count: number, weight: (window: number) => number) =>
+    Array.from({ length: count }, (_, i) => ({
+      cells: cellsOf(shape, pooling, axis, i),
+      weight: weight(i),
+    }));
+  const rows = windows(0, outHeight, row);
+  const columns = windows(1, outWidth, column);
+  if (level === Number.POSITIVE_INFINITY) {
+    throw new RangeError('pooling: the cells of windows have no common multiple below 2^31');
+  }
   const out = new Int32Array(channels * outHeight * outWidth);
   let to = 0;
   for (let c = 0; c < channels; c++) {
-    for (let y = 0; y < outHeight; y++) {
-      for (let x = 0; x < outWidth; x++, to++) {
-        const corner = (c * height + y * stride[0]) * width + x * stride[1];
+    for (const { cells: vertical, weight: rowWeight } of rows) {
+      const [top, bottom] = vertical;
+      for (const { cells: horizontal, weight } of columns) {
+        const [left, right] = horizontal;
         let sum = 0;
-        for (let ky = 0; ky < kernel[0]; ky++) {
-          for (let kx = 0; kx < kernel[1]; kx++) sum = (sum + input[corner + ky * width + kx]!) | 0;
+        for (let i = top; i < bottom; i++) {
+          const from = (c * height + i) * width;
+          for (let j = left; j < right; j++) sum = (sum + input[from + j]!) | 0;
         }
-        out[to] = sum;
+        out[to++] = Math.imul(sum, rowWeight * weight);
       }
     }
   }

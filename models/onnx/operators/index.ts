@@ -1,70 +1,85 @@
 /** The operators that are read, by their ONNX names. A new one is a function in this folder and a line here. */
 
-import type { Constant } from '../constant.ts';
-import type { Operation, Traced } from '../operation.ts';
-import { batchNormalization, gemm, matMul } from './dense.ts';
-import * as layout from './layout.ts';
+import type { Operand, Operation } from '../operation.ts';
+import * as bends from './bends.ts';
+import { concat } from './concat.ts';
+import { conv, convTranspose } from './conv.ts';
+import { einsum, gemm, matMul } from './dense.ts';
+import * as moves from './moves.ts';
+import { batchNormalization } from './norm.ts';
 import * as pointwise from './pointwise.ts';
-import { argMax, logSoftmax, softmax } from './readout.ts';
+import * as readout from './readout.ts';
+import * as reduce from './reduce.ts';
+import { resize } from './resize.ts';
 import * as windows from './windows.ts';
 
+export { adviceFor, isFunction } from './advice.ts';
 export { folded } from './folded.ts';
 
 /** Operators on values that depend on the image. */
-export const operators: Readonly<Record<string, (op: Operation) => Traced | Constant>> = {
+export const operators: Readonly<Record<string, (op: Operation) => Operand | Operand[]>> = {
+  Abs: bends.abs,
   Add: pointwise.add,
-  ArgMax: argMax,
+  ArgMax: readout.argMax,
   AveragePool: windows.averagePool,
   BatchNormalization: batchNormalization,
-  Cast: layout.cast,
-  Clip: pointwise.clip,
-  Concat: layout.concat,
-  Conv: windows.conv,
+  Cast: moves.cast,
+  CastLike: moves.castLike,
+  Clip: bends.clip,
+  Concat: concat,
+  Conv: conv,
+  ConvTranspose: convTranspose,
+  DepthToSpace: moves.depthToSpace,
   Div: pointwise.div,
-  Dropout: layout.dropout,
-  Flatten: layout.flatten,
+  Dropout: moves.dropout,
+  Einsum: einsum,
+  Expand: moves.expand,
+  Flatten: moves.flatten,
+  Gather: moves.gather,
+  GatherElements: moves.gatherElements,
+  GatherND: moves.gatherND,
   Gemm: gemm,
-  GlobalAveragePool: windows.globalAveragePool,
-  GlobalMaxPool: windows.globalMaxPool,
-  Identity: layout.same,
-  LogSoftmax: logSoftmax,
+  GlobalAveragePool: reduce.globalAveragePool,
+  GlobalMaxPool: reduce.globalMaxPool,
+  HardSigmoid: bends.hardSigmoid,
+  HardSwish: pointwise.hardSwish,
+  Identity: moves.same,
+  LeakyRelu: bends.leakyRelu,
+  LogSoftmax: readout.logSoftmax,
   MatMul: matMul,
+  Max: bends.max,
   MaxPool: windows.maxPool,
+  Mean: pointwise.mean,
+  Min: bends.min,
   Mul: pointwise.mul,
   Neg: pointwise.neg,
-  Pad: layout.pad,
+  PRelu: bends.pRelu,
+  Pad: moves.pad,
   Pow: pointwise.pow,
-  ReduceMean: layout.reduceMean,
-  Relu: pointwise.relu,
-  Reshape: layout.reshape,
-  Shape: layout.shape,
-  Slice: layout.slice,
-  Softmax: softmax,
-  Squeeze: layout.squeeze,
+  ReduceL1: reduce.reduceL1,
+  ReduceMax: reduce.reduceMax,
+  ReduceMean: reduce.reduceMean,
+  ReduceMin: reduce.reduceMin,
+  ReduceSum: reduce.reduceSum,
+  ReduceSumSquare: reduce.reduceSumSquare,
+  Relu: bends.relu,
+  Reshape: moves.reshape,
+  Resize: resize,
+  Shape: moves.shape,
+  Shrink: bends.shrink,
+  Sigmoid: readout.sigmoid,
+  Size: moves.size,
+  Slice: moves.slice,
+  Softmax: readout.softmax,
+  SpaceToDepth: moves.spaceToDepth,
+  Split: moves.split,
+  Squeeze: moves.squeeze,
   Sub: pointwise.sub,
   Sum: pointwise.sum,
-  Transpose: layout.transpose,
-  Unsqueeze: layout.unsqueeze,
+  Tanh: readout.tanh,
+  Tile: moves.tile,
+  Transpose: moves.transpose,
+  Unsqueeze: moves.unsqueeze,
+  Upsample: resize,
+  Where: pointwise.where,
 };
-
-const FUNCTIONS =
-  'Celu Elu Erf Exp Gelu HardSigmoid HardSwish LeakyRelu Log Mish PRelu Selu Sigmoid Softplus Softsign Swish Tanh ThresholdedRelu';
-const NORMS =
-  'GroupNormalization InstanceNormalization LayerNormalization LpNormalization LRN MeanVarianceNormalization RMSNormalization';
-const CONTROL = 'If Loop Scan';
-
-/** What to do about an operator that is not read. */
-export function adviceFor(op: string): string {
-  const isOneOf = (names: string) => names.split(' ').includes(op);
-  if (isOneOf(FUNCTIONS)) {
-    return 'it is no function for private inference: replace it by Relu or by a polynomial of degree 2 and fine-tune the network';
-  }
-  if (isOneOf(NORMS)) {
-    return 'it divides by what it measures on the image: replace it by BatchNormalization and fine-tune the network';
-  }
-  if (isOneOf(CONTROL)) return 'it is control flow: export the model for inference, traced';
-  if (/Quantize|^QLinear|Integer$/.test(op)) {
-    return 'it is quantised: export the float model, fixed point is chosen when it is compiled';
-  }
-  return `it is not supported: rewrite the model with ${Object.keys(operators).join(', ')}`;
-}

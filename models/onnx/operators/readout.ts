@@ -1,28 +1,31 @@
-/** Softmax, LogSoftmax and ArgMax: not computed, but noted as what the model's author makes of the result. */
+/** Softmax, Sigmoid, ArgMax and the like: not computed, but noted as what whoever receives the result makes of it. */
 
+import type { Readout } from '../../graph/index.ts';
 import { axisAt } from '../arithmetic.ts';
-import { BATCH, isInOrder, type Layout } from '../layout.ts';
 import type { Operation, Traced } from '../operation.ts';
 
-/** @throws RangeError when the axes from `from` to `to` do not hold all of an image, in the graph's order. */
-function checkClasses(op: Operation, layout: Layout, from: number, to: number): void {
-  const others = layout.filter((_, axis) => axis < from || axis >= to).flat();
-  if (others.some((atom) => atom !== BATCH) || layout.slice(from, to).flat().includes(BATCH)) {
-    throw new RangeError(
-      `it works on part of [${op.dims(0)}]: only over all numbers of an image, at the end of the network`,
-    );
-  }
-  if (!isInOrder(layout)) throw new RangeError('it numbers the results in another order');
-}
-
-function softmaxLike(op: Operation, readout: 'softmax' | 'logSoftmax'): Traced {
+function softmaxLike(op: Operation, kind: 'softmax' | 'logSoftmax'): Traced {
   const x = op.traced(0);
-  const rank = x.layout.length;
+  const dims = op.dims(0);
   // Before version 13 the axes from `axis` on were one.
   const isOld = op.model.opset < 13;
-  const axis = axisAt(op.integer('axis', isOld ? 1 : -1), rank);
-  checkClasses(op, x.layout, axis, isOld ? rank : axis + 1);
-  return { ...x, readout };
+  const first = axisAt(op.integer('axis', isOld ? 1 : -1), dims.length);
+  const long = isOld ? [...dims.keys()].filter((a) => a >= first && dims[a]! > 1) : [first];
+  if (long.length > 1) {
+    throw new RangeError(
+      `it works along axes ${long.join(' and ')} of [${dims}] at once, and along one only can be noted: reshape its input so that they are one, or read up to '${op.node.inputs[0]}' with --output-name`,
+    );
+  }
+  return ended(op, x, { kind, axis: long[0] ?? first });
+}
+
+function ended(op: Operation, x: Traced, readout: Readout): Traced {
+  if ('axis' in readout && x.view.axes[readout.axis]!.some(({ isBatch }) => isBatch)) {
+    throw new RangeError(
+      `it works along axis ${readout.axis} of [${op.dims(0)}], the images of the batch: only one image at a time is read`,
+    );
+  }
+  return { ...x, readout, ended: op.name };
 }
 
 export function softmax(op: Operation): Traced {
@@ -33,13 +36,36 @@ export function logSoftmax(op: Operation): Traced {
   return softmaxLike(op, 'logSoftmax');
 }
 
+export function sigmoid(op: Operation): Traced {
+  return ended(op, op.traced(0), { kind: 'sigmoid' });
+}
+
+export function tanh(op: Operation): Traced {
+  return ended(op, op.traced(0), { kind: 'tanh' });
+}
+
 export function argMax(op: Operation): Traced {
   if (op.integer('select_last_index', 0) !== 0) {
-    throw new RangeError('it takes the last of equal scores: export it with select_last_index=0');
+    throw new RangeError(
+      'it takes the last of equal scores, and the first is noted here: export it with select_last_index=0',
+    );
   }
-  const x = op.reshapable(0);
-  if (x.readout === 'argmax') throw new RangeError('it follows another ArgMax');
-  const axis = axisAt(op.integer('axis', 0), x.layout.length);
-  checkClasses(op, x.layout, axis, axis + 1);
-  return { ...x, readout: 'argmax' };
+  const x = op.movable(0);
+  const dims = op.dims(0);
+  const axis = axisAt(op.integer('axis', 0), dims.length);
+  const { readout } = x;
+  // What grows with the scores keeps their order.
+  const keepsOrder =
+    readout === undefined ||
+    readout.kind === 'sigmoid' ||
+    readout.kind === 'tanh' ||
+    ('axis' in readout && readout.kind !== 'argmax' && readout.axis === axis);
+  if (!keepsOrder) {
+    throw new RangeError(
+      `it follows a ${readout.kind} that works along another axis: read up to what that reads with --output-name`,
+    );
+  }
+  const keep = op.integer('keepdims', 1) !== 0;
+  const labels = keep ? dims.with(axis, 1) : dims.filter((_, i) => i !== axis);
+  return { ...ended(op, x, { kind: 'argmax', axis }), labels };
 }

@@ -7,12 +7,17 @@
  */
 
 import { setFlagsFromString } from 'node:v8';
+import { wasm as forwardWasm } from './wasm/forward.ts';
 import { relaxed as fusedGatherWasm, wasm as gatherWasm } from './wasm/gather.ts';
 import { wasm as mapsWasm } from './wasm/maps.ts';
 import { wasm as winogradWasm } from './wasm/winograd.ts';
 
-/** Size of a network's kernel memory, 64 KiB pages: 512 MiB. LOCAL; the kernels' build allows no more. */
+/** Size of a training network's kernel memory, 64 KiB pages: 512 MiB. LOCAL */
 const PAGES = 8192;
+
+/** Fewest and most pages that the kernels' build allows: 64 MiB and 2 GiB. */
+export const LEAST_PAGES = 1024;
+export const MOST_PAGES = 32768;
 
 /** Room after every buffer for a vector that reaches over its end, bytes. */
 const OVERHANG = 32;
@@ -82,6 +87,31 @@ export interface MapKernels {
   ): void;
   channelFill(v: number, y: number, pixels: number, channels: number): void;
   addTo(dst: number, src: number, length: number): void;
+  takeFrom(dst: number, src: number, length: number): void;
+  piecewise(
+    x: number,
+    offset: number,
+    slope: number,
+    knots: number,
+    bends: number,
+    count: number,
+    apart: number,
+    y: number,
+    pixels: number,
+    channels: number,
+  ): void;
+  piecewiseGradient(
+    x: number,
+    slope: number,
+    knots: number,
+    bends: number,
+    count: number,
+    apart: number,
+    dy: number,
+    dx: number,
+    pixels: number,
+    channels: number,
+  ): void;
   activate(
     x: number,
     m: number,
@@ -192,6 +222,25 @@ export interface MapKernels {
   ): void;
 }
 
+/** Signatures of assembly/forward.ts. */
+export interface ForwardKernels {
+  depthwise(
+    x: number,
+    table: number,
+    window: number,
+    windowSize: number,
+    w: number,
+    bias: number,
+    y: number,
+    pixels: number,
+    channels: number,
+    images: number,
+    xImage: number,
+  ): void;
+  rectify(x: number, y: number, length: number): void;
+  channelExtents(x: number, pixels: number, channels: number, low: number, high: number): void;
+}
+
 /** Signatures of assembly/winograd.ts. */
 export interface WinogradKernels {
   inputTiles(
@@ -249,36 +298,53 @@ function decode(base64: string): Uint8Array<ArrayBuffer> {
  * that fuse each product with its sum. They are faster by a third, but each engine and processor rounds as it likes: the
  * same seed then no longer gives the same network everywhere.
  */
-function gatherModule(): Uint8Array<ArrayBuffer> {
+function gatherModule(): WebAssembly.Module {
   if (process.env['SOTTO_TRAIN_FMA'] === '1') {
     const fused = decode(fusedGatherWasm);
-    if (WebAssembly.validate(fused)) return fused;
+    if (WebAssembly.validate(fused)) return moduleOf(fusedGatherWasm);
     // Node 20 has relaxed SIMD behind this flag.
     setFlagsFromString('--experimental-wasm-relaxed-simd');
-    if (WebAssembly.validate(fused)) return fused;
+    if (WebAssembly.validate(fused)) return moduleOf(fusedGatherWasm);
   }
-  return decode(gatherWasm);
+  return moduleOf(gatherWasm);
+}
+
+/** Compiled kernels by their bytes: many memories come and go in one thread. */
+const modules = new Map<string, WebAssembly.Module>();
+
+function moduleOf(base64: string): WebAssembly.Module {
+  const known = modules.get(base64) ?? new WebAssembly.Module(decode(base64));
+  modules.set(base64, known);
+  return known;
 }
 
 /** One memory with its kernels. */
 export class TrainingMemory {
   readonly gather: GatherKernels;
   readonly maps: MapKernels;
+  readonly forward: ForwardKernels;
   readonly winograd: WinogradKernels;
   readonly #memory: WebAssembly.Memory;
+  readonly #advice: string;
   readonly #shared = new Map<string, Floats>();
   #top = OVERHANG;
 
-  constructor() {
-    this.#memory = new WebAssembly.Memory({ initial: PAGES, maximum: PAGES });
+  /**
+   * @param pages of 64 KiB, from {@link LEAST_PAGES} to {@link MOST_PAGES}
+   * @param advice what the message says when they are too few
+   */
+  constructor(pages = PAGES, advice = 'use a smaller batch') {
+    this.#advice = advice;
+    this.#memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
     this.gather = this.#instantiate(gatherModule());
-    this.maps = this.#instantiate(decode(mapsWasm));
-    this.winograd = this.#instantiate(decode(winogradWasm));
+    this.maps = this.#instantiate(moduleOf(mapsWasm));
+    this.forward = this.#instantiate(moduleOf(forwardWasm));
+    this.winograd = this.#instantiate(moduleOf(winogradWasm));
   }
 
-  #instantiate<T>(bytes: Uint8Array<ArrayBuffer>): T {
+  #instantiate<T>(module: WebAssembly.Module): T {
     const imports = { env: { memory: this.#memory } };
-    const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), imports);
+    const instance = new WebAssembly.Instance(module, imports);
     return instance.exports as unknown as T;
   }
 
@@ -312,10 +378,11 @@ export class TrainingMemory {
 
   #reserve(length: number): number {
     const at = this.#top;
-    const top = at + ((4 * length + 15) & ~15) + OVERHANG;
+    const top = at + 16 * Math.ceil(length / 4) + OVERHANG;
     if (top > this.#memory.buffer.byteLength) {
+      const size = this.#memory.buffer.byteLength / 2 ** 20;
       throw new RangeError(
-        `the network does not fit into ${PAGES / 16} MiB of training memory: use a smaller batch`,
+        `the network does not fit into ${size} MiB of kernel memory: ${this.#advice}`,
       );
     }
     this.#top = top;

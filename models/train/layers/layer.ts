@@ -78,6 +78,8 @@ export interface Builder<N extends Node> {
   readonly output: Value;
   /** Registers a tensor of the graph as trainable. */
   parameter(name: string, kind: Parameter['kind']): Parameter;
+  /** The numbers of a tensor that no layer changes. */
+  tensor(name: string): Float32Array;
   /** A tensor that training updates without gradients. */
   statistic(name: string): Statistic;
   /** Names of the mask and the polynomials of an activation layer that is soft. */

@@ -60,6 +60,11 @@ export function suitsWinograd(
   );
 }
 
+/** Floats that a convolution's kept weights take, see {@link Winograd}. */
+export function keptFloats(channels: number, results: number): number {
+  return POINTS * channels * results;
+}
+
 /** Zeros below and to the right of `size` padded results that tiles read beside the two of the kernel. */
 export function tileOverhang(size: number): number {
   return TILE * Math.ceil(size / TILE) - size;
@@ -70,11 +75,11 @@ export class Winograd {
   readonly #memory: TrainingMemory;
   readonly #batch: number;
   readonly #shape: WinogradShape;
-  readonly #image: PaddedImages;
+  readonly #image: Pick<PaddedImages, 'width' | 'imageSize'>;
   /** Images taken together. */
   readonly #images: number;
   readonly #tiles: number;
-  /** Parameter index of each weight, [cell][panel of 8 results][channel][result of the panel]. */
+  /** Parameter index of each weight, [cell][panel of 8 results][channel][result of the panel]; empty for kept weights. */
   readonly #order: Int32Array;
   readonly #kernels: Floats;
   readonly #points: Floats;
@@ -83,7 +88,14 @@ export class Winograd {
   readonly #room: Floats;
   readonly #segment: number;
 
-  constructor(memory: TrainingMemory, batch: number, shape: WinogradShape, image: PaddedImages) {
+  /** @param kept weights that never change: they are transformed here, once, and stay in memory */
+  constructor(
+    memory: TrainingMemory,
+    batch: number,
+    shape: WinogradShape,
+    image: Pick<PaddedImages, 'width' | 'imageSize'>,
+    kept?: Float32Array,
+  ) {
     const { channels, results, height, width } = shape;
     this.#memory = memory;
     this.#batch = batch;
@@ -99,25 +111,35 @@ export class Winograd {
       ];
       order[i] = shape.weight(Math.floor(i / channels / results), j, 8 * panel + (i % 8));
     }
-    this.#order = order;
     this.#kernels = memory.shared('winograd kernels', order.length);
-    this.#points = memory.shared('winograd weights', POINTS * channels * results);
+    const size = POINTS * channels * results;
+    this.#points = kept ? memory.floats(size) : memory.shared('winograd weights', size);
     const rows = this.#tiles * this.#images;
     this.#input = new Tiles(memory, 'winograd input', rows, channels);
     this.#output = new Tiles(memory, 'winograd output', rows, results);
     this.#room = memory.shared('winograd room', 160);
     this.#segment = memory.table([0]);
+    if (kept !== undefined) this.#transformWeights(order, kept);
+    this.#order = kept === undefined ? order : new Int32Array();
   }
 
-  /** Adds the convolution of the padded images with the weights to y. */
-  addProducts(xAt: number, weights: Float32Array, yAt: number): void {
+  #transformWeights(order: Int32Array, weights: Float32Array): void {
+    const { data, at } = this.#kernels;
+    for (let i = 0; i < order.length; i++) data[i] = weights[order[i]!]!;
+    const count = this.#shape.channels * this.#shape.results;
+    const { winograd } = this.#memory;
+    winograd.kernels(at, 4 * count, count, this.#points.at, 4 * count, this.#room.at);
+  }
+
+  /**
+   * Adds the convolution of the padded images with the weights to y.
+   * @param weights left out where they are kept
+   */
+  addProducts(xAt: number, weights: Float32Array | undefined, yAt: number): void {
     const { gather, winograd } = this.#memory;
     const { channels, results, height, width } = this.#shape;
-    const { data, at } = this.#kernels;
-    const order = this.#order;
-    for (let i = 0; i < order.length; i++) data[i] = weights[order[i]!]!;
+    if (weights !== undefined) this.#transformWeights(this.#order, weights);
     const count = channels * results;
-    winograd.kernels(at, 4 * count, count, this.#points.at, 4 * count, this.#room.at);
     this.#eachPart((first, images) => {
       this.#transformInput(xAt, first, images);
       const [v, m] = [this.#input, this.#output];

@@ -64,7 +64,7 @@ describe('agreement with the float network', () => {
   };
 
   it.each(MIXES)('holds on random networks: %s', (mix) => {
-    const bits = fc.constantFrom<[number, number]>([14, 10], [12, 8], [15, 9]);
+    const bits = fc.constantFrom<[number, number]>([14, 8], [12, 6], [13, 9]);
     fc.assert(
       fc.property(fc.nat(1e6), fc.constantFrom(plain, residual), bits, (seed, make, [fa, fw]) => {
         const graph = make(seed, mix);
@@ -87,7 +87,7 @@ describe('agreement with the float network', () => {
       });
       return rms(pairs);
     };
-    expect(error(14, 11)).toBeLessThan(0.6 * error(11, 8));
+    expect(error(13, 9)).toBeLessThan(0.6 * error(10, 6));
   });
 
   it('holds for windows that are no power of two, before and after an activation', () => {
@@ -100,7 +100,7 @@ describe('agreement with the float network', () => {
         mix,
       );
       const graph = b.build(b.dense(b.flatten(b.mean(three)), 3));
-      expect(worst(results(graph, compiled(graph)))).toBeLessThan(tolerance(mix, 14, 10));
+      expect(worst(results(graph, compiled(graph)))).toBeLessThan(tolerance(mix, 14, 8));
     }
   });
 
@@ -112,7 +112,7 @@ describe('agreement with the float network', () => {
         x = b.add(x, b.conv(b.activation(b.norm(b.conv(b.activation(x, mix), 4)), mix), 4));
       }
       const graph = b.build(b.dense(b.flatten(b.activation(x, mix)), 3));
-      expect(worst(results(graph, compiled(graph)))).toBeLessThan(tolerance(mix, 14, 10));
+      expect(worst(results(graph, compiled(graph)))).toBeLessThan(tolerance(mix, 14, 8));
     }
   });
 
@@ -120,7 +120,7 @@ describe('agreement with the float network', () => {
     const b = new GraphBuilder(3, [2, 4, 4]);
     const one = b.activation(b.activation('image', 'square'), 'square');
     const graph = b.build(b.activation(b.add(one, 'image'), 'mixed'));
-    expect(worst(results(graph, compiled(graph)))).toBeLessThan(tolerance('square', 14, 10));
+    expect(worst(results(graph, compiled(graph)))).toBeLessThan(tolerance('square', 14, 8));
   });
 
   it('is exact in its rounding of squares', () => {
@@ -218,16 +218,16 @@ describe('numbers', () => {
     }
   });
 
-  it('compare eight fractional bits unless told otherwise', () => {
+  it('compare twelve fractional bits by default, or as many as there are', () => {
     const graph = plain(3, 'relu');
-    for (const [options, drop] of [
-      [{}, 24 - 8],
-      [{ compareBits: 9 }, 24 - 9],
-      [{ compareBits: 14 }, 10],
-      [{ activationBits: 6 }, 10],
+    for (const [options, compared] of [
+      [{}, 12],
+      [{ compareBits: 9 }, 9],
+      [{ compareBits: 14 }, 14],
+      [{ activationBits: 6, force: true }, 6],
     ] as [CompileOptions, number][]) {
       for (const step of acts(compiled(graph, options).model.program)) {
-        expect(step.dropBits).toBe(drop);
+        expect(step.fractionBits + step.shift - step.dropBits).toBe(compared);
       }
     }
   });
@@ -235,7 +235,7 @@ describe('numbers', () => {
   it('give activations that are only pooled as many bits less as pooling adds', () => {
     const { program } = compiled(residual(1, 'relu')).model;
     const bits = Object.fromEntries(program.steps.map((step) => [step.name, step.fractionBits]));
-    expect(bits).toMatchObject({ act3: 14, act13: 14, act18: 10, mean19: 14, pool14: 16 });
+    expect(bits).toMatchObject({ act3: 14, act13: 14, act18: 11, mean19: 15, pool14: 16 });
   });
 
   it('bound the weights of any output, in three digits', () => {
@@ -261,53 +261,116 @@ describe('numbers', () => {
   /** One layer of which the weights are `factor` times larger. */
   const loud = (factor: number) => {
     const graph = plain(3, 'relu');
-    const { shape, data } = graph.tensors.get('conv4.weight')!;
     const tensors = new Map(graph.tensors);
-    tensors.set('conv4.weight', { shape, data: data.map((w) => w * factor) });
+    for (const name of ['conv4.weight', 'conv4.bias']) {
+      const { shape, data } = graph.tensors.get(name)!;
+      tensors.set(name, { shape, data: data.map((w) => w * factor) });
+    }
     return { ...graph, tensors };
   };
 
+  it('lose no precision to the size of weights', () => {
+    const errorOf = (exponent: number) => compiled(loud(2 ** exponent)).report.fidelity.error;
+    const plainError = errorOf(0);
+    for (const exponent of [-20, -3, 10]) {
+      expect(errorOf(exponent)).toBeLessThan(2 * plainError);
+    }
+  });
+
+  it('keep channels apart that differ by a factor of a million', () => {
+    const graph = plain(3, 'relu');
+    const tensors = new Map(graph.tensors);
+    const times = (name: string, factor: (i: number) => number) => {
+      const { shape, data } = tensors.get(name)!;
+      tensors.set(name, { shape, data: data.map((w, i) => w * factor(i)) });
+    };
+    const { node } = { node: graph.nodes.find(({ op }) => op === 'batchNorm')! };
+    const name = node.op === 'batchNorm' ? node : undefined;
+    times(name!.scale, (c) => (c % 2 === 0 ? 1e-3 : 1e3));
+    times(name!.shift, (c) => (c % 2 === 0 ? 1e-3 : 1e3));
+    const { shape } = tensors.get('conv4.weight')!;
+    const taps = shape[2]! * shape[3]!;
+    times('conv4.weight', (i) => ((Math.floor(i / taps) % shape[1]!) % 2 === 0 ? 1e3 : 1e-3));
+    const uneven = { ...graph, tensors };
+    const plainError = worst(results(graph, compiled(graph, { margin: 2 })));
+    expect(worst(results(uneven, compiled(uneven, { margin: 2 })))).toBeLessThan(4 * plainError);
+  });
+
   it('give weight bits to a range that needs them, and say so', () => {
-    const graph = loud(60);
-    const result = compiled(graph);
-    const layer = result.report.layers.find(({ name }) => name === 'conv4')!;
-    expect(layer.weightBits).toBeLessThan(10);
-    expect(layer.weightBits).toBeGreaterThanOrEqual(8);
-    expect(formatReport(result.report)).toMatch(/fewer than 10 weight bits.*: .*conv4/);
-    expect(formatReport(compiled(loud(1)).report)).not.toMatch(/fewer than/);
+    const result = compiled(plain(3, 'relu'), { activationBits: 20, weightBits: 9 });
+    const given = result.report.layers.filter(({ givenBits = 0 }) => givenBits > 0);
+    expect(given.map(({ name }) => name)).toContain('dense7');
+    expect(formatReport(result.report)).toMatch(/coarser weights, for their ranges: .*dense7/);
+    expect(formatReport(compiled(plain(3, 'relu')).report)).not.toMatch(/coarser/);
   });
 
   it('refuse a range that does not fit, naming the layer and its bits', () => {
-    expect(() => compiled(loud(1e4))).toThrow(/layer "act5" needs k = 3[0-9] bits, at most 31/);
+    expect(() => compiled(plain(3, 'relu'), { activationBits: 20, weightBits: 14 })).toThrow(
+      /layer "act3" needs k = 3[0-9] bits, at most 31/,
+    );
   });
 
   it('give activation bits to ranges that need them, unless they were asked for', () => {
-    const graph = loud(200);
-    const { report } = compiled(graph);
-    const bits = Object.fromEntries(report.layers.map((l) => [l.name, l.fractionBits]));
-    expect(report.activationBits).toBe(14);
-    expect(bits['act3']).toBeLessThan(14);
-    expect(bits['act3']).toBeGreaterThanOrEqual(11);
-    expect(compiled(loud(1000)).report.activationBits).toBeLessThan(14);
-    expect(() => compiled(graph, { activationBits: 14 })).toThrow(/fewer activationBits/);
+    const graph = residual(1, 'channels');
+    const { report } = compiled(graph, { weightBits: 11, margin: 3 });
+    const bits = report.layers.filter(({ squares }) => squares).map((l) => l.fractionBits);
+    expect(Math.min(...bits)).toBeLessThan(14);
+    expect(() => compiled(graph, { weightBits: 11, margin: 3, activationBits: 14 })).toThrow(
+      /fewer activationBits/,
+    );
+  });
+
+  it('say how many images reach far beyond all others', () => {
+    const graph = plain(3, 'relu');
+    const images = Array.from({ length: 120 }, (_, i) => prepared(graph, randomPixels(graph, i)));
+    images[7] = images[7]!.map((v) => 50 * v);
+    const { report } = compile(graph, images);
+    expect(report.outside).toBe(1);
+    expect(formatReport(report)).toMatch(/1 of 120 images reach far beyond all others/);
+    expect(compile(graph, images.slice(8)).report.outside).toBe(0);
+  });
+
+  it('refuse squares that let values of few images grow without bound', () => {
+    const b = new GraphBuilder(3, [2, 6, 6]);
+    let x = b.conv('image', 4);
+    for (let i = 0; i < 4; i++) x = b.conv(b.activation(x, 'square', [0, 1, 0.25]), 4);
+    const graph = b.build(b.dense(b.flatten(x), 3));
+    const images = Array.from({ length: 40 }, (_, i) => prepared(graph, randomPixels(graph, i)));
+    images[7] = images[7]!.map((v) => 20 * v);
+    expect(() => compile(graph, images)).toThrow(
+      /reaches .* on 1 of 40 sample images, where half of them stay below .*range penalty/,
+    );
+  });
+
+  it('warn of ranges from one image', () => {
+    const graph = plain(3, 'relu');
+    const [image] = calibration(graph);
+    expect(formatReport(compile(graph, [image!]).report)).toMatch(/one image says little/);
+  });
+
+  it('refuse results that are not the network’s, unless forced', () => {
+    const graph = plain(3, 'relu');
+    const coarse = { activationBits: 4, weightBits: 2 };
+    expect(() => compiled(graph, coarse)).toThrow(/results in fixed point are off by/);
+    expect(compiled(graph, { ...coarse, force: true }).report.fidelity.error).toBeGreaterThan(0.1);
   });
 
   it('are reported with what a layer costs and loses', () => {
     const graph = residual(4, 'relu');
-    const { report } = compiled(graph, { errorImages: 2 });
+    const { report, model } = compiled(graph, { errorImages: 2 });
     const linears = report.layers.filter(({ op }) => op === 'linear');
     for (const { preparation, error } of linears) {
       expect(preparation!.hintBits).toBeGreaterThanOrEqual(10);
       expect(preparation!.hintBytes).toBeGreaterThan(0);
       expect(preparation!.bytes).toBeGreaterThan(13_000);
-      expect(error ?? 0).toBeLessThan(1e-4);
+      expect(error ?? 0).toBeLessThan(2e-2);
     }
     const errors = report.layers.filter(({ relus }) => relus).map(({ error }) => error!);
     const total = Math.hypot(...errors);
-    const unit = 2 ** -report.layers.at(-1)!.fractionBits;
-    // The tolerance is eight deviations of the sum of all, on the worst image.
+    const unit = 2 ** -model.program.results[0]!.bits;
+    // The tolerance is eight deviations of the sum of all, on the worst image, and what weights lose.
     expect(8 * total).toBeLessThan(2 * report.tolerance * unit);
-    expect(8 * total).toBeGreaterThan(0.2 * report.tolerance * unit);
+    expect(total).toBeGreaterThan(0);
     expect(formatReport(report)).toMatch(/masks +hint bits/);
     expect(formatReport(compiled(graph).report)).not.toMatch(/error/);
   });

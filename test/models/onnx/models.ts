@@ -6,7 +6,12 @@ import { numbers } from '../networks.ts';
 const { onnx } = onnxProto;
 const { FLOAT, INT64 } = onnx.TensorProto.DataType;
 
-type Attribute = number | string | readonly number[] | { readonly tensor: Values };
+type Attribute =
+  | number
+  | string
+  | readonly number[]
+  | { readonly tensor: Values }
+  | { readonly floats: readonly number[] };
 
 /** A tensor: floats with their shape, or a list of integers (a single number has no axis). */
 export type Values =
@@ -60,16 +65,22 @@ function tensorProto(name: string, values: Values) {
   return onnx.TensorProto.create({ name, dims: [...shape], dataType: FLOAT, rawData });
 }
 
+/** Attributes that are floating-point numbers. */
+const FLOATS = 'alpha beta bias epsilon lambd max min value value_float'.split(' ');
+
 function attributeProto(name: string, value: Attribute) {
   const types = onnx.AttributeProto.AttributeType;
   if (typeof value === 'string') {
     return { name, type: types.STRING, s: new TextEncoder().encode(value) };
   }
+  if (typeof value === 'object' && 'floats' in value) {
+    return { name, type: types.FLOATS, floats: [...value.floats] };
+  }
   if (typeof value === 'object' && 'tensor' in value) {
     return { name, type: types.TENSOR, t: tensorProto('', value.tensor) };
   }
   if (typeof value === 'object') return { name, type: types.INTS, ints: [...value] };
-  const isFloat = ['alpha', 'beta', 'epsilon', 'value_float', 'min', 'max'].includes(name);
+  const isFloat = FLOATS.includes(name);
   return isFloat ? { name, type: types.FLOAT, f: value } : { name, type: types.INT, i: value };
 }
 

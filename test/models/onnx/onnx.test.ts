@@ -2,7 +2,6 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { exportOnnx } from '../../../bench/onnx.ts';
 import {
-  argmax,
   elements,
   type Graph,
   loadGraph,
@@ -10,6 +9,7 @@ import {
   saveGraph,
 } from '../../../models/graph/index.ts';
 import { readOnnx } from '../../../models/onnx/index.ts';
+import { readOut } from '../../../models/onnx/table.ts';
 import { everyOperator, numbers, randomImage } from '../networks.ts';
 import { type ModelSpec, modelOf, node, random } from './models.ts';
 import { models } from './zoo.ts';
@@ -49,15 +49,6 @@ async function runModel(spec: ModelSpec, graph: Graph) {
     return image.map((_v, j) => image[(j % pixels) * channels + Math.floor(j / pixels)]!);
   });
   return { images, y };
-}
-
-/** What the receiver of a graph's result makes of it. */
-function readOut({ readout }: Graph, scores: Float32Array): Float32Array {
-  if (readout === undefined) return scores;
-  if (readout === 'argmax') return Float32Array.of(argmax(scores));
-  const sum = scores.reduce((total, s) => total + Math.exp(s), 0);
-  const probabilities = scores.map((s) => Math.exp(s) / sum);
-  return readout === 'softmax' ? probabilities : probabilities.map(Math.log);
 }
 
 describe.skipIf(typeof runtime === 'string')('models of the common exporters', () => {
@@ -109,17 +100,11 @@ describe('what becomes of a model', () => {
   it('sorts the weights of a network with channels last, and makes added constants biases', () => {
     const graph = read('TensorFlow');
     expect(graph.input.shape).toEqual([2, 7, 6]);
-    expect(ops(graph)).toEqual([
-      'scale',
-      'conv',
-      'activation',
-      'maxPool',
-      'pad',
-      'flatten',
-      'dense',
-    ]);
+    expect(ops(graph)).toEqual(['scale', 'conv', 'activation', 'maxPool', 'flatten', 'dense']);
     expect(graph.nodes.filter((n) => 'bias' in n)).toHaveLength(2);
-    expect(graph.readout).toBe('softmax');
+    expect(graph.results).toEqual([
+      { name: 'y', shape: [5], readout: { kind: 'softmax', axis: 0 } },
+    ]);
   });
 
   it('sees polynomials as activations, and what they are not as sums of few nodes', () => {
@@ -131,10 +116,7 @@ describe('what becomes of a model', () => {
       'activation',
       'scale',
       'conv',
-      'activation',
-      'scale',
-      'scale',
-      'add',
+      'piecewise',
     ]);
     const [squares, mixed] = graph.nodes.filter((n) => n.op === 'activation');
     expect([...squares!.kinds]).toEqual(new Array(squares!.kinds.length).fill(2));
@@ -164,16 +146,26 @@ describe('what becomes of a model', () => {
       nodes: [node('Relu', ['x'], 'a'), node('Sigmoid', ['x'], 'b')],
       outputs: ['a', 'b'],
     };
-    expect(() => readOnnx(modelOf(spec))).toThrow(/2 outputs: choose one of 'a', 'b'/);
+    expect(readOnnx(modelOf(spec))).toMatchObject({
+      output: 'results',
+      results: [
+        { name: 'a', shape: [1, 2, 2] },
+        { name: 'b', shape: [1, 2, 2], readout: { kind: 'sigmoid' } },
+      ],
+    });
     expect(ops(readOnnx(modelOf(spec), { output: 'a' }))).toEqual(['activation']);
-    expect(() => readOnnx(modelOf(spec), { output: 'b' })).toThrow(/\(Sigmoid\)/);
+    expect(readOnnx(modelOf(spec), { outputs: ['b', 'a'] }).results).toHaveLength(2);
+    expect(ops(readOnnx(modelOf(spec), { output: 'b' }))).toEqual([]);
     expect(() => readOnnx(modelOf(spec), { output: 'c' })).toThrow(/'c' does not depend/);
   });
 
   it('takes channels last when told so', () => {
     const spec: ModelSpec = { input: [1, 2, 3, 4], nodes: [node('Relu', ['x'], 'y')] };
     expect(readOnnx(modelOf(spec)).input.shape).toEqual([2, 3, 4]);
-    expect(() => readOnnx(modelOf(spec), { layout: 'NHWC' })).toThrow(/transposes the result/);
+    const last = readOnnx(modelOf(spec), { layout: 'NHWC' });
+    expect(last.input.shape).toEqual([4, 2, 3]);
+    expect(last.results).toEqual([{ name: 'y', shape: [2, 3, 4] }]);
+    expect(ops(last)).toEqual(['activation', 'gather']);
   });
 });
 
@@ -216,16 +208,6 @@ describe('refusals', () => {
       /^node 'Sigmoid of b' \(Sigmoid\) cannot be read: .* replace it by Relu .*; nor can 2 others: node 'LayerNormalization of d' \(LayerNormalization\), node 'Resize of e' \(Resize\)$/,
     ],
     [
-      'ReLU6',
-      image(node('Clip', ['x'], 'y', { min: 0, max: 6 })),
-      /\(Clip\).*0\.\.6.*Relu and fine-tune/,
-    ],
-    [
-      'dilation',
-      { ...image(node('Conv', ['x', 'w'], 'y', { dilations: [2, 2] })), constants: { w } },
-      /dilations \[2,2\]/,
-    ],
-    [
       'another kernel',
       { ...image(node('Conv', ['x', 'w'], 'y', { kernel_shape: [2, 2] })), constants: { w } },
       /kernel_shape \[2,2\]/,
@@ -240,52 +222,14 @@ describe('refusals', () => {
       image(node('Conv', ['x', 'x'], 'y')),
       /weight 'x' should be constant/,
     ],
-    [
-      'borders that divide by less',
-      image(node('AveragePool', ['x'], 'y', { kernel_shape: [3, 3], pads: [1, 1, 1, 1] })),
-      /count_include_pad=1/,
-    ],
-    [
-      'reflected borders',
-      {
-        ...image(node('Pad', ['x', 'p'], 'y', { mode: 'reflect' })),
-        constants: { p: { integers: [0, 0, 1, 1, 0, 0, 1, 1] } },
-      },
-      /mode is 'reflect'/,
-    ],
-    [
-      'a padded batch',
-      {
-        ...image(node('Pad', ['x', 'p'], 'y')),
-        constants: { p: { integers: [1, 0, 0, 0, 0, 0, 0, 0] } },
-      },
-      /zero for the batch/,
-    ],
-    [
-      'a product of two values',
-      image(node('Relu', ['x'], 'r'), node('Mul', ['x', 'r'], 'y')),
-      /multiplies two values/,
-    ],
-    [
-      'a cube',
-      image(node('Mul', ['x', 'x'], 's'), node('Mul', ['s', 'x'], 'y')),
-      /multiplies two values/,
-    ],
+    ['a cube', image(node('Mul', ['x', 'x'], 's'), node('Mul', ['s', 'x'], 'y')), /degree above 2/],
     [
       'a third power',
       {
         ...image(node('Pow', ['x', 'three'], 'y')),
         constants: { three: { shape: [], floats: [3] } },
       },
-      /exponent should be 2/,
-    ],
-    [
-      'a constant per pixel',
-      {
-        ...image(node('Mul', ['x', 'm'], 'p'), node('Relu', ['p'], 'y')),
-        constants: { m: random(1, [4, 4]) },
-      },
-      /^node 'Mul of p' \(Mul\).*differs from element to element/,
+      /exponent is 3, and only 1 and 2/,
     ],
     [
       'a division by zero',
@@ -293,43 +237,19 @@ describe('refusals', () => {
       /divides by zero/,
     ],
     [
-      'a larger constant',
-      { ...image(node('Add', ['x', 'm'], 'y')), constants: { m: random(1, [3, 1, 1, 1]) } },
-      /repeats a value/,
-    ],
-    [
       'shapes that do not go together',
       { ...image(node('Add', ['x', 'm'], 'y')), constants: { m: random(1, [3]) } },
       /do not go together/,
     ],
     [
-      'a reversed axis',
-      {
-        ...image(node('Slice', ['x', 'a', 'b', 'c', 'a'], 'y')),
-        constants: { a: { integers: [-1] }, b: { integers: [-9] }, c: { integers: [2] } },
-      },
-      /turns an axis around/,
-    ],
-    [
       'an empty part',
       { ...image(node('Slice', ['x', 'a', 'a'], 'y')), constants: { a: { integers: [1] } } },
-      /part of the batch/,
-    ],
-    ['joined rows', image(node('Concat', ['x', 'x'], 'y', { axis: 2 })), /along axis 2/],
-    [
-      'a matrix across images',
-      { ...image(node('MatMul', ['x', 'm'], 'y')), constants: { m: random(1, [4, 5]) } },
-      /only whole images, flattened/,
+      /takes nothing from axis 0/,
     ],
     [
       'a matrix of another size',
       { ...image(flat, node('MatMul', ['flat', 'm'], 'y')), constants: { m: random(1, [31, 5]) } },
       /matrix of 31 rows/,
-    ],
-    [
-      'a cut axis',
-      { ...image(node('Reshape', ['x', 's'], 'y')), constants: { s: { integers: [1, 2, 2, 8] } } },
-      /cuts through an axis/,
     ],
     [
       'a reshape to more',
@@ -350,7 +270,7 @@ describe('refusals', () => {
         ...image(node('BatchNormalization', ['x', 's', 's', 's', 's'], 'y')),
         constants: { s: { shape: [2], floats: [1, -1] } },
       },
-      /variance should be positive/,
+      /variance plus epsilon should be positive/,
     ],
     [
       'weights without end',
@@ -363,26 +283,12 @@ describe('refusals', () => {
     [
       'a layer behind Softmax',
       image(flat, node('Softmax', ['flat'], 's'), node('Relu', ['s'], 'y')),
-      /\(Relu\).*follows a softmax/,
-    ],
-    [
-      'Softmax over channels of planes',
-      image(node('Softmax', ['x'], 'y', { axis: 1 })),
-      /works on part of/,
-    ],
-    [
-      'ArgMax of transposed scores',
-      image(
-        node('Transpose', ['x'], 't', { perm: [0, 2, 3, 1] }),
-        node('Flatten', ['t'], 'f'),
-        node('ArgMax', ['f'], 'y', { axis: 1 }),
-      ),
-      /another order/,
+      /\(Softmax\).*may only end one/,
     ],
     [
       'an open height',
       { input: ['N', 3, 'H', 8], nodes: [node('Relu', ['x'], 'y')] },
-      /\[\?, 3, \?, 8\]: export the model with fixed/,
+      /\[\?, 3, \?, 8\] with open extents: say them with --shape x=/,
     ],
     [
       'pixels that are integers',
@@ -391,8 +297,8 @@ describe('refusals', () => {
     ],
     [
       'operators of long ago',
-      { ...image(node('Relu', ['x'], 'y')), opset: 6 },
-      /version 6 .* from 7 to/,
+      { ...image(node('Relu', ['x'], 'y')), opset: 5 },
+      /version 5 .* from 6 to/,
     ],
     ['values from nowhere', image(node('Relu', ['z'], 'y')), /reads 'z', which nothing/],
     [

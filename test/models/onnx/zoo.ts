@@ -212,3 +212,46 @@ export const models: Readonly<Record<string, ModelSpec>> = {
     },
   },
 };
+
+/** Models of many operators that move, bend, resize and choose, to damage. */
+export const operators: Readonly<Record<string, ModelSpec>> = {
+  'moves, windows and bends': {
+    input: [1, 4, 6, 6],
+    nodes: [
+      node('Pad', ['x', 'pads'], 'a', { mode: 'reflect' }),
+      node('ConvTranspose', ['a', 'w1'], 'b', { strides: [2, 2], pads: [1, 1, 1, 1] }),
+      node('LeakyRelu', ['b'], 'c', { alpha: 0.1 }),
+      node('MaxPool', ['c'], 'd', { kernel_shape: [2, 2], dilations: [2, 2], strides: [2, 2] }),
+      node('Split', ['d', 'halves'], ['e', 'f'], { axis: 1 }),
+      node('Clip', ['e', 'low', 'high'], 'g'),
+      node('Concat', ['g', 'f', 'e'], 'h', { axis: 2 }),
+      node('DepthToSpace', ['h'], 'i', { blocksize: 1 }),
+      node('Resize', ['i', '', 'scales'], 'j', { mode: 'linear' }),
+      node('Slice', ['j', 'from', 'to', 'axes', 'steps'], 'k'),
+      node('HardSwish', ['k'], 'l'),
+      node('Tile', ['l', 'times'], 'm'),
+      node('Gather', ['m', 'which'], 'n', { axis: 1 }),
+      node('ReduceMean', ['n'], 'o', { axes: [3], keepdims: 0 }),
+      node('Transpose', ['o'], 'p', { perm: [0, 2, 1] }),
+      node('MatMul', ['p', 'w2'], 'q'),
+      node('Softmax', ['q'], 'r', { axis: -1 }),
+      node('Max', ['o', 'low'], 's'),
+    ],
+    constants: {
+      pads: { integers: [0, 0, 1, 1, 0, 0, 1, 0] },
+      w1: random(61, [4, 4, 3, 3]),
+      halves: { integers: [2, 2] },
+      low: { shape: [], floats: [-0.5] },
+      high: { shape: [], floats: [0.5] },
+      scales: { shape: [4], floats: [1, 1, 1, 0.5] },
+      from: { integers: [-1] },
+      to: { integers: [-100] },
+      axes: { integers: [2] },
+      steps: { integers: [-2] },
+      times: { integers: [1, 2, 1, 1] },
+      which: { integers: [3, 0] },
+      w2: random(62, [2, 3]),
+    },
+    outputs: ['r', 's'],
+  },
+};

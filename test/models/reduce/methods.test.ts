@@ -2,9 +2,8 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { calibrate } from '../../../models/compile/calibrate.ts';
-import { fold } from '../../../models/compile/fold.ts';
-import { compile } from '../../../models/compile/index.ts';
+import { compile, measure, prepare } from '../../../models/compile/index.ts';
+import { Ranges } from '../../../models/compile/ranges.ts';
 import { planSquares } from '../../../models/compile/squares.ts';
 import { countGraph, type Graph, preprocess, runFloat } from '../../../models/graph/index.ts';
 import { best, METHODS, type Method, reduce } from '../../../models/reduce/auto.ts';
@@ -192,17 +191,17 @@ describe('the square form of compiled networks', () => {
     const images = Array.from({ length: 40 }, (_, i) =>
       preprocess(graph.input, slice(training.validation, i, i + 1).pixels),
     );
-    const network = fold(graph);
-    const measured = calibrate(graph, network, images);
+    const { graph: ready, network, wanted } = prepare(graph);
+    const ranges = new Ranges(network, measure(ready, wanted, images));
     const settings = {
-      ...{ name: 'x', labels: [], reveal: 'logits' as const, activationBits: 14, weightBits: 10 },
-      ...{ minWeightBits: 9, margin: 1.5, compareBits: 8, errorImages: 0 },
+      ...{ name: 'x', labels: [], reveal: 'logits' as const, activationBits: 14, weightBits: 8 },
+      ...{ force: false, margin: 1.5, compareBits: 12, errorImages: 0 },
       comparison: 'encoded' as const,
     };
     let squares = 0;
     for (const node of network.nodes) {
       if (node.op !== 'activation') continue;
-      const plan = planSquares(node, 22, 14, measured, settings)!;
+      const plan = planSquares(node, 22, 14, ranges, settings)!;
       // 2^-j (alpha x + alpha h)^2 is alpha times the square of the polynomial, so that with its constant nothing is lost.
       plan.alpha.forEach((alpha, c) => {
         if (Number.isNaN(alpha)) return;

@@ -66,6 +66,7 @@ function run(of: Case, fma: string) {
   const layer = convLayer({
     ...{ node: nodeOf(of), memory, batch, inputs: [x], output: y },
     parameter: () => weight,
+    tensor: () => new Float32Array(),
     statistic: () => {
       throw new Error('convolutions have none');
     },

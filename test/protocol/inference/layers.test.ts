@@ -38,7 +38,7 @@ function namesOf(program: Program): Named[] {
     const inputs = inputsOf(step).map((value) => values[value]!);
     if (step.op === 'activation') {
       values.push(own(index + 1));
-    } else if (step.op === 'slice' || step.op === 'pad' || step.op === 'concat') {
+    } else if (step.op === 'gather' || step.op === 'concat') {
       // A copy of numbers is a copy of whatever has them.
       const all = ['0', undefined, ...inputs.flat()];
       let at = 2;
@@ -222,7 +222,7 @@ describe('random programs', () => {
   it('merge roundings where nobody else computes with any element, in a copy neither', () => {
     forAll(({ program, linears }, names) => {
       const readers = new Map<string, Set<number>>();
-      const copies = ['slice', 'pad', 'concat'];
+      const copies = ['gather', 'concat'];
       program.steps.forEach((step, index) => {
         // A copy that has sums in it has no masks of its own to decide: whoever reads it reads sums.
         const whole = (value: number) => names[value]!.every((name) => name !== undefined);
@@ -272,7 +272,16 @@ describe('random programs', () => {
           parts.map(({ step }) => step.shape as ConvShape),
           own.map((part) => part.kernel),
         );
-        const bias = Int32Array.from(own.flatMap((part) => [...part.bias]));
+        // One for each element of the layer.
+        const bias = Int32Array.from(
+          parts.flatMap(({ size }, i) => {
+            const { bias } = own[i]!;
+            return Array.from(
+              { length: size },
+              (_, j) => bias[Math.floor((j * bias.length) / size)]!,
+            );
+          }),
+        );
         const together = linear(shape, x, kernel, bias);
         for (const [i, { step, from, size }] of parts.entries()) {
           expect(together.subarray(from, from + size)).toEqual(

@@ -96,10 +96,10 @@ const BLOCKS: Readonly<Record<string, Block>> = {
     return activate();
   },
   /** Sums of masked values have masks of their own, which nobody is free to choose. */
-  pooled({ net, from, activate }) {
+  pooled({ net, from, next, activate }) {
     const [, height, width] = net.shapeOf(from);
     if (height % 2 > 0 || width % 2 > 0 || height < 4) return from;
-    const pooled = net.pool(2, from);
+    const pooled = next(2) === 0 ? net.pool(2, from) : net.pool(3, from, 2, 1);
     return activate(net.conv(2, 1, 1, 0, pooled));
   },
   /** Three readers, two of which fit in one layer. */
@@ -128,7 +128,8 @@ export function randomProgram(seed: number, reveal?: 'logits' | 'label'): Random
     comparison,
     96,
   );
-  const activate = (value?: number) => net.activation(MIXES[next(MIXES.length)], value);
+  const activate = (value?: number) =>
+    net.activation(MIXES[next(MIXES.length)], value, next(2) === 0);
   const blocks: string[] = [];
   // The first block takes the input as it is; one that finds nothing to do in it leaves no value that nobody reads.
   let from = 0;
@@ -138,7 +139,9 @@ export function randomProgram(seed: number, reveal?: 'logits' | 'label'): Random
     from = BLOCKS[name]!({ net, from, next, activate });
   }
   const end = next(5);
-  if (end > 1 || from === 0) net.dense(2 + next(5), from);
+  // A square errs by twice its root: alone it is far from normal, as tolerances have it (program/simulate.ts).
+  const squares = net.steps.some((step) => step.op === 'activation' && step.kinds.includes(SQUARE));
+  if (end > 1 || from === 0 || (end === 0 && squares)) net.dense(2 + next(5), from);
   else if (end > 0) {
     // A layer that reaches the output beside one that does not: they read one value and are no layer together.
     const hidden = activate(net.conv(2, 3, 1, 1, from));

@@ -1,11 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { checkProgram } from '../../../protocol/program/check.ts';
 import { argmax, roundShift, runClear } from '../../../protocol/program/clear.ts';
+import { decodeProgram, encodeProgram } from '../../../protocol/program/encode.ts';
 import { decodeLogits, encodeInput } from '../../../protocol/program/input.ts';
-import { IDENTITY, RELU, SQUARE } from '../../../protocol/program/kinds.ts';
+import { IDENTITY, kindsIn, RELU, SQUARE } from '../../../protocol/program/kinds.ts';
 import { runLocal } from '../../../protocol/program/local.ts';
 import type { Model } from '../../../protocol/program/model.ts';
 import type { ActivationStep, LocalStep } from '../../../protocol/program/program.ts';
+import { padding, slicing } from '../../../protocol/ring/gather.ts';
 import { everyStep, integers } from './models.ts';
 
 const MIN = -(2 ** 31);
@@ -20,13 +23,19 @@ function single(change: Partial<ActivationStep>, before: number, after: number):
     fractionBits: 4,
     input: 0,
     kinds: new Uint8Array(n),
+    constants: true,
     rangeBits: 16,
     dropBits: 0,
     shift: 4,
     squareShift: 4,
     ...change,
   };
-  const constants = { before: Int32Array.of(before), after: Int32Array.of(after) };
+  // Constants of squares alone.
+  const own = kindsIn(activation.kinds).map((kind) => (kind === SQUARE ? 1 : 0));
+  const constants = {
+    before: Int32Array.from(own, (one) => one * before),
+    after: Int32Array.from(own, (one) => one * after),
+  };
   return {
     program: {
       name: 'single',
@@ -44,9 +53,10 @@ function single(change: Partial<ActivationStep>, before: number, after: number):
           tolerance: 0,
         },
       ],
+      results: [{ name: 'logits', shape: [n], bits: 4 }],
       labels: [],
     },
-    weights: [activation.kinds.includes(SQUARE) ? constants : undefined, undefined],
+    weights: [constants, undefined],
   };
 }
 
@@ -102,6 +112,32 @@ describe('activation elements', () => {
       weights: [{ before: Int32Array.of(0, 16), after: Int32Array.of(0, 100) }, undefined],
     };
     expect([...runClear(model, Int32Array.of(32, 48, 32, 48))]).toEqual([4, 9, 109, 116]);
+  });
+
+  it('takes those of its kind, whichever kinds the layer has', () => {
+    const kinds = Uint8Array.of(RELU, IDENTITY, SQUARE, RELU);
+    const { program } = single({ kinds }, 0, 0);
+    // In the order of KINDS: ReLUs, squares, identities.
+    const before = Int32Array.of(16, 32, -64);
+    const after = Int32Array.of(100, 200, 300);
+    const model: Model = { program, weights: [{ before, after }, undefined] };
+    expect([...runClear(model, Int32Array.of(32, 32, 32, -32))]).toEqual([103, 298, 216, 100]);
+    const relus = single({ kinds: new Uint8Array(4).fill(RELU) }, 0, 0);
+    const own = { before: Int32Array.of(-16), after: Int32Array.of(7) };
+    const shifted: Model = { ...relus, weights: [own, undefined] };
+    expect([...runClear(shifted, Int32Array.of(32, 16, 0, 96))]).toEqual([8, 7, 7, 12]);
+  });
+
+  it('holds the sum of number and constant to its range, of every kind', () => {
+    for (const kind of [RELU, IDENTITY, SQUARE]) {
+      const { program } = single({ kinds: Uint8Array.of(kind), rangeBits: 8 }, 0, 0);
+      const own = { before: Int32Array.of(27), after: Int32Array.of(0) };
+      const model: Model = { program, weights: [own, undefined] };
+      // |x + 27| < 2^7 - 1.
+      expect(() => runClear(model, Int32Array.of(99))).not.toThrow();
+      expect(() => runClear(model, Int32Array.of(100))).toThrow(/"act": 1 inputs leave/);
+      expect(() => runClear(model, Int32Array.of(-153))).not.toThrow();
+    }
   });
 
   it('counts what leaves its range, and refuses it when nobody observes', () => {
@@ -161,18 +197,41 @@ describe('local steps', () => {
   const tensor = fc.array(ring, { minLength: 32, maxLength: 32 }).map((v) => Int32Array.from(v));
   const steps: LocalStep[] = [
     { op: 'add', name: 'add', fractionBits: 9, inputs: [0, 1], shifts: [3, 0], subtract: false },
-    { op: 'sumPool', name: 'pool', fractionBits: 0, input: 0, kernel: [2, 4], stride: [2, 2] },
+    {
+      op: 'sumPool',
+      name: 'pool',
+      fractionBits: 0,
+      input: 0,
+      kernel: [2, 4],
+      stride: [2, 2],
+      pads: [0, 0, 0, 0],
+    },
+    {
+      op: 'sumPool',
+      name: 'padded pool',
+      fractionBits: 0,
+      input: 0,
+      kernel: [2, 4],
+      stride: [1, 2],
+      pads: [1, 2, 1, 1],
+    },
     { op: 'add', name: 'sub', fractionBits: 9, inputs: [0, 1], shifts: [0, 2], subtract: true },
     {
-      op: 'slice',
+      op: 'gather',
       name: 'slice',
       fractionBits: 0,
       input: 0,
-      start: [1, 0, 1],
-      step: [1, 1, 3],
       size: [1, 2, 3],
+      tables: slicing([2, 2, 8], [1, 0, 1], [1, 1, 3], [1, 2, 3]),
     },
-    { op: 'pad', name: 'pad', fractionBits: 0, input: 0, before: [1, 0, 2], after: [0, 1, 0] },
+    {
+      op: 'gather',
+      name: 'pad',
+      fractionBits: 0,
+      input: 0,
+      size: [3, 3, 10],
+      tables: padding([2, 2, 8], [1, 0, 2], [0, 1, 0]),
+    },
     { op: 'concat', name: 'concat', fractionBits: 0, inputs: [0, 1] },
   ];
 
@@ -200,17 +259,25 @@ describe('local steps', () => {
     const pool = { ...steps[1]!, kernel: [2, 2], stride: [2, 2] } as LocalStep;
     expect([...runLocal(pool, [x], shapes)]).toEqual([14, 22]);
     expect([...runLocal(steps[0]!, [x, x], shapes)]).toEqual([9, 18, 27, 36, 45, 54, 63, 72]);
-    expect([...runLocal(steps[2]!, [x, x], shapes)]).toEqual(
+    expect([...runLocal(steps[3]!, [x, x], shapes)]).toEqual(
       [1, 2, 3, 4, 5, 6, 7, 8].map((v) => -3 * v),
     );
-    const part = { ...steps[3]!, start: [0, 1, 0], step: [1, 1, 3], size: [1, 1, 2] } as LocalStep;
+    const part = {
+      ...steps[4]!,
+      size: [1, 1, 2],
+      tables: slicing([1, 2, 4], [0, 1, 0], [1, 1, 3], [1, 1, 2]),
+    } as LocalStep;
     expect([...runLocal(part, [x], shapes)]).toEqual([5, 8]);
-    const frame = { ...steps[4]!, before: [1, 0, 1], after: [0, 1, 0] } as LocalStep;
+    const frame = {
+      ...steps[5]!,
+      size: [2, 3, 5],
+      tables: padding([1, 2, 4], [1, 0, 1], [0, 1, 0]),
+    } as LocalStep;
     const zeros = [0, 0, 0, 0, 0];
     expect([...runLocal(frame, [x], shapes)]).toEqual(
       [zeros, zeros, zeros, [0, 1, 2, 3, 4], [0, 5, 6, 7, 8], zeros].flat(),
     );
-    expect([...runLocal(steps[5]!, [x, x], shapes)]).toEqual([...x, ...x]);
+    expect([...runLocal(steps[6]!, [x, x], shapes)]).toEqual([...x, ...x]);
   });
 });
 
@@ -228,6 +295,28 @@ describe('the ends of a program', () => {
       expect(() => encodeInput(program, Float32Array.of(0, p, 0))).toThrow(/pixel 1 is not/);
     },
   );
+
+  it('encodes any numbers where the program has a limit, which is kept after mean and deviation', () => {
+    // (x - 0.25) / 0.5.
+    const input = { ...program.input, limit: 3 };
+    const numbers = { ...program, input };
+    expect([...encodeInput(numbers, Float32Array.of(-1.25, 1.75, 0.25))]).toEqual([-768, 768, 0]);
+    const refused = (x: number) => () => encodeInput(numbers, Float32Array.of(0, 0, x));
+    expect(refused(2.25)).toThrow(
+      'number 2 of the input is 2.25, normalised 4: it must lie within +-3',
+    );
+    expect(refused(-1.5)).toThrow('number 2 of the input is -1.5, normalised -3.5');
+    expect(refused(Number.NaN)).toThrow('number 2 of the input is NaN, normalised NaN');
+    expect(refused(Number.NEGATIVE_INFINITY)).toThrow('is -Infinity, normalised -Infinity');
+    expect(() => encodeInput(numbers, new Float32Array(2))).toThrow('3 numbers (1x1x3), got 2');
+    expect(decodeProgram(encodeProgram(numbers)).program).toEqual(numbers);
+    for (const limit of [2 ** 23, 0, -1, Number.NaN]) {
+      const wide = { ...program, input: { ...input, limit } };
+      expect(() => checkProgram(wide)).toThrow(
+        `program input: numbers up to ${limit} with 8 fractional bits do not fit 32 bits`,
+      );
+    }
+  });
 
   it('refuses too few pixels', () => {
     expect(() => encodeInput(program, new Float32Array(2))).toThrow(/3 pixels \(1x1x3\), got 2/);

@@ -93,3 +93,16 @@ describe('the range of logits', () => {
     );
   });
 });
+
+describe('margins', () => {
+  it('grow with what a pool multiplies by, at most', () => {
+    const of = (pool: (net: ModelBuilder) => void) => {
+      const { program } = built((net) => void [net.conv(2, 3), pool(net)]);
+      const [, conv, pooled] = marginsOf(program) as [number, number, number];
+      return pooled / conv;
+    };
+    expect(of((net) => void net.pool(2))).toBe(4);
+    // Windows of 2 or 3 rows and columns: a lone corner counts 36 / 4 times each of its cells.
+    expect(of((net) => void net.pool(3, net.last, 2, 1))).toBe(36);
+  });
+});

@@ -104,7 +104,6 @@ const FIELDS = [
   "count: 'cubes'",
   'maxRangeBits: 30',
   'compares: false',
-  'constants: false',
   'merges: true',
   'shift: ({ shift }) => shift',
   'ringBits: offsetRingBits',

@@ -35,6 +35,7 @@ describe('program bytes', () => {
             fractionBits: 4,
             input: 0,
             kinds: Uint8Array.from(kinds),
+            constants: true,
             rangeBits: 16,
             dropBits: 0,
             shift: 4,
@@ -57,6 +58,7 @@ describe('program bytes', () => {
           input,
           comparison: 'encoded',
           steps,
+          results: [{ name: 'logits', shape: [kinds.length], bits: 4 }],
           labels: [],
         };
         expect(decodeProgram(encodeProgram(program)).program).toEqual(program);
@@ -99,8 +101,15 @@ describe('the check of programs', () => {
     ['a layer of other size', 6, { shape: { kind: 'dense', inputs: 9, outputs: 3 } }, /"head".*9/],
     ['scales that do not meet', 3, { shifts: [0, 3] }, /"skip".*11 fractional bits/],
     ['windows larger than the input', 5, { kernel: [9, 9] }, /"pool".*exceed/],
+    [
+      'windows that may lie beside the input',
+      5,
+      { kernel: [3, 2], pads: [0, 2, 2, 1] },
+      /"pool".*windows 3x2 may lie outside with pads 0, 2, 2, 1/,
+    ],
     ['a wide identity layer', 1, { rangeBits: 31 }, /"act1".*k = 31/],
     ['a wide ReLU layer', 4, { rangeBits: 32 }, /"act2".*k = 32/],
+    ['squares without constants', 1, { constants: false }, /"act1".*squares need the constants/],
     ['squares that overflow', 1, { squareShift: 2 }, /"act1".*overflow/],
     ['a short map', 4, { kinds: new Uint8Array(31) }, /"act2".*31 elements/],
     ['an unknown kind', 4, { kinds: new Uint8Array(32).fill(3) }, /"act2".*3/],
@@ -171,8 +180,8 @@ describe('model files', () => {
     const model = everyStep(5);
     const without = { ...model, weights: model.weights.map(() => undefined) };
     expect(() => checkModel(without)).toThrow(/"conv1".*18 and 2.*none/);
-    const constants = { before: new Int32Array(2), after: new Int32Array(3) };
+    const constants = { before: new Int32Array(6), after: new Int32Array(3) };
     const uneven = { ...model, weights: model.weights.map((w, i) => (i === 1 ? constants : w)) };
-    expect(() => checkModel(uneven)).toThrow(/"act1".*2 and 2.*2 and 3/);
+    expect(() => checkModel(uneven)).toThrow(/"act1".*6 and 6.*6 and 3/);
   });
 });

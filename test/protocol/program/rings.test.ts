@@ -3,7 +3,12 @@ import { checkProgram } from '../../../protocol/program/check.ts';
 import { nearest } from '../../../protocol/program/clear.ts';
 import { type ActivationKind, kindOf } from '../../../protocol/program/kinds.ts';
 import { runLocal } from '../../../protocol/program/local.ts';
-import type { ChannelConstants, LinearWeights, Model } from '../../../protocol/program/model.ts';
+import {
+  type ChannelConstants,
+  constantsOf,
+  type LinearWeights,
+  type Model,
+} from '../../../protocol/program/model.ts';
 import type { ActivationStep, Program, Step } from '../../../protocol/program/program.ts';
 import { inputsOf } from '../../../protocol/program/program.ts';
 import { ringsOf } from '../../../protocol/program/rings.ts';
@@ -37,11 +42,11 @@ function runNoisy({ program, weights }: Model, input: Int32Array, rings: readonl
     const constants = weights[index] as ChannelConstants | undefined;
     const [channels] = shapes[index + 1]!;
     return x.map((word, i) => {
-      const kind = kindOf(step.kinds[i] as ActivationKind);
+      const code = step.kinds[i] as ActivationKind;
+      const kind = kindOf(code);
       const channel = Math.floor((i * channels) / x.length);
-      const [before, after] = kind.constants
-        ? [constants!.before[channel]!, constants!.after[channel]!]
-        : [0, 0];
+      const own = constants && constantsOf(step, constants, code);
+      const [before, after] = [own?.before[channel] ?? 0, own?.after[channel] ?? 0];
       const width = kind.ringBits(step.rangeBits, kind.shift(step));
       return kind.clear(signed(word + before, width), step, nearest) + after;
     });

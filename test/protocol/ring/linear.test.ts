@@ -41,6 +41,10 @@ function expectExact(shape: LinearShape): void {
   const { input, weights, bias } = sample(shape);
   const expected = reference.linear(shape, input, weights, bias);
   expect(linear(shape, input, weights, bias)).toEqual(expected);
+  const elements = randomRing(random, sizeOf(linearOutput(shape)));
+  expect(linear(shape, input, weights, elements)).toEqual(
+    reference.linear(shape, input, weights, elements),
+  );
   const narrow = weights.map((word) => word >> 16);
   const exact = reference.linear(shape, input, narrow, bias);
   expect(linear(shape, input, narrow, bias)).toEqual(exact);
@@ -127,6 +131,7 @@ describe('convolution modulo 2^32', () => {
       const shape = conv({ channels: 6, outChannels: 12, groups });
       const { input, weights: wide, bias } = sample(shape);
       const narrow = wide.map((word) => word >> 16);
+      const elements = randomRing(random, 64 * 12);
       for (const weights of [wide, packWeights(shape, narrow)]) {
         const whole = conv2d(shape, input, weights, bias);
         for (const [from, to] of [
@@ -138,6 +143,9 @@ describe('convolution modulo 2^32', () => {
           [4, 4],
         ] as const) {
           const part = conv2d(shape, input, weights, bias, { from, to });
+          const plain = conv2d(shape, input, weights, undefined, { from, to });
+          const added = elements.subarray(64 * from, 64 * to).map((b, i) => b + plain[i]!);
+          expect(conv2d(shape, input, weights, elements, { from, to })).toEqual(added);
           expect(part).toEqual(whole.slice(64 * from, 64 * to));
         }
       }

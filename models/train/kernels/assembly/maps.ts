@@ -425,3 +425,66 @@ export function maxPoolGradient(
     }
   }
 }
+
+/** dst[i] -= src[i] */
+export function takeFrom(dst: usize, src: usize, length: usize): void {
+  const end = dst + length * 4;
+  for (; dst < end; dst += 16, src += 16) {
+    v128.store(dst, f32x4.sub(v128.load(dst), v128.load(src)));
+  }
+}
+
+/** y = offset + slope * x + sum over j of bends[j] * max(x - knots[j], 0); all per channel, rows of knots `apart` bytes apart */
+export function piecewise(
+  x: usize,
+  offset: usize,
+  slope: usize,
+  knots: usize,
+  bends: usize,
+  count: usize,
+  apart: usize,
+  y: usize,
+  pixels: usize,
+  channels: usize,
+): void {
+  const row = channels * 4;
+  const zero = f32x4.splat(0);
+  for (let p: usize = 0; p < pixels; p++, x += row, y += row) {
+    for (let c: usize = 0; c < row; c += 16) {
+      const v = v128.load(x + c);
+      let sum = f32x4.add(v128.load(offset + c), f32x4.mul(v128.load(slope + c), v));
+      for (let j: usize = 0, o = c; j < count; j++, o += apart) {
+        const above = f32x4.max(f32x4.sub(v, v128.load(knots + o)), zero);
+        sum = f32x4.add(sum, f32x4.mul(v128.load(bends + o), above));
+      }
+      v128.store(y + c, sum);
+    }
+  }
+}
+
+/** dx += dy * (slope + sum over j of bends[j] * [x > knots[j]]), as piecewise */
+export function piecewiseGradient(
+  x: usize,
+  slope: usize,
+  knots: usize,
+  bends: usize,
+  count: usize,
+  apart: usize,
+  dy: usize,
+  dx: usize,
+  pixels: usize,
+  channels: usize,
+): void {
+  const row = channels * 4;
+  for (let p: usize = 0; p < pixels; p++, x += row, dy += row, dx += row) {
+    for (let c: usize = 0; c < row; c += 16) {
+      const v = v128.load(x + c);
+      let sum = v128.load(slope + c);
+      for (let j: usize = 0, o = c; j < count; j++, o += apart) {
+        const above = f32x4.gt(v, v128.load(knots + o));
+        sum = f32x4.add(sum, v128.and(v128.load(bends + o), above));
+      }
+      v128.store(dx + c, f32x4.add(v128.load(dx + c), f32x4.mul(v128.load(dy + c), sum)));
+    }
+  }
+}

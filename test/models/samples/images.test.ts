@@ -5,7 +5,7 @@ import { brotliCompressSync, gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { PNG } from 'pngjs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { readImages } from '../../../models/compile/images.ts';
+import { readPixels } from '../../../models/samples/index.ts';
 import { readCifar } from '../../../models/train/data/cifar.ts';
 
 let folder: string;
@@ -92,17 +92,17 @@ describe('CIFAR-10 files', () => {
 describe('images', () => {
   it('come from CIFAR-10 files, as many as asked for', async () => {
     const path = file('some.bin', records(4));
-    const images = await readImages(path, [3, 32, 32], 3);
+    const images = await readPixels(path, [3, 32, 32], { most: 3 });
     expect(images).toMatchObject({ count: 3, labels: Uint8Array.of(0, 3, 6) });
     expect(images.pixels).toHaveLength(3 * 3072);
-    expect((await readImages(path, [3, 32, 32], 9)).count).toBe(4);
+    expect((await readPixels(path, [3, 32, 32], { most: 9 })).count).toBe(4);
   });
 
   it('come from IDX files, with the labels beside them', async () => {
     const path = file('x-images-idx3-ubyte.gz', gzipSync(idx(3, 4, 5)));
-    expect((await readImages(path, [1, 4, 5], 9)).labels).toBeUndefined();
+    expect((await readPixels(path, [1, 4, 5], { most: 9 })).labels).toBeUndefined();
     file('x-labels-idx1-ubyte.gz', gzipSync(idx(3)));
-    const images = await readImages(path, [1, 4, 5], 2);
+    const images = await readPixels(path, [1, 4, 5], { most: 2 });
     expect(images.count).toBe(2);
     expect([...images.labels!]).toEqual([0, 1]);
     expect([...images.pixels]).toEqual(Array.from({ length: 40 }, (_, i) => i));
@@ -117,7 +117,7 @@ describe('images', () => {
       for (let i = 0; i < 6; i++) png.data.set([red + i, 100 + i, 200 + i, 255], 4 * i);
       file(name, PNG.sync.write(png));
     }
-    const images = await readImages(folder, [3, 3, 2], 9);
+    const images = await readPixels(folder, [3, 3, 2], { most: 9 });
     expect(images.count).toBe(2);
     expect([...images.pixels.subarray(0, 18)]).toEqual([
       ...[10, 11, 12, 13, 14, 15, 100, 101, 102, 103, 104, 105, 200, 201, 202, 203, 204, 205],
@@ -127,14 +127,14 @@ describe('images', () => {
 
   it.each<[string, () => string, RegExp]>([
     ['no file', () => join(folder, 'none.bin'), /none.bin: there is no such file/],
-    [
-      'other sizes',
-      () => file('y.bin', records(1)),
-      /images of 3x32x32, the network takes 1x28x28/,
-    ],
+    ['other sizes', () => file('y.bin', records(1)), /y.bin is 3x32x32, the network takes 1x28x28/],
     ['something else', () => file('z.txt', Uint8Array.of(80, 75)), /z.txt is not an IDX file/],
     ['labels alone', () => file('l-idx1', idx(3)), /shape 3, not images/],
-    ['an empty folder', () => mkdtempSync(join(folder, 'e')), /has no PNG files/],
+    [
+      'an empty folder',
+      () => mkdtempSync(join(folder, 'e')),
+      /has no PNG, JPEG or .npy files, nor folders/,
+    ],
     [
       'a damaged PNG file',
       () => {
@@ -144,8 +144,8 @@ describe('images', () => {
       },
       /x.png is not a sound PNG file/,
     ],
-    ['no image', () => file('0-idx3', idx(0, 28, 28)), /has no images/],
+    ['no image', () => file('0-idx3', idx(0, 28, 28)), /has no samples/],
   ])('are refused in one sentence: %s', async (_what, path, message) => {
-    await expect(readImages(path(), [1, 28, 28], 9)).rejects.toThrow(message);
+    await expect(readPixels(path(), [1, 28, 28], { most: 9 })).rejects.toThrow(message);
   });
 });

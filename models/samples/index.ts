@@ -1,0 +1,174 @@
+/**
+ * Samples for calibration and scoring, from what people have them in: PNG and JPEG files, folders of them, folders of such
+ * folders (one for each class), NumPy's `.npy` and `.npz`, tables as CSV, IDX files, CIFAR-10's files. Node only.
+ */
+
+import type { GraphInput } from '../graph/index.ts';
+import { type Fit, fitted, planesOf, type Raster } from './raster.ts';
+import { isLast, type Sample, type Source, sameWithoutOnes, sourcesOf } from './sources.ts';
+
+export type { Fit } from './raster.ts';
+
+/** Samples of one shape, [sample][C][H][W]. */
+export interface Images {
+  readonly count: number;
+  /** Pixels 0..255, or what a network of numbers takes. */
+  readonly pixels: Uint8Array | Float32Array;
+  /** The class of each, where the sources say; 16 bits where there are more than 256. */
+  readonly labels?: Uint8Array | Uint16Array;
+  /** Of the file that each came from, with its number in it. */
+  readonly names: readonly string[];
+}
+
+/** {@link Images} for a network that takes pixels. */
+export interface PixelImages extends Images {
+  readonly pixels: Uint8Array;
+}
+
+export interface ReadOptions extends Fit {
+  /** Samples to read, at most; all by default. Of several sources, each gives one in turn. */
+  readonly most?: number | undefined;
+  /** Called with how many samples have been read, and of how many. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+}
+
+type Shape = readonly [number, number, number];
+
+/**
+ * Reads samples as a network takes them.
+ * @param paths in turn, see sources.ts
+ * @throws Error with one sentence that names the file, when there is no sample or one does not fit the network
+ */
+export async function readImages(
+  paths: string | readonly string[],
+  input: Pick<GraphInput, 'shape' | 'numbers'>,
+  options: ReadOptions = {},
+): Promise<Images> {
+  if (!input.numbers) return readPixels(paths, input.shape, options);
+  return read(paths, input.shape, options, Float32Array, (sample, name) =>
+    numbersOf(sample, input.shape, name),
+  );
+}
+
+/** Reads samples as pixels; otherwise as {@link readImages}. */
+export async function readPixels(
+  paths: string | readonly string[],
+  shape: Shape,
+  options: ReadOptions = {},
+): Promise<PixelImages> {
+  return read(paths, shape, options, Uint8Array, (sample, name) =>
+    pixelsOf(sample, shape, options, name),
+  );
+}
+
+async function read<T extends Uint8Array | Float32Array>(
+  paths: string | readonly string[],
+  shape: Shape,
+  { most = Number.POSITIVE_INFINITY, onProgress }: ReadOptions,
+  type: new (length: number) => T,
+  convert: (sample: Sample, name: string) => T,
+): Promise<Images & { readonly pixels: T }> {
+  const list = typeof paths === 'string' ? [paths] : paths;
+  const sources = list.flatMap((path) => sourcesOf(path, shape));
+  const chosen = inTurn(sources, most);
+  if (chosen.length === 0) throw new RangeError(`${list.join(' and ')} has no samples`);
+  const size = shape[0] * shape[1] * shape[2];
+  const pixels = new type(chosen.length * size);
+  const names = chosen.map(({ source, index }) => source.name(index));
+  for (const [i, { source, index }] of chosen.entries()) {
+    pixels.set(convert(source.sample(index), names[i]!), i * size);
+    onProgress?.(i + 1, chosen.length);
+  }
+  const labelled = sources.every(({ labels }) => labels !== undefined);
+  if (!labelled) return { count: chosen.length, pixels, names };
+  const labels = labelsOf(
+    chosen.map(({ source, index }) => source.labels![index]!),
+    names,
+  );
+  return { count: chosen.length, pixels, labels, names };
+}
+
+/** The first sample of each source, the second of each, and so on: a few samples then show many classes. */
+function inTurn(sources: readonly Source[], most: number) {
+  const chosen: { readonly source: Source; readonly index: number }[] = [];
+  const longest = Math.max(0, ...sources.map(({ count }) => count));
+  for (let index = 0; index < longest; index++) {
+    for (const source of sources) {
+      if (chosen.length >= most) return chosen;
+      if (index < source.count) chosen.push({ source, index });
+    }
+  }
+  return chosen;
+}
+
+function labelsOf(labels: readonly number[], names: readonly string[]): Uint8Array | Uint16Array {
+  const wrong = labels.findIndex(
+    (label) => !(Number.isInteger(label) && label >= 0 && label < 65536),
+  );
+  if (wrong >= 0) {
+    throw new RangeError(
+      `${names[wrong]} has the label ${labels[wrong]}: labels should be whole numbers from 0 to 65535`,
+    );
+  }
+  return labels.every((label) => label < 256) ? Uint8Array.from(labels) : Uint16Array.from(labels);
+}
+
+/** A sample as pixels [C][H][W]. */
+function pixelsOf(sample: Sample, shape: Shape, fit: Fit, name: string): Uint8Array {
+  const [, height, width] = shape;
+  const image = sample.kind === 'picture' ? sample.raster : rasterOf(sample, shape, name);
+  return planesOf(fitted(image, height, width, fit, name));
+}
+
+/** Numbers as an image of the network's channels, of any size. */
+function rasterOf(
+  { shape: own, type, data }: Extract<Sample, { kind: 'numbers' }>,
+  shape: Shape,
+  name: string,
+): Raster {
+  const wrong = data.findIndex((v) => !(Number.isInteger(v) && v >= 0 && v <= 255));
+  if (wrong >= 0) {
+    throw new RangeError(
+      `${name} has the ${type} value ${data[wrong]}, the network takes pixels: they should be whole numbers from 0 to 255`,
+    );
+  }
+  const [channels, height, width] = shape;
+  const raster = (h: number, w: number, last: boolean): Raster => ({
+    ...{ width: w, height: h, channels },
+    data: Uint8Array.from(last ? data : turned(data, channels, h * w)),
+  });
+  if (sameWithoutOnes(own, shape)) return raster(height, width, false);
+  if (isLast(own, shape)) return raster(height, width, true);
+  const [a, b, c] = own as [number, number, number];
+  // Of another size.
+  if (own.length === 2 && channels === 1) return raster(a, b, true);
+  if (own.length === 3 && a === channels && c !== channels) return raster(b, c, false);
+  if (own.length === 3 && c === channels && a !== channels) return raster(a, b, true);
+  throw misfit(own, shape, name);
+}
+
+/** Planes as channels last. */
+function turned(data: Float64Array, channels: number, plane: number): Float64Array {
+  return data.map((_, i) => data[(i % channels) * plane + Math.floor(i / channels)]!);
+}
+
+/** A sample as numbers [C][H][W]. */
+function numbersOf(sample: Sample, shape: Shape, name: string): Float32Array {
+  if (sample.kind === 'picture') {
+    throw new RangeError(
+      `${name} is a picture, the network takes numbers: they should be in a .npy, .npz or .csv file`,
+    );
+  }
+  const { shape: own, data } = sample;
+  const wrong = data.findIndex((v) => !Number.isFinite(v));
+  if (wrong >= 0) throw new RangeError(`${name} has the value ${data[wrong]}, which is not finite`);
+  if (sameWithoutOnes(own, shape)) return Float32Array.from(data);
+  if (!isLast(own, shape)) throw misfit(own, shape, name);
+  const [channels, height, width] = shape;
+  const plane = height * width;
+  return Float32Array.from(data, (_, i) => data[(i % plane) * channels + Math.floor(i / plane)]!);
+}
+
+function misfit(own: readonly number[], shape: Shape, name: string): RangeError {
+  return new RangeError(`${name} is ${own.join('x')}, the network takes ${shape.join('x')}`);
+}
