@@ -39,6 +39,10 @@ const FILLED = 0.97;
  * its values. LOCAL: at 14 bits of activations, errors of 2^6 units are at most a fiftieth of a range.
  */
 const MOST_GAIN = 2 ** 6;
+/** The same beside most other channels of the layer: errors of all follow from the largest weights. LOCAL. */
+const MOST_BEYOND = 4;
+/** The part of a layer's channels that are most. LOCAL. */
+const MOST_CHANNELS = 3 / 4;
 
 /** Scales per channel of all values, and of what nodes read where an edge is cut. */
 export interface Scales {
@@ -162,8 +166,8 @@ function limitsOf(surroundings: Surroundings, most: number): Map<number, number>
 }
 
 /**
- * Lowers limits of channels that a linear layer would make much of little for: as far as if they were as large as the
- * largest of their layer.
+ * Lowers limits of channels that a linear layer would make much of little for. What is tied to channels of other layers is
+ * lowered as far as if it were as large as the largest channel of the layer: the others need their precision.
  */
 function limitGains(
   { network, ranges, ties, member }: Surroundings,
@@ -171,12 +175,19 @@ function limitGains(
   limits: Map<number, number>,
 ): void {
   const shapes = shapesOf(network);
+  const linears = network.nodes.filter((node) => node.op === 'linear');
+  const makers = new Map<number, number>();
+  for (const { id, shape } of linears) {
+    for (let row = 0; row < shape[0]; row++) {
+      const { root } = ties.find(member(id, row));
+      makers.set(root, (makers.get(root) ?? 0) + 1);
+    }
+  }
   const scaleOf = (id: string, channel: number) => {
     const { root, ratio } = ties.find(member(id, channel));
     return ratio * (ties.given(root) ?? limits.get(root) ?? 1);
   };
-  for (const node of network.nodes) {
-    if (node.op !== 'linear') continue;
+  for (const node of linears) {
     const [source] = node.inputs;
     const [channels] = shapes.get(source)!;
     const read = Float64Array.from({ length: channels }, (_, c) => scaleOf(source, c));
@@ -184,13 +195,17 @@ function limitGains(
     eachBlock(node, channels, (row, channel, norm) => {
       squares[row]! += (norm / read[channel]!) ** 2;
     });
+    const norms = squares.map(Math.sqrt);
+    const gains = norms.map((norm, row) => norm * scaleOf(node.id, row));
+    const usual = gains.toSorted()[Math.floor(MOST_CHANNELS * (gains.length - 1))]!;
+    const allowed = Math.min(MOST_GAIN, MOST_BEYOND * Math.max(1, usual));
     const largest = Math.max(...channelSizes(ranges.value(node.id)));
-    squares.forEach((sum, row) => {
+    norms.forEach((norm, row) => {
       const { root, ratio } = ties.find(member(node.id, row));
       const known = limits.get(root);
-      if (sum === 0 || known === undefined) return;
-      const scale = Math.max(MOST_GAIN / Math.sqrt(sum), most / largest);
-      limits.set(root, Math.min(known, scale / ratio));
+      if (norm === 0 || known === undefined) return;
+      const least = makers.get(root) === 1 ? 0 : most / largest;
+      limits.set(root, Math.min(known, Math.max(allowed / norm, least) / ratio));
     });
   }
 }

@@ -111,8 +111,6 @@ describe('noise of layers whose results are revealed', () => {
       return step.tolerance * 2 ** (output.fractionBits - step.fractionBits);
     });
     expect(Math.max(...noise)).toBeLessThan(4 * Math.min(...noise));
-    const margin = marginsOf(program)[output.input]!;
-    expect(margin).toBe(Math.max(...noise));
-    expect(margin).toBeLessThan(2 ** (output.rangeBits - 2));
+    expect(marginsOf(program)[output.input]!).toBeLessThan(2 ** (output.rangeBits - 2));
   });
 });
