@@ -99,7 +99,7 @@ export function reduceCommand(): Command {
       `tune so that groups lose alike; groups of the training images: ${GROUPINGS}`,
     )
     .option('--one-sided', 'with --fair: only groups that do worse than the mean count')
-    .option('--workers <N>', 'threads; those of the machine unless given')
+    .option('--workers <N>', 'threads (default: those of the machine)')
     .option(
       '--checkpoints <FOLDER>',
       'where to go on from after a stop; NAME.checkpoints unless given',
