@@ -133,8 +133,8 @@ export function compileMeasured(
 
 /**
  * The model with its tolerance: how far a private run lies from a clear one, measured on some inputs, and a clear one from
- * the float network. Layers whose results reach the output without an activation get
- * noise of an eighth of what it is without.
+ * the float network. Layers whose results reach the output without an activation get noise of an eighth of the former, as it
+ * is without; less where sums of such layers would leave no range, and never less than a layer's errors ask for.
  * @param distance of a clear logit from the float network's, in units of the output's last place. Default: 0
  */
 export function withTolerance(model: Model, inputs: readonly Int32Array[], distance = 0): Model {

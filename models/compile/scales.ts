@@ -39,8 +39,10 @@ const FILLED = 0.97;
  * its values. LOCAL: at 14 bits of activations, errors of 2^6 units are at most a fiftieth of a range.
  */
 const MOST_GAIN = 2 ** 6;
+
 /** The same beside most other channels of the layer: errors of all follow from the largest weights. LOCAL. */
 const MOST_BEYOND = 4;
+
 /** The part of a layer's channels that are most. LOCAL. */
 const MOST_CHANNELS = 3 / 4;
 
