@@ -7,11 +7,12 @@
  * Wants test images, and says so where there are none.
  */
 
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { connect } from '../client/index.ts';
 import { missing, slice } from '../models/train/index.ts';
 import { networksOf, readSets, recipeOf } from '../models/zoo/recipes.ts';
+import { replaceFile } from '../protocol/files.ts';
 import { costOf } from '../protocol/inference/cost.ts';
 import { layoutOf } from '../protocol/inference/layout.ts';
 import { argmax, runClear } from '../protocol/program/clear.ts';
@@ -52,7 +53,7 @@ for (const family of process.argv.slice(2)) {
     const card = join(zooFolder(), `${name}.json`);
     const added = { private: { images: IMAGES, right, agreeing }, cost: { offline, online } };
     const text = JSON.stringify({ ...JSON.parse(readFileSync(card, 'utf8')), ...added }, null, 2);
-    writeFileSync(card, `${text}\n`);
+    await replaceFile(card, `${text}\n`);
     console.log(`${name}: ${right} of ${IMAGES} right, ${agreeing} as in the clear`);
   }
 }

@@ -1,9 +1,9 @@
 /** `sotto bench`: measures a private inference and its parts on this machine. */
 
-import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { say } from '../models/terminal.ts';
+import { checkOutput, makeFolder, replaceFile } from '../protocol/files.ts';
 import { benchBrowser } from './browser.ts';
 import { budget } from './budget/command.ts';
 import { benchImageNet, IMAGENET_SUBJECTS } from './imagenet.ts';
@@ -100,6 +100,7 @@ async function bench(options: BenchOptions): Promise<void> {
   if (asked !== undefined && !(Number.isInteger(asked) && asked >= 1)) {
     throw new RangeError(`--repetitions: expected a positive integer, got ${asked}`);
   }
+  for (const path of [options.json, options.results]) if (path !== undefined) checkOutput(path);
   if (options.onnx) {
     const subjects = ONNX_SUBJECTS.filter(({ name }) => name.includes(only ?? ''));
     process.stdout.write(onnxTable(await benchOnnx(subjects, asked ?? 1, say)));
@@ -131,27 +132,27 @@ async function bench(options: BenchOptions): Promise<void> {
     browser,
   };
   if (options.json !== undefined) {
-    await writeFile(options.json, `${JSON.stringify(report, null, 2)}\n`);
+    await replaceFile(options.json, `${JSON.stringify(report, null, 2)}\n`);
   }
   const page = markdown(report);
-  if (options.results !== undefined) await writeFile(options.results, page);
+  if (options.results !== undefined) await replaceFile(options.results, page);
   else process.stdout.write(page);
 }
 
 /** Profiles networks; writes profile.md and a timeline of each. */
 async function writeProfiles(folder: string, quick: boolean): Promise<void> {
-  await mkdir(folder, { recursive: true });
+  makeFolder(folder);
   const { cpu, cores, node } = machineInfo();
   const { busy } = await disturbance();
   const profiles: Profile[] = [];
   for await (const profile of profileNetworks(quick, say)) {
     profiles.push(profile);
-    await writeFile(join(folder, `timeline-${profile.slug}.svg`), timeline(profile));
+    await replaceFile(join(folder, `timeline-${profile.slug}.svg`), timeline(profile));
   }
   const text = page(
     profiles,
     `${cpu}, ${cores} threads, Node ${node}; cores busy with other work before: ${(100 * busy).toFixed(0)} %`,
   );
-  await writeFile(join(folder, 'profile.md'), text);
+  await replaceFile(join(folder, 'profile.md'), text);
   process.stdout.write(text);
 }

@@ -1,8 +1,8 @@
 /** `sotto plan`: what a compiled model will cost, before anybody connects. */
 
-import { readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { Command, InvalidArgumentError } from 'commander';
+import { readWhole } from '../protocol/files.ts';
 import { layoutOf } from '../protocol/inference/layout.ts';
 import {
   type MeasuredProgram,
@@ -50,7 +50,7 @@ export function planCommand(): Command {
 }
 
 async function plan(path: string, options: PlanOptions): Promise<void> {
-  const { program } = decodeModel(await readFile(path));
+  const { program } = decodeModel(await readWhole(path));
   const measured = measureProgram(layoutOf(program), otKFor(options.bandwidth));
   const profile: Profile = {
     bitsPerSecond: options.bandwidth,

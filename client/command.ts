@@ -1,7 +1,7 @@
 /** `sotto infer`: classifies images privately. */
 
-import { readFile } from 'node:fs/promises';
 import { Command } from 'commander';
+import { readWhole } from '../protocol/files.ts';
 import { connect, type Image, type Inference, pixelsOf, readImage } from './index.ts';
 import { bytesText, ProgressLine, timeText } from './progress.ts';
 
@@ -37,7 +37,8 @@ export function inferCommand(): Command {
 async function infer(paths: readonly string[], options: InferOptions): Promise<void> {
   // Everything that can be wrong on this side is found before the server is asked.
   const images = await Promise.all(paths.map(readImage));
-  const ca = options.ca === undefined ? undefined : await readText(options.ca);
+  const ca =
+    options.ca === undefined ? undefined : Buffer.from(await readWhole(options.ca)).toString();
   const line = new ProgressLine(process.stderr, process.env);
   const cancel = new AbortController();
   const interrupt = (): void => cancel.abort();
@@ -85,14 +86,6 @@ async function infer(paths: readonly string[], options: InferOptions): Promise<v
   } finally {
     line.clear();
     process.removeListener('SIGINT', interrupt);
-  }
-}
-
-async function readText(path: string): Promise<string> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (cause) {
-    throw new Error(`${path}: it cannot be read`, { cause });
   }
 }
 

@@ -1,8 +1,9 @@
 /** Hints kept in a folder, one file each. Node only. */
 
-import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, stat, utimes } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
+import { replaceFile } from '../protocol/files.ts';
 import { CACHE_BYTES, type HintCache } from './hints.ts';
 
 /** Options of {@link folderHints}. */
@@ -19,7 +20,7 @@ export interface FolderHintsOptions {
 const LEFT_BEHIND_MS = 60 * 60_000;
 
 const HINT = /^[0-9a-f]{64}\.hint$/;
-const TEMPORARY = /^[0-9a-f]{64}\.hint\.[0-9a-f-]{36}\.tmp$/;
+const TEMPORARY = /^[0-9a-f]{64}\.hint\.[0-9a-f-]{16,36}\.tmp$/;
 
 /** Where hints are kept: what SOTTO_CACHE names, else the folder for caches of this user's programs. */
 export function defaultHintFolder(
@@ -67,16 +68,13 @@ export function folderHints({
       // Where it did not work once, a hundred megabytes are not written again to see.
       if (troubled || hint.length > maxBytes) return;
       const path = pathOf(folder, digest);
-      const temporary = `${path}.${crypto.randomUUID()}.tmp`;
       try {
         // What one keeps tells which models one uses.
         await mkdir(folder, { recursive: true, mode: 0o700 });
         await makeRoom(folder, maxBytes - hint.length, path);
-        await writeFile(temporary, hint, { flag: 'wx', mode: 0o600 });
-        await rename(temporary, path);
+        await replaceFile(path, hint, 0o600);
       } catch (error) {
         tell(error as Error);
-        await rm(temporary, { force: true }).catch(() => {});
       }
     },
   };

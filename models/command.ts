@@ -1,8 +1,8 @@
 /** `sotto compile`: makes the file that a server offers from a trained network. */
 
-import { writeFile } from 'node:fs/promises';
 import { basename, extname } from 'node:path';
 import { Command } from 'commander';
+import { checkOutput, replaceFile } from '../protocol/files.ts';
 import { createThreadPool } from '../protocol/pool/node.ts';
 import { encodeModel } from '../protocol/program/model.ts';
 import { COMPARISONS, type Comparison } from '../protocol/program/program.ts';
@@ -84,6 +84,7 @@ export function compileCommand(): Command {
 
 async function run(path: string, options: CompileCommandOptions): Promise<void> {
   const settings = settingsOf(path, options);
+  checkOutput(options.output);
   const graph = readGraph(path, options);
   const fit = fitOf(options);
   const samples = await readImages(options.calibrate, graph.input, {
@@ -114,7 +115,7 @@ async function run(path: string, options: CompileCommandOptions): Promise<void> 
     process.stdout.write(`${formatScore(score)}\n`);
   }
   const file = encodeModel(model);
-  await writeFile(options.output, file);
+  await replaceFile(options.output, file);
   process.stdout.write(`${options.output}: ${file.length} bytes\n`);
 }
 

@@ -1,21 +1,10 @@
-/** Files as commands read them. Node only. */
+/** Files of text as commands read them. Node only. */
 
-import { readFileSync } from 'node:fs';
-
-/** Reads a file whole; says in one sentence when it cannot. */
-export function readWhole(path: string): Uint8Array {
-  try {
-    return readFileSync(path);
-  } catch (cause) {
-    const missing = (cause as NodeJS.ErrnoException).code === 'ENOENT';
-    const what = missing ? 'there is no such file' : 'it cannot be read';
-    throw new Error(`${path}: ${what}`, { cause });
-  }
-}
+import { readWholeSync } from '../protocol/files.ts';
 
 /** The text of a file. */
 export function readText(path: string): string {
-  return new TextDecoder().decode(readWhole(path));
+  return new TextDecoder().decode(readWholeSync(path));
 }
 
 /** The lines of a text file that are not empty. */

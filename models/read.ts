@@ -3,7 +3,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { extname, join } from 'node:path';
 import type { Command } from 'commander';
-import { readWhole } from './files.ts';
+import { readWholeSync } from '../protocol/files.ts';
 import { loadNamed, NETWORK_NAMES } from './graph/builders/index.ts';
 import { type Graph, loadGraph } from './graph/index.ts';
 import { exportAdvice } from './onnx/exporters.ts';
@@ -120,7 +120,7 @@ function isSavedModel(path: string): boolean {
 function refuse(path: string): never {
   const isFolder = isSavedModel(path);
   // Says so when there is none.
-  if (!isFolder && !existsSync(path)) readWhole(path);
+  if (!isFolder && !existsSync(path)) readWholeSync(path);
   const file = isFolder ? join(path, 'saved_model.pb') : path;
   const advice = exportAdvice(file);
   throw new TypeError(advice ?? `${path} should be an .onnx, .safetensors or .sottonet file`);
@@ -130,9 +130,9 @@ function readOther(path: string, options: ReadOptions): Graph {
   const { network } = options;
   switch (extname(path)) {
     case '.sottonet':
-      return withInput(loadGraph(readWhole(path)), options);
+      return withInput(loadGraph(readWholeSync(path)), options);
     case '.safetensors': {
-      const bytes = readWhole(path);
+      const bytes = readWholeSync(path);
       if (network === undefined) {
         throw new TypeError(
           `${path} holds weights alone: say with --network what they are of (${NETWORK_NAMES.join(', ')})`,
@@ -148,13 +148,13 @@ function readOther(path: string, options: ReadOptions): Graph {
 /** Reads a network by what its file's name says it is. */
 export function readGraph(path: string, options: ReadOptions): Graph {
   if (extname(path) !== '.onnx') return readOther(path, options);
-  readWhole(path);
+  readWholeSync(path);
   return readOnnxFile(path, onnxOptions(options));
 }
 
 /** Reads a network as far as it can be: the graph, or all that is in the way. */
 export function tryGraph(path: string, options: ReadOptions): Reading {
   if (extname(path) !== '.onnx') return { graph: readOther(path, options) };
-  readWhole(path);
+  readWholeSync(path);
   return tryOnnxFile(path, onnxOptions(options));
 }

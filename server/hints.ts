@@ -17,9 +17,10 @@
  */
 
 import { createHash } from 'node:crypto';
-import { link, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { link, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import * as z from 'zod';
+import { besideOf, readWhole, replaceFile } from '../protocol/files.ts';
 import type { HintSecret } from '../protocol/inference/hint.ts';
 import { type Random, randomBytes, systemRandom } from '../protocol/random/index.ts';
 
@@ -136,9 +137,9 @@ export async function loadOrMakeHint(
   }
   let unkept: string | undefined;
   try {
-    await replace(paths.hint, result.hint, MODES.hint);
+    await replaceFile(paths.hint, result.hint, MODES.hint);
     const made = { ...recipe, hint: actual };
-    await replace(paths.secret, encodeSecret({ ...own, made }), MODES.secret);
+    await replaceFile(paths.secret, encodeSecret({ ...own, made }), MODES.secret);
     await sweep(model.path);
   } catch (error) {
     unkept = whyUnkept(paths.hint, error);
@@ -193,7 +194,7 @@ async function readSecret(path: string): Promise<SecretFile | undefined> {
   let mode: number;
   try {
     ({ mode } = await stat(path));
-    text = await readFile(path, 'utf8');
+    text = Buffer.from(await readWhole(path)).toString();
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return undefined;
     throw error;
@@ -215,7 +216,7 @@ async function readSecret(path: string): Promise<SecretFile | undefined> {
 
 /** Keeps a secret where there is none yet; the one that is kept, which may be another process's. */
 async function keepSecret(path: string, own: SecretFile): Promise<SecretFile> {
-  const temporary = temporaryOf(path);
+  const temporary = besideOf(path);
   try {
     await writeFile(temporary, encodeSecret(own), { flag: 'wx', mode: MODES.secret, flush: true });
     // Fails when there is a file already. Creating the file itself in this way would show others one that is empty.
@@ -239,21 +240,6 @@ async function readHint(path: string, bytes: number): Promise<Uint8Array | undef
   } catch {
     return undefined;
   }
-}
-
-/** Puts a file in place of what is there, whole or not at all. */
-async function replace(path: string, bytes: Uint8Array, mode: number): Promise<void> {
-  const temporary = temporaryOf(path);
-  try {
-    await writeFile(temporary, bytes, { flag: 'wx', mode, flush: true });
-    await rename(temporary, path);
-  } finally {
-    await rm(temporary, { force: true });
-  }
-}
-
-function temporaryOf(path: string): string {
-  return `${path}.${hexOf(randomBytes(systemRandom, 8))}.tmp`;
 }
 
 /** Removes the temporary files of processes that were killed. */

@@ -1,9 +1,9 @@
 /** The models a server offers: from files, checked, laid out, their weights in memory that all threads share. */
 
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { bulkCopy } from '../protocol/bulk.ts';
+import { readWhole } from '../protocol/files.ts';
 import {
   type HintProgress,
   hintBytesOf,
@@ -40,15 +40,18 @@ export interface OfferedModel extends Offer {
  * @throws Error with one sentence when there is no such file, it is cut short, or it is not a model
  */
 export async function loadModelFile(path: string): Promise<NamedModel> {
+  let bytes: Uint8Array;
   try {
-    const bytes = await readFile(path);
+    bytes = await readWhole(path);
+  } catch (cause) {
+    throw new Error(`cannot load ${(cause as Error).message}`, { cause });
+  }
+  try {
     const model = decodeModel(bytes);
     const digest = Uint8Array.from(createHash('sha256').update(bytes).digest());
     return { name: basename(path, '.sotto'), model, file: { path, digest } };
   } catch (cause) {
-    const { code, message } = cause as NodeJS.ErrnoException;
-    const what = code === 'ENOENT' ? 'there is no such file' : message;
-    throw new Error(`cannot load ${path}: ${what}`, { cause });
+    throw new Error(`cannot load ${path}: ${(cause as Error).message}`, { cause });
   }
 }
 

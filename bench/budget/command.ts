@@ -1,8 +1,8 @@
 /** `sotto bench --budget`: latency against ReLU budget, as numbers, a table and a page of plots. */
 
-import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { say, showStatus } from '../../models/terminal.ts';
+import { makeFolder, replaceFile } from '../../protocol/files.ts';
 import { htmlPage, markdownPage } from './page.ts';
 import { runBudget } from './run.ts';
 
@@ -13,7 +13,7 @@ export interface BudgetCommandOptions {
 
 /** Runs it all and leaves the report in `folder`. An interrupt ends it; the same command goes on from there. */
 export async function budget(folder: string, options: BudgetCommandOptions): Promise<void> {
-  await mkdir(folder, { recursive: true });
+  makeFolder(folder);
   const controller = new AbortController();
   const interrupt = (): void =>
     controller.abort(new Error('stopped; the same command goes on from here'));
@@ -31,7 +31,7 @@ export async function budget(folder: string, options: BudgetCommandOptions): Pro
       'budget.md': markdownPage(report),
       'index.html': htmlPage(report),
     };
-    for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text);
+    for (const [name, text] of Object.entries(files)) await replaceFile(join(folder, name), text);
     say(join(folder, 'index.html'));
   } finally {
     process.off('SIGINT', interrupt);

@@ -1,8 +1,9 @@
 /** The whole benchmark: every point over every network, kept as it is done, so that a run that was cut goes on. */
 
-import { mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { replaceFile } from '../../protocol/files.ts';
 import { layoutOf } from '../../protocol/inference/layout.ts';
 import { type MeasuredProgram, measureProgram, priceOf } from '../../protocol/inference/price.ts';
 import { countKinds, type KindCounts } from '../../protocol/program/kinds.ts';
@@ -78,7 +79,7 @@ export async function runBudget(options: BudgetOptions): Promise<BudgetReport> {
   ) => {
     Object.assign(state, change);
     const seconds = state.seconds + (performance.now() - start) / 1000;
-    return replace(partial, { ...state, seconds } satisfies Partial);
+    return replaceFile(partial, JSON.stringify({ ...state, seconds } satisfies Partial));
   };
   const folder = await mkdtemp(join(tmpdir(), 'sotto-budget-'));
   try {
@@ -131,12 +132,6 @@ async function readPartial(path: string): Promise<Partial | undefined> {
     // There is none, or its last write was cut: a new run then.
     return undefined;
   }
-}
-
-/** Writes beside it and renames, so that a cut leaves the old file or the new one. */
-async function replace(path: string, value: unknown): Promise<void> {
-  await writeFile(`${path}.new`, JSON.stringify(value));
-  await rename(`${path}.new`, path);
 }
 
 async function measurePoint(

@@ -1,7 +1,8 @@
 /** Models in files: tensors outside of the model's own file are read from its folder, and from nowhere else. */
 
-import { readFileSync, realpathSync } from 'node:fs';
+import { realpathSync } from 'node:fs';
 import { dirname, join, relative, sep } from 'node:path';
+import { readWholeSync } from '../../protocol/files.ts';
 import type { Graph } from '../graph/index.ts';
 import type { ExternalData } from './constant.ts';
 import { type OnnxOptions, type Reading, readOnnx, tryOnnx } from './reader.ts';
@@ -18,7 +19,7 @@ export function folderOf(folder: string): ExternalData {
       if (relative(root, path).split(sep)[0] === '..') {
         throw new RangeError('it leads out of the folder');
       }
-      const bytes = readFileSync(path);
+      const bytes = readWholeSync(path);
       files.set(location, bytes);
       return bytes;
     } catch (cause) {
@@ -29,13 +30,13 @@ export function folderOf(folder: string): ExternalData {
 
 /**
  * Reads a network from an ONNX file and, where the model says so, from files in the same folder.
- * @throws RangeError as readOnnx does; Node's error when there is no such file.
+ * @throws RangeError as readOnnx does; Error with one sentence when the file cannot be read.
  */
 export function readOnnxFile(path: string, options: OnnxOptions = {}): Graph {
-  return readOnnx(readFileSync(path), { external: folderOf(dirname(path)), ...options });
+  return readOnnx(readWholeSync(path), { external: folderOf(dirname(path)), ...options });
 }
 
 /** Reads a network from an ONNX file as far as it can be: see {@link tryOnnx}. */
 export function tryOnnxFile(path: string, options: OnnxOptions = {}): Reading {
-  return tryOnnx(readFileSync(path), { external: folderOf(dirname(path)), ...options });
+  return tryOnnx(readWholeSync(path), { external: folderOf(dirname(path)), ...options });
 }

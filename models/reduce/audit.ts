@@ -1,8 +1,8 @@
 /** `sotto audit`: what removing ReLUs did to each group of images. */
 
-import { writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { Command } from 'commander';
+import { checkOutput, replaceFile } from '../../protocol/files.ts';
 import { readLines } from '../files.ts';
 import { type ReadOptions, readGraph, withReadOptions } from '../read.ts';
 import { createTrainingPool, Network } from '../train/index.ts';
@@ -44,6 +44,7 @@ export function auditCommand(): Command {
 }
 
 async function run(paths: readonly string[], options: AuditCommandOptions): Promise<void> {
+  for (const path of [options.json, options.svg]) if (path !== undefined) checkOutput(path);
   const graphs = paths.map((path) => ({ name: basename(path), graph: readGraph(path, options) }));
   const [first] = graphs;
   const set = await readLabelled(options.data, first!.graph.input.shape);
@@ -63,9 +64,9 @@ async function run(paths: readonly string[], options: AuditCommandOptions): Prom
   process.stdout.write(`${formatAudit(audited, grouping.names)}\n`);
   if (options.json !== undefined) {
     const text = JSON.stringify({ groups: grouping.names, networks: audited }, null, 2);
-    writeFileSync(options.json, `${text}\n`);
+    await replaceFile(options.json, `${text}\n`);
   }
-  if (options.svg !== undefined) writeFileSync(options.svg, drawAudit(audited, grouping.names));
+  if (options.svg !== undefined) await replaceFile(options.svg, drawAudit(audited, grouping.names));
 }
 
 /**

@@ -1,8 +1,8 @@
 /** `sotto reduce`: brings a trained network to a budget of ReLUs, and makes the file that a server offers from it. */
 
-import { writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { Command } from 'commander';
+import { checkOutput, replaceFile } from '../../protocol/files.ts';
 import { createThreadPool } from '../../protocol/pool/node.ts';
 import { encodeModel } from '../../protocol/program/model.ts';
 import { compile, formatReport } from '../compile/index.ts';
@@ -136,6 +136,7 @@ async function run(path: string, options: ReduceCommandOptions): Promise<void> {
   const { method, augmentation } = checked(options);
   const { output, data, validation: apart } = options;
   const budget = Number(options.budget);
+  for (const kind of ['sottonet', 'json', 'sotto']) checkOutput(`${output}.${kind}`);
   const dense = readGraph(path, options);
   checkBudget(dense, budget);
   const { shape } = dense.input;
@@ -233,7 +234,7 @@ async function finish(
 ): Promise<void> {
   const { output, budget, seed } = options;
   const { validation } = training;
-  writeFileSync(`${output}.sottonet`, saveGraph(graph));
+  await replaceFile(`${output}.sottonet`, saveGraph(graph));
   const fitted = measureRanges(graph, training.training, { ...training, images: MEASURED });
   const stability = await assess(graph, validation, { ...training, fitted });
   process.stdout.write(`${formatStability(stability)}\n`);
@@ -277,9 +278,9 @@ async function finish(
       : {},
     stability,
   };
-  writeFileSync(`${output}.json`, formatCard(card, graph));
+  await replaceFile(`${output}.json`, formatCard(card, graph));
   const file = encodeModel(model);
-  writeFileSync(`${output}.sotto`, file);
+  await replaceFile(`${output}.sotto`, file);
   const { relus, squares, identities } = countGraph(graph);
   process.stdout.write(
     `${output}.sotto: ${file.length} bytes, ${relus} ReLUs, ${squares} squares, ${identities} identities\n`,

@@ -2,7 +2,8 @@
 
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { readText, readWhole } from '../files.ts';
+import { readWholeSync } from '../../protocol/files.ts';
+import { readText } from '../files.ts';
 import { readPixels } from '../samples/index.ts';
 import { concatenate, type LabelledImages, readCifar10, readMnist, slice } from '../train/index.ts';
 import { type Grouping, groupsOfLabels, majorityAndMinority, readGroups } from './groups.ts';
@@ -56,7 +57,7 @@ export function holdOut(set: LabelledImages): {
  * @throws RangeError in one sentence when the file has another size
  */
 export function readScores(path: string, images: number, classes: number): Float32Array {
-  const { buffer, byteOffset, byteLength } = readWhole(path);
+  const { buffer, byteOffset, byteLength } = readWholeSync(path);
   if (byteLength !== 4 * images * classes) {
     throw new RangeError(
       `${path} has ${byteLength} bytes; scores of ${images} training images in ${classes} classes are ${4 * images * classes}`,

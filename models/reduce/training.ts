@@ -9,8 +9,8 @@
  */
 
 import { createHash } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { makeFolder } from '../../protocol/files.ts';
 import { elements, type Graph, saveGraph } from '../graph/index.ts';
 import {
   Adam,
@@ -165,7 +165,7 @@ export async function runStage(network: Network, training: Training, stage: Stag
   };
   if (checkpoints === undefined) return train(network, training.training, options);
   const fingerprint = fingerprintOf(network, training, stage);
-  mkdirSync(checkpoints, { recursive: true });
+  makeFolder(checkpoints);
   await trainStage(network, training.training, {
     ...options,
     checkpoint: join(checkpoints, `${name}.checkpoint`),

@@ -2,7 +2,7 @@
 
 import { decode as decodeJpeg } from 'jpeg-js';
 import { PNG } from 'pngjs';
-import { readWhole } from '../files.ts';
+import { readWholeSync } from '../../protocol/files.ts';
 import type { Raster } from './raster.ts';
 
 /** Largest JPEG file that is read, millions of pixels, and the memory it may take. LOCAL */
@@ -34,7 +34,7 @@ export function readPicture(path: string, channels: number): Raster {
 
 /** Red, green, blue and opacity of each pixel. */
 function decode(path: string): { width: number; height: number; data: Uint8Array } {
-  const bytes = readWhole(path);
+  const bytes = readWholeSync(path);
   const isPng = /\.png$/i.test(path);
   try {
     if (isPng) return PNG.sync.read(Buffer.from(bytes));

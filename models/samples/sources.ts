@@ -2,7 +2,8 @@
 
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { readText, readWhole } from '../files.ts';
+import { readWholeSync } from '../../protocol/files.ts';
+import { readText } from '../files.ts';
 import { readCifar } from '../train/data/cifar.ts';
 import { readIdx } from '../train/data/idx.ts';
 import { type NumberArray, readNpy, readNpz } from './numpy.ts';
@@ -71,7 +72,7 @@ function filesSource(paths: readonly string[], shape: Shape): Source {
     sample(i) {
       const path = paths[i]!;
       if (isPicture(path)) return pictureOf(path, shape);
-      const array = readNpy(readWhole(path), path);
+      const array = readNpy(readWholeSync(path), path);
       const size = sizeOf(array.shape);
       // One axis of samples is allowed where there is one.
       const { shape: own } = array;
@@ -94,13 +95,13 @@ function pictureOf(path: string, [channels]: Shape): Sample {
 /** The samples of one file. */
 function fileSource(path: string, shape: Shape): Source {
   if (isPicture(path)) return filesSource([path], shape);
-  if (/\.npy$/i.test(path)) return arraySource(path, readNpy(readWhole(path), path), shape);
+  if (/\.npy$/i.test(path)) return arraySource(path, readNpy(readWholeSync(path), path), shape);
   if (/\.npz$/i.test(path)) return archiveSource(path, shape);
   if (/\.(csv|tsv)$/i.test(path)) {
     const { array, labels } = readTable(readText(path), path);
     return { ...arraySource(path, array, shape), labels };
   }
-  const bytes = readWhole(path);
+  const bytes = readWholeSync(path);
   if (/\.bin(\.br)?$/.test(path)) {
     const { pixels, labels, shape: own } = readCifar(bytes, path);
     return { ...arraySource(path, bytesArray([labels.length, ...own], pixels), shape), labels };
@@ -110,7 +111,8 @@ function fileSource(path: string, shape: Shape): Source {
     throw new RangeError(`${path} has numbers of shape ${own.join('x')}, not images`);
   }
   const beside = path.replace('images-idx3', 'labels-idx1');
-  const labels = beside !== path && existsSync(beside) ? readIdx(readWhole(beside), beside) : null;
+  const labels =
+    beside !== path && existsSync(beside) ? readIdx(readWholeSync(beside), beside) : null;
   return {
     ...arraySource(path, bytesArray(own, data), shape),
     ...(labels !== null && labels.data.length === own[0] ? { labels: labels.data } : {}),
@@ -167,7 +169,7 @@ export function isLast(own: readonly number[], [c, h, w]: Shape): boolean {
 
 /** The one array of an archive that fits the network, and the one that holds classes. */
 function archiveSource(path: string, shape: Shape): Source {
-  const arrays = readNpz(readWhole(path), path);
+  const arrays = readNpz(readWholeSync(path), path);
   const several = [...arrays].filter(([, { shape: own }]) => own.length > 1);
   const fits = several.filter(([, array]) => sizeOf(array.shape.slice(1)) === sizeOf(shape));
   const [found, ...others] = fits.length > 0 ? fits : several;

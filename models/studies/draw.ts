@@ -4,8 +4,9 @@
  *   npm run build && node dist/models/studies/draw.js
  */
 
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { replaceFile } from '../../protocol/files.ts';
 import { disparity, drawChart, type Line, PUBLISHED_CIFAR10 } from '../reduce/index.ts';
 import { networksOf, recipeOf } from '../zoo/recipes.ts';
 import type { FairnessResult } from './fairness.ts';
@@ -48,9 +49,9 @@ function minorityLine(results: readonly FairnessResult[], tuned: string, name: s
   return { name, points: points.sort((a, b) => a[0] - b[0]) };
 }
 
-const write = (name: string, svg: string) => writeFileSync(join(FOLDER, `${name}.svg`), svg);
+const write = (name: string, svg: string) => replaceFile(join(FOLDER, `${name}.svg`), svg);
 
-write(
+await write(
   'accuracy',
   drawChart({
     title: 'CIFAR-10: accuracy against the ReLU budget',
@@ -63,7 +64,7 @@ write(
 );
 
 const methods = readResults<MethodResult>('methods');
-write(
+await write(
   'methods',
   drawChart({
     title: 'Fashion-MNIST at 5 % of the ReLUs: three seeds a method',
@@ -73,7 +74,7 @@ write(
 );
 
 const fairness = readResults<FairnessResult>('fairness');
-write(
+await write(
   'disparity',
   drawChart({
     title: 'Fashion-MNIST, half of the classes at 10 %: their extra drop',

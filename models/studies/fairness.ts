@@ -57,7 +57,7 @@ await withStudy('fairness', async (whole) => {
     const groups = majorityAndMinority(sets.test, CLASSES);
     const table = await auditGroups(graph, sets.test, groups, { batch: recipe.batch, pool });
     results.push({ tuned, relus: reluCount(graph), table });
-    writeResults('fairness', results);
+    await writeResults('fairness', results);
     const right = [table.overall, ...table.groups].map(({ accuracy }) => accuracy.toFixed(4));
     say(`${tuned}, ${reluCount(graph)} ReLUs: overall, majority, minority ${right.join(', ')}`);
   };

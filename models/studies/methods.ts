@@ -39,14 +39,14 @@ await withStudy('methods', async (whole) => {
   const study: Study = { ...whole, sets: { ...whole.sets, training } };
   const dense = loadGraph(readFileSync(join('models', 'zoo', 'fashion.sottonet')));
   const results = readResults<MethodResult>('methods');
-  const add = (result: MethodResult) => {
+  const add = async (result: MethodResult): Promise<void> => {
     results.push(result);
-    writeResults('methods', results);
+    await writeResults('methods', results);
     say(`${result.method}, seed ${result.seed}, ${result.relus} ReLUs: ${result.accuracy}`);
   };
   if (results.length === 0) {
     const accuracy = await testAccuracy(study, dense);
-    add({ method: 'dense', seed: study.recipe.seed, relus: reluCount(dense), accuracy });
+    await add({ method: 'dense', seed: study.recipe.seed, relus: reluCount(dense), accuracy });
   }
   for (const budget of BUDGETS) {
     for (const seed of SEEDS) {
@@ -67,7 +67,7 @@ await withStudy('methods', async (whole) => {
           tune: { epochs: SEARCH + TUNE },
         });
         const accuracy = await testAccuracy(study, point!.graph);
-        add({ method, seed, relus: budget, accuracy });
+        await add({ method, seed, relus: budget, accuracy });
       }
     }
   }

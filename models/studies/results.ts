@@ -2,7 +2,7 @@
 
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { replaceFile } from '../train/index.ts';
+import { replaceFile } from '../../protocol/files.ts';
 
 /** The working folder is the repository's root, as for every script of the zoo. */
 export const FOLDER = join('models', 'studies');
@@ -13,7 +13,7 @@ export function readResults<T>(name: string): T[] {
   return existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as T[]) : [];
 }
 
-export function writeResults<T>(name: string, results: readonly T[]): void {
+export async function writeResults<T>(name: string, results: readonly T[]): Promise<void> {
   const text = `${JSON.stringify(results, null, 2)}\n`;
-  replaceFile(join(FOLDER, `${name}.json`), new TextEncoder().encode(text));
+  await replaceFile(join(FOLDER, `${name}.json`), text);
 }

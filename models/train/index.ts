@@ -75,4 +75,4 @@ export {
   type StatisticsJob,
   trainTasks,
 } from './shard.ts';
-export { replaceFile, type StageOptions, trainStage } from './stage.ts';
+export { type StageOptions, trainStage } from './stage.ts';

@@ -1,25 +1,11 @@
 /** A stage of training that survives interruptions: it goes on from its checkpoint file, and leaves one after each epoch. */
 
-import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
+import { readWholeSync, replaceFile } from '../../protocol/files.ts';
 import { loadCheckpoint, saveCheckpoint } from './checkpoint.ts';
 import type { LabelledImages } from './data/images.ts';
 import { type EpochStats, type TrainOptions, train } from './loop.ts';
 import type { Network } from './network.ts';
-
-/** Puts a file in place whole or not at all: a full disk leaves the old one. */
-export function replaceFile(path: string, bytes: Uint8Array): void {
-  const beside = `${path}.part`;
-  try {
-    writeFileSync(beside, bytes);
-    renameSync(beside, path);
-  } catch (cause) {
-    rmSync(beside, { force: true, recursive: true });
-    const { message } = cause as Error;
-    throw new Error(`${path} could not be written (${message}); what was there before stays`, {
-      cause,
-    });
-  }
-}
 
 /** What a stage is beside its training. */
 export interface StageOptions extends Omit<TrainOptions, 'done' | 'onEpoch'> {
@@ -49,7 +35,7 @@ export async function trainStage(
   const { checkpoint, optimiser, extra, resume, onEpoch, ...rest } = options;
   let done = 0;
   if (existsSync(checkpoint)) {
-    const { epochs, extra: kept } = loadCheckpoint(readFileSync(checkpoint), network, optimiser);
+    const { epochs, extra: kept } = loadCheckpoint(readWholeSync(checkpoint), network, optimiser);
     resume?.(kept, epochs);
     if (kept[ENDED] !== undefined) return;
     done = epochs;
@@ -62,7 +48,7 @@ export async function trainStage(
       const verdict = await onEpoch?.(epochs, stats);
       const ended = verdict === 'stop' ? { [ENDED]: Float32Array.of(1) } : {};
       const state = saveCheckpoint(network, optimiser, epochs, { ...extra?.(), ...ended });
-      replaceFile(checkpoint, state);
+      await replaceFile(checkpoint, state);
       return verdict;
     },
   });

@@ -9,9 +9,10 @@
  * anew. What a private inference takes and gives is added to the cards by bench/cards.ts.
  */
 
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { replaceFile } from '../../protocol/files.ts';
 import { createThreadPool } from '../../protocol/pool/node.ts';
 import { encodeInput } from '../../protocol/program/input.ts';
 import { RELU } from '../../protocol/program/kinds.ts';
@@ -67,7 +68,7 @@ async function compileOne(
 
 /** Writes a model, and scores it, beside its float network where that is given. */
 async function writeScored(name: string, model: Model, test: LabelledImages, graph?: Graph) {
-  writeFileSync(join(FOLDER, `${name}.sotto`), encodeModel(model));
+  await replaceFile(join(FOLDER, `${name}.sotto`), encodeModel(model));
   const pool = createThreadPool<typeof scoreTasks>(
     new URL('../compile/worker.js', import.meta.url),
   );
@@ -121,7 +122,7 @@ async function compileDigits(data: string): Promise<void> {
     calibration,
     readMnist(data, 't10k'),
   );
-  writeCard('digits', { ...card, fixedPointTestAccuracy, simulatedTestAccuracy });
+  await writeCard('digits', { ...card, fixedPointTestAccuracy, simulatedTestAccuracy });
 }
 
 /** The card of a network as it is. */
@@ -129,8 +130,8 @@ function readCard(name: string) {
   return JSON.parse(readFileSync(join(FOLDER, `${name}.json`), 'utf8'));
 }
 
-function writeCard(name: string, card: object): void {
-  writeFileSync(join(FOLDER, `${name}.json`), `${JSON.stringify(card, null, 2)}\n`);
+function writeCard(name: string, card: object): Promise<void> {
+  return replaceFile(join(FOLDER, `${name}.json`), `${JSON.stringify(card, null, 2)}\n`);
 }
 
 /** The commands that make a network, as they are typed. */
@@ -158,12 +159,12 @@ async function compileRecipe(
     if (!existsSync(file)) {
       const shipped = decodeModel(readFileSync(join(FOLDER, `${name}.sotto`)));
       const scored = await writeScored(name, recompared(shipped, calibration), test);
-      writeCard(name, { ...readCard(name), ...scored });
+      await writeCard(name, { ...readCard(name), ...scored });
       continue;
     }
     const graph = loadGraph(readFileSync(file));
     // What sotto reduce starts from ships as well; the others are its results.
-    if (name === recipe.name) writeFileSync(join(FOLDER, `${name}.sottonet`), saveGraph(graph));
+    if (name === recipe.name) await replaceFile(join(FOLDER, `${name}.sottonet`), saveGraph(graph));
     const reduction = recipe.reduced.find(({ budget }) => name === `${recipe.name}-${budget}`);
     const validationAccuracy = await score(new Network(graph, batch), validation, pool);
     const scored = await compileOne(graph, { name, labels }, calibration, test);
@@ -171,7 +172,7 @@ async function compileRecipe(
       batch,
       pool,
     });
-    writeCard(name, {
+    await writeCard(name, {
       ...{ name, about, labels },
       data: `${recipe.dataName}: ${count(training)} images to train, ${count(validation)} to validate, ${count(test)} to test`,
       commands: commandsOf(recipe, name),

@@ -9,6 +9,7 @@
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { replaceFile } from '../../protocol/files.ts';
 import { loadResNetCifar } from '../graph/builders/index.ts';
 import { saveGraph } from '../graph/index.ts';
 import { say } from '../terminal.ts';
@@ -18,7 +19,6 @@ import {
   type LabelledImages,
   missing,
   Network,
-  replaceFile,
   score,
   scoresOf,
   type Teacher,
@@ -51,7 +51,7 @@ async function cachedTeacher(
   const network = new Network(loadResNetCifar(readFileSync(weights), depth), 16);
   const logits = await scoresOf(network, set, { pool });
   say(`${name}: the teacher has ${(100 * accuracyOf(logits, set.labels)).toFixed(2)} %`);
-  replaceFile(path, new Uint8Array(logits.buffer));
+  await replaceFile(path, new Uint8Array(logits.buffer));
   return { share, temperature, logits };
 }
 
@@ -74,7 +74,7 @@ async function main(): Promise<void> {
   const teacher = await cachedTeacher(recipe, sets.training, values.cache, pool);
   const checkpoint = join(values.cache, `${name}.checkpoint`);
   const network = await trainDense(recipe, sets, { checkpoint, teacher, pool });
-  replaceFile(join(values.cache, `${name}.sottonet`), saveGraph(network.toGraph()));
+  await replaceFile(join(values.cache, `${name}.sottonet`), saveGraph(network.toGraph()));
   const test = 100 * (await score(network, sets.test, pool));
   console.log(`${name}: ${test.toFixed(2)} % of ${sets.test.labels.length} test images right`);
   await pool.close();

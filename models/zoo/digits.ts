@@ -8,10 +8,11 @@
  * images are looked at once, at the end.
  */
 
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { replaceFile } from '../../protocol/files.ts';
 import {
   argmax,
   countGraph,
@@ -240,8 +241,8 @@ async function main(): Promise<void> {
     floatTestAccuracy: floatAccuracy(graph, test),
     largestPreActivation: largestPreActivation(network, graph, sets.training),
   };
-  writeFileSync(join(values.out, 'digits.sottonet'), saveGraph(graph));
-  writeFileSync(join(values.out, 'digits.json'), `${JSON.stringify(card, null, 2)}\n`);
+  await replaceFile(join(values.out, 'digits.sottonet'), saveGraph(graph));
+  await replaceFile(join(values.out, 'digits.json'), `${JSON.stringify(card, null, 2)}\n`);
   rmSync(values.cache, { recursive: true });
   console.log(JSON.stringify(card));
 }

@@ -7,10 +7,11 @@
  * of 28 x 28, white on black, which is how the images the network knows were made.
  */
 
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { PNG } from 'pngjs';
+import { replaceFile } from '../../protocol/files.ts';
 
 /** Width and height of the images, pixels. */
 export const SIZE = 28;
@@ -122,5 +123,5 @@ if (process.argv[1] !== undefined && resolve(process.argv[1]) === fileURLToPath(
   const folder = 'models/zoo/digits-images';
   mkdirSync(folder, { recursive: true });
   for (let digit = 0; digit < 10; digit++)
-    writeFileSync(`${folder}/${digit}.png`, grayPng(drawDigit(digit)));
+    await replaceFile(`${folder}/${digit}.png`, grayPng(drawDigit(digit)));
 }

@@ -5,9 +5,10 @@
  *   npm run build && node dist/models/zoo/garments.js        writes models/zoo/fashion-images/*.png
  */
 
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { replaceFile } from '../../protocol/files.ts';
 import { grayPng, SIZE } from './draw.ts';
 
 type Point = readonly [number, number];
@@ -167,6 +168,6 @@ if (process.argv[1] !== undefined && resolve(process.argv[1]) === fileURLToPath(
   const folder = 'models/zoo/fashion-images';
   mkdirSync(folder, { recursive: true });
   for (const name of GARMENTS) {
-    writeFileSync(`${folder}/${name.replace(' ', '-')}.png`, grayPng(drawGarment(name)));
+    await replaceFile(`${folder}/${name.replace(' ', '-')}.png`, grayPng(drawGarment(name)));
   }
 }

@@ -1,8 +1,9 @@
 /** Labelled images in memory, where MNIST is looked for, and the batches that training takes. */
 
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { readWholeSync } from '../../../protocol/files.ts';
 import { type GraphInput, preprocess } from '../../graph/index.ts';
 import { readCifar } from './cifar.ts';
 import { readIdx } from './idx.ts';
@@ -63,7 +64,7 @@ export function missing(name: string): string {
 export function readMnist(folder: string, part: 'train' | 't10k'): LabelledImages {
   const read = (kind: string) => {
     const path = join(folder, `${part}-${kind}-ubyte.gz`);
-    return readIdx(readFileSync(path), path);
+    return readIdx(readWholeSync(path), path);
   };
   const images = read('images-idx3');
   const labels = read('labels-idx1');
@@ -110,7 +111,7 @@ export function readCifar10(folder: string, part: 'train' | 'test'): LabelledIma
     part === 'train'
       ? [1, 2, 3, 4, 5].map((n) => find(`data_batch_${n}`))
       : [find('test_batch', 'test_batch_first1000')];
-  return concatenate(names.map((name) => readCifar(readFileSync(join(folder, name)), name)));
+  return concatenate(names.map((name) => readCifar(readWholeSync(join(folder, name)), name)));
 }
 
 /** Changes one image of a shape into a variant of it, both pixels 0..255; `index`: its place in the set. */
