@@ -1,13 +1,16 @@
 /** PNG and JPEG files. Node only. */
 
 import { decode as decodeJpeg } from 'jpeg-js';
-import { PNG } from 'pngjs';
 import { readWholeSync } from '../../protocol/files.ts';
+import type { RgbaImage } from '../../protocol/program/pixels.ts';
+import { decodePng, readPngHeader } from '../../protocol/program/png.ts';
 import type { Raster } from './raster.ts';
 
-/** Largest JPEG file that is read, millions of pixels, and the memory it may take. LOCAL */
-const MOST_MEGAPIXELS = 200;
-const MOST_MEGABYTES = 4096;
+/** What is decoded at most: bytes of a file, millions of pixels, scans of a JPEG file, and the memory that one takes, in MB. LOCAL */
+const MOST = { bytes: 2 ** 28, megapixels: 64, scans: 64, megabytes: 2048 };
+
+const MANY = `${MOST.megapixels} million pixels`;
+const HEAVY = `${MOST.megabytes} MB when it is decoded`;
 
 /** Whether a file is a picture by its name. */
 export function isPicture(name: string): boolean {
@@ -33,17 +36,40 @@ export function readPicture(path: string, channels: number): Raster {
 }
 
 /** Red, green, blue and opacity of each pixel. */
-function decode(path: string): { width: number; height: number; data: Uint8Array } {
-  const bytes = readWholeSync(path);
-  const isPng = /\.png$/i.test(path);
+function decode(path: string): RgbaImage {
+  const bytes = readWholeSync(path, { most: MOST.bytes });
+  if (/\.png$/i.test(path)) {
+    const { width, height } = readPngHeader(bytes) ?? { width: 0, height: 0 };
+    if (width * height > MOST.megapixels * 1e6) throw tooLarge(path, MANY);
+    return decodePng(bytes, path);
+  }
+  // Each scan passes over all pixels, however few bytes it has.
+  if (scansOf(bytes) > MOST.scans) {
+    throw tooLarge(path, `${MOST.scans} scans`);
+  }
   try {
-    if (isPng) return PNG.sync.read(Buffer.from(bytes));
     return decodeJpeg(bytes, {
       useTArray: true,
-      maxResolutionInMP: MOST_MEGAPIXELS,
-      maxMemoryUsageInMB: MOST_MEGABYTES,
+      maxResolutionInMP: MOST.megapixels,
+      maxMemoryUsageInMB: MOST.megabytes,
     });
   } catch (cause) {
-    throw new RangeError(`${path} is not a sound ${isPng ? 'PNG' : 'JPEG'} file`, { cause });
+    const { message } = cause as Error;
+    if (message.startsWith('maxResolutionInMP')) throw tooLarge(path, MANY);
+    if (message.startsWith('maxMemoryUsageInMB')) throw tooLarge(path, HEAVY);
+    throw new RangeError(`${path} is a damaged JPEG file`, { cause });
   }
+}
+
+/** How often a JPEG file begins a scan; its pixels never contain that marker. */
+function scansOf(bytes: Uint8Array): number {
+  let scans = 0;
+  for (let at = bytes.indexOf(0xff); at >= 0; at = bytes.indexOf(0xff, at + 1)) {
+    if (bytes[at + 1] === 0xda) scans++;
+  }
+  return scans;
+}
+
+function tooLarge(path: string, most: string): RangeError {
+  return new RangeError(`${path} has more than ${most}: make a smaller picture of it first`);
 }

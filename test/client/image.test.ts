@@ -1,9 +1,10 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PNG } from 'pngjs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { pixelsOf, readImage } from '../../client/image.ts';
+import { interlacedPng, peakMebibytes, pngBomb } from '../support/pictures.ts';
 import { failureOf } from '../system/support.ts';
 
 let folder: string;
@@ -73,7 +74,9 @@ describe('an image', () => {
     };
     const missing = join(folder, 'missing.png');
     expect((await failureOf(readImage(missing))).message).toBe(`${missing}: there is no such file`);
-    expect((await failureOf(readImage(folder))).message).toBe(`${folder}: it cannot be read`);
+    expect((await failureOf(readImage(folder))).message).toBe(
+      `${folder}: it is a folder, not a file`,
+    );
     const text = write('text.png', new TextEncoder().encode('this is a text, not an image'));
     expect((await failureOf(readImage(text))).message).toBe('text.png is not a PNG file');
     const empty = write('empty.png', new Uint8Array());
@@ -81,5 +84,40 @@ describe('an image', () => {
     const whole = (await readImage(writePng('whole.png', colors, 2))).bytes;
     const cut = await readImage(write('cut.png', whole.subarray(0, whole.length - 20)));
     expect(() => pixelsOf(cut, [3, 2, 3])).toThrow(/^cut.png is a damaged PNG file$/);
+  });
+
+  it.each([
+    [1, 1],
+    [3, 2],
+    [5, 9],
+    [28, 28],
+  ])('that is interlaced gives its pixels: %ix%i', async (width, height) => {
+    const path = join(folder, 'interlaced.png');
+    writeFileSync(path, interlacedPng(width, height));
+    const expected = Float32Array.from({ length: width * height }, (_, i) => (i % 256) / 255);
+    expect(pixelsOf(await readImage(path), [1, height, width])).toEqual(expected);
+  });
+
+  it.each([true, false])(
+    'that unpacks to more than its pixels is refused before it does',
+    async (interlaced) => {
+      const path = join(folder, 'bomb.png');
+      writeFileSync(path, pngBomb(28, 28, 1500, { interlaced }));
+      const image = await readImage(path);
+      const before = peakMebibytes();
+      expect(() => pixelsOf(image, [1, 28, 28])).toThrow(
+        /^bomb.png is a damaged PNG file: it unpacks to more than 28x28 pixels$/,
+      );
+      expect(peakMebibytes() - before).toBeLessThan(100);
+    },
+  );
+
+  it('that is too large a file is not read', async () => {
+    const path = join(folder, 'long.png');
+    writeFileSync(path, '');
+    truncateSync(path, 2 ** 26 + 1);
+    expect((await failureOf(readImage(path))).message).toBe(
+      `${path}: it has 67108865 bytes, files up to 67108864 bytes are read`,
+    );
   });
 });

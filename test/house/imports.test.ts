@@ -181,6 +181,7 @@ describe('the house', () => {
     const nodeFiles = [
       'protocol/files.ts',
       'protocol/pool/node.ts',
+      'protocol/program/png.ts',
       'client/index.ts',
       'client/image.ts',
       'client/hint-folder.ts',

@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readImages, readPixels } from '../../../models/samples/index.ts';
 import { readNpy, readNpz } from '../../../models/samples/numpy.ts';
 import { fitted, resize } from '../../../models/samples/raster.ts';
+import { peakMebibytes, pngBomb } from '../../support/pictures.ts';
 
 let folder: string;
 beforeAll(() => {
@@ -72,7 +73,27 @@ describe('pictures', () => {
     }
     await expect(
       readPixels(file('one/y.jpg', Uint8Array.of(255, 216, 1)), [3, 8, 16]),
-    ).rejects.toThrow(/y.jpg is not a sound JPEG file/);
+    ).rejects.toThrow(/y.jpg is a damaged JPEG file/);
+  });
+
+  it('are not decoded beyond bounds', async () => {
+    const before = peakMebibytes();
+    const read = (name: string, bytes: Uint8Array) => readPixels(file(name, bytes), [1, 28, 28]);
+    await expect(read('bounds/a.png', pngBomb(28, 28, 1500))).rejects.toThrow(
+      /a.png is a damaged PNG file: it unpacks to more than 28x28 pixels$/,
+    );
+    const more = /has more than 64 million pixels: make a smaller picture of it first$/;
+    const wide = { interlaced: false };
+    await expect(read('bounds/b.png', pngBomb(60000, 60000, 1, wide))).rejects.toThrow(more);
+    const jpeg = encode({ width: 8, height: 8, data: new Uint8Array(256) }, 50).data;
+    const large = Buffer.from(jpeg);
+    // Height and width, behind the marker, the length and the precision.
+    const size = large.indexOf(Buffer.of(0xff, 0xc0)) + 5;
+    large.fill(0x7f, size, size + 4);
+    await expect(read('bounds/c.jpg', large)).rejects.toThrow(more);
+    const scans = Buffer.concat([jpeg, ...new Array<Buffer>(64).fill(Buffer.of(0xff, 0xda))]);
+    await expect(read('bounds/d.jpg', scans)).rejects.toThrow(/d.jpg has more than 64 scans: /);
+    expect(peakMebibytes() - before).toBeLessThan(200);
   });
 
   it('are shrunk and grown as Pillow does it', () => {

@@ -142,7 +142,7 @@ describe('images', () => {
         writeFileSync(join(damaged, 'x.png'), Uint8Array.of(1, 2, 3));
         return damaged;
       },
-      /x.png is not a sound PNG file/,
+      /x.png is not a PNG file/,
     ],
     ['no image', () => file('0-idx3', idx(0, 28, 28)), /has no samples/],
   ])('are refused in one sentence: %s', async (_what, path, message) => {
