@@ -4,11 +4,13 @@
  *   8 bytes   'sottonet'
  *   u32 LE    header length in bytes
  *   header    JSON, padded with spaces to a multiple of 4: version, input, nodes, output, tensors (name, shape; in order)
- *   rest      the tensors' float32 LE numbers, one tensor after the other, nothing after the last
+ *   numbers   float32 LE, one tensor after the other
+ *   32 bytes  SHA-256 of everything before; files of former releases end without it, and are read as well
  *
  * Activation maps stand in the header as strings of digits, one per element: readable, and small beside the weights.
  */
 
+import { sha256 } from '@noble/hashes/sha2.js';
 import * as z from 'zod';
 import { runsOf, tableOf } from '../../protocol/ring/gather.ts';
 import { elements, type Graph, type Node, type Tensor } from './graph.ts';
@@ -17,6 +19,9 @@ import { inferShapes } from './walk.ts';
 const MAGIC = 'sottonet';
 /** Version of the layout above. AGREEMENT between writer and reader. */
 const VERSION = 1;
+
+/** Length of the checksum. */
+const DIGEST_BYTES = 32;
 
 /** Longest table of a gather. LOCAL. */
 const MAX_ENTRIES = 2 ** 28;
@@ -153,6 +158,15 @@ function fromStored(node: StoredNode): Node {
  * @throws RangeError when the graph is not sound (see inferShapes).
  */
 export function saveGraph(graph: Graph): Uint8Array {
+  const content = encodeGraph(graph);
+  const bytes = new Uint8Array(content.length + DIGEST_BYTES);
+  bytes.set(content);
+  bytes.set(sha256(content), content.length);
+  return bytes;
+}
+
+/** As {@link saveGraph}, without the checksum: the same bytes for the same network in every release so far. */
+export function encodeGraph(graph: Graph): Uint8Array {
   inferShapes(graph);
   const header = JSON.stringify({
     version: VERSION,
@@ -212,9 +226,7 @@ export function loadGraph(bytes: Uint8Array): Graph {
     }
     tensors.set(name, { shape, data });
   }
-  if (offset !== bytes.length) {
-    throw new RangeError(`the network file has ${bytes.length - offset} bytes too many at its end`);
-  }
+  checkEnd(bytes, offset);
   const graph = {
     input: header.input,
     nodes: header.nodes.map(fromStored),
@@ -224,6 +236,26 @@ export function loadGraph(bytes: Uint8Array): Graph {
   };
   inferShapes(graph);
   return graph;
+}
+
+/** @throws RangeError when what follows the last number is no checksum of all that is before it */
+function checkEnd(bytes: Uint8Array, end: number): void {
+  const left = bytes.length - end;
+  if (left === 0) return;
+  if (left < DIGEST_BYTES) {
+    throw new RangeError(
+      `the network file is cut short: its checksum needs ${DIGEST_BYTES} bytes, ${left} are left`,
+    );
+  }
+  if (left > DIGEST_BYTES) {
+    throw new RangeError(`the network file has ${left - DIGEST_BYTES} bytes too many at its end`);
+  }
+  const digest = sha256(bytes.subarray(0, end));
+  if (!digest.every((byte, i) => byte === bytes[end + i])) {
+    throw new RangeError(
+      'the network file is damaged: its contents do not match its checksum; take another copy, or make it again',
+    );
+  }
 }
 
 function parseHeader(bytes: Uint8Array): z.infer<typeof headerSchema> {

@@ -6,7 +6,7 @@
  * - `runFloat` is the float reference of a network's meaning.
  */
 
-export { loadGraph, saveGraph } from './file.ts';
+export { encodeGraph, loadGraph, saveGraph } from './file.ts';
 export {
   type ActivationKind,
   type ActivationNode,

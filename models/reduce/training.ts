@@ -11,7 +11,7 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { makeFolder } from '../../protocol/files.ts';
-import { elements, type Graph, saveGraph } from '../graph/index.ts';
+import { elements, encodeGraph, type Graph } from '../graph/index.ts';
 import {
   Adam,
   type Augmentation,
@@ -116,11 +116,11 @@ function fingerprintOf(network: Network, training: Training, stage: Stage): Floa
   const kept = [batch, shards, seed, augmentation, name, epochs, settings, network.options];
   const hash = createHash('sha256')
     .update(JSON.stringify([...kept, groups?.oneSided, teacher?.share, teacher?.temperature]))
-    .update(saveGraph(network.toGraph()))
+    .update(encodeGraph(network.toGraph()))
     .update(training.training.labels)
     .update(groups?.of ?? '');
   if (teacher !== undefined) {
-    hash.update('logits' in teacher ? bytesOf(teacher.logits) : saveGraph(teacher.graph));
+    hash.update('logits' in teacher ? bytesOf(teacher.logits) : encodeGraph(teacher.graph));
   }
   return Float32Array.from(hash.digest().subarray(0, 16));
 }

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import {
   argmax,
   countGraph,
+  encodeGraph,
   type Graph,
   IDENTITY,
   inferShapes,
@@ -195,16 +196,38 @@ describe('files', () => {
   });
 
   it('are refused at every length but their own', () => {
-    for (let n = 0; n < file.length; n += n < 16 || n > file.length - 8 ? 1 : 97) {
+    for (let n = 0; n < file.length; n += n < 16 || n > file.length - 48 ? 1 : 97) {
+      // A file of a former release.
+      if (n === file.length - 32) continue;
       expect(() => loadGraph(file.subarray(0, n)), `${n} bytes`).toThrow(RangeError);
     }
     expect(() => loadGraph(Uint8Array.of(...file, 0))).toThrow(/1 bytes too many/);
-    expect(() => loadGraph(file.subarray(0, -1))).toThrow(/cut short: tensor 'head.bias'/);
+    expect(() => loadGraph(file.subarray(0, -1))).toThrow(/cut short: its checksum needs 32/);
+    expect(() => loadGraph(file.subarray(0, -33))).toThrow(/cut short: tensor 'head.bias'/);
     expect(() => loadGraph(file.subarray(0, 100))).toThrow(/cut short: its header/);
   });
 
+  it('of former releases have no checksum, and are read', () => {
+    expect(loadGraph(encodeGraph(graph))).toEqual(graph);
+    expect(encodeGraph(graph)).toEqual(file.subarray(0, -32));
+  });
+
+  it('are refused with any byte changed', () => {
+    for (let at = 0; at < file.length; at += at < file.length - 96 ? 31 : 1) {
+      const damaged = file.slice();
+      damaged[at]! ^= 1;
+      expect(() => loadGraph(damaged), `byte ${at}`).toThrow(RangeError);
+    }
+    const damaged = file.slice();
+    damaged[file.length - 40]! ^= 1;
+    expect(() => loadGraph(damaged)).toThrow(
+      /^the network file is damaged: its contents do not match its checksum; take another copy/,
+    );
+  });
+
   it('are refused when the header is not ours', () => {
-    const text = new TextDecoder('latin1').decode(file);
+    // Without the checksum, which would be the first that is wrong.
+    const text = new TextDecoder('latin1').decode(encodeGraph(graph));
     const rewrite = (from: string, to: string) => {
       expect(from.length).toBe(to.length);
       expect(text).toContain(from);
@@ -221,7 +244,7 @@ describe('files', () => {
 
   it('are refused when a number is not finite', () => {
     const broken = file.slice();
-    broken.set([0, 0, 0xc0, 0x7f], broken.length - 4);
+    broken.set([0, 0, 0xc0, 0x7f], broken.length - 36);
     expect(() => loadGraph(broken)).toThrow(/'head.bias'.*not finite/);
   });
 });
