@@ -27,9 +27,11 @@ const program = new Command('sotto').description(description).version(version);
 const asked = Object.entries(commands).filter(([name]) => name === process.argv[2]);
 for (const [, load] of asked.length === 0 ? Object.entries(commands) : asked) {
   const command = await load();
-  // The convention of all commands: an option whose value is called N is a whole number, B a rate in bits a second.
+  // The convention of all commands: an option whose value is called N is a whole number, COUNT one from 1 on, B a rate in
+  // bits a second.
   for (const option of command.options) {
     if (option.flags.endsWith('<N>')) option.argParser(wholeNumber);
+    if (option.flags.endsWith('<COUNT>')) option.argParser(count);
     if (option.flags.endsWith('<B>')) option.argParser(bandwidth);
   }
   program.addCommand(command.exitOverride());
@@ -50,7 +52,15 @@ try {
 }
 
 function wholeNumber(text: string): number {
-  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.');
+  if (!/^\d{1,9}$/.test(text))
+    throw new InvalidArgumentError('It must be a whole number from 0 to 999999999.');
+  return Number(text);
+}
+
+function count(text: string): number {
+  if (!/^[1-9]\d{0,8}$/.test(text)) {
+    throw new InvalidArgumentError('It must be a whole number from 1 to 999999999.');
+  }
   return Number(text);
 }
 

@@ -41,7 +41,7 @@ const REPETITIONS = 10;
 export function benchCommand(): Command {
   return new Command('bench')
     .description('measure a private inference and the parts of the protocol on this machine')
-    .option('--repetitions <N>', `samples of each figure (default: ${REPETITIONS})`, Number)
+    .option('--repetitions <COUNT>', `samples of each figure (default: ${REPETITIONS})`, Number)
     .option('--quick', 'three short samples')
     .option('--networks', 'full-size ResNets as well: some minutes, about 3 GB of memory')
     .option(

@@ -43,8 +43,8 @@ export function planCommand(): Command {
       1e9,
     )
     .option('--rtt <R>', 'round trip time, like 40ms', milliseconds, 0.5)
-    .option('--client-cores <N>', 'cores of the client', Number, availableParallelism())
-    .option('--server-cores <N>', 'cores of the server', Number, availableParallelism())
+    .option('--client-cores <COUNT>', 'cores of the client', Number, availableParallelism())
+    .option('--server-cores <COUNT>', 'cores of the server', Number, availableParallelism())
     .option('--json', 'print one JSON document')
     .action(plan);
 }

@@ -1,5 +1,6 @@
 /** What a client accepts of the program a server offers, decided before any key is made. */
 
+import { MAX_TIMER_MS } from '../protocol/channel/lifetime.ts';
 import { ProtocolError } from '../protocol/errors.ts';
 import type { Cost } from '../protocol/inference/cost.ts';
 import type { CheckedProgram } from '../protocol/program/check.ts';
@@ -13,7 +14,7 @@ export interface ClientLimits {
   readonly maxBytes: number;
   /** Bytes of the model's hint, which is fetched once and held in memory by every session. */
   readonly maxHintBytes: number;
-  /** How long the server may take for one frame, in ms. */
+  /** How long the server may take for one frame, in ms; 2^31 - 1 at most. */
   readonly stallMs: number;
 }
 
@@ -24,6 +25,26 @@ export const DEFAULT_LIMITS: ClientLimits = {
   maxHintBytes: 2 ** 30,
   stallMs: 120_000,
 };
+
+/**
+ * The limits of a session, those that are not given by default.
+ * @throws RangeError with the range when one is no positive number, or a time no integer up to 2^31 - 1
+ */
+export function clientLimits(given: Partial<ClientLimits> = {}): ClientLimits {
+  const limits = { ...DEFAULT_LIMITS, ...given };
+  for (const name of ['maxElements', 'maxBytes', 'maxHintBytes'] as const) {
+    if (!(limits[name] > 0)) {
+      throw new RangeError(`limits.${name}: expected a number above 0, got ${limits[name]}`);
+    }
+  }
+  const { stallMs } = limits;
+  if (!(Number.isInteger(stallMs) && stallMs >= 1 && stallMs <= MAX_TIMER_MS)) {
+    throw new RangeError(
+      `limits.stallMs: expected an integer from 1 to ${MAX_TIMER_MS}, got ${stallMs}`,
+    );
+  }
+  return limits;
+}
 
 /** What a client already knows of the server's model. */
 export interface Expectation {

@@ -28,7 +28,7 @@ export function inferCommand(): Command {
       '--bandwidth <B>',
       'of the link to the server, like 20mbit: a slow one is sent fewer bytes for more work',
     )
-    .option('--workers <N>', 'threads; as many as the machine runs at a time unless given')
+    .option('--workers <COUNT>', 'threads; as many as the machine runs at a time unless given')
     .option('--ca <FILE>', 'certificates (PEM) to trust instead of the well-known ones')
     .option('--json', 'print one JSON document')
     .action(infer);

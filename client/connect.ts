@@ -5,7 +5,7 @@ import { type Socket, socketChannel } from '../protocol/channel/websocket.ts';
 import { ProtocolError } from '../protocol/errors.ts';
 import type { HintSource, ProtocolPool } from '../protocol/inference/session.ts';
 import { hintDigest } from '../protocol/linear/index.ts';
-import { hexOf } from './accept.ts';
+import { clientLimits, hexOf } from './accept.ts';
 import { fetchHint, type HintCache } from './hints.ts';
 import { openSession, type Session, type SessionOptions } from './session.ts';
 
@@ -49,6 +49,8 @@ export async function connectOn<Options extends CommonConnectOptions>(
   if (!/^wss?:\/\/[^/#][^#]*$/.test(url) || !URL.canParse(url)) {
     throw new TypeError(`url: expected ws://HOST:PORT or wss://HOST:PORT, got "${url}"`);
   }
+  // Before a pool or a socket is made.
+  clientLimits(options.limits);
   const own = options.pool === undefined ? platform.createPool(options) : undefined;
   let connection: ReturnType<typeof platform.openSocket>;
   try {

@@ -78,6 +78,7 @@ const node: Platform<ConnectOptions> = {
  * Connects to a server and opens a session.
  * @param url - ws://HOST:PORT or wss://HOST:PORT
  * @throws TypeError when `url` is not such a URL
+ * @throws RangeError when a limit, `workers` or `bitsPerSecond` is out of its range
  * @throws ProtocolError `closed` when the server cannot be reached, `refused` when it is busy or has no such model,
  *   `version-mismatch`, `program-mismatch` (see `expect`), or another code when it breaks the protocol
  * @throws AbortError when `signal` fires first

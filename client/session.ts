@@ -42,7 +42,7 @@ import {
   type ClientLimits,
   checkCost,
   checkOffer,
-  DEFAULT_LIMITS,
+  clientLimits,
   type Expectation,
   hexOf,
 } from './accept.ts';
@@ -121,7 +121,7 @@ interface ReadyBundle {
 
 /**
  * Handshake and setup over `channel`, which belongs to the session from here on.
- * @throws RangeError when `bitsPerSecond` is not a positive number
+ * @throws RangeError when `bitsPerSecond` is not a positive number, or a limit is out of its range
  * @throws ProtocolError when the server refuses, breaks the protocol, or offers what this client does not accept
  * @throws AbortError when the signal fires first
  */
@@ -130,13 +130,13 @@ export async function openSession(
   options: SessionOptions = {},
 ): Promise<Session> {
   const { model, expect = {}, signal, onProgress } = options;
-  const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const traffic = counted(parts.channel);
-  const channel = withTimeout(traffic, limits.stallMs);
-  const party = { channel, pool: parts.pool, random: parts.random ?? systemRandom };
   const reporter = new Reporter(traffic, onProgress);
   let fetching = false;
   try {
+    const limits = clientLimits(options.limits);
+    const channel = withTimeout(traffic, limits.stallMs);
+    const party = { channel, pool: parts.pool, random: parts.random ?? systemRandom };
     const otK = otKFor(options.bitsPerSecond);
     reporter.begin('connect');
     reporter.report(0, 1);
@@ -169,7 +169,7 @@ export async function openSession(
     reporter.finish();
     return new Session(session, traffic, options, parts);
   } catch (error) {
-    channel.close(error as Error);
+    traffic.close(error as Error);
     await parts.release?.();
     throw error;
   }

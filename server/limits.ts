@@ -1,5 +1,7 @@
 /** What a server grants its clients, and what it tells its operator. */
 
+import { MAX_FRAME_BYTES } from '../protocol/channel/index.ts';
+import { MAX_TIMER_MS } from '../protocol/channel/lifetime.ts';
 import type { ProtocolErrorCode } from '../protocol/errors.ts';
 
 /** Limits of a server. LOCAL. */
@@ -8,9 +10,9 @@ export interface ServerLimits {
   readonly sessions: number;
   /** Prepared inferences that a session may keep waiting: they hold memory here. */
   readonly bundlesPerSession: number;
-  /** How long a session may rest between two requests, in ms. */
+  /** How long a session may rest between two requests, in ms; 2^31 - 1 at most. */
   readonly idleMs: number;
-  /** How long a client may take for one frame while a request runs, in ms: covers its slowest computation and link. */
+  /** How long a client may take for one frame while a request runs, in ms: covers its slowest computation and link; 2^31 - 1 at most. */
   readonly stallMs: number;
   /** Bytes of a session that may wait to be read before its client is slowed down; at least one frame, 16 MiB. */
   readonly queuedBytes: number;
@@ -25,11 +27,23 @@ export const DEFAULT_LIMITS: ServerLimits = {
   queuedBytes: 32 * 1024 * 1024,
 };
 
-/** @throws RangeError when a limit is not a positive integer */
+/** Least and largest value of each limit. */
+const RANGES: Readonly<Record<keyof ServerLimits, readonly [least: number, most: number]>> = {
+  sessions: [1, Number.MAX_SAFE_INTEGER],
+  bundlesPerSession: [1, Number.MAX_SAFE_INTEGER],
+  idleMs: [1, MAX_TIMER_MS],
+  stallMs: [1, MAX_TIMER_MS],
+  queuedBytes: [MAX_FRAME_BYTES, Number.MAX_SAFE_INTEGER],
+};
+
+/** @throws RangeError with the range when a limit is not an integer in its range */
 export function checkLimits(limits: ServerLimits): void {
-  for (const [name, value] of Object.entries(limits)) {
-    if (!(Number.isInteger(value) && value >= 1)) {
-      throw new RangeError(`limits.${name}: expected a positive integer, got ${value}`);
+  for (const [name, [least, most]] of Object.entries(RANGES)) {
+    const value = limits[name as keyof ServerLimits];
+    if (!(Number.isInteger(value) && value >= least && value <= most)) {
+      throw new RangeError(
+        `limits.${name}: expected an integer from ${least} to ${most}, got ${value}`,
+      );
     }
   }
 }

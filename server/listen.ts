@@ -2,7 +2,7 @@
 
 import { createServer as createHttp, type RequestListener, type Server } from 'node:http';
 import { createServer as createHttps } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, BlockList, isIP } from 'node:net';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { SOCKET_OPTIONS } from '../protocol/channel/websocket.ts';
 
@@ -34,9 +34,16 @@ export interface Listener {
 /** How long sockets have to close by themselves when the server does, in ms. LOCAL. */
 const CLOSING_MS = 1000;
 
+/** All of 127/8, also as IPv6 writes it (::ffff:127.0.0.1), and ::1. */
+const LOOPBACK = new BlockList();
+LOOPBACK.addSubnet('127.0.0.0', 8, 'ipv4');
+LOOPBACK.addAddress('::1', 'ipv6');
+
 /** Does traffic to this host stay on this machine? */
 export function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
+  const family = isIP(host);
+  if (family === 0) return host.toLowerCase() === 'localhost';
+  return LOOPBACK.check(host, family === 4 ? 'ipv4' : 'ipv6');
 }
 
 /** @throws Error with one sentence when it cannot listen there, or the certificate is not usable */

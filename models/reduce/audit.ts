@@ -39,7 +39,7 @@ export function auditCommand(): Command {
     .option('--labels <FILE>', 'names of the classes, one a line')
     .option('--json <FILE>', 'writes the tables')
     .option('--svg <FILE>', "draws each group's disparity against the ReLUs")
-    .option('--workers <N>', 'threads (default: those of the machine)');
+    .option('--workers <COUNT>', 'threads (default: those of the machine)');
   return withReadOptions(command).action(run);
 }
 

@@ -91,15 +91,15 @@ export function reduceCommand(): Command {
       '--scores <FILE>',
       'scores of another teacher for the training images, validation images left out: 32-bit floats, image by image; unless given, the network itself teaches',
     )
-    .option('--batch <N>', 'images of a shard', '64')
-    .option('--shards <N>', 'shards of a step, which run at the same time', '2')
+    .option('--batch <COUNT>', 'images of a shard', '64')
+    .option('--shards <COUNT>', 'shards of a step, which run at the same time', '2')
     .option('--seed <N>', 'the same seed gives the same network', '1')
     .option(
       '--fair <WHAT>',
       `tune so that groups lose alike; groups of the training images: ${GROUPINGS}`,
     )
     .option('--one-sided', 'with --fair: only groups that do worse than the mean count')
-    .option('--workers <N>', 'threads (default: those of the machine)')
+    .option('--workers <COUNT>', 'threads (default: those of the machine)')
     .option(
       '--checkpoints <FOLDER>',
       'where to go on from after a stop; NAME.checkpoints unless given',

@@ -21,23 +21,27 @@ import {
  */
 const YOUNG_MB = 2;
 
+/** The most threads of a pool: beyond what machines run at a time, within what they can start. LOCAL. */
+const MOST_WORKERS = 1024;
+
 /** Options of a thread pool. */
 export interface ThreadPoolOptions {
-  /** Number of threads; as many as the machine runs at a time unless given. LOCAL. */
+  /** Number of threads, 1024 at most; default: as many as the machine runs at a time. LOCAL. */
   readonly workers?: number;
 }
 
 /**
  * A pool of threads that all load `workerUrl`: a JavaScript module whose export `run` is `serveTasks(tasks)` for the
  * same table `T`. Idle threads do not keep the process alive.
+ * @throws RangeError when the number of threads is out of its range
  */
 export function createThreadPool<T extends TaskTable>(
   workerUrl: URL,
   options: ThreadPoolOptions = {},
 ): Pool<T> {
   const workers = options.workers ?? availableParallelism();
-  if (!(Number.isInteger(workers) && workers >= 1)) {
-    throw new RangeError(`workers: expected a positive integer, got ${workers}`);
+  if (!(Number.isInteger(workers) && workers >= 1 && workers <= MOST_WORKERS)) {
+    throw new RangeError(`workers: expected an integer from 1 to ${MOST_WORKERS}, got ${workers}`);
   }
   const threads = new Piscina<Request, Outcome>({
     filename: workerUrl.href,

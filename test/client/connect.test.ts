@@ -125,6 +125,18 @@ describe('connecting', () => {
     const wrong = connect('ws://127.0.0.1:1', { workers: 0 });
     expect(await failureOf(wrong)).toBeInstanceOf(RangeError);
     expect(await failureOf(connect('http://127.0.0.1'))).toBeInstanceOf(TypeError);
+    for (const [limits, sentence] of [
+      [{ stallMs: 2 ** 31 }, 'stallMs: expected an integer from 1 to 2147483647, got 2147483648'],
+      [{ stallMs: 0.5 }, 'stallMs: expected an integer from 1 to 2147483647, got 0.5'],
+      [{ maxBytes: 0 }, 'maxBytes: expected a number above 0, got 0'],
+      [{ maxElements: Number.NaN }, 'maxElements: expected a number above 0, got NaN'],
+    ] as const) {
+      const refused = await failureOf(connect('ws://127.0.0.1:1', { limits }));
+      expect(refused).toEqual(new RangeError(`limits.${sentence}`));
+    }
+    expect((await failureOf(connect('ws://127.0.0.1:1', { workers: 1025 }))).message).toBe(
+      'workers: expected an integer from 1 to 1024, got 1025',
+    );
   });
 
   it('can be cancelled while nobody answers', async () => {

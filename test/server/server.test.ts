@@ -241,9 +241,15 @@ describe('starting', () => {
       const session = await connect(`ws://127.0.0.1:${address.port}`, { pool });
       await session.close();
     });
-    const hosts = ['localhost', '127.0.0.1', '127.1.2.3', '::1'];
-    expect(hosts.map(isLoopback)).toEqual([true, true, true, true]);
-    const others = ['0.0.0.0', '::', '10.0.0.1', 'example.com', '127.evil.com', 'localhost.com'];
+    const hosts = [
+      ...['localhost', 'LocalHost', '127.0.0.1', '127.1.2.3', '::1', '0:0:0:0:0:0:0:1'],
+      ...['::ffff:127.0.0.1', '::FFFF:127.9.8.7', '::ffff:7f00:1'],
+    ];
+    expect(hosts.map(isLoopback)).toEqual(hosts.map(() => true));
+    const others = [
+      ...['0.0.0.0', '::', '10.0.0.1', 'example.com', '127.evil.com', 'localhost.com'],
+      ...['::ffff:10.0.0.1', '::ffff:128.0.0.1', '::2', '127.999.1.1', '::127.0.0.1', ''],
+    ];
     expect(others.map(isLoopback)).toEqual(others.map(() => false));
   });
 
@@ -264,7 +270,26 @@ describe('starting', () => {
       [[], {}, 'models: expected at least one'],
       [[models[0]!, models[0]!], {}, 'models: two are named "tiny"'],
       [models, { port: 65536 }, 'port: expected an integer from 0 to 65535, got 65536'],
-      [models, { limits: { sessions: 0 } }, 'limits.sessions: expected a positive integer, got 0'],
+      [
+        models,
+        { limits: { sessions: 0 } },
+        'limits.sessions: expected an integer from 1 to 9007199254740991, got 0',
+      ],
+      [
+        models,
+        { limits: { queuedBytes: 16_777_216 } },
+        'limits.queuedBytes: expected an integer from 16777232 to 9007199254740991, got 16777216',
+      ],
+      [
+        models,
+        { limits: { idleMs: 2 ** 31 } },
+        'limits.idleMs: expected an integer from 1 to 2147483647, got 2147483648',
+      ],
+      [
+        models,
+        { limits: { stallMs: Number.POSITIVE_INFINITY } },
+        'limits.stallMs: expected an integer from 1 to 2147483647, got Infinity',
+      ],
     ];
     for (const [own, options, message] of wrong) {
       const error = await failureOf(serve(own, { port: 0, pool, ...options }));

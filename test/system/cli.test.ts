@@ -149,6 +149,9 @@ describe.skipIf(notBuilt)('the command', () => {
       ['serve', '--port', '0'],
       ['serve', '--port', '80x', '--model', file('tiny.sotto')],
       ['infer', file('0.png')],
+      ['serve', '--port', '0', '--model', file('tiny.sotto'), '--max-sessions', '0'],
+      ['serve', '--port', '0', '--model', file('tiny.sotto'), '--max-bundles', '1e3'],
+      ['hint', file('tiny.sotto'), '--workers', '9999999999'],
     ];
     const outcomes = await Promise.all(wrong.map((args) => sotto(args)));
     expect(outcomes.map(({ code }) => code)).toEqual(wrong.map(() => 2));
