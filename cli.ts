@@ -38,6 +38,14 @@ for (const [, load] of asked.length === 0 ? Object.entries(commands) : asked) {
 }
 program.exitOverride();
 
+// What is printed may have no reader any more, as behind `| head -1`: the work goes on, and its files are written.
+process.stderr.on('error', () => {});
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') return;
+  process.stderr.write(`sotto: standard output cannot be written: ${error.message}\n`);
+  process.exitCode = 1;
+});
+
 try {
   await program.parseAsync();
 } catch (error) {

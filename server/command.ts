@@ -6,6 +6,7 @@ import { Command } from 'commander';
 import { printable } from '../protocol/channel/frames.ts';
 import { showOnTerminal } from './hint-command.ts';
 import { loadModelFile, type ModelCard, type ServerEvent, serve } from './index.ts';
+import { lineLog } from './log.ts';
 
 interface ServeCommandOptions {
   readonly model?: readonly string[];
@@ -19,6 +20,12 @@ interface ServeCommandOptions {
   readonly insecure?: boolean;
   readonly demo?: boolean;
   readonly json?: boolean;
+}
+
+/** Stands in the log for lines that its reader did not take in time. */
+interface DroppedLines {
+  readonly type: 'dropped';
+  readonly lines: number;
 }
 
 export function serveCommand(): Command {
@@ -57,7 +64,10 @@ async function run(options: ServeCommandOptions, command: Command): Promise<void
       models.map(async ({ name }, i) => [name, await readCard(paths[i]!)] as const),
     ),
   );
-  const format = options.json ? JSON.stringify : sentence;
+  const format: (event: ServerEvent | DroppedLines) => string = options.json
+    ? JSON.stringify
+    : sentence;
+  const log = lineLog(process.stderr, (lines) => format({ type: 'dropped', lines }));
   const server = await serve(models, {
     port: options.port,
     host: options.host,
@@ -73,7 +83,7 @@ async function run(options: ServeCommandOptions, command: Command): Promise<void
       showOnTerminal(`hint of ${model}: ${Math.round((100 * done) / total)} %`),
     onEvent(event) {
       showOnTerminal('');
-      process.stderr.write(`${format(event)}\n`);
+      log.write(format(event));
     },
   });
   await new Promise<void>((resolve) => {
@@ -81,7 +91,12 @@ async function run(options: ServeCommandOptions, command: Command): Promise<void
     process.once('SIGTERM', resolve);
   });
   await server.close();
+  // Where nobody reads the log, what is left of it would keep the process.
+  if (!(await log.flush(FLUSHING_MS))) process.exit();
 }
+
+/** How long a stopping server waits for the reader of its log, in ms. LOCAL. */
+const FLUSHING_MS = 1000;
 
 /** The models of the package, those with the fewest bytes first. */
 async function shippedModels(): Promise<string[]> {
@@ -120,7 +135,7 @@ async function readPem(path: string): Promise<string> {
 }
 
 /** An event as one line for people. Some of its words are the client's, which must not move an operator's cursor. */
-function sentence(event: ServerEvent): string {
+function sentence(event: ServerEvent | DroppedLines): string {
   const seconds = (ms: number) => `${(ms / 1000).toFixed(2)} s`;
   const moved = ({ bytesUp, bytesDown }: { bytesUp: number; bytesDown: number }) =>
     `${(bytesUp / 1e6).toFixed(2)} MB up, ${(bytesDown / 1e6).toFixed(2)} MB down`;
@@ -137,6 +152,8 @@ function sentence(event: ServerEvent): string {
       return `session ${event.session}: answered ${event.bundle}, ${seconds(event.ms)}, ${moved(event)}`;
     case 'error':
       return `session ${event.session}: ${event.code}: ${printable(event.message)}`;
+    case 'dropped':
+      return `${event.lines} lines dropped: the reader of this log was too slow`;
     case 'closed':
       return `session ${event.session}: closed after ${event.inferences} inferences, ${event.unused} unused`;
   }
