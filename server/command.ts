@@ -7,6 +7,7 @@ import { printable } from '../protocol/channel/frames.ts';
 import { showOnTerminal } from './hint-command.ts';
 import { loadModelFile, type ModelCard, type ServerEvent, serve } from './index.ts';
 import { lineLog } from './log.ts';
+import { notifier } from './systemd.ts';
 
 interface ServeCommandOptions {
   readonly model?: readonly string[];
@@ -22,13 +23,15 @@ interface ServeCommandOptions {
   readonly json?: boolean;
 }
 
-/** Stands in the log for lines that its reader did not take in time. */
-interface DroppedLines {
-  readonly type: 'dropped';
-  readonly lines: number;
-}
+/** What stands in the log beside events of the server. */
+type Notice =
+  /** For lines that the log's reader did not take in time. */
+  | { readonly type: 'dropped'; readonly lines: number }
+  /** Why systemd is not told how the server is. */
+  | { readonly type: 'systemd'; readonly message: string };
 
-export function serveCommand(): Command {
+/** @param healthy - whether the server is well, which systemd's watchdog asks; default: while it answers at all */
+export function serveCommand(healthy: () => Promise<boolean> = async () => true): Command {
   return new Command('serve')
     .description('offer models for private inference, until interrupted')
     .option('--model <FILE>', 'a .sotto file; repeat it for more models', collect)
@@ -42,12 +45,16 @@ export function serveCommand(): Command {
     .option('--insecure', 'listen beyond this machine without TLS, such as behind a proxy')
     .option('--demo', 'serve the demo page as well; without --model, the models that ship')
     .option('--json', 'log events as JSON, one a line')
-    .action(run);
+    .action((options: ServeCommandOptions, command: Command) => run(options, command, healthy));
 }
 
 const collect = (value: string, previous: readonly string[] = []): string[] => [...previous, value];
 
-async function run(options: ServeCommandOptions, command: Command): Promise<void> {
+async function run(
+  options: ServeCommandOptions,
+  command: Command,
+  healthy: () => Promise<boolean>,
+): Promise<void> {
   const { tlsCert, tlsKey, maxSessions, maxBundles } = options;
   if ((tlsCert === undefined) !== (tlsKey === undefined)) {
     throw new TypeError('--tls-cert and --tls-key are needed together');
@@ -64,9 +71,7 @@ async function run(options: ServeCommandOptions, command: Command): Promise<void
       models.map(async ({ name }, i) => [name, await readCard(paths[i]!)] as const),
     ),
   );
-  const format: (event: ServerEvent | DroppedLines) => string = options.json
-    ? JSON.stringify
-    : sentence;
+  const format: (event: ServerEvent | Notice) => string = options.json ? JSON.stringify : sentence;
   const log = lineLog(process.stderr, (lines) => format({ type: 'dropped', lines }));
   const server = await serve(models, {
     port: options.port,
@@ -86,11 +91,18 @@ async function run(options: ServeCommandOptions, command: Command): Promise<void
       log.write(format(event));
     },
   });
-  await new Promise<void>((resolve) => {
+  const stopped = new Promise<void>((resolve) => {
     process.once('SIGINT', resolve);
     process.once('SIGTERM', resolve);
   });
-  await server.close();
+  const systemd = notifier(process.env, {
+    onTrouble: (message) => log.write(format({ type: 'systemd', message })),
+  });
+  await systemd.ready();
+  const unwatch = systemd.watch(healthy);
+  await stopped;
+  unwatch();
+  await Promise.all([systemd.stopping(), server.close()]);
   // Where nobody reads the log, what is left of it would keep the process.
   if (!(await log.flush(FLUSHING_MS))) process.exit();
 }
@@ -135,7 +147,7 @@ async function readPem(path: string): Promise<string> {
 }
 
 /** An event as one line for people. Some of its words are the client's, which must not move an operator's cursor. */
-function sentence(event: ServerEvent | DroppedLines): string {
+function sentence(event: ServerEvent | Notice): string {
   const seconds = (ms: number) => `${(ms / 1000).toFixed(2)} s`;
   const moved = ({ bytesUp, bytesDown }: { bytesUp: number; bytesDown: number }) =>
     `${(bytesUp / 1e6).toFixed(2)} MB up, ${(bytesDown / 1e6).toFixed(2)} MB down`;
@@ -152,6 +164,8 @@ function sentence(event: ServerEvent | DroppedLines): string {
       return `session ${event.session}: answered ${event.bundle}, ${seconds(event.ms)}, ${moved(event)}`;
     case 'error':
       return `session ${event.session}: ${event.code}: ${printable(event.message)}`;
+    case 'systemd':
+      return event.message;
     case 'dropped':
       return `${event.lines} lines dropped: the reader of this log was too slow`;
     case 'closed':
