@@ -13,7 +13,7 @@ import {
   priceOf,
 } from '../protocol/inference/price.ts';
 import { otKFor } from '../protocol/ot/groups.ts';
-import { decodeModel } from '../protocol/program/model.ts';
+import { decodeModel, type Model } from '../protocol/program/model.ts';
 
 interface PlanOptions {
   readonly bandwidth: number;
@@ -50,7 +50,7 @@ export function planCommand(): Command {
 }
 
 async function plan(path: string, options: PlanOptions): Promise<void> {
-  const { program } = decodeModel(await readWhole(path));
+  const { program } = await readModel(path);
   const measured = measureProgram(layoutOf(program), otKFor(options.bandwidth));
   const profile: Profile = {
     bitsPerSecond: options.bandwidth,
@@ -63,6 +63,16 @@ async function plan(path: string, options: PlanOptions): Promise<void> {
     ? JSON.stringify({ profile, price, ...measured }, null, 2)
     : formatPlan(measured, price);
   process.stdout.write(`${text}\n`);
+}
+
+/** @throws Error with one sentence that names the file when it cannot be read or is no model */
+async function readModel(path: string): Promise<Model> {
+  const bytes = await readWhole(path);
+  try {
+    return decodeModel(bytes);
+  } catch (cause) {
+    throw new Error(`${path}: ${(cause as Error).message}`, { cause });
+  }
 }
 
 const megabytes = (bytes: number) => (bytes / 1e6).toFixed(bytes < 1e6 ? 3 : 1);

@@ -1,5 +1,6 @@
 /** `sotto infer`: classifies images privately. */
 
+import { X509Certificate } from 'node:crypto';
 import { Command } from 'commander';
 import { readWhole } from '../protocol/files.ts';
 import { connect, type Image, type Inference, pixelsOf, readImage } from './index.ts';
@@ -37,8 +38,7 @@ export function inferCommand(): Command {
 async function infer(paths: readonly string[], options: InferOptions): Promise<void> {
   // Everything that can be wrong on this side is found before the server is asked.
   const images = await Promise.all(paths.map(readImage));
-  const ca =
-    options.ca === undefined ? undefined : Buffer.from(await readWhole(options.ca)).toString();
+  const ca = options.ca === undefined ? undefined : await readCertificates(options.ca);
   const line = new ProgressLine(process.stderr, process.env);
   const cancel = new AbortController();
   const interrupt = (): void => cancel.abort();
@@ -87,6 +87,19 @@ async function infer(paths: readonly string[], options: InferOptions): Promise<v
     line.clear();
     process.removeListener('SIGINT', interrupt);
   }
+}
+
+/** @throws Error with one sentence that names the file when it cannot be read or holds no certificate */
+async function readCertificates(path: string): Promise<string> {
+  const text = Buffer.from(await readWhole(path)).toString();
+  try {
+    new X509Certificate(text);
+  } catch (cause) {
+    throw new Error(`${path} should hold certificates in PEM: BEGIN CERTIFICATE and so on`, {
+      cause,
+    });
+  }
+  return text;
 }
 
 function describe({ name }: Image, { label, labelName, results, stats }: Inference): string {

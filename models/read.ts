@@ -147,14 +147,27 @@ function readOther(path: string, options: ReadOptions): Graph {
 
 /** Reads a network by what its file's name says it is. */
 export function readGraph(path: string, options: ReadOptions): Graph {
-  if (extname(path) !== '.onnx') return readOther(path, options);
-  readWholeSync(path);
-  return readOnnxFile(path, onnxOptions(options));
+  return naming(path, () =>
+    extname(path) === '.onnx' ? readOnnxFile(path, onnxOptions(options)) : readOther(path, options),
+  );
+}
+
+/** What is wrong with a file's contents says which file it is. */
+function naming<T>(path: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    const { message } = error as Error;
+    if (!(error instanceof RangeError) || message.includes(path)) throw error;
+    throw new RangeError(`${path}: ${message}`, { cause: error });
+  }
 }
 
 /** Reads a network as far as it can be: the graph, or all that is in the way. */
 export function tryGraph(path: string, options: ReadOptions): Reading {
-  if (extname(path) !== '.onnx') return { graph: readOther(path, options) };
-  readWholeSync(path);
-  return tryOnnxFile(path, onnxOptions(options));
+  return naming(path, () =>
+    extname(path) === '.onnx'
+      ? tryOnnxFile(path, onnxOptions(options))
+      : { graph: readOther(path, options) },
+  );
 }

@@ -151,8 +151,9 @@ function whyUnwritten(cause: unknown): string {
   const { code, message } = cause as NodeJS.ErrnoException;
   switch (code) {
     case 'ENOENT':
-    case 'ENOTDIR':
       return 'its folder is not there';
+    case 'ENOTDIR':
+      return 'a part of its path is no folder';
     case 'EACCES':
     case 'EPERM':
       return 'this user may not write in its folder';

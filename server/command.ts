@@ -4,10 +4,12 @@ import { readdir, readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
 import { printable } from '../protocol/channel/frames.ts';
+import { readWhole } from '../protocol/files.ts';
 import { showOnTerminal } from './hint-command.ts';
 import { loadModelFile, type ModelCard, type ServerEvent, serve } from './index.ts';
 import { lineLog } from './log.ts';
 import { notifier } from './systemd.ts';
+import { readTls } from './tls.ts';
 
 interface ServeCommandOptions {
   readonly model?: readonly string[];
@@ -28,7 +30,9 @@ type Notice =
   /** For lines that the log's reader did not take in time. */
   | { readonly type: 'dropped'; readonly lines: number }
   /** Why systemd is not told how the server is. */
-  | { readonly type: 'systemd'; readonly message: string };
+  | { readonly type: 'systemd'; readonly message: string }
+  /** Why clients refuse the certificate. */
+  | { readonly type: 'certificate'; readonly message: string };
 
 /** @param healthy - whether the server is well, which systemd's watchdog asks; default: while it answers at all */
 export function serveCommand(healthy: () => Promise<boolean> = async () => true): Command {
@@ -60,9 +64,7 @@ async function run(
     throw new TypeError('--tls-cert and --tls-key are needed together');
   }
   const tls =
-    tlsCert !== undefined && tlsKey !== undefined
-      ? { cert: await readPem(tlsCert), key: await readPem(tlsKey) }
-      : undefined;
+    tlsCert !== undefined && tlsKey !== undefined ? await readTls(tlsCert, tlsKey) : undefined;
   const paths = options.model ?? (options.demo ? await shippedModels() : []);
   if (paths.length === 0) command.error("error: required option '--model <FILE>' not specified");
   const models = await Promise.all(paths.map(loadModelFile));
@@ -73,6 +75,9 @@ async function run(
   );
   const format: (event: ServerEvent | Notice) => string = options.json ? JSON.stringify : sentence;
   const log = lineLog(process.stderr, (lines) => format({ type: 'dropped', lines }));
+  if (tls?.warning !== undefined) {
+    log.write(format({ type: 'certificate', message: tls.warning }));
+  }
   const server = await serve(models, {
     port: options.port,
     host: options.host,
@@ -127,7 +132,7 @@ async function shippedModels(): Promise<string[]> {
 async function readCard(path: string): Promise<ModelCard> {
   let card: Record<string, unknown>;
   try {
-    card = JSON.parse(await readFile(path.replace(/\.sotto$/, '.json'), 'utf8'));
+    card = JSON.parse(Buffer.from(await readWhole(path.replace(/\.sotto$/, '.json'))).toString());
   } catch {
     return {};
   }
@@ -136,14 +141,6 @@ async function readCard(path: string): Promise<ModelCard> {
     about: typeof about === 'string' ? about : undefined,
     accuracy: typeof accuracy === 'number' ? accuracy : undefined,
   };
-}
-
-async function readPem(path: string): Promise<string> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (cause) {
-    throw new Error(`${path}: it cannot be read`, { cause });
-  }
 }
 
 /** An event as one line for people. Some of its words are the client's, which must not move an operator's cursor. */
@@ -165,6 +162,7 @@ function sentence(event: ServerEvent | Notice): string {
     case 'error':
       return `session ${event.session}: ${event.code}: ${printable(event.message)}`;
     case 'systemd':
+    case 'certificate':
       return event.message;
     case 'dropped':
       return `${event.lines} lines dropped: the reader of this log was too slow`;

@@ -1,15 +1,15 @@
 /** The `sotto` command as its users meet it: processes, exit codes, one sentence for what goes wrong. */
 
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { PNG } from 'pngjs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { encodeModel } from '../../protocol/program/model.ts';
+import { decodeModel, encodeModel } from '../../protocol/program/model.ts';
 import type { ServerEvent } from '../../server/index.ts';
 import { distance, notBuilt, plainAnswer, somePixels, tinyModel, within } from './support.ts';
 
@@ -140,6 +140,61 @@ describe.skipIf(notBuilt)('the command', () => {
       await sotto(['serve', '--port', '0', '--model', file('cut.sotto')]),
       /cut\.sotto: model file: .+$/,
     );
+  });
+
+  it('what is no file is refused before it is opened, by every command', async () => {
+    if (process.platform === 'win32') return;
+    execFileSync('mkfifo', [file('pipe')]);
+    const zoo = fileURLToPath(new URL('../../models/zoo/', import.meta.url));
+    const network = join(zoo, 'digits.sottonet');
+    const images = join(zoo, 'digits-images');
+    const data = ['--data', file('pipe'), '--budget', '1', '-o', file('x')];
+    const served = ['--model', file('tiny.sotto')];
+    const pem = ['--tls-cert', file('pipe'), '--tls-key', file('pipe')];
+    const commands = [
+      ['serve', '--port', '0', '--model', file('pipe')],
+      ['serve', '--port', '0', ...served, ...pem],
+      ['hint', file('pipe')],
+      ['plan', file('pipe')],
+      ['infer', '--server', url, file('pipe')],
+      ['infer', '--server', url, '--ca', file('pipe'), file('0.png')],
+      ['check', file('pipe'), '--network', 'resnet20'],
+      ['compile', network, '--calibrate', file('pipe'), '-o', file('x.sotto')],
+      ['compile', network, '--calibrate', images, '--labels', file('pipe'), '-o', file('x.sotto')],
+      ['compile', network, '--calibrate', images, '-o', file('pipe')],
+      ['reduce', network, ...data],
+      ['audit', network, '--data', file('pipe')],
+      ['audit', network, '--data', images, '--svg', file('pipe')],
+      ['bench', '--json', file('pipe')],
+    ];
+    symlinkSync('pipe', file('pipe.sottonet'));
+    commands.push(['check', file('pipe.sottonet')]);
+    // The card of a model is done without: the port is what is wrong.
+    writeFileSync(file('carded.sotto'), encodeModel(model));
+    execFileSync('mkfifo', [file('carded.json')]);
+    expectFailure(
+      await sotto(['serve', '--port', '65536', '--model', file('carded.sotto')]),
+      /^port: expected an integer from 0 to 65535, got 65536$/,
+    );
+    for (const args of commands) {
+      const outcome = await sotto(args);
+      expect(outcome.err, args.join(' ')).toMatch(/pipe/);
+      expectFailure(
+        outcome,
+        /pipe(\.sottonet)?(: it is a pipe, not a file| cannot be written: it is a pipe, not a file| should be an \.onnx, \.safetensors or \.sottonet file)$/,
+      );
+    }
+  });
+
+  it('a reader of its output that has gone loses no file', async () => {
+    const zoo = fileURLToPath(new URL('../../models/zoo/', import.meta.url));
+    const args = [join(zoo, 'digits.sottonet'), '--calibrate', join(zoo, 'digits-images')];
+    const own = ['--images', '2', '--compare-bits', '8', '-o', file('made.sotto')];
+    const child = spawn(process.execPath, [cli, 'compile', ...args, ...own], { stdio: 'pipe' });
+    child.stdout.destroy();
+    child.stderr.destroy();
+    expect(await within(30_000, once(child, 'exit'))).toEqual([0, null]);
+    expect(decodeModel(readFileSync(file('made.sotto'))).program.name).toBe('digits');
   });
 
   it('wrong usage is exit code 2, help and version 0', async () => {
