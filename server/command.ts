@@ -17,6 +17,8 @@ interface ServeCommandOptions {
   readonly tlsCert?: string;
   readonly tlsKey?: string;
   readonly insecure?: boolean;
+  /** Seconds. */
+  readonly grace: number;
   readonly demo?: boolean;
   readonly json?: boolean;
 }
@@ -33,6 +35,7 @@ export function serveCommand(): Command {
     .option('--tls-cert <FILE>', 'certificate chain (PEM)')
     .option('--tls-key <FILE>', "the certificate's key (PEM)")
     .option('--insecure', 'listen beyond this machine without TLS, such as behind a proxy')
+    .option('--grace <N>', 'seconds in which prepared inferences may still run after SIGTERM', '30')
     .option('--demo', 'serve the demo page as well; without --model, the models that ship')
     .option('--json', 'log events as JSON, one a line')
     .action(run);
@@ -78,7 +81,7 @@ async function run(options: ServeCommandOptions, command: Command): Promise<void
   });
   await new Promise<void>((resolve) => {
     process.once('SIGINT', resolve);
-    process.once('SIGTERM', resolve);
+    process.once('SIGTERM', () => void server.drain(1000 * options.grace).then(resolve));
   });
   await server.close();
 }
@@ -137,6 +140,10 @@ function sentence(event: ServerEvent): string {
       return `session ${event.session}: answered ${event.bundle}, ${seconds(event.ms)}, ${moved(event)}`;
     case 'error':
       return `session ${event.session}: ${event.code}: ${printable(event.message)}`;
+    case 'draining':
+      return `draining: ${event.sessions} sessions may finish what is prepared`;
+    case 'refused':
+      return `session ${event.session}: ${event.inferences} preparations refused: ${event.reason}`;
     case 'closed':
       return `session ${event.session}: closed after ${event.inferences} inferences, ${event.unused} unused`;
   }

@@ -1,11 +1,18 @@
 /** What a server grants its clients, and what it tells its operator. */
 
+import { MAX_FRAME_BYTES } from '../protocol/channel/index.ts';
 import type { ProtocolErrorCode } from '../protocol/errors.ts';
 
 /** Limits of a server. LOCAL. */
 export interface ServerLimits {
-  /** Sessions at a time; further clients are refused. */
+  /** Sessions at a time, counted from a client's first message; further clients are refused. */
   readonly sessions: number;
+  /** Connections at a time, those that have said nothing yet included. */
+  readonly connections: number;
+  /** Connections at a time from one address; those from this machine, where a proxy may be, are not counted. */
+  readonly connectionsPerAddress: number;
+  /** How long a client may take for its first message, in ms. */
+  readonly handshakeMs: number;
   /** Prepared inferences that a session may keep waiting: they hold memory here. */
   readonly bundlesPerSession: number;
   /** How long a session may rest between two requests, in ms. */
@@ -19,22 +26,36 @@ export interface ServerLimits {
 /** The limits unless given. LOCAL. */
 export const DEFAULT_LIMITS: ServerLimits = {
   sessions: 32,
+  connections: 256,
+  connectionsPerAddress: 32,
+  handshakeMs: 10_000,
   bundlesPerSession: 16,
   idleMs: 10 * 60_000,
   stallMs: 60_000,
   queuedBytes: 32 * 1024 * 1024,
 };
 
-/** @throws RangeError when a limit is not a positive integer */
+/** Longest time that a timer takes, in ms: longer ones fire at once. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
+/** @throws RangeError when a limit is not a positive integer, a time is beyond what timers take, or no frame fits in a queue */
 export function checkLimits(limits: ServerLimits): void {
   for (const [name, value] of Object.entries(limits)) {
     if (!(Number.isInteger(value) && value >= 1)) {
       throw new RangeError(`limits.${name}: expected a positive integer, got ${value}`);
     }
+    if (name.endsWith('Ms') && value > MAX_TIMER_MS) {
+      throw new RangeError(`limits.${name}: expected at most ${MAX_TIMER_MS} ms, got ${value}`);
+    }
+  }
+  if (limits.queuedBytes < MAX_FRAME_BYTES) {
+    throw new RangeError(
+      `limits.queuedBytes: expected room for a frame, at least ${MAX_FRAME_BYTES}, got ${limits.queuedBytes}`,
+    );
   }
 }
 
-/** A client asks for one more query: for the preparation of an inference. Nothing in it is secret. */
+/** A client asks for queries: for the preparation of inferences, one or several. Nothing in it is secret. */
 export interface Query {
   /** Counts connections, as in events. */
   readonly session: number;
@@ -42,11 +63,13 @@ export interface Query {
   readonly address: string;
   /** Name of the model. */
   readonly model: string;
+  /** How many it asks for: all of them are prepared, or none. */
+  readonly inferences: number;
 }
 
 /**
- * Whether a query may go on. False ends the session with `quota`; what it throws ends it too, as a fault of the server's, and so
- * does a decision that takes longer than `stallMs`. A query is counted when it is prepared, whether its inference is run or
+ * Whether queries may go on. False refuses them with `quota`, and the session goes on; what it throws ends the session, as a fault of
+ * the server's, and so does a decision that takes longer than `stallMs`. A query is counted when it is prepared, whether its inference is run or
  * not (protocol/DECISIONS.md).
  */
 export type AllowQuery = (query: Query) => boolean | Promise<boolean>;
@@ -81,6 +104,16 @@ export type ServerEvent =
       readonly address: string;
       readonly code: ProtocolErrorCode | 'internal';
       readonly message: string;
+    }
+  /** The server is about to stop: `sessions` have something that they may still finish. */
+  | { readonly type: 'draining'; readonly sessions: number }
+  /** Preparations were refused; the session goes on. */
+  | {
+      readonly type: 'refused';
+      readonly session: number;
+      readonly address: string;
+      readonly inferences: number;
+      readonly reason: 'full' | 'quota' | 'draining';
     }
   /** A connection is over, unless it was refused for lack of room; `unused` bundles died with it. */
   | {
