@@ -51,7 +51,7 @@ export const COLOURS: readonly Colour[] = [
     name: "server's choices",
     fill: '#b48ade',
     tasks: ['drawBatch'],
-    kinds: [Kind.clientOffset, Kind.serverOffset, Kind.productChoices],
+    kinds: [Kind.grant, Kind.clientOffset, Kind.serverOffset, Kind.productChoices],
   },
   {
     name: "client's transfers",

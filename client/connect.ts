@@ -37,6 +37,9 @@ export interface Failure {
   readonly cause?: Error | undefined;
 }
 
+/** How long a server may be silent, which beats every 15 s, in ms. LOCAL. */
+const SILENCE_MS = 35_000;
+
 /** How long the connection itself may take, in ms. LOCAL. */
 const CONNECTING_MS = 15_000;
 
@@ -60,7 +63,9 @@ export async function connectOn<Options extends CommonConnectOptions>(
     throw error;
   }
   const { socket, failure } = connection;
-  const channel = (options.decorate ?? ((own) => own))(socketChannel(socket));
+  const channel = (options.decorate ?? ((own) => own))(
+    socketChannel(socket, { silenceMs: SILENCE_MS }),
+  );
   const unreached = ({ reason, cause }: Failure) =>
     new ProtocolError('closed', `cannot connect to ${url}: ${reason}`, { cause });
   const late = unreached({ reason: `no answer within ${CONNECTING_MS / 1000} s` });

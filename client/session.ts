@@ -7,7 +7,8 @@
  * - prepare() makes bundles ahead, each good for one inference; infer() takes the oldest, or makes one first.
  * - A mistake in an argument (a TypeError or RangeError) costs nothing. An error of the protocol, or an abort of a call
  *   that has begun, ends the session: its bundles are spent, and every later call rejects with that same error. Aborting
- *   a call that still waits for its turn ends that call alone.
+ *   a call that still waits for its turn ends that call alone, and so does a server that refuses to prepare (`refused`, `quota`,
+ *   `draining`): what is ready stays ready.
  * - `onProgress` is called between steps of the protocol; what it throws ends the session.
  */
 
@@ -21,6 +22,7 @@ import { drawClient } from '../protocol/inference/draw.ts';
 import { sayGoodbye } from '../protocol/inference/messages.ts';
 import { prepareClient } from '../protocol/inference/offline.ts';
 import { inferClient } from '../protocol/inference/online.ts';
+import { reserveClient } from '../protocol/inference/reserve.ts';
 import {
   type ClientSession,
   type HintSource,
@@ -225,6 +227,11 @@ export class Session implements AsyncDisposable {
     return this.#session.model;
   }
 
+  /** Prepared inferences that the server keeps for a session. */
+  get maxBundles(): number {
+    return this.#session.maxBundles;
+  }
+
   /** Inferences that are prepared. */
   get available(): number {
     return this.#bundles.available;
@@ -232,15 +239,22 @@ export class Session implements AsyncDisposable {
 
   /**
    * Prepares inferences, so that infer() has only its online phase left.
-   * @throws RangeError when `inferences` is not a positive integer
-   * @throws ProtocolError, AbortError: the session is over then
+   * @throws RangeError when `inferences` is not a positive integer, or more than the server keeps for a session, `maxBundles`
+   * @throws ProtocolError `refused`, `quota` or `draining` when the server prepares none: the session goes on
+   * @throws other ProtocolErrors, AbortError: the session is over then
    */
   async prepare(options: PrepareOptions = {}): Promise<void> {
     const { inferences = 1 } = options;
     if (!(Number.isInteger(inferences) && inferences >= 1)) {
       throw new RangeError(`inferences: expected a positive integer, got ${inferences}`);
     }
+    if (inferences > this.maxBundles) {
+      throw new RangeError(
+        `inferences: expected at most ${this.maxBundles}, which the server keeps for a session, got ${inferences}`,
+      );
+    }
     await this.#inTurn('the preparation', options, async (reporter) => {
+      await this.#reserve(inferences);
       reporter.begin('prepare', this.#bytesToPrepare(inferences));
       for (let i = 0; i < inferences; i++) {
         await this.#prepareOne(reporter, i, inferences);
@@ -259,6 +273,7 @@ export class Session implements AsyncDisposable {
     const input = encodeInput(this.program, floatsOf(this.program, pixels));
     return this.#inTurn('the inference', options, async (reporter) => {
       if (this.available === 0) {
+        await this.#reserve(1);
         reporter.begin('prepare', this.#bytesToPrepare(1));
         await this.#prepareOne(reporter, 0, 1);
       }
@@ -322,6 +337,12 @@ export class Session implements AsyncDisposable {
     return inferences * bytesOf(offline) - ahead;
   }
 
+  /** @throws Refusal */
+  async #reserve(bundles: number): Promise<void> {
+    const why = await reserveClient(this.#session.channel, bundles);
+    if (why !== undefined) throw new Refusal(why);
+  }
+
   /** @param index - of how many that a call prepares; all but the last draw the next one's choices as well */
   async #prepareOne(reporter: Reporter, index: number, of: number): Promise<void> {
     const { cost, drawn } = this.#session;
@@ -376,6 +397,7 @@ export class Session implements AsyncDisposable {
           reporter.finish();
           return result;
         } catch (error) {
+          if (error instanceof Refusal) throw error.why;
           channel.close(error as Error);
           // The channel knows why it died first; what came here may be a consequence.
           const death = await channel.closed;
@@ -386,6 +408,15 @@ export class Session implements AsyncDisposable {
       });
       this.#tail = turn.then(resolve, reject).then(() => this.#calls--);
     });
+  }
+}
+
+/** Carries what ends a call and not its session. */
+class Refusal {
+  readonly why: ProtocolError;
+
+  constructor(why: ProtocolError) {
+    this.why = why;
   }
 }
 

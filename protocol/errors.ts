@@ -17,16 +17,28 @@ export type ProtocolErrorCode =
   /** The peer made no progress within the deadline. */
   | 'timeout'
   /** The server answers no more queries of this client for now. */
-  | 'quota';
+  | 'quota'
+  /** The server is about to stop: what is prepared is still answered, nothing else begins. */
+  | 'draining';
 
-/** The peer, or the connection to it, broke the protocol. The session that threw it is dead. */
+/**
+ * The peer, or the connection to it, broke the protocol, or the server refused something. The session that threw it is dead, but
+ * for a preparation that was refused before it began (inference/reserve.ts).
+ */
 export class ProtocolError extends Error {
   override readonly name = 'ProtocolError';
   readonly code: ProtocolErrorCode;
+  /** When it is worth asking again, in ms from now, where the server has said so. */
+  readonly retryAfterMs: number | undefined;
 
-  constructor(code: ProtocolErrorCode, message: string, options?: ErrorOptions) {
+  constructor(
+    code: ProtocolErrorCode,
+    message: string,
+    options: ErrorOptions & { readonly retryAfterMs?: number } = {},
+  ) {
     super(message, options);
     this.code = code;
+    this.retryAfterMs = options.retryAfterMs;
   }
 }
 

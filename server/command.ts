@@ -21,6 +21,8 @@ interface ServeCommandOptions {
   readonly tlsCert?: string;
   readonly tlsKey?: string;
   readonly insecure?: boolean;
+  /** Seconds. */
+  readonly grace: number;
   readonly demo?: boolean;
   readonly json?: boolean;
 }
@@ -47,6 +49,7 @@ export function serveCommand(healthy: () => Promise<boolean> = async () => true)
     .option('--tls-cert <FILE>', 'certificate chain (PEM)')
     .option('--tls-key <FILE>', "the certificate's key (PEM)")
     .option('--insecure', 'listen beyond this machine without TLS, such as behind a proxy')
+    .option('--grace <N>', 'seconds in which prepared inferences may still run after SIGTERM', '30')
     .option('--demo', 'serve the demo page as well; without --model, the models that ship')
     .option('--json', 'log events as JSON, one a line')
     .action((options: ServeCommandOptions, command: Command) => run(options, command, healthy));
@@ -96,7 +99,7 @@ async function run(
       log.write(format(event));
     },
   });
-  const stopped = new Promise<void>((resolve) => {
+  const stopped = new Promise<'SIGINT' | 'SIGTERM'>((resolve) => {
     process.once('SIGINT', resolve);
     process.once('SIGTERM', resolve);
   });
@@ -105,9 +108,12 @@ async function run(
   });
   await systemd.ready();
   const unwatch = systemd.watch(healthy);
-  await stopped;
+  const signal = await stopped;
   unwatch();
-  await Promise.all([systemd.stopping(), server.close()]);
+  await Promise.all([
+    systemd.stopping(),
+    signal === 'SIGTERM' ? server.drain(1000 * options.grace) : server.close(),
+  ]);
   // Where nobody reads the log, what is left of it would keep the process.
   if (!(await log.flush(FLUSHING_MS))) process.exit();
 }
@@ -166,6 +172,10 @@ function sentence(event: ServerEvent | Notice): string {
       return event.message;
     case 'dropped':
       return `${event.lines} lines dropped: the reader of this log was too slow`;
+    case 'draining':
+      return `draining: ${event.sessions} sessions may finish what is prepared`;
+    case 'refused':
+      return `session ${event.session}: ${event.inferences} preparations refused: ${event.reason}`;
     case 'closed':
       return `session ${event.session}: closed after ${event.inferences} inferences, ${event.unused} unused`;
   }

@@ -39,6 +39,9 @@ export type { AllowQuery, Query, ServerEvent, ServerLimits, Work } from './limit
 export type { Tls } from './listen.ts';
 export { loadModelFile, type NamedModel } from './models.ts';
 
+/** How often a session's client hears from the server at least, in ms. LOCAL. */
+const BEAT_MS = 15_000;
+
 /** Options of {@link serve}. */
 export interface ServeOptions {
   /** TCP port; 0 for any that is free. */
@@ -69,6 +72,11 @@ export interface RunningServer extends AsyncDisposable {
   readonly address: { readonly host: string; readonly port: number };
   /** Sessions at this moment. */
   readonly sessions: number;
+  /**
+   * Stops without loss: takes no new sessions and prepares nothing more, answers what is prepared, and closes when the last session
+   * is over or `graceMs` have passed. Never rejects.
+   */
+  drain(graceMs: number): Promise<void>;
   /** Ends all sessions and frees everything. Resolves when it is done; never rejects. */
   close(): Promise<void>;
 }
@@ -117,34 +125,61 @@ export async function serve(
   );
   const onRequest = hintRequests(hints, demo && (await loadDemo(offers, demo).catch(freed)));
 
-  const sessions = new Map<Promise<void>, (reason: Error) => void>();
-  let connections = 0;
+  /** Connections, and how each is ended. */
+  const connections = new Map<Promise<void>, (reason: Error) => void>();
+  /** How many come from an address. */
+  const from = new Map<string, number>();
+  /** Those that have a session. */
+  const sessions = new Set<object>();
+  const draining = new AbortController();
+  const parts = { offers, pool, limits, onEvent, allowQuery, draining: draining.signal };
+  const busy = (what: string) => new ProtocolError('refused', `${what}, try again later`);
+  let count = 0;
   const listener = await listen({
     host,
     port,
     tls,
     onRequest,
     onSocket(socket, address) {
-      const channel = socketChannel(socket, { maxQueuedBytes: limits.queuedBytes });
-      const connection = { session: ++connections, address };
-      if (sessions.size >= limits.sessions) {
-        const busy = new ProtocolError('refused', 'the server is busy, try again later');
-        channel.close(busy);
-        onEvent({ type: 'error', ...connection, code: busy.code, message: busy.message });
+      const channel = socketChannel(socket, {
+        maxQueuedBytes: limits.queuedBytes,
+        beatMs: BEAT_MS,
+      });
+      const who = { session: ++count, address };
+      const others = from.get(address) ?? 0;
+      const full =
+        connections.size >= limits.connections
+          ? busy('the server has too many connections')
+          : others >= limits.connectionsPerAddress && !isLoopback(address)
+            ? busy('too many connections come from this address')
+            : undefined;
+      if (full !== undefined) {
+        channel.close(full);
+        onEvent({ type: 'error', ...who, code: full.code, message: full.message });
         return;
       }
-      const parts = { offers, pool, limits, onEvent, allowQuery };
-      const session = serveSession(parts, channel, connection);
-      sessions.set(session, (reason) => channel.close(reason));
-      void session.finally(() => sessions.delete(session));
+      from.set(address, others + 1);
+      const enter = (): void => {
+        if (sessions.size >= limits.sessions) throw busy('the server is busy');
+        sessions.add(who);
+      };
+      const session = serveSession(parts, channel, { ...who, enter });
+      connections.set(session, (reason) => channel.close(reason));
+      void session.finally(() => {
+        connections.delete(session);
+        sessions.delete(who);
+        const left = from.get(address)! - 1;
+        if (left > 0) from.set(address, left);
+        else from.delete(address);
+      });
     },
   }).catch(freed);
 
   const stop = async (): Promise<void> => {
     const closed = listener.close();
     const reason = new ProtocolError('closed', 'the server shuts down');
-    for (const end of sessions.values()) end(reason);
-    await Promise.all(sessions.keys());
+    for (const end of connections.values()) end(reason);
+    await Promise.all(connections.keys());
     await closed;
     await own?.close();
   };
@@ -152,6 +187,17 @@ export async function serve(
   const close = (): Promise<void> => {
     stopping ??= stop();
     return stopping;
+  };
+  const drain = async (graceMs: number): Promise<void> => {
+    onEvent({ type: 'draining', sessions: sessions.size });
+    draining.abort();
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, graceMs);
+    });
+    await Promise.race([Promise.all(connections.keys()), late]);
+    clearTimeout(timer);
+    await close();
   };
   const page = demo && { page: `${listener.url.replace('ws', 'http')}/` };
   onEvent({ type: 'listening', url: listener.url, models: [...offers.keys()], ...page });
@@ -161,6 +207,7 @@ export async function serve(
     get sessions() {
       return sessions.size;
     },
+    drain,
     close,
     [Symbol.asyncDispose]: close,
   };

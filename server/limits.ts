@@ -6,8 +6,14 @@ import type { ProtocolErrorCode } from '../protocol/errors.ts';
 
 /** Limits of a server. LOCAL. */
 export interface ServerLimits {
-  /** Sessions at a time; further clients are refused. */
+  /** Sessions at a time, counted from a client's first message; further clients are refused. */
   readonly sessions: number;
+  /** Connections at a time, those that have said nothing yet included. */
+  readonly connections: number;
+  /** Connections at a time from one address; those from this machine, where a proxy may be, are not counted. */
+  readonly connectionsPerAddress: number;
+  /** How long a client may take for its first message, in ms. */
+  readonly handshakeMs: number;
   /** Prepared inferences that a session may keep waiting: they hold memory here. */
   readonly bundlesPerSession: number;
   /** How long a session may rest between two requests, in ms; 2^31 - 1 at most. */
@@ -21,6 +27,9 @@ export interface ServerLimits {
 /** The limits unless given. LOCAL. */
 export const DEFAULT_LIMITS: ServerLimits = {
   sessions: 32,
+  connections: 256,
+  connectionsPerAddress: 32,
+  handshakeMs: 10_000,
   bundlesPerSession: 16,
   idleMs: 10 * 60_000,
   stallMs: 60_000,
@@ -30,7 +39,11 @@ export const DEFAULT_LIMITS: ServerLimits = {
 /** Least and largest value of each limit. */
 const RANGES: Readonly<Record<keyof ServerLimits, readonly [least: number, most: number]>> = {
   sessions: [1, Number.MAX_SAFE_INTEGER],
-  bundlesPerSession: [1, Number.MAX_SAFE_INTEGER],
+  connections: [1, Number.MAX_SAFE_INTEGER],
+  connectionsPerAddress: [1, Number.MAX_SAFE_INTEGER],
+  handshakeMs: [1, MAX_TIMER_MS],
+  // It travels in the welcome.
+  bundlesPerSession: [1, 0xffffffff],
   idleMs: [1, MAX_TIMER_MS],
   stallMs: [1, MAX_TIMER_MS],
   queuedBytes: [MAX_FRAME_BYTES, Number.MAX_SAFE_INTEGER],
@@ -48,7 +61,7 @@ export function checkLimits(limits: ServerLimits): void {
   }
 }
 
-/** A client asks for one more query: for the preparation of an inference. Nothing in it is secret. */
+/** A client asks for queries: for the preparation of inferences, one or several. Nothing in it is secret. */
 export interface Query {
   /** Counts connections, as in events. */
   readonly session: number;
@@ -56,11 +69,13 @@ export interface Query {
   readonly address: string;
   /** Name of the model. */
   readonly model: string;
+  /** How many it asks for: all of them are prepared, or none. */
+  readonly inferences: number;
 }
 
 /**
- * Whether a query may go on. False ends the session with `quota`; what it throws ends it too, as a fault of the server's, and so
- * does a decision that takes longer than `stallMs`. A query is counted when it is prepared, whether its inference is run or
+ * Whether queries may go on. False refuses them with `quota`, and the session goes on; what it throws ends the session, as a fault of
+ * the server's, and so does a decision that takes longer than `stallMs`. A query is counted when it is prepared, whether its inference is run or
  * not (protocol/DECISIONS.md).
  */
 export type AllowQuery = (query: Query) => boolean | Promise<boolean>;
@@ -95,6 +110,16 @@ export type ServerEvent =
       readonly address: string;
       readonly code: ProtocolErrorCode | 'internal';
       readonly message: string;
+    }
+  /** The server is about to stop: `sessions` have something that they may still finish. */
+  | { readonly type: 'draining'; readonly sessions: number }
+  /** Preparations were refused; the session goes on. */
+  | {
+      readonly type: 'refused';
+      readonly session: number;
+      readonly address: string;
+      readonly inferences: number;
+      readonly reason: 'full' | 'quota' | 'draining';
     }
   /** A connection is over, unless it was refused for lack of room; `unused` bundles died with it. */
   | {

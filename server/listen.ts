@@ -2,7 +2,7 @@
 
 import { createServer as createHttp, type RequestListener, type Server } from 'node:http';
 import { createServer as createHttps } from 'node:https';
-import { type AddressInfo, BlockList, isIP } from 'node:net';
+import { type AddressInfo, BlockList, isIP, type Socket } from 'node:net';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { SOCKET_OPTIONS } from '../protocol/channel/websocket.ts';
 
@@ -31,6 +31,9 @@ export interface Listener {
   close(): Promise<void>;
 }
 
+/** How often a socket is asked for a sign of life, in ms: one that gives none until the time after the next is cut. LOCAL. */
+const PING_MS = 15_000;
+
 /** How long sockets have to close by themselves when the server does, in ms. LOCAL. */
 const CLOSING_MS = 1000;
 
@@ -58,6 +61,7 @@ export async function listen({
   server.on('request', onRequest);
   const sockets = new WebSocketServer({ ...SOCKET_OPTIONS, server });
   sockets.on('connection', (socket, request) => {
+    watch(socket, request.socket);
     onSocket(socket, request.socket.remoteAddress ?? 'unknown');
   });
   await new Promise<void>((resolve, reject) => {
@@ -86,6 +90,20 @@ export async function listen({
       clearTimeout(cut);
     },
   };
+}
+
+/** Cuts a connection from which nothing comes, not even what it answers to a ping: its peer or the link is gone. */
+function watch(socket: WebSocket, connection: Socket): void {
+  let seen = connection.bytesRead;
+  let missed = 0;
+  const timer = setInterval(() => {
+    // What this side does not read is no fault of the peer's.
+    missed = socket.isPaused || connection.bytesRead !== seen ? 0 : missed + 1;
+    seen = connection.bytesRead;
+    if (missed === 2) socket.terminate();
+    else socket.ping();
+  }, PING_MS);
+  socket.once('close', () => clearInterval(timer));
 }
 
 /** Says that there is no page. */

@@ -5,8 +5,9 @@
  *     client                                 server
  *       |  ---- handshake and setup ------>  |
  *       |  ---- hint --------------------->  |   for a client that has not kept it
+ *       |  ---- reserve, how many -------->  |   queries, if allowed
  *       |  ---- draw, number n ----------->  |   ahead of prepare
- *       |  ---- prepare, number n -------->  |   n counts up from 0; a query, if allowed; bundle n is kept
+ *       |  ---- prepare, number n -------->  |   n counts up from 0, as far as reserved; bundle n is kept
  *       |  ---- infer, number n ---------->  |   bundle n is taken out, which spends it
  *       |  ---- bye ---------------------->  |
  */
@@ -20,6 +21,7 @@ import { drawServer } from '../protocol/inference/draw.ts';
 import { COMMAND_BYTES, Command, decodeCommand, Kind } from '../protocol/inference/messages.ts';
 import { prepareServer } from '../protocol/inference/offline.ts';
 import { inferServer } from '../protocol/inference/online.ts';
+import { grantServer, type Verdict } from '../protocol/inference/reserve.ts';
 import { openServer, type ProtocolPool, sendHint } from '../protocol/inference/session.ts';
 import { type Random, systemRandom } from '../protocol/random/index.ts';
 import type { AllowQuery, ServerEvent, ServerLimits } from './limits.ts';
@@ -31,6 +33,8 @@ export interface ServerParts {
   readonly pool: ProtocolPool;
   readonly limits: ServerLimits;
   readonly onEvent: (event: ServerEvent) => void;
+  /** Fires when the server is about to stop: what is prepared is still answered, nothing else begins. Never by default. */
+  readonly draining?: AbortSignal | undefined;
   /** Asked before each query; every one goes on when it is left out. */
   readonly allowQuery?: AllowQuery | undefined;
   /** Where its secrets come from; the system unless given. */
@@ -41,6 +45,8 @@ export interface ServerParts {
 export interface Connection {
   readonly session: number;
   readonly address: string;
+  /** Called with the client's first message; what it throws refuses the session. */
+  readonly enter?: (() => void) | undefined;
 }
 
 /**
@@ -48,27 +54,46 @@ export interface Connection {
  * the client is told in one general sentence, and the operator by an event.
  */
 export async function serveSession(
-  { offers, pool, limits, onEvent, allowQuery, random = systemRandom }: ServerParts,
+  { offers, pool, limits, onEvent, draining, allowQuery, random = systemRandom }: ServerParts,
   channel: Channel,
-  { session: id, address }: Connection,
+  { session: id, address, enter }: Connection,
 ): Promise<void> {
   const traffic = counted(channel);
   const bundles = new BundleStore<ServerBundle>();
   let inferences = 0;
+  /** Bundles that are granted and not yet prepared. */
+  let granted = 0;
+  let resting = false;
+  /** Ends a session that has nothing left to finish. */
+  const drain = (): void => {
+    if (resting && bundles.available + granted === 0) channel.close(stopping());
+  };
+  draining?.addEventListener('abort', drain);
+  const silent = setTimeout(() => {
+    const what = `no first message came within ${limits.handshakeMs} ms`;
+    channel.close(new ProtocolError('timeout', what));
+  }, limits.handshakeMs);
   try {
     const start = performance.now();
     const party = { channel: withTimeout(traffic, limits.stallMs), pool, random };
-    const session = await openServer(party, (name) =>
-      name === undefined ? first(offers) : offers.get(name),
-    );
+    const find = (name: string | undefined) => {
+      clearTimeout(silent);
+      if (draining?.aborted) throw stopping();
+      enter?.();
+      return name === undefined ? first(offers) : offers.get(name);
+    };
+    const session = await openServer(party, find, limits.bundlesPerSession);
     const offer = offers.get(session.model)!;
     const ms = performance.now() - start;
     onEvent({ type: 'session', session: id, address, model: session.model, ms });
 
-    const resting = session.channel.over(withTimeout(traffic, limits.idleMs));
+    const between = session.channel.over(withTimeout(traffic, limits.idleMs));
     let prepared = 0;
     for (;;) {
-      const payload = await resting.receive(Kind.command, COMMAND_BYTES);
+      resting = true;
+      if (draining?.aborted) drain();
+      const payload = await between.receive(Kind.command, COMMAND_BYTES);
+      resting = false;
       const { command, bundle } = decodeCommand(payload);
       const before = traffic.snapshot();
       const begin = performance.now();
@@ -79,23 +104,35 @@ export async function serveSession(
       };
       if (command === Command.prepare) {
         if (bundle !== prepared++) throw outOfTurn(bundle);
-        if (bundles.available >= limits.bundlesPerSession) {
-          throw new ProtocolError(
-            'refused',
-            `a session may keep at most ${limits.bundlesPerSession} prepared inferences`,
-          );
+        if (granted === 0) {
+          throw new ProtocolError('bad-message', `bundle ${bundle} was not reserved`);
         }
-        // Before anything is computed or sent for it: who has a bundle is going to be answered.
-        if (allowQuery !== undefined) {
-          const query = { session: id, address, model: session.model };
-          await decide(() => allowQuery(query), traffic, limits.stallMs);
-        }
+        granted--;
         bundles.add(await prepareServer(session, bundle));
         onEvent({ type: 'bundle', ready: bundles.available, ...work() });
       } else if (command === Command.infer) {
         await inferServer(session, offer.model, bundles.take(bundle));
         inferences++;
         onEvent({ type: 'inference', ...work() });
+      } else if (command === Command.reserve) {
+        await session.channel.expectSeal();
+        const room = limits.bundlesPerSession - bundles.available - granted;
+        const query = { session: id, address, model: session.model, inferences: bundle };
+        const allowed = () =>
+          allowQuery === undefined || decide(() => allowQuery(query), traffic, limits.stallMs);
+        const verdict: Verdict = draining?.aborted
+          ? { verdict: 'draining' }
+          : bundle > room
+            ? { verdict: 'full', bundles: room }
+            : (await allowed())
+              ? { verdict: 'granted', bundles: bundle }
+              : { verdict: 'quota', seconds: 0 };
+        if (verdict.verdict === 'granted') granted += bundle;
+        else {
+          const reason = verdict.verdict;
+          onEvent({ type: 'refused', session: id, address, inferences: bundle, reason });
+        }
+        await grantServer(session.channel, verdict);
       } else if (command === Command.draw) {
         await drawServer(session, bundle);
       } else if (command === Command.hint) {
@@ -116,30 +153,34 @@ export async function serveSession(
     const code = reason instanceof ProtocolError ? reason.code : 'internal';
     onEvent({ type: 'error', session: id, address, code, message: reason.message });
   } finally {
+    clearTimeout(silent);
+    draining?.removeEventListener('abort', drain);
     onEvent({ type: 'closed', session: id, inferences, unused: bundles.available });
   }
 }
 
+function stopping(): ProtocolError {
+  return new ProtocolError('draining', 'the server is about to stop');
+}
+
 /**
- * Waits for the operator's decision on a query.
- * @throws ProtocolError `quota` when it is no, or the channel has ended meanwhile
+ * The operator's decision on queries; no when the channel has ended meanwhile.
  * @throws Error when there is none after `ms`: the client may have left without this side's knowing, its frames unread
  */
 async function decide(
   ask: () => boolean | Promise<boolean>,
   channel: Channel,
   ms: number,
-): Promise<void> {
+): Promise<boolean> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error(`allowQuery: no decision for ${ms} ms`)), ms);
   });
   try {
-    if (await Promise.race([ask(), channel.closed.then(() => false), late])) return;
+    return await Promise.race([ask(), channel.closed.then(() => false), late]);
   } finally {
     clearTimeout(timer);
   }
-  throw new ProtocolError('quota', 'the server answers no more queries of this client for now');
 }
 
 function first(offers: ReadonlyMap<string, OfferedModel>): OfferedModel | undefined {

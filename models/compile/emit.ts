@@ -30,6 +30,7 @@ import {
 import { addedConstants, linearWeights, norms, squareConstants, weightBitsOf } from './quantise.ts';
 import { channelSizes, type Ranges } from './ranges.ts';
 import type { EmitReport } from './report.ts';
+import { MOST_APART } from './scales.ts';
 import { stagesOf } from './schedule.ts';
 import type { SettledNetwork } from './settle.ts';
 import type { SquarePlan } from './squares.ts';
@@ -95,16 +96,16 @@ class Emitter {
     this.#made = activationBits(network, settings, lowered);
     for (const node of network.nodes) {
       if (node.op === 'maxPool') {
-        const scale = network.scales.get(node.inputs[0])!;
+        const { scale } = network.scales.get(node.inputs[0])!;
         this.#reaches.set(node.id, maxPoolReach(node, scale, ranges, settings));
       } else if (node.op === 'activation') {
         const bits = this.#made.get(node.id)!;
-        const scale = network.scales.get(node.id)!;
+        const { scale } = network.scales.get(node.id)!;
         const reach = activationReach(node, bits, scale, squares.get(node.id), ranges, settings);
         this.#reaches.set(node.id, reach);
       }
     }
-    const scale = network.scales.get(network.output)!;
+    const { scale } = network.scales.get(network.output)!;
     this.#output = outputReach(network.output, scale, ranges, settings);
     this.#limits = bitLimits(network, this.#reaches, this.#output);
     this.#list = new StepList(network.input, settings.activationBits);
@@ -126,19 +127,21 @@ class Emitter {
   #addLinear(node: LinearNode): void {
     const { settings } = this.#plan;
     const [source] = node.inputs;
-    const read = this.#network.scales.get(source)!;
-    const made = this.#network.scales.get(node.id)!;
+    const { scale: read } = this.#network.scales.get(source)!;
+    const { scale: made, largest } = this.#network.scales.get(node.id)!;
     const before = this.#list.bits(source);
     const room = this.#limits.get(node.id)! - before;
     const sizes = (id: string, scale: Float64Array) =>
       channelSizes(this.#ranges.value(id)).map((size, c) => size * scale[c]!);
-    const wanted = weightBitsOf(
-      node,
-      sizes(source, read),
-      sizes(node.id, made),
-      settings.weightBits,
+    const bitsFor = (results: Float64Array) =>
+      weightBitsOf(node, sizes(source, read), results, settings.weightBits);
+    const results = sizes(node.id, made);
+    const wanted = bitsFor(results);
+    // A small part of a sum needs no more precision than a larger one.
+    const counted = results.map((size, row) =>
+      size === 0 ? 0 : Math.max(size, largest[row]! / MOST_APART),
     );
-    const least = Math.max(0, wanted - GIVEN_BITS);
+    const least = Math.max(0, Math.min(bitsFor(counted), wanted - GIVEN_BITS));
     // An activation can only take bits away.
     const enough = Math.max(0, ...this.#made.values()) - before;
     const weightBits = Math.max(least, enough, Math.min(wanted, room));
@@ -157,7 +160,9 @@ class Emitter {
       ...bounds,
       tolerance: layerTolerance(bounds.norm2, sizeOf(linearOutput(node.layer))),
     };
-    this.#list.add(node.id, step, numbers, { weightBits, givenBits: wanted - weightBits });
+    const isInserted = this.#network.inserted.has(node.id);
+    const givenBits = wanted - weightBits;
+    this.#list.add(node.id, step, numbers, { weightBits, givenBits, isInserted });
   }
 
   /**
@@ -303,7 +308,7 @@ class Emitter {
 
   /** Constants of a layer without squares. */
   #constantsOf(node: ActivationNode, before: number, made: number): ChannelConstants {
-    return addedConstants(node, this.#network.scales.get(node.id)!, before, made);
+    return addedConstants(node, this.#network.scales.get(node.id)!.scale, before, made);
   }
 
   #addActivation({ node, reach, made }: Activation): void {

@@ -31,6 +31,8 @@ export interface LayerReport extends Partial<KindCounts> {
   /** Linear layers: fractional bits of the weights, and those they gave to their range. */
   readonly weightBits?: number;
   readonly givenBits?: number;
+  /** Linear layers: whether it was inserted between values of different scales. */
+  readonly isInserted?: boolean;
   /** Activation layers and the output: k, and t. */
   readonly rangeBits?: number;
   readonly dropBits?: number;
@@ -138,6 +140,11 @@ export function formatReport(report: CompileReport): string {
   if (lowered.length > 0) {
     const names = lowered.map(({ name }) => name).join(', ');
     lines.push(`coarser weights, for their ranges: ${names}`);
+  }
+  const inserted = report.layers.filter(({ isInserted }) => isInserted);
+  if (inserted.length > 0) {
+    const names = inserted.map(({ name }) => name).join(', ');
+    lines.push(`layers inserted where scales are far apart: ${names}`);
   }
   lines.push(...formatComparisons(report.comparisons, report.comparedBefore));
   lines.push(formatFidelity(report.fidelity));

@@ -6,7 +6,8 @@
  * work on numbers of one size, whatever the size of the network's weights.
  *
  * 1. Channels of values that pass scales on are tied (ties.ts). The input's scales are given, the output's, and those that
- *    squares ask for. An edge that would contradict what is given is cut: a 1x1 layer ("NAME.scale") goes in between.
+ *    squares ask for. An edge that would contradict what is given is cut: a 1x1 layer ("NAME.scale") goes in between. So is one
+ *    that would take too many bits of a value that others read as well: x in x + f(x), where the sum is much larger.
  * 2. A set of tied channels takes the scale with which the largest of its compared numbers is as large as it may be: less
  *    where it counts little in the results, for such channels need no precision; where it is smaller than others of its layer,
  *    for such channels are exceeded more often; and where a linear layer would have to make much of little for it.
@@ -16,7 +17,7 @@ import { channelsRead } from '../../protocol/ring/gather.ts';
 import type { Shape } from '../../protocol/ring/shape.ts';
 import { weightPosition } from './affine.ts';
 import type { LinearNode, Network, NetworkNode } from './network.ts';
-import { poolScale, shapesOf } from './network.ts';
+import { poolScale, readersOf, shapesOf } from './network.ts';
 import { channelSizes, type Ranges } from './ranges.ts';
 import type { SquarePlan } from './squares.ts';
 import { Ties } from './ties.ts';
@@ -46,11 +47,24 @@ const MOST_BEYOND = 4;
 /** The part of a layer's channels that are most. LOCAL. */
 const MOST_CHANNELS = 3 / 4;
 
-/** Scales per channel of all values, and of what nodes read where an edge is cut. */
+/**
+ * How many times smaller an edge may make the scales of a value that other nodes read as well: it loses five of its 14
+ * bits then. LOCAL.
+ */
+export const MOST_APART = 2 ** 5;
+
+/** Of a value, by channel. */
+export interface ChannelScales {
+  readonly scale: Float64Array;
+  /** The largest compared numbers of all channels that are tied to each, at its scale; zero where none are compared. */
+  readonly largest: Float64Array;
+}
+
+/** Scales of all values, and of what nodes read where an edge is cut. */
 export interface Scales {
-  of(id: string): Float64Array;
+  of(id: string): ChannelScales;
   /** Of input `at` of a node, where it is not the scale of the value it reads. */
-  cut(node: NetworkNode, at: number): Float64Array | undefined;
+  cut(node: NetworkNode, at: number): ChannelScales | undefined;
 }
 
 /** Thrown when the scales given to the output contradict each other. */
@@ -86,7 +100,11 @@ export function decideScales(
       if (!Number.isNaN(scale)) ties.give(member(id, c), scale);
     });
   }
+  const surroundings = { network, plans, ranges, ties, member };
+  const most = FILLED / margin;
+  boundScales(surroundings, most);
   const tied = edgesOf(network, shapes);
+  const readers = readersOf(network);
   /** Ties the channels of an edge, all or none. */
   const join = ({ node, pairs }: Edge, source: number): boolean => {
     const mark = ties.mark();
@@ -101,20 +119,27 @@ export function decideScales(
   if (!isGiven && new Set(output).size > 1) throw new OutputScaleConflict();
   const cuts = new Map<string, { at: number; channels: number }>();
   for (const edge of tied.toReversed()) {
-    if (join(edge, first.get(edge.source)!)) continue;
+    const isShared = readers.get(edge.source)!.length > 1;
+    const isFar = isShared && loweredBy(edge, surroundings) > MOST_APART;
+    if (!isFar && join(edge, first.get(edge.source)!)) continue;
     const channels = shapes.get(edge.source)![0];
     const at = ties.add(channels);
     if (!join(edge, at)) throw new OutputScaleConflict();
     cuts.set(edgeKey(edge.node, edge.at), { at, channels });
   }
 
-  const limits = limitsOf({ network, plans, ranges, ties, member }, FILLED / margin);
-  const scaleAt = (at: number) => {
-    const { root, ratio } = ties.find(at);
-    return ratio * (ties.given(root) ?? limits.get(root) ?? 1);
+  const limits = limitsOf(surroundings, most);
+  const scales = (at: number, channels: number): ChannelScales => {
+    const scale = new Float64Array(channels);
+    const largest = new Float64Array(channels);
+    for (let c = 0; c < channels; c++) {
+      const { root, ratio } = ties.find(at + c);
+      const chosen = ties.given(root) ?? limits.get(root) ?? 1;
+      scale[c] = ratio * chosen;
+      largest[c] = (most * chosen) / (ties.most(root) ?? Number.POSITIVE_INFINITY);
+    }
+    return { scale, largest };
   };
-  const scales = (at: number, channels: number) =>
-    Float64Array.from({ length: channels }, (_, c) => scaleAt(at + c));
   return {
     of: (id) => scales(first.get(id)!, shapes.get(id)![0]),
     cut(node, at) {
@@ -133,32 +158,52 @@ interface Surroundings {
   readonly member: (id: string, channel: number) => number;
 }
 
-/** The largest scale of each set of channels with which what is compared is no larger than its part of `most`. */
-function limitsOf(surroundings: Surroundings, most: number): Map<number, number> {
-  const { network, plans, ranges, ties, member } = surroundings;
-  const limits = new Map<number, number>();
-  const limit = (id: string, sizes: Float64Array) => {
+/** Bounds the scales of what is compared: with the largest, it is no larger than its part of `most`. */
+function boundScales({ network, plans, ranges, ties, member }: Surroundings, most: number): void {
+  const bound = (id: string, sizes: Float64Array) => {
     const largest = Math.max(...sizes);
     if (largest === 0) return;
     sizes.forEach((size, c) => {
-      const { root, ratio } = ties.find(member(id, c));
       // A channel that was always zero is as large as any other when it is not.
       const reached = size || largest;
       const room = Math.min(MOST_ROOM, Math.sqrt(largest / reached));
-      const scale = most / (room * reached * ratio);
-      limits.set(root, Math.min(limits.get(root) ?? Number.POSITIVE_INFINITY, scale));
+      ties.bound(member(id, c), most / (room * reached));
     });
   };
   for (const node of network.nodes) {
-    if (node.op === 'activation') {
-      limit(node.id, channelSizes(ranges.read(node, plans.get(node.id)?.offset)));
-    } else if (node.op === 'maxPool') {
-      limit(node.id, channelSizes(ranges.differences(node.inputs[0])));
+    if (node.op === 'activation' || node.op === 'maxPool') {
+      const sizes = channelSizes(
+        node.op === 'activation'
+          ? ranges.read(node, plans.get(node.id)?.offset)
+          : ranges.differences(node.inputs[0]),
+      );
+      // Of both, for they are not tied yet.
+      for (const id of [node.inputs[0], node.id]) bound(id, sizes);
     } else if (node.op === 'linear' && node.inputs[0] !== network.input.id) {
       // It may have to be truncated before it is read.
-      limit(node.inputs[0], channelSizes(ranges.value(node.inputs[0])));
+      bound(node.inputs[0], channelSizes(ranges.value(node.inputs[0])));
     }
   }
+}
+
+/** How many times smaller an edge would make the scales of the value it reads, for most channels at most. */
+function loweredBy({ node, source, pairs }: Edge, { ties, member }: Surroundings): number {
+  const scaleOf = (id: string, channel: number) => {
+    const { root, ratio } = ties.find(member(id, channel));
+    const known = ties.given(root) ?? ties.most(root);
+    return known === undefined ? Number.NaN : known * ratio;
+  };
+  const factors = pairs
+    .map(({ to, from, ratio }) => (scaleOf(source, from) * ratio) / scaleOf(node.id, to))
+    .filter((factor) => factor > 0)
+    .toSorted((a, b) => a - b);
+  return factors[Math.floor(MOST_CHANNELS * (factors.length - 1))] ?? 1;
+}
+
+/** The largest scale of each set of channels that is bounded, with what it counts in the results and with the gains of layers. */
+function limitsOf(surroundings: Surroundings, most: number): Map<number, number> {
+  const { ties } = surroundings;
+  const limits = new Map(ties.bounds());
   const parts = importance(surroundings, limits);
   for (const [root, scale] of limits) {
     limits.set(root, scale * Math.max(LEAST_PART, Math.sqrt(parts.get(root) ?? 1)));

@@ -12,11 +12,13 @@ import { sizeOf } from '../../protocol/ring/shape.ts';
 import { channelLayer } from './affine.ts';
 import type { Network, NetworkNode, Reading } from './network.ts';
 import { readersOf } from './network.ts';
-import type { Scales } from './scales.ts';
+import type { ChannelScales, Scales } from './scales.ts';
 
 /** A network with the scales of all its values, by id. */
 export interface SettledNetwork extends Network {
-  readonly scales: ReadonlyMap<string, Float64Array>;
+  readonly scales: ReadonlyMap<string, ChannelScales>;
+  /** Ids of the layers between scales that it has beside the network's layers. */
+  readonly inserted: ReadonlySet<string>;
 }
 
 /** Values that a linear layer reads, through local operations. */
@@ -38,7 +40,8 @@ class Settler {
   readonly #scales: Scales;
   readonly #nodes: NetworkNode[] = [];
   readonly #made = new Map<string, NetworkNode>();
-  readonly #settled = new Map<string, Float64Array>();
+  readonly #settled = new Map<string, ChannelScales>();
+  readonly #inserted = new Set<string>();
   readonly #fresh: Set<string>;
   readonly #wanted: ReadonlySet<string>;
 
@@ -56,13 +59,15 @@ class Settler {
     let id = this.#network.output;
     const own = this.#settled.get(id)!;
     // The output may be given scales that what makes it cannot have.
-    if (own.some((scale, c) => Math.abs(scale - output[c]!) > 1e-9 * scale)) {
-      id = this.#adapted(id, output, 'output');
+    if (own.scale.some((scale, c) => Math.abs(scale - output[c]!) > 1e-9 * scale)) {
+      const largest = new Float64Array(output.length);
+      id = this.#adapted(id, { scale: output, largest }, 'output');
     }
-    return { input, nodes: this.#nodes, output: id, scales: this.#settled };
+    const inserted = this.#inserted;
+    return { input, nodes: this.#nodes, output: id, scales: this.#settled, inserted };
   }
 
-  #emit(node: NetworkNode, scale: Float64Array, isFresh: boolean): string {
+  #emit(node: NetworkNode, scale: ChannelScales, isFresh: boolean): string {
     this.#nodes.push(node);
     this.#made.set(node.id, node);
     this.#settled.set(node.id, scale);
@@ -83,7 +88,7 @@ class Settler {
   }
 
   /** The numbers of `source` at other scales. */
-  #adapted(source: string, scale: Float64Array, reader: string): string {
+  #adapted(source: string, scale: ChannelScales, reader: string): string {
     const from = this.#truncated(source);
     const id = `${source}.scale ${reader}`;
     if (this.#made.has(id)) return id;
@@ -91,6 +96,7 @@ class Settler {
     const shape = made?.shape ?? this.#network.input.shape;
     const of: Reading = made?.of ?? { id: this.#network.input.id };
     const name = `${this.#made.get(source)?.name ?? source}.scale`;
+    this.#inserted.add(id);
     return this.#emit(channelLayer({ id, name, shape, of }, from), scale, false);
   }
 

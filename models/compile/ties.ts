@@ -1,6 +1,6 @@
 /**
- * Numbers that are tied to each other by factors: sets of members whose ratios are known, some with a number given.
- * Ties can be tried and taken back, all that were made since a mark.
+ * Numbers that are tied to each other by factors: sets of members whose ratios are known, some with a number given or with
+ * the most that it may be. Ties can be tried and taken back, all that were made since a mark.
  */
 
 /** Ratios that differ by less are the same. */
@@ -13,6 +13,8 @@ export class Ties {
   readonly #size: number[] = [];
   /** Given number of a root. */
   readonly #given = new Map<number, number>();
+  /** The most that a root's number may be. */
+  readonly #most = new Map<number, number>();
   /** How to take back what was done, last first. */
   readonly #undo: (() => void)[] = [];
 
@@ -54,6 +56,32 @@ export class Ties {
     return true;
   }
 
+  /** The most that a root's number may be, where that is bounded. */
+  most(root: number): number | undefined {
+    return this.#most.get(root);
+  }
+
+  /** The roots whose numbers are bounded, and the most that each may be. */
+  bounds(): [root: number, most: number][] {
+    return [...this.#most].filter(([root]) => this.#parent[root] === root);
+  }
+
+  /** A member's number is `value` at most. */
+  bound(member: number, value: number): void {
+    const { root, ratio } = this.find(member);
+    this.#bound(root, value / ratio);
+  }
+
+  #bound(root: number, value: number): void {
+    const known = this.#most.get(root);
+    if (known !== undefined && known <= value) return;
+    this.#most.set(root, value);
+    this.#undo.push(() => {
+      if (known === undefined) this.#most.delete(root);
+      else this.#most.set(root, known);
+    });
+  }
+
   /** Ties number(a) = ratio * number(b); false when that cannot be. */
   tie(a: number, b: number, ratio: number): boolean {
     const x = this.find(a);
@@ -78,6 +106,8 @@ export class Ties {
       this.#parent[child] = child;
       this.#ratio[child] = 1;
     });
+    const most = this.#most.get(child);
+    if (most !== undefined) this.#bound(parent, most / toParent);
     return true;
   }
 

@@ -5,6 +5,7 @@
 
 import { ProtocolError } from '../errors.ts';
 import {
+  BEAT_KIND,
   decodeError,
   decodeFrame,
   ERROR_KIND,
@@ -39,7 +40,20 @@ export interface EndpointOptions {
    * (a browser's WebSocket) is closed instead: give it what one phase of the protocol may send at most. LOCAL.
    */
   readonly maxQueuedBytes?: number;
+  /**
+   * Sends an empty frame so often, in ms, for a peer that waits for one: a browser sees nothing of a WebSocket's own pings.
+   * None by default. LOCAL.
+   */
+  readonly beatMs?: number;
+  /**
+   * The channel dies, by `timeout`, when nothing has arrived for so long, in ms: the peer, which beats, or the link to it, is
+   * gone. Covers the transfer of a whole frame. Never by default. LOCAL.
+   */
+  readonly silenceMs?: number;
 }
+
+/** Parts in which silence is measured: a thread that was held up for longer than all of them has missed one. LOCAL. */
+const SILENCE_PARTS = 7;
 
 const DEFAULT_QUEUED_BYTES = 64 * 1024 * 1024;
 
@@ -71,6 +85,9 @@ export class Endpoint implements Channel {
   /** Why this side is dead. */
   #death: Error | undefined;
   #announce!: (reason: Error | undefined) => void;
+  readonly #timers: ReturnType<typeof setInterval>[] = [];
+  /** Parts of the time of silence that have passed since the last arrival. */
+  #silent = 0;
 
   constructor(transport: Transport, options: EndpointOptions = {}) {
     this.#transport = transport;
@@ -83,14 +100,19 @@ export class Endpoint implements Channel {
     this.closed = new Promise((resolve) => {
       this.#announce = resolve;
     });
+    const { beatMs, silenceMs } = options;
+    if (beatMs !== undefined) this.#every(beatMs, () => this.#beat());
+    if (silenceMs !== undefined) {
+      this.#every(silenceMs / SILENCE_PARTS, () => this.#listen(silenceMs));
+    }
   }
 
   async send(kind: number, payload: Uint8Array): Promise<void> {
     if (!(payload instanceof Uint8Array)) {
       throw new TypeError('payload: expected a Uint8Array');
     }
-    if (!(Number.isInteger(kind) && kind >= 0 && kind < ERROR_KIND)) {
-      throw new RangeError(`kind: expected an integer from 0 to ${ERROR_KIND - 1}, got ${kind}`);
+    if (!(Number.isInteger(kind) && kind >= 0 && kind < BEAT_KIND)) {
+      throw new RangeError(`kind: expected an integer from 0 to ${BEAT_KIND - 1}, got ${kind}`);
     }
     if (payload.length > MAX_PAYLOAD_BYTES) {
       throw new RangeError(
@@ -127,6 +149,7 @@ export class Endpoint implements Channel {
   /** One frame arrived in two parts: `payload` is aligned in a buffer of its own, which now belongs to this endpoint. */
   deliverParts(header: Uint8Array, payload: Uint8Array): void {
     if (this.#death || this.#peerEnd) return;
+    this.#silent = 0;
     let frame: Frame;
     try {
       frame = decodeFrame(header, payload, this.#delivered);
@@ -137,6 +160,11 @@ export class Endpoint implements Channel {
     this.#delivered = (this.#delivered + 1) >>> 0;
     if (frame.kind === ERROR_KIND) {
       this.ended(decodeError(frame.payload));
+      return;
+    }
+    if (frame.kind === BEAT_KIND) {
+      if (frame.payload.length === 0) return;
+      this.#die(new ProtocolError('bad-message', 'expected an empty beat'), 'failed');
       return;
     }
     this.#queue.push(frame);
@@ -214,6 +242,27 @@ export class Endpoint implements Channel {
     return this.#transport.write(header, payload);
   }
 
+  #every(ms: number, work: () => void): void {
+    const timer = setInterval(work, ms);
+    // What beats and listens keeps no process alive.
+    (timer as { unref?(): void }).unref?.();
+    this.#timers.push(timer);
+  }
+
+  /** A transport that is full has said enough. */
+  #beat(): void {
+    if (this.#writers.length === 0 && !this.#peerEnd) this.#write(BEAT_KIND, new Uint8Array(0));
+  }
+
+  #listen(ms: number): void {
+    // A transport that is paused delivers nothing, and that is no fault of the peer's.
+    if (this.#paused || ++this.#silent < SILENCE_PARTS) return;
+    this.ended(
+      new ProtocolError('timeout', `nothing came for ${ms / 1000} s: the connection is lost`),
+    );
+    this.#transport.close(false);
+  }
+
   #requireOpen(): void {
     const end = this.#death ?? this.#peerEnd;
     if (end) throw end;
@@ -239,6 +288,7 @@ export class Endpoint implements Channel {
     if (this.#death) return;
     // First of all, for a transport may call back while it is told.
     this.#death = death;
+    for (const timer of this.#timers) clearInterval(timer);
     this.#queue.length = 0;
     this.#queuedBytes = 0;
     if (how === 'failed' && !this.#peerEnd) this.#write(ERROR_KIND, encodeError(death));

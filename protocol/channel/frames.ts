@@ -3,7 +3,7 @@
  *
  * ```
  * byte  0        magic and version, 0x51 (AGREEMENT)
- *       1        kind: what the payload is, chosen by the layer above; 255 is the ERROR frame
+ *       1        kind: what the payload is, chosen by the layer above; 255 is the ERROR frame, 254 a beat
  *       2.. 3    zero
  *       4.. 7    sequence number of the frame in its direction, from 0, little-endian
  *       8..11    payload length in bytes, little-endian
@@ -30,6 +30,9 @@ export const MAX_FRAME_BYTES = FRAME_HEADER_BYTES + MAX_PAYLOAD_BYTES;
 /** The kind of the frame in which a party says why it gives up. AGREEMENT. */
 export const ERROR_KIND = 255;
 
+/** The kind of an empty frame that says nothing but that its sender is there. AGREEMENT. */
+export const BEAT_KIND = 254;
+
 /** Longest sentence in an ERROR frame, in bytes of UTF-8. AGREEMENT. */
 export const MAX_ERROR_TEXT_BYTES = 200;
 
@@ -46,6 +49,7 @@ const ERROR_CODES: readonly ProtocolErrorCode[] = [
   'timeout',
   'corrupted',
   'quota',
+  'draining',
 ];
 
 /** One frame, decoded. */

@@ -2,7 +2,7 @@
  * Channels: how frames travel between the two parties.
  *
  * Contract
- * - A channel carries frames in order, each with a kind (0..254, the layer above gives them meaning) and a payload.
+ * - A channel carries frames in order, each with a kind (0..253, the layer above gives them meaning) and a payload.
  *   It knows nothing of what it carries.
  * - The receiver always knows what comes next: {@link Channel.receive} names the kind and the exact length, computed
  *   from our own parameters and never read from the peer. Anything else is a {@link ProtocolError} `bad-message`.
@@ -29,7 +29,7 @@ export {
 export interface Channel {
   /**
    * Sends one frame. The payload is the channel's from here on: it may leave later, and nobody may change it any more.
-   * @param kind - 0..254
+   * @param kind - 0..253
    * @param payload - at most `MAX_PAYLOAD_BYTES`
    * @returns when the transport accepts more
    * @throws TypeError, RangeError for a kind or payload that no frame can hold

@@ -7,6 +7,7 @@
  *   handshake   client hello | server welcome, program
  *   setup       client setupOffer | server setupChoice | client setupExtend
  *   hint        client hint | server hint: once for a client that has not kept it
+ *   reserve     client reserve | server grant: of the bundles that a call is going to prepare
  *   draw        client draw, clientOffset | server serverOffset, productChoices: of one bundle, ahead of it
  *   offline     client prepare, layer, labelTrees, labelChoices, corrections | server tables
  *   online      client infer, maskedInput | then per activation layer: server material | client result
@@ -14,9 +15,9 @@
  *
  * A seal (channel/sealed.ts) ends a flight whose effect the receiver is about to believe, as a frame of that flight:
  *
- *   client      behind setupExtend; behind its last frame of a bundle; behind the last result, or the masked input where there
+ *   client      behind setupExtend; behind a reservation; behind its last frame of a bundle; behind the last result, or the masked input where there
  *               is no activation layer; behind the goodbye
- *   server      behind setupChoice, the hint, the choices of a draw, the last tables, the output
+ *   server      behind setupChoice, the hint, the grant, the choices of a draw, the last tables, the output
  *
  * The server verifies the client's before it finishes a setup or a bundle and before it sends an output; the client verifies
  * the server's before it uses a setup or a hint, and before it has a bundle or a result. A seal is of all that its sender has
@@ -46,6 +47,7 @@ export const Kind = {
   tables: 22,
   serverOffset: 23,
   labelTrees: 24,
+  grant: 25,
   maskedInput: 32,
   material: 33,
   result: 34,
@@ -54,9 +56,9 @@ export const Kind = {
 } as const;
 
 /** What a command frame asks for. No two differ in one bit, so that a changed bit makes no other command. AGREEMENT. */
-export const Command = { prepare: 1, infer: 2, bye: 4, draw: 7, hint: 8 } as const;
+export const Command = { prepare: 1, infer: 2, bye: 4, draw: 7, hint: 8, reserve: 11 } as const;
 
-/** Bytes of a command frame's payload: the command, and the number of the bundle it is about, or 0. */
+/** Bytes of a command frame's payload: the command, and the number of the bundle it is about, how many it asks for, or 0. */
 export const COMMAND_BYTES = 8;
 
 /** Longest payload of one frame of a long message. AGREEMENT. */

@@ -72,7 +72,10 @@ import {
 import type { ProtocolPool } from './tasks.ts';
 
 /** Version of the protocol. AGREEMENT. */
-export const PROTOCOL_VERSION = 7;
+export const PROTOCOL_VERSION = 8;
+
+/** Prepared inferences of a session where nothing else bounds them: their numbers have 32 bits. */
+const MAX_BUNDLES = 0xffffffff;
 
 const NONCE_BYTES = 32;
 
@@ -127,6 +130,8 @@ export interface ClientSession extends SessionBase {
   readonly hint: OpenHint;
   /** What the offsets of all bundles grow from. */
   readonly root: ReceiverSeeds;
+  /** Prepared inferences that the server keeps for the session. */
+  readonly maxBundles: number;
   /** Number of the next bundle. */
   nextBundle: number;
   /** What is drawn ahead of the next bundle. */
@@ -189,6 +194,8 @@ const welcome = z.strictObject({
   programBytes: z.int().min(1).max(MAX_PROGRAM_BYTES),
   generation: z.int().min(0).max(0xffffffff),
   hint: bytesOf(DIGEST_BYTES),
+  /** Prepared inferences that the server keeps for a session. */
+  bundles: z.int().min(1).max(0xffffffff),
 });
 
 /** @throws ProtocolError `version-mismatch` that names both versions */
@@ -326,7 +333,7 @@ export async function openClient(party: Party, options: ClientOptions): Promise<
   const base = { ...party, channel, id: sessionId, layout, model: peer.model, digest, otK, root };
   const parts = await takeHint(channel, layout, peer.hint, options);
   const hint = openedHint(party.pool, layout, peer.generation, parts);
-  return { ...base, cost, hint, nextBundle: 0, drawn: undefined };
+  return { ...base, cost, hint, maxBundles: peer.bundles, nextBundle: 0, drawn: undefined };
 }
 
 /**
@@ -394,11 +401,13 @@ async function layOut(
 /**
  * The server's side of handshake and setup.
  * @param find - the offer of that name, or the default one for undefined; undefined when there is none
+ * @param maxBundles - prepared inferences that the client may keep waiting: part of the welcome
  * @throws ProtocolError when versions or constants do not match, the model or k is unknown, or the peer breaks the protocol
  */
 export async function openServer(
   party: Party,
   find: (model: string | undefined) => Offer | undefined,
+  maxBundles = MAX_BUNDLES,
 ): Promise<ServerSession> {
   const { random } = party;
   const channel = sealed(party.channel, Kind.seal);
@@ -427,6 +436,7 @@ export async function openServer(
       programBytes: program.length,
       generation: hint.generation,
       hint: hint.digest,
+      bundles: maxBundles,
     }),
   );
   await sendMessage(channel, Kind.program, program);

@@ -174,9 +174,10 @@ describe('choices drawn ahead', () => {
   it('are asked for once a bundle, before it is prepared', async () => {
     const server = await start(await modelFile());
     const { commands } = await visit(server.url, false, 3);
-    const { draw, prepare, infer, bye, hint } = Command;
+    const { draw, prepare, infer, bye, hint, reserve } = Command;
     expect(commands.filter(({ command }) => command !== hint)).toEqual([
       { command: draw, bundle: 0 },
+      { command: reserve, bundle: 3 },
       { command: prepare, bundle: 0 },
       { command: draw, bundle: 1 },
       { command: prepare, bundle: 1 },

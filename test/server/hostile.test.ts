@@ -222,7 +222,9 @@ it('bundles out of turn, unknown and spent ones are refused', async () => {
   const offset = fromClient.find(({ kind }) => kind === Kind.clientOffset)!;
   for (const [frames, message] of [
     [[...setup, command(1, 7)], 'bundle 7 is prepared out of turn'],
-    [[...setup, command(1, 0)], 'no choices were drawn for bundle 0'],
+    [[...setup, command(1, 0)], 'bundle 0 was not reserved'],
+    // One was reserved, and is prepared in what was recorded.
+    [[...served, command(1, 1)], 'bundle 1 was not reserved'],
     [[...setup, command(7, 1)], 'bundle 1 is drawn out of turn'],
     [
       [...setup, command(7, 0), offset, command(7, 1)],

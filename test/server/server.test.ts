@@ -116,16 +116,81 @@ describe('a server', () => {
     });
   });
 
+  it('serves an honest client beside as many silent sockets as it has sessions', async () => {
+    const limits = { sessions: 4, handshakeMs: 3000, connections: 6 };
+    await withServer({ limits }, async (server, events) => {
+      const silent = Array.from({ length: 5 }, () => new WebSocket(server.url));
+      await Promise.all(silent.map((socket) => once(socket, 'open')));
+      const ended = Promise.all(silent.map((socket) => once(socket, 'close')));
+      const session = await within(5000, connect(server.url, { pool }));
+      await session.infer(pixels);
+      expect(server.sessions).toBe(1);
+      // Beyond the limit of connections nobody is heard; the silent ones make room when their time is over.
+      expect(await failureOf(connect(server.url, { pool }))).toMatchObject({
+        code: 'refused',
+        message: 'the peer gave up: the server has too many connections, try again later',
+      });
+      await within(8000, ended);
+      await (await connect(server.url, { pool })).close();
+      await session.close();
+      expect(
+        events.filter(({ type }) => type === 'error').map((e) => 'code' in e && e.code),
+      ).toEqual(['refused', ...silent.map(() => 'timeout')]);
+    });
+  });
+
+  it('drains: prepared inferences are answered, nothing else begins, and then it is closed', async () => {
+    const events: ServerEvent[] = [];
+    const onEvent = (event: ServerEvent) => void events.push(event);
+    const server = await serve(models, { port: 0, pool, onEvent });
+    const [busy, idle] = [await connect(server.url, { pool }), await connect(server.url, { pool })];
+    await busy.prepare({ inferences: 2 });
+    const running = busy.infer(pixels);
+    const drained = server.drain(20_000);
+    expect(await failureOf(connect(server.url, { pool }))).toMatchObject({ code: 'draining' });
+    await running;
+    expect(await failureOf(busy.prepare())).toMatchObject({
+      code: 'draining',
+      message: 'the server is about to stop and prepares nothing more',
+    });
+    expect(await failureOf(idle.infer(pixels))).toMatchObject({ code: 'draining' });
+    await busy.infer(pixels);
+    await within(5000, drained);
+    expect(await failureOf(busy.infer(pixels))).toMatchObject({ code: 'draining' });
+    expect(events.filter(({ type }) => type === 'inference')).toHaveLength(2);
+    expect(events.filter(({ type }) => type === 'draining')).toEqual([
+      { type: 'draining', sessions: 2 },
+    ]);
+  });
+
+  it('ends what is left when the time of grace is over', async () => {
+    const server = await serve(models, { port: 0, pool });
+    const session = await connect(server.url, { pool });
+    await session.prepare();
+    await within(5000, server.drain(50));
+    expect(await failureOf(session.infer(pixels))).toMatchObject({ code: 'closed' });
+  });
+
   it('keeps a limited number of bundles, and no idle session for ever', async () => {
     const limits = { bundlesPerSession: 2, idleMs: 1000 };
     await withServer({ limits }, async ({ url }) => {
       const greedy = await connect(url, { pool });
       await greedy.prepare({ inferences: 2 });
+      expect(greedy.maxBundles).toBe(2);
+      // That costs the call, not the session.
       expect(await failureOf(greedy.prepare())).toMatchObject({
         code: 'refused',
-        message: 'the peer gave up: a session may keep at most 2 prepared inferences',
+        message: 'the server keeps 0 more prepared inferences of this session, 1 were asked for',
       });
-      expect(greedy.available).toBe(0);
+      expect(await failureOf(greedy.prepare({ inferences: 3 }))).toMatchObject({
+        name: 'RangeError',
+        message: 'inferences: expected at most 2, which the server keeps for a session, got 3',
+      });
+      expect(greedy.available).toBe(2);
+      await greedy.infer(pixels);
+      await greedy.prepare();
+      expect(greedy.available).toBe(2);
+      await greedy.close();
       const idle = await connect(url, { pool });
       await idle.prepare();
       expect(idle.available).toBe(1);
@@ -134,22 +199,27 @@ describe('a server', () => {
     });
   });
 
-  it('asks the operator before each query, and ends sessions that get none', async () => {
+  it('asks the operator before queries, and tells a client whose are refused', async () => {
     const asked: Query[] = [];
-    const allowQuery = (query: Query) => asked.push(query) <= 2;
+    const allowQuery = (query: Query) => asked.push(query) <= 1;
     await withServer({ allowQuery }, async ({ url }, events) => {
       const session = await connect(url, { model: 'residual', pool });
       await session.prepare({ inferences: 2 });
       const error = await within(5000, failureOf(session.prepare()));
       expect(error).toMatchObject({
         code: 'quota',
-        message: 'the peer gave up: the server answers no more queries of this client for now',
+        message: 'the server answers no more queries of this client for now',
       });
       const query = { session: 1, address: '127.0.0.1', model: 'residual' };
-      expect(asked).toEqual([query, query, query]);
-      expect(events.filter(({ type }) => type === 'error')).toMatchObject([
-        { session: 1, address: '127.0.0.1', code: 'quota' },
+      expect(asked).toEqual([
+        { ...query, inferences: 2 },
+        { ...query, inferences: 1 },
       ]);
+      expect(events.filter(({ type }) => type === 'refused')).toEqual([
+        { type: 'refused', session: 1, address: '127.0.0.1', inferences: 1, reason: 'quota' },
+      ]);
+      await session.infer(somePixels(models[1]!.model));
+      await session.close();
     });
   });
 

@@ -58,9 +58,9 @@ const worker = new URL('../../../dist/protocol/inference/worker.js', import.meta
 describe('the wire', () => {
   it('carries the same bytes as ever under the same seeds', async () => {
     expect(await digests(createInlinePool(tasks))).toEqual({
-      client: 'f664d6690610d42f2529e97b',
-      server: '22431eb1554f74ceb1984284',
-      results: '2963c7fc9d3e06e5b4f4128e',
+      client: 'e96f87ff2a2411b6fd40fad3',
+      server: '86d87024d890449e8f835376',
+      results: '6b06e71dd4b24ca78aee8d20',
     });
   });
 

@@ -1,0 +1,61 @@
+/** A link that dies without a word, as a cable that is pulled out. It takes most of a minute: SOTTO_LONG=1 runs it. */
+
+import { once } from 'node:events';
+import { type AddressInfo, connect as connectTcp, createServer, type Socket } from 'node:net';
+import { describe, expect, it } from 'vitest';
+import { connect } from '../../client/index.ts';
+import { type ServerEvent, serve } from '../../server/index.ts';
+import { localPool, tinyModel } from '../system/support.ts';
+
+/** How soon both sides have to notice, in ms. */
+const NOTICED_MS = 40_000;
+
+/** Passes bytes on to a port, until it is frozen: it then reads nothing more, and ends nothing. */
+async function relay(to: number): Promise<{ port: number; freeze(): void; close(): void }> {
+  const sockets: Socket[] = [];
+  const server = createServer((near) => {
+    const far = connectTcp(to, '127.0.0.1');
+    near.pipe(far).pipe(near);
+    sockets.push(near, far);
+    for (const socket of [near, far]) socket.on('error', () => {});
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return {
+    port: (server.address() as AddressInfo).port,
+    freeze() {
+      for (const socket of sockets) socket.unpipe();
+      for (const socket of sockets) socket.pause();
+    },
+    close() {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+    },
+  };
+}
+
+describe.skipIf(!process.env['SOTTO_LONG'])('a link that dies without a word', () => {
+  it('is noticed by the server and by a client that only waits, within 40 s', async () => {
+    const pool = localPool();
+    const ends = new Map<string, number>();
+    const onEvent = ({ type }: ServerEvent) => void ends.set(type, performance.now());
+    const server = await serve([{ name: 'tiny', model: tinyModel() }], { port: 0, pool, onEvent });
+    const link = await relay(server.address.port);
+    const session = await connect(`ws://127.0.0.1:${link.port}`, { pool });
+    await session.prepare();
+    // Quiet for longer than the time in which a peer would be missed: both are there.
+    await new Promise((resolve) => setTimeout(resolve, NOTICED_MS));
+    expect(session.available).toBe(1);
+    expect(server.sessions).toBe(1);
+    link.freeze();
+    const frozen = performance.now();
+    while (session.available > 0 || server.sessions > 0) {
+      expect(performance.now() - frozen).toBeLessThan(NOTICED_MS);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    console.log(`noticed within ${((performance.now() - frozen) / 1000).toFixed(1)} s`);
+    link.close();
+    await server.close();
+    await pool.close();
+  }, 120_000);
+});
