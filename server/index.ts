@@ -132,7 +132,7 @@ export async function serve(
   /** Those that have a session. */
   const sessions = new Set<object>();
   const draining = new AbortController();
-  const parts = { offers, pool, limits, onEvent, allowQuery, draining: draining.signal };
+  const parts = { offers, limits, onEvent, allowQuery, draining: draining.signal };
   const busy = (what: string) => new ProtocolError('refused', `${what}, try again later`);
   let count = 0;
   const listener = await listen({
@@ -163,7 +163,8 @@ export async function serve(
         if (sessions.size >= limits.sessions) throw busy('the server is busy');
         sessions.add(who);
       };
-      const session = serveSession(parts, channel, { ...who, enter });
+      const own = { ...parts, pool: pool.runner() };
+      const session = serveSession(own, channel, { ...who, enter });
       connections.set(session, (reason) => channel.close(reason));
       void session.finally(() => {
         connections.delete(session);

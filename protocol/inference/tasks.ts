@@ -16,7 +16,7 @@ import {
   type SenderTicket,
 } from '../ot/correlations.ts';
 import { chooseSetup, keySetup } from '../ot/setup.ts';
-import type { Pool } from '../pool/index.ts';
+import type { Pool, Runner } from '../pool/index.ts';
 import type { Tweaks } from '../random/hash.ts';
 import { Prg } from '../random/index.ts';
 import { batchBytes, cut, join, type LaneShape, labelCount, productCount } from './batches.ts';
@@ -191,3 +191,6 @@ export const tasks = {
 
 /** The pool that runs these tasks. */
 export type ProtocolPool = Pool<typeof tasks>;
+
+/** A session's part of it. */
+export type ProtocolRunner = Runner<typeof tasks>;
