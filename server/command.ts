@@ -44,6 +44,8 @@ export function serveCommand(): Command {
 const collect = (value: string, previous: readonly string[] = []): string[] => [...previous, value];
 
 async function run(options: ServeCommandOptions, command: Command): Promise<void> {
+  // An unhandled rejection is one too.
+  process.on('uncaughtException', abandon);
   const { tlsCert, tlsKey, maxSessions, maxBundles } = options;
   if ((tlsCert === undefined) !== (tlsKey === undefined)) {
     throw new TypeError('--tls-cert and --tls-key are needed together');
@@ -79,11 +81,19 @@ async function run(options: ServeCommandOptions, command: Command): Promise<void
       process.stderr.write(`${format(event)}\n`);
     },
   });
+  void server.failed.then(abandon);
   await new Promise<void>((resolve) => {
     process.once('SIGINT', resolve);
     process.once('SIGTERM', () => void server.drain(1000 * options.grace).then(resolve));
   });
   await server.close();
+}
+
+/** Ends the process at once: one that may answer nothing any more is worth less than none, which is started again. */
+function abandon(error: unknown): never {
+  const { message, stack } = error instanceof Error ? error : new Error(String(error));
+  process.stderr.write(`sotto: ${process.env['SOTTO_DEBUG'] ? stack : message}\n`);
+  process.exit(1);
 }
 
 /** The models of the package, those with the fewest bytes first. */

@@ -63,6 +63,9 @@ const LABELS = [labelCount, labelOts] as const;
 const PRODUCTS = [productCount, productOts] as const;
 
 export const tasks = {
+  /** Shows that a worker is there. */
+  probe: (_: undefined) => true,
+
   ...linearTasks,
   linearOnline,
 
