@@ -13,15 +13,21 @@ export interface Summary {
  * @throws RangeError when there is no sample
  */
 export function summarise(samples: readonly number[]): Summary {
+  const at = (part: number): number => quantile(samples, part);
+  return { lower: at(0.25), median: at(0.5), upper: at(0.75), samples: samples.length };
+}
+
+/**
+ * The sample below which `part` of them lie, by linear interpolation between the sorted samples.
+ * @throws RangeError when there is no sample
+ */
+export function quantile(samples: readonly number[], part: number): number {
   if (samples.length === 0) throw new RangeError('no sample: a median needs at least one');
   const sorted = [...samples].sort((a, b) => a - b);
-  const at = (quantile: number): number => {
-    const place = quantile * (sorted.length - 1);
-    const below = Math.floor(place);
-    const above = Math.ceil(place);
-    return sorted[below]! + (sorted[above]! - sorted[below]!) * (place - below);
-  };
-  return { lower: at(0.25), median: at(0.5), upper: at(0.75), samples: samples.length };
+  const place = part * (sorted.length - 1);
+  const below = Math.floor(place);
+  const above = Math.ceil(place);
+  return sorted[below]! + (sorted[above]! - sorted[below]!) * (place - below);
 }
 
 /** How often and how long {@link measure} looks. */

@@ -107,7 +107,7 @@ async function profile(
     const commit = machineInfo().commit ?? 'unknown';
     return { name, slug, commit, ...phases, client, server: far };
   } finally {
-    await tracer.pool.close();
+    await tracer.close();
     await server.terminate();
   }
 }

@@ -5,7 +5,7 @@
  * and end; what its thread and the main thread do beside and inside tasks is sampled (samples.ts).
  */
 
-import type { ProtocolPool } from '../protocol/inference/session.ts';
+import type { ProtocolRunner } from '../protocol/inference/session.ts';
 import type { tasks } from '../protocol/inference/tasks.ts';
 import type { Pool, RunOptions } from '../protocol/pool/index.ts';
 import type { Input, Output } from '../protocol/pool/task.ts';
@@ -61,7 +61,7 @@ export interface TracerOptions {
 /** Sees everything a party does between start() and stop(). */
 export class Tracer {
   /** The party's pool, to be used in place of the one given. */
-  readonly pool: ProtocolPool;
+  readonly pool: ProtocolRunner;
   readonly #inner: Pool<TracedTasks>;
   readonly #parts: PartTable;
   readonly #sampled: number;
@@ -77,8 +77,12 @@ export class Tracer {
     this.pool = {
       workers: inner.workers,
       run: (task, input, options) => this.#run(task, input, options),
-      close: () => inner.close(),
     };
+  }
+
+  /** Closes the pool. */
+  close(): Promise<void> {
+    return this.#inner.close();
   }
 
   /** Sees the frames of a socket that no channel reads yet. A frame may travel in fragments, its header first. */

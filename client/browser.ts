@@ -22,7 +22,7 @@ export type { EndpointOptions } from '../protocol/channel/endpoint.ts';
 export type { Channel } from '../protocol/channel/index.ts';
 export { type Socket, socketChannel } from '../protocol/channel/websocket.ts';
 export { ProtocolError, type ProtocolErrorCode } from '../protocol/errors.ts';
-export type { ProtocolPool } from '../protocol/inference/session.ts';
+export type { ProtocolPool, ProtocolRunner } from '../protocol/inference/session.ts';
 export type { WebPoolOptions } from '../protocol/pool/web.ts';
 export {
   type PixelTensor,

@@ -77,7 +77,7 @@ export async function connectOn<Options extends CommonConnectOptions>(
   });
   const parts = {
     channel,
-    pool: options.pool ?? (own as ProtocolPool),
+    pool: options.pool?.runner() ?? (own as ProtocolPool),
     hints: hintSource(options.hints ?? platform.hints(), url, options.signal),
     release: own && (() => own.close()),
     again: (changed: SessionOptions) => connectOn(platform, url, { ...options, ...changed }),

@@ -19,7 +19,7 @@ import type { Session } from './session.ts';
 
 export type { Channel } from '../protocol/channel/index.ts';
 export { ProtocolError, type ProtocolErrorCode } from '../protocol/errors.ts';
-export type { ProtocolPool } from '../protocol/inference/session.ts';
+export type { ProtocolPool, ProtocolRunner } from '../protocol/inference/session.ts';
 export {
   type PixelTensor,
   pixelsOfRgba,

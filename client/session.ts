@@ -27,7 +27,7 @@ import {
   type ClientSession,
   type HintSource,
   openClient,
-  type ProtocolPool,
+  type ProtocolRunner,
 } from '../protocol/inference/session.ts';
 import { otKFor } from '../protocol/ot/groups.ts';
 import { argmax } from '../protocol/program/clear.ts';
@@ -104,7 +104,7 @@ export interface Inference {
 /** What a session stands on. */
 export interface SessionParts {
   readonly channel: Channel;
-  readonly pool: ProtocolPool;
+  readonly pool: ProtocolRunner;
   /** Where its secrets come from; the system unless given. */
   readonly random?: Random | undefined;
   /** Where the model's hint may be kept; it comes over the channel otherwise. */

@@ -36,8 +36,7 @@ type Notice =
   /** Why clients refuse the certificate. */
   | { readonly type: 'certificate'; readonly message: string };
 
-/** @param healthy - whether the server is well, which systemd's watchdog asks; default: while it answers at all */
-export function serveCommand(healthy: () => Promise<boolean> = async () => true): Command {
+export function serveCommand(): Command {
   return new Command('serve')
     .description('offer models for private inference, until interrupted')
     .option('--model <FILE>', 'a .sotto file; repeat it for more models', collect)
@@ -52,16 +51,14 @@ export function serveCommand(healthy: () => Promise<boolean> = async () => true)
     .option('--grace <N>', 'seconds in which prepared inferences may still run after SIGTERM', '30')
     .option('--demo', 'serve the demo page as well; without --model, the models that ship')
     .option('--json', 'log events as JSON, one a line')
-    .action((options: ServeCommandOptions, command: Command) => run(options, command, healthy));
+    .action(run);
 }
 
 const collect = (value: string, previous: readonly string[] = []): string[] => [...previous, value];
 
-async function run(
-  options: ServeCommandOptions,
-  command: Command,
-  healthy: () => Promise<boolean>,
-): Promise<void> {
+async function run(options: ServeCommandOptions, command: Command): Promise<void> {
+  // An unhandled rejection is one too.
+  process.on('uncaughtException', abandon);
   const { tlsCert, tlsKey, maxSessions, maxBundles } = options;
   if ((tlsCert === undefined) !== (tlsKey === undefined)) {
     throw new TypeError('--tls-cert and --tls-key are needed together');
@@ -99,6 +96,7 @@ async function run(
       log.write(format(event));
     },
   });
+  void server.failed.then(abandon);
   const stopped = new Promise<'SIGINT' | 'SIGTERM'>((resolve) => {
     process.once('SIGINT', resolve);
     process.once('SIGTERM', resolve);
@@ -107,7 +105,7 @@ async function run(
     onTrouble: (message) => log.write(format({ type: 'systemd', message })),
   });
   await systemd.ready();
-  const unwatch = systemd.watch(healthy);
+  const unwatch = systemd.watch(() => server.healthy());
   const signal = await stopped;
   unwatch();
   await Promise.all([
@@ -120,6 +118,13 @@ async function run(
 
 /** How long a stopping server waits for the reader of its log, in ms. LOCAL. */
 const FLUSHING_MS = 1000;
+
+/** Ends the process at once: one that may answer nothing any more is worth less than none, which is started again. */
+function abandon(error: unknown): never {
+  const { message, stack } = error instanceof Error ? error : new Error(String(error));
+  process.stderr.write(`sotto: ${process.env['SOTTO_DEBUG'] ? stack : message}\n`);
+  process.exit(1);
+}
 
 /** The models of the package, those with the fewest bytes first. */
 async function shippedModels(): Promise<string[]> {

@@ -42,6 +42,9 @@ export { loadModelFile, type NamedModel } from './models.ts';
 /** How often a session's client hears from the server at least, in ms. LOCAL. */
 const BEAT_MS = 15_000;
 
+/** How long workers may take to show that they are there: when the server starts, and when it is asked, in ms. LOCAL. */
+const PROBE_MS = { start: 60_000, healthy: 5_000 };
+
 /** Options of {@link serve}. */
 export interface ServeOptions {
   /** TCP port; 0 for any that is free. */
@@ -73,6 +76,13 @@ export interface RunningServer extends AsyncDisposable {
   /** Sessions at this moment. */
   readonly sessions: number;
   /**
+   * Resolves with the cause when the server cannot work any more, for its pool has failed: every session ends with an error from
+   * then on, until it is closed and another is started. Never rejects.
+   */
+  readonly failed: Promise<Error>;
+  /** Whether a worker does a task within 5 s, before all that waits. Never rejects. */
+  healthy(): Promise<boolean>;
+  /**
    * Stops without loss: takes no new sessions and prepares nothing more, answers what is prepared, and closes when the last session
    * is over or `graceMs` have passed. Never rejects.
    */
@@ -82,10 +92,11 @@ export interface RunningServer extends AsyncDisposable {
 }
 
 /**
- * Starts a server.
+ * Starts a server. It listens once every worker has done a task: one that lacks some would be slower than it should be, and
+ * nobody would know.
  * @param models - the first is what a client gets that names none
  * @throws TypeError, RangeError for options that cannot be right or a model that cannot be run
- * @throws Error when it cannot listen there
+ * @throws Error when it cannot listen there, or its workers do not start
  */
 export async function serve(
   models: readonly NamedModel[],
@@ -114,6 +125,11 @@ export async function serve(
     await own?.close();
     throw error;
   };
+  const probe = (ms: number) =>
+    pool.run('probe', undefined, { urgent: true, signal: AbortSignal.timeout(ms) });
+  // Started together, they go to a worker each.
+  const probes = Array.from({ length: pool.workers }, () => probe(PROBE_MS.start));
+  await Promise.all(probes).catch(freed);
   const offers = await offerModels(models, {
     pool,
     onHint: options.onHint,
@@ -132,7 +148,7 @@ export async function serve(
   /** Those that have a session. */
   const sessions = new Set<object>();
   const draining = new AbortController();
-  const parts = { offers, pool, limits, onEvent, allowQuery, draining: draining.signal };
+  const parts = { offers, limits, onEvent, allowQuery, draining: draining.signal };
   const busy = (what: string) => new ProtocolError('refused', `${what}, try again later`);
   let count = 0;
   const listener = await listen({
@@ -163,7 +179,8 @@ export async function serve(
         if (sessions.size >= limits.sessions) throw busy('the server is busy');
         sessions.add(who);
       };
-      const session = serveSession(parts, channel, { ...who, enter });
+      const own = { ...parts, pool: pool.runner() };
+      const session = serveSession(own, channel, { ...who, enter });
       connections.set(session, (reason) => channel.close(reason));
       void session.finally(() => {
         connections.delete(session);
@@ -207,6 +224,12 @@ export async function serve(
     get sessions() {
       return sessions.size;
     },
+    failed: pool.failed,
+    healthy: () =>
+      probe(PROBE_MS.healthy).then(
+        () => true,
+        () => false,
+      ),
     drain,
     close,
     [Symbol.asyncDispose]: close,

@@ -12,7 +12,7 @@ import {
 } from '../protocol/inference/hint.ts';
 import { layoutOf } from '../protocol/inference/layout.ts';
 import { AGREEMENT_DIGEST, type Offer } from '../protocol/inference/session.ts';
-import type { ProtocolPool } from '../protocol/inference/tasks.ts';
+import type { ProtocolRunner } from '../protocol/inference/tasks.ts';
 import { digestOf, encodeProgram } from '../protocol/program/encode.ts';
 import type { Model, StepWeights } from '../protocol/program/model.ts';
 import { checkModel, decodeModel } from '../protocol/program/model.ts';
@@ -57,7 +57,7 @@ export async function loadModelFile(path: string): Promise<NamedModel> {
 
 /** What offering models takes. */
 export interface OfferOptions {
-  readonly pool: ProtocolPool;
+  readonly pool: ProtocolRunner;
   /** Where secrets of hints come from; the system by default. */
   readonly random?: Random | undefined;
   /** Called as a hint is made: the model, then as HintProgress. */

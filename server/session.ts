@@ -22,15 +22,16 @@ import { COMMAND_BYTES, Command, decodeCommand, Kind } from '../protocol/inferen
 import { prepareServer } from '../protocol/inference/offline.ts';
 import { inferServer } from '../protocol/inference/online.ts';
 import { grantServer, type Verdict } from '../protocol/inference/reserve.ts';
-import { openServer, type ProtocolPool, sendHint } from '../protocol/inference/session.ts';
+import { openServer, type ProtocolRunner, sendHint } from '../protocol/inference/session.ts';
 import { type Random, systemRandom } from '../protocol/random/index.ts';
 import type { AllowQuery, ServerEvent, ServerLimits } from './limits.ts';
 import type { OfferedModel } from './models.ts';
 
-/** What all sessions of a server share. */
+/** What a server gives a session. */
 export interface ServerParts {
   readonly offers: ReadonlyMap<string, OfferedModel>;
-  readonly pool: ProtocolPool;
+  /** The session's part of the server's pool. */
+  readonly pool: ProtocolRunner;
   readonly limits: ServerLimits;
   readonly onEvent: (event: ServerEvent) => void;
   /** Fires when the server is about to stop: what is prepared is still answered, nothing else begins. Never by default. */

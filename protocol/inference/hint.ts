@@ -19,7 +19,7 @@ import { digestOf, encodeProgram } from '../program/encode.ts';
 import type { LinearWeights, Model } from '../program/model.ts';
 import type { ConvShape } from '../ring/shape.ts';
 import type { Layout, LinearLayout } from './layout.ts';
-import type { ProtocolPool } from './tasks.ts';
+import type { ProtocolRunner } from './tasks.ts';
 
 /** Input polynomials of one task, some 3 ms. LOCAL. */
 const TASK_INPUTS = 64;
@@ -102,7 +102,7 @@ export interface ServedLayer {
 
 /** The layers of a model, in the order of the layout. */
 export function servedLayers(
-  pool: ProtocolPool,
+  pool: ProtocolRunner,
   layout: Layout,
   { program, weights }: Model,
   { secret, generation }: HintSecret,
@@ -143,7 +143,7 @@ export type HintProgress = (done: number, total: number, layer: string) => void;
 
 /** Makes the hint of a model: the same bytes for the same model and secret. Seconds of all cores for a large one. */
 export async function makeHintOf(
-  pool: ProtocolPool,
+  pool: ProtocolRunner,
   layout: Layout,
   model: Model,
   own: HintSecret,
@@ -184,7 +184,7 @@ export interface OpenHint {
 
 /** @param parts - the layers' parts of the hint, see `openHint` */
 export function openedHint(
-  pool: ProtocolPool,
+  pool: ProtocolRunner,
   layout: Layout,
   generation: number,
   parts: readonly Uint8Array[],

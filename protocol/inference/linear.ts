@@ -140,7 +140,8 @@ export async function runLinear(
   const output = linearOutput(shape);
   const out = new Int32Array(sizeOf(output));
   const work = ranges.map(async (range) => {
-    const part = await pool.run('linearOnline', { shape, x: input, kernel, bias, range });
+    const own = { shape, x: input, kernel, bias, range };
+    const part = await pool.run('linearOnline', own, { urgent: true });
     out.set(part, range.from * output[1] * output[2]);
   });
   await Promise.all(work);

@@ -87,10 +87,10 @@ export async function inferClient(
       const material = await receiveMessage(channel, Kind.material, bytes);
       const state = states[j]!;
       // The bundle is spent: nothing of the lane is needed again.
-      const give = { state, material };
+      const options = { give: { state, material }, urgent: true };
       await results.add(
         gadget.heavy
-          ? pool.run('evaluate', { kind, params, n, state, material }, { give })
+          ? pool.run('evaluate', { kind, params, n, state, material }, options)
           : Promise.resolve(gadget.evaluate(params, n, state, material)),
       );
     }
@@ -120,7 +120,8 @@ async function receiveOutput(
   }
   const material = await receiveMessage(channel, Kind.output, argmax.bytes(params!).material);
   await channel.expectSeal();
-  return Int32Array.of(await pool.run('evaluateArgmax', { params: params!, ...own, material }));
+  const input = { params: params!, ...own, material };
+  return Int32Array.of(await pool.run('evaluateArgmax', input, { urgent: true }));
 }
 
 /**
@@ -215,8 +216,9 @@ async function runActivation(
       addConstants(lane, own, added(kind)?.before, plane);
       const gadget = gadgetOf(lane);
       const state = states[i]!;
+      const options = { give: { state, own }, urgent: true };
       const work = gadget.heavy
-        ? pool.run('reveal', { kind, params, state, a: own }, { give: { state, own } })
+        ? pool.run('reveal', { kind, params, state, a: own }, options)
         : Promise.resolve(gadget.reveal(params, state, own));
       await parts.add(work.then((result) => ({ ...result, lane: i })));
     }

@@ -69,7 +69,7 @@ import {
   receiveMessage,
   sendMessage,
 } from './messages.ts';
-import type { ProtocolPool } from './tasks.ts';
+import type { ProtocolRunner } from './tasks.ts';
 
 /** Version of the protocol. AGREEMENT. */
 export const PROTOCOL_VERSION = 8;
@@ -101,7 +101,7 @@ export const AGREEMENT_DIGEST: Uint8Array = sha256(
   ),
 );
 
-export type { ProtocolPool } from './tasks.ts';
+export type { ProtocolPool, ProtocolRunner } from './tasks.ts';
 
 /** Called as a phase advances: layers done, of how many, and the name of the last. */
 export type Progress = (done: number, total: number, step: string) => void;
@@ -112,7 +112,7 @@ interface SessionBase {
   readonly id: Uint8Array;
   /** The party's, with seals. */
   readonly channel: SealedChannel;
-  readonly pool: ProtocolPool;
+  readonly pool: ProtocolRunner;
   readonly random: Random;
   readonly layout: Layout;
   /** Name under which the server offers the model. */
@@ -152,7 +152,7 @@ export interface ServerSession extends SessionBase {
 /** What a party brings to a session. */
 export interface Party {
   readonly channel: Channel;
-  readonly pool: ProtocolPool;
+  readonly pool: ProtocolRunner;
   readonly random: Random;
 }
 

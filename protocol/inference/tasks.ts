@@ -16,7 +16,7 @@ import {
   type SenderTicket,
 } from '../ot/correlations.ts';
 import { chooseSetup, keySetup } from '../ot/setup.ts';
-import type { Pool } from '../pool/index.ts';
+import type { Pool, Runner } from '../pool/index.ts';
 import type { Tweaks } from '../random/hash.ts';
 import { Prg } from '../random/index.ts';
 import { batchBytes, cut, join, type LaneShape, labelCount, productCount } from './batches.ts';
@@ -63,6 +63,9 @@ const LABELS = [labelCount, labelOts] as const;
 const PRODUCTS = [productCount, productOts] as const;
 
 export const tasks = {
+  /** Shows that a worker is there. */
+  probe: (_: undefined) => true,
+
   ...linearTasks,
   linearOnline,
 
@@ -191,3 +194,6 @@ export const tasks = {
 
 /** The pool that runs these tasks. */
 export type ProtocolPool = Pool<typeof tasks>;
+
+/** A session's part of it. */
+export type ProtocolRunner = Runner<typeof tasks>;

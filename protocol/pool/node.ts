@@ -24,6 +24,9 @@ const YOUNG_MB = 2;
 /** The most threads of a pool: beyond what machines run at a time, within what they can start. LOCAL. */
 const MOST_WORKERS = 1024;
 
+/** How long a thread may take to start in place of another before the pool has failed, in ms. LOCAL. */
+const START_MS = 30_000;
+
 /** Options of a thread pool. */
 export interface ThreadPoolOptions {
   /** Number of threads, 1024 at most; default: as many as the machine runs at a time. LOCAL. */
@@ -50,6 +53,11 @@ export function createThreadPool<T extends TaskTable>(
     maxThreads: workers,
     resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
   });
+  /** Of threads that start in place of others. */
+  const starting: NodeJS.Timeout[] = [];
+  let closing = false;
+  /** What ended a thread or a task last. */
+  let last = new Error('no reason was given');
   const queue = new TaskQueue<T>({
     workers,
     async execute(task, input, give) {
@@ -58,17 +66,35 @@ export function createThreadPool<T extends TaskTable>(
         const transferList = transferables(give, BULK_BYTES);
         outcome = await threads.run({ task, input }, { transferList });
       } catch (cause) {
-        throw new Error(`pool: the worker broke at task "${task}"`, { cause });
+        last = cause as Error;
+        throw new Error(`pool: the worker broke at task "${task}": ${last.message}`, { cause });
       }
       return unwrap(outcome);
     },
-    shutdown: () => threads.destroy(),
+    shutdown() {
+      closing = true;
+      for (const timer of starting) clearTimeout(timer);
+      return threads.destroy();
+    },
   });
-  // Emitted when a thread dies without a task, which is when it cannot load its module. Piscina then starts no other,
-  // and a task waiting for one would wait for ever.
-  threads.on('error', (cause: Error) => {
-    queue.fail(new Error('pool: a worker could not start', { cause }));
+  const fail = (cause: Error): void => {
+    queue.fail(new Error(`pool: a worker could not start: ${cause.message}`, { cause }));
+  };
+  // Piscina starts a thread in place of one that has ended, but none in place of one that never was ready. It says so only
+  // when that one had no task; the pool has fewer threads then, and a task that waits for the last would wait for ever.
+  threads.on('error', (error: Error) => {
+    last = error;
   });
+  threads.on('workerDestroy', () => {
+    if (closing) return;
+    const late = new Error(`no thread was ready within ${START_MS / 1000} s`);
+    starting.push(setTimeout(fail, START_MS, late).unref());
+    // Later in this turn the thread's task rejects, with the cause.
+    setImmediate(() => {
+      if (!closing && threads.threads.length < workers) fail(last);
+    });
+  });
+  threads.on('workerCreate', () => clearTimeout(starting.shift()));
   return queue;
 }
 

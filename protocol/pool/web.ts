@@ -156,7 +156,11 @@ class Crew implements Workers {
         this.#fail(new Error('pool: a worker could not start', { cause }));
         return;
       }
-      this.#hire();
+      try {
+        this.#hire();
+      } catch (cause) {
+        this.#fail(new Error('pool: a worker could not start', { cause }));
+      }
       member.call?.reject(
         new Error(`pool: the worker broke at task "${member.call.task}"`, { cause }),
       );

@@ -21,6 +21,7 @@ import { Prg } from '../../protocol/random/index.ts';
 import { packedBytes, signed } from '../../protocol/ring/packing.ts';
 import { type Flip, fitted } from '../protocol/ot/support.ts';
 import { ModelBuilder, seedOf } from '../support/model.ts';
+import { withRun } from '../support/pool.ts';
 import { type Change, changing } from '../support/resealed.ts';
 import { type LocalServer, localPool } from '../system/support.ts';
 
@@ -52,7 +53,7 @@ export function hooked(hooks: Hooks, pool: ProtocolPool = localPool()): Protocol
     if (hook === undefined) return pool.run(task, input, options);
     return hook(structuredClone(input), (other = input) => pool.run(task, other, options));
   };
-  return { workers: pool.workers, run: run as ProtocolPool['run'], close: () => pool.close() };
+  return withRun(pool, run as never);
 }
 
 /** The inputs of some tasks, as a pool got them. */

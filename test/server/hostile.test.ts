@@ -9,10 +9,10 @@ import { memoryPair } from '../../protocol/channel/memory.ts';
 import { type RecordedFrame, recorded } from '../../protocol/channel/recorded.ts';
 import { ProtocolError } from '../../protocol/errors.ts';
 import { Kind } from '../../protocol/inference/messages.ts';
-import type { ProtocolPool } from '../../protocol/inference/session.ts';
 import { POINT_BYTES } from '../../protocol/ot/base.ts';
 import { Prg } from '../../protocol/random/index.ts';
 import { seedOf } from '../support/model.ts';
+import { withRun } from '../support/pool.ts';
 import { resealing } from '../support/resealed.ts';
 import {
   failureOf,
@@ -197,7 +197,7 @@ it('a client that answers before it is asked, and leaves then, is no reason to w
     if (task === 'reveal') leave();
     return inner.run(task as 'reveal', input);
   };
-  const pool = { ...inner, run } as unknown as ProtocolPool;
+  const pool = withRun(inner, run);
   const server = new LocalServer([garbled], { pool });
   const channel = server.accept();
   leave = () => channel.close();

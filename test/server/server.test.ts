@@ -9,6 +9,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
 import { connect } from '../../client/index.ts';
 import type { ProtocolPool } from '../../protocol/inference/session.ts';
+import type { tasks } from '../../protocol/inference/tasks.ts';
+import { createThreadPool } from '../../protocol/pool/node.ts';
 import { digestOf } from '../../protocol/program/encode.ts';
 import { encodeModel } from '../../protocol/program/model.ts';
 import {
@@ -169,6 +171,26 @@ describe('a server', () => {
     await session.prepare();
     await within(5000, server.drain(50));
     expect(await failureOf(session.infer(pixels))).toMatchObject({ code: 'closed' });
+  });
+
+  it('is healthy while its pool is', async () => {
+    const own = localPool();
+    const server = await serve(models, { port: 0, pool: own });
+    expect(server.failed).toBe(own.failed);
+    expect(await server.healthy()).toBe(true);
+    await own.close();
+    expect(await server.healthy()).toBe(false);
+    await server.close();
+  });
+
+  it('does not listen when its workers do not start', async () => {
+    const broken = createThreadPool<typeof tasks>(
+      new URL('../support/broken-worker.mjs', import.meta.url),
+      { workers: 2 },
+    );
+    const error = await failureOf(serve(models, { port: 0, pool: broken }));
+    expect(error.message).toMatch(/^pool: .*: broken on purpose$/);
+    await broken.close();
   });
 
   it('keeps a limited number of bundles, and no idle session for ever', async () => {

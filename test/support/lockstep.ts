@@ -9,6 +9,7 @@ import { memoryPair } from '../../protocol/channel/memory.ts';
 import type { ProtocolPool } from '../../protocol/inference/session.ts';
 import { tasks } from '../../protocol/inference/tasks.ts';
 import { createInlinePool } from '../../protocol/pool/inline.ts';
+import { withRun } from './pool.ts';
 
 /** Turns of the event loop without any task running after which both parties are taken to be waiting. */
 const QUIET_TURNS = 5;
@@ -37,14 +38,10 @@ export class Lockstep {
     this.#ends = memoryPair().map((end) => new Held(end));
     this.pair = this.#ends as unknown as [Channel, Channel];
     const pool = createInlinePool(tasks);
-    this.pool = {
-      workers: pool.workers,
-      close: () => pool.close(),
-      run: (task, input, options) => {
-        this.#running++;
-        return pool.run(task, input, options).finally(() => this.#running--);
-      },
-    };
+    this.pool = withRun(pool, (task, input, options) => {
+      this.#running++;
+      return pool.run(task, input, options).finally(() => this.#running--);
+    });
   }
 
   /** Runs `work` of both parties to its end, delivering whenever it stands still. */

@@ -21,7 +21,7 @@ import {
   type Offer,
   openClient,
   openServer,
-  type ProtocolPool,
+  type ProtocolRunner,
   type ServerSession,
 } from '../../protocol/inference/session.ts';
 import { tasks } from '../../protocol/inference/tasks.ts';
@@ -338,7 +338,7 @@ export interface Sessions {
 /** What a server offers of a model, its hint made from `secret`. */
 export async function offerOf(
   model: Model,
-  pool: ProtocolPool = createInlinePool(tasks),
+  pool: ProtocolRunner = createInlinePool(tasks),
   secret = seedOf(3),
 ): Promise<Offer> {
   const layout = layoutOf(model.program);
@@ -363,7 +363,7 @@ export const hintsOf = ({ hint }: Offer): HintSource => ({
 export async function openSessions(
   model: Model,
   seed = seedOf(2),
-  pool: ProtocolPool = createInlinePool(tasks),
+  pool: ProtocolRunner = createInlinePool(tasks),
   pair: [Channel, Channel] = memoryPair(),
   otK?: OtK,
 ): Promise<Sessions> {

@@ -14,7 +14,8 @@ import { WebSocket } from 'ws';
 import { openSession } from '../../client/session.ts';
 import { recorded } from '../../protocol/channel/recorded.ts';
 import { CLIENT_SOCKET_OPTIONS, socketChannel } from '../../protocol/channel/websocket.ts';
-import { Prg } from '../../protocol/random/index.ts';
+import type { ProtocolPool } from '../../protocol/inference/session.ts';
+import { Prg, type Random } from '../../protocol/random/index.ts';
 import { DEFAULT_LIMITS } from '../../server/limits.ts';
 import { listen } from '../../server/listen.ts';
 import { offerModels } from '../../server/models.ts';
@@ -83,7 +84,7 @@ async function transcript(client: (url: string) => Promise<number[]>): Promise<T
 async function inNode(
   url: string,
   open: typeof openSession,
-  parts: Pick<Parameters<typeof openSession>[0], 'pool' | 'random'>,
+  parts: { readonly pool: ProtocolPool; readonly random: Random },
 ): Promise<number[]> {
   const channel = socketChannel(new WebSocket(url, CLIENT_SOCKET_OPTIONS));
   const session = await open({ channel, ...parts });

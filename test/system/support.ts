@@ -25,6 +25,7 @@ import {
 import { type NamedModel, offerModels } from '../../server/models.ts';
 import { serveSession } from '../../server/session.ts';
 import { ModelBuilder, seedOf } from '../support/model.ts';
+import { withRun } from '../support/pool.ts';
 
 /** A few elements of each kind, three classes; of the tests' images, the errors of private runs leave the label clear. */
 export function tinyModel(reveal: 'logits' | 'label' = 'logits'): Model {
@@ -106,7 +107,7 @@ export function localPool(): ProtocolPool {
     if (key !== undefined) setups.set(key, structuredClone(output));
     return output;
   };
-  return { workers: pool.workers, run: run as ProtocolPool['run'], close: () => pool.close() };
+  return withRun(pool, run as never);
 }
 
 export interface LocalServerOptions {

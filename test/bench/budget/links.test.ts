@@ -13,7 +13,7 @@ import { delayed } from '../../../protocol/channel/delayed.ts';
 import { memoryPair } from '../../../protocol/channel/memory.ts';
 import { costOf } from '../../../protocol/inference/cost.ts';
 import { layoutOf } from '../../../protocol/inference/layout.ts';
-import type { ProtocolPool } from '../../../protocol/inference/session.ts';
+import type { ProtocolRunner } from '../../../protocol/inference/session.ts';
 import { tasks } from '../../../protocol/inference/tasks.ts';
 import { call } from '../../../protocol/pool/task.ts';
 import { VirtualClock } from '../../support/clock.ts';
@@ -52,10 +52,9 @@ describe('the networks', () => {
 });
 
 /** Tasks that take no turn of the event loop, so that virtual time stands still while they run. */
-const instantPool: ProtocolPool = {
+const instantPool: ProtocolRunner = {
   workers: 1,
   run: async (task, input) => call(tasks, task, input) as never,
-  close: async () => {},
 };
 
 describe('a protocol run in virtual time', () => {

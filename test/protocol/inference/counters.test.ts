@@ -7,7 +7,7 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, describe, expect, it } from 'vitest';
 import { trafficBetween } from '../../../protocol/channel/counted.ts';
-import type { ProtocolPool } from '../../../protocol/inference/session.ts';
+import type { ProtocolRunner } from '../../../protocol/inference/session.ts';
 import { kernels } from '../../../protocol/kernels/index.ts';
 import { encodeInput } from '../../../protocol/program/input.ts';
 import { decodeModel } from '../../../protocol/program/model.ts';
@@ -107,9 +107,8 @@ function countLarge<K extends 'Uint8Array' | 'Int32Array' | 'Uint32Array' | 'Sha
 }
 
 const network = new Lockstep();
-const pool: ProtocolPool = {
+const pool: ProtocolRunner = {
   workers: network.pool.workers,
-  close: () => network.pool.close(),
   run(...args) {
     counters.tasks++;
     return network.pool.run(...args);

@@ -26,6 +26,7 @@ type Tasks = {
 };
 
 const workerUrl = new URL('../../support/pool-worker.mjs', import.meta.url);
+const fragileUrl = new URL('../../support/fragile-worker.mjs', import.meta.url);
 const isBuilt = existsSync(new URL('../../../dist/protocol/pool/node.js', import.meta.url));
 if (!isBuilt) console.log('thread pool tests skipped: dist/ is missing, run `npm run build` first');
 
@@ -200,7 +201,7 @@ describe.runIf(isBuilt)('createThreadPool', () => {
       const pool = make();
       const beside = pool.run('spin', 50);
       expect(await failure(pool.run(task, undefined))).toMatchObject({
-        message: `pool: the worker broke at task "${task}"`,
+        message: expect.stringContaining(`pool: the worker broke at task "${task}": `),
       });
       expect(await beside).toBe(50);
       const jobs = Array.from({ length: 6 }, (_, i) => pool.run('square', i));
@@ -239,6 +240,42 @@ describe.runIf(isBuilt)('createThreadPool', () => {
     }
     expect(await failure(pool.run('square', 2))).toBeInstanceOf(Error);
     await pool.close();
+  });
+
+  it.each([1, 2])(
+    'fails when the worker in place of a crashed one cannot start (of %d)',
+    async (workers) => {
+      const pool = createThreadPool<Tasks>(fragileUrl, { workers });
+      made.push(pool as unknown as Pool<never>);
+      expect(await pool.run('square', 3)).toBe(9);
+      process.env['SOTTO_TEST_BROKEN'] = 'yes';
+      try {
+        // The new thread gets a waiting task before it is ready, and takes it along.
+        const tasks = ['exit', ...Array<'square'>(8).fill('square')] as const;
+        const jobs = tasks.map((task) => pool.run(task, 2).catch(() => {}));
+        const error = await pool.failed;
+        expect(error).toMatchObject({
+          message: 'pool: a worker could not start: it is broken by now',
+        });
+        expect(await failure(pool.run('square', 2))).toBe(error);
+        await Promise.all(jobs);
+      } finally {
+        delete process.env['SOTTO_TEST_BROKEN'];
+      }
+    },
+  );
+
+  it('has not failed when a crashed worker was replaced, or it was closed', async () => {
+    const pool = make();
+    const failed = pool.failed.then(() => 'failed');
+    for (let i = 0; i < 3; i++) {
+      await failure(pool.run('exit', undefined));
+      expect(await Promise.all([1, 2, 3].map((x) => pool.run('square', x)))).toEqual([1, 4, 9]);
+    }
+    await pool.close();
+    expect(await Promise.race([failed, new Promise((done) => setTimeout(done, 50))])).toBe(
+      undefined,
+    );
   });
 
   it('needs at least one worker', () => {
