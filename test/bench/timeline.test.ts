@@ -178,7 +178,7 @@ describe('the timeline', () => {
   });
 
   it('has a colour of its own for every task and message behind the setup', () => {
-    const setup = ['makeHint', 'offerSetup', 'chooseSetup', 'keySetup'];
+    const setup = ['probe', 'makeHint', 'offerSetup', 'chooseSetup', 'keySetup'];
     const named = COLOURS.flatMap((colour) => colour.tasks);
     expect(named.sort()).toEqual(
       Object.keys(tasks)

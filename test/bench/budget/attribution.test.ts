@@ -105,9 +105,9 @@ describe('attribution', () => {
       prepareArgmax: 'output',
       evaluateArgmax: 'output',
     });
-    // What is left has a kind, or belongs to the setup, which is no part of an inference.
+    // What is left has a kind, or belongs to the setup or a probe, which is no part of an inference.
     const left = classes.filter(([, of]) => of === 'other').map(([name]) => name!);
-    expect(left.filter((name) => !/Setup$/.test(name)).sort()).toEqual(lane.sort());
+    expect(left.filter((name) => !/Setup$|^probe$/.test(name)).sort()).toEqual(lane.sort());
     expect(
       ([RELU, SQUARE, IDENTITY] as const).map((kind) => classOfTask('evaluate', kind)),
     ).toEqual(['ReLU', 'square', 'identity']);
