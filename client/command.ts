@@ -23,13 +23,13 @@ export function inferCommand(): Command {
     )
     .argument('<image...>', 'PNG files of the size the model takes')
     .requiredOption('--server <URL>', 'ws://HOST:PORT or wss://HOST:PORT')
-    .option('--model <NAME>', "which of the server's models; its first one unless given")
+    .option('--model <NAME>', "which of the server's models; default: its first one")
     .option('--digest <HEX>', 'accept the program with this SHA-256 alone')
     .option(
       '--bandwidth <B>',
       'of the link to the server, like 20mbit: a slow one is sent fewer bytes for more work',
     )
-    .option('--workers <COUNT>', 'threads; as many as the machine runs at a time unless given')
+    .option('--workers <COUNT>', 'threads; default: as many as the machine runs at a time')
     .option('--ca <FILE>', 'certificates (PEM) to trust instead of the well-known ones')
     .option('--json', 'print one JSON document')
     .action(infer);

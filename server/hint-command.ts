@@ -17,7 +17,7 @@ export function hintCommand(): Command {
       'make the public files that clients of a model keep, or check those that are there',
     )
     .argument('<model...>', '.sotto files; the hint of NAME.sotto is NAME.sotto.hint')
-    .option('--workers <COUNT>', 'threads; as many as the machine runs at a time unless given')
+    .option('--workers <COUNT>', 'threads; default: as many as the machine runs at a time')
     .action(run);
 }
 

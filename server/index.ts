@@ -49,9 +49,9 @@ const PROBE_MS = { start: 60_000, healthy: 5_000 };
 export interface ServeOptions {
   /** TCP port; 0 for any that is free. */
   readonly port: number;
-  /** Address to listen on; 127.0.0.1 unless given. */
+  /** Address to listen on; default: 127.0.0.1. */
   readonly host?: string | undefined;
-  /** Threads of the server's own pool; as many as the machine runs at a time unless given. LOCAL. */
+  /** Threads of the server's own pool; default: as many as the machine runs at a time. LOCAL. */
   readonly workers?: number | undefined;
   /** A pool to use instead of one of its own; the caller closes it. */
   readonly pool?: ProtocolPool | undefined;

@@ -24,7 +24,7 @@ export interface ServerLimits {
   readonly queuedBytes: number;
 }
 
-/** The limits unless given. LOCAL. */
+/** The default limits. LOCAL. */
 export const DEFAULT_LIMITS: ServerLimits = {
   sessions: 32,
   connections: 256,

@@ -38,7 +38,7 @@ export interface ServerParts {
   readonly draining?: AbortSignal | undefined;
   /** Asked before each query; every one goes on when it is left out. */
   readonly allowQuery?: AllowQuery | undefined;
-  /** Where its secrets come from; the system unless given. */
+  /** Where its secrets come from; default: the system. */
   readonly random?: Random | undefined;
 }
 
@@ -117,6 +117,7 @@ export async function serveSession(
         onEvent({ type: 'inference', ...work() });
       } else if (command === Command.reserve) {
         await session.channel.expectSeal();
+        if (bundle === 0) throw new ProtocolError('bad-message', 'no bundles were reserved');
         const room = limits.bundlesPerSession - bundles.available - granted;
         const query = { session: id, address, model: session.model, inferences: bundle };
         const allowed = () =>

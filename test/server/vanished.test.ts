@@ -4,8 +4,9 @@ import { once } from 'node:events';
 import { type AddressInfo, connect as connectTcp, createServer, type Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { connect } from '../../client/index.ts';
-import { type ServerEvent, serve } from '../../server/index.ts';
+import { serve } from '../../server/index.ts';
 import { localPool, tinyModel } from '../system/support.ts';
+import { cert, key } from './certificate.ts';
 
 /** How soon both sides have to notice, in ms. */
 const NOTICED_MS = 40_000;
@@ -35,27 +36,33 @@ async function relay(to: number): Promise<{ port: number; freeze(): void; close(
 }
 
 describe.skipIf(!process.env['SOTTO_LONG'])('a link that dies without a word', () => {
-  it('is noticed by the server and by a client that only waits, within 40 s', async () => {
-    const pool = localPool();
-    const ends = new Map<string, number>();
-    const onEvent = ({ type }: ServerEvent) => void ends.set(type, performance.now());
-    const server = await serve([{ name: 'tiny', model: tinyModel() }], { port: 0, pool, onEvent });
-    const link = await relay(server.address.port);
-    const session = await connect(`ws://127.0.0.1:${link.port}`, { pool });
-    await session.prepare();
-    // Quiet for longer than the time in which a peer would be missed: both are there.
-    await new Promise((resolve) => setTimeout(resolve, NOTICED_MS));
-    expect(session.available).toBe(1);
-    expect(server.sessions).toBe(1);
-    link.freeze();
-    const frozen = performance.now();
-    while (session.available > 0 || server.sessions > 0) {
-      expect(performance.now() - frozen).toBeLessThan(NOTICED_MS);
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
-    console.log(`noticed within ${((performance.now() - frozen) / 1000).toFixed(1)} s`);
-    link.close();
-    await server.close();
-    await pool.close();
-  }, 120_000);
+  it.each([
+    ['ws', undefined],
+    ['wss', { cert, key }],
+  ])(
+    'is noticed by the server and by a client that only waits, within 40 s (%s)',
+    async (scheme, tls) => {
+      const pool = localPool();
+      const models = [{ name: 'tiny', model: tinyModel() }];
+      const server = await serve(models, { port: 0, pool, tls });
+      const link = await relay(server.address.port);
+      const session = await connect(`${scheme}://127.0.0.1:${link.port}`, { pool, ca: cert });
+      await session.prepare();
+      // Quiet for longer than the time in which a peer would be missed: both are there.
+      await new Promise((resolve) => setTimeout(resolve, NOTICED_MS));
+      expect(session.available).toBe(1);
+      expect(server.sessions).toBe(1);
+      link.freeze();
+      const frozen = performance.now();
+      while (session.available > 0 || server.sessions > 0) {
+        expect(performance.now() - frozen).toBeLessThan(NOTICED_MS);
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+      console.log(`noticed within ${((performance.now() - frozen) / 1000).toFixed(1)} s`);
+      link.close();
+      await server.close();
+      await pool.close();
+    },
+    120_000,
+  );
 });
