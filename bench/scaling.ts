@@ -81,7 +81,7 @@ async function openBoth(model: Model, pool: ProtocolPool): Promise<() => Promise
   const party = { pool, random: systemRandom };
   const [client, server] = await Promise.all([
     openClient({ ...party, channel: near }, { hints }),
-    openServer({ ...party, channel: far }, () => offer),
+    openServer({ ...party, channel: far }, () => ({ offer })),
   ]);
   return async () => {
     const serve = async () => {

@@ -1,5 +1,6 @@
 /** Connecting: what the clients of Node and of browsers share. The platform gives sockets and workers. */
 
+import { sha256 } from '@noble/hashes/sha2.js';
 import type { Channel } from '../protocol/channel/index.ts';
 import { type Socket, socketChannel } from '../protocol/channel/websocket.ts';
 import { ProtocolError } from '../protocol/errors.ts';
@@ -7,7 +8,13 @@ import type { HintSource, ProtocolPool } from '../protocol/inference/session.ts'
 import { hintDigest } from '../protocol/linear/index.ts';
 import { clientLimits, hexOf } from './accept.ts';
 import { fetchHint, type HintCache } from './hints.ts';
-import { openSession, type Session, type SessionOptions } from './session.ts';
+import {
+  freshResumption,
+  openSession,
+  type Resumption,
+  type Session,
+  type SessionOptions,
+} from './session.ts';
 
 /** Options of connecting, on every platform. */
 export interface CommonConnectOptions extends SessionOptions {
@@ -48,6 +55,7 @@ export async function connectOn<Options extends CommonConnectOptions>(
   platform: Platform<Options>,
   url: string,
   options: Options,
+  resume: Resumption = freshResumption(),
 ): Promise<Session> {
   if (!/^wss?:\/\/[^/#][^#]*$/.test(url) || !URL.canParse(url)) {
     throw new TypeError(`url: expected ws://HOST:PORT or wss://HOST:PORT, got "${url}"`);
@@ -57,7 +65,7 @@ export async function connectOn<Options extends CommonConnectOptions>(
   const own = options.pool === undefined ? platform.createPool(options) : undefined;
   let connection: ReturnType<typeof platform.openSocket>;
   try {
-    connection = platform.openSocket(url, options);
+    connection = platform.openSocket(routed(url, resume), options);
   } catch (error) {
     await own?.close();
     throw error;
@@ -80,7 +88,9 @@ export async function connectOn<Options extends CommonConnectOptions>(
     pool: options.pool?.runner() ?? (own as ProtocolPool),
     hints: hintSource(options.hints ?? platform.hints(), url, options.signal),
     release: own && (() => own.close()),
-    again: (changed: SessionOptions) => connectOn(platform, url, { ...options, ...changed }),
+    resume,
+    again: (changed: SessionOptions, left: Resumption) =>
+      connectOn(platform, url, { ...options, ...changed }, left),
   };
   try {
     return await openSession(parts, options);
@@ -90,6 +100,15 @@ export async function connectOn<Options extends CommonConnectOptions>(
   } finally {
     clearTimeout(slow);
   }
+}
+
+/**
+ * The URL with a name of the client's ticket, `session=16 hexadecimal digits`: a proxy in front of several servers sends a client that
+ * comes back to the one that has its bundles. It says nothing of the ticket.
+ */
+function routed(url: string, { ticket }: Resumption): string {
+  const name = hexOf(sha256(ticket).subarray(0, 8));
+  return `${url}${url.includes('?') ? '&' : '?'}session=${name}`;
 }
 
 /** A hint from the cache, or from the server by HTTP. */

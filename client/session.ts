@@ -6,9 +6,9 @@
  *   each other inside and run in the order they were made.
  * - prepare() makes bundles ahead, each good for one inference; infer() takes the oldest, or makes one first.
  * - A mistake in an argument (a TypeError or RangeError) costs nothing. An error of the protocol, or an abort of a call
- *   that has begun, ends the session: its bundles are spent, and every later call rejects with that same error. Aborting
- *   a call that still waits for its turn ends that call alone, and so does a server that refuses to prepare (`refused`, `quota`,
- *   `draining`): what is ready stays ready.
+ *   that has begun, ends the session: every later call rejects with that same error. Aborting a call that still waits for its turn
+ *   ends that call alone, and so does a server that refuses to prepare (`refused`, `quota`, `draining`): what is ready stays ready.
+ * - After a lost link or an abort, reconnect() goes on with the bundles that the server still has too. The one in use is spent.
  * - `onProgress` is called between steps of the protocol; what it throws ends the session.
  */
 
@@ -19,6 +19,7 @@ import { abortError, ProtocolError } from '../protocol/errors.ts';
 import { BundleStore, type ClientBundle } from '../protocol/inference/bundle.ts';
 import type { Bytes } from '../protocol/inference/cost.ts';
 import { drawClient } from '../protocol/inference/draw.ts';
+import { nameable, TICKET_BYTES } from '../protocol/inference/hello.ts';
 import { sayGoodbye } from '../protocol/inference/messages.ts';
 import { prepareClient } from '../protocol/inference/offline.ts';
 import { inferClient } from '../protocol/inference/online.ts';
@@ -39,7 +40,7 @@ import {
   readOut,
   revealsLabel,
 } from '../protocol/program/results.ts';
-import { type Random, systemRandom } from '../protocol/random/index.ts';
+import { type Random, randomBytes, systemRandom } from '../protocol/random/index.ts';
 import {
   type ClientLimits,
   checkCost,
@@ -111,8 +112,17 @@ export interface SessionParts {
   readonly hints?: HintSource | undefined;
   /** Called once when the session has ended, however it did. */
   readonly release?: (() => Promise<void>) | undefined;
+  /** What an earlier session with the same server has left. */
+  readonly resume?: Resumption | undefined;
   /** Opens another session with the same server: what {@link Session.reconnect} does. */
-  readonly again?: ((options: SessionOptions) => Promise<Session>) | undefined;
+  readonly again?: ((options: SessionOptions, resume: Resumption) => Promise<Session>) | undefined;
+}
+
+/** What a session leaves for one that goes on with it. */
+export interface Resumption {
+  /** What the server knows the client by, secret. */
+  readonly ticket: Uint8Array;
+  readonly bundles: BundleStore<ReadyBundle>;
 }
 
 interface ReadyBundle {
@@ -138,7 +148,10 @@ export async function openSession(
   try {
     const limits = clientLimits(options.limits);
     const channel = withTimeout(traffic, limits.stallMs);
-    const party = { channel, pool: parts.pool, random: parts.random ?? systemRandom };
+    const { pool, random = systemRandom } = parts;
+    const party = { channel, pool, random };
+    const left = parts.resume ?? freshResumption(random);
+    const resume = { ticket: left.ticket, bundles: nameable(left.bundles.numbers) };
     const otK = otKFor(options.bitsPerSecond);
     reporter.begin('connect');
     reporter.report(0, 1);
@@ -146,6 +159,7 @@ export async function openSession(
       openClient(party, {
         model,
         otK,
+        resume,
         acceptProgram: (program, digest) => checkOffer(program, digest, expect, limits),
         acceptCost(cost) {
           checkCost(cost, limits);
@@ -169,7 +183,8 @@ export async function openSession(
     }
     await withSignal(channel, signal, 'connecting', () => drawClient(session));
     reporter.finish();
-    return new Session(session, traffic, options, parts);
+    left.bundles.retain(session.resumed);
+    return new Session(session, traffic, options, { ...parts, resume: left });
   } catch (error) {
     traffic.close(error as Error);
     await parts.release?.();
@@ -183,7 +198,7 @@ const bytesOf = ({ up, down }: Bytes): number => up + down;
 export class Session implements AsyncDisposable {
   readonly #session: ClientSession;
   readonly #traffic: CountedChannel;
-  #bundles = new BundleStore<ReadyBundle>();
+  readonly #left: Resumption;
   /** Why the session is over. */
   #end: Error | undefined;
   /** Settles when the calls so far have ended. */
@@ -199,15 +214,16 @@ export class Session implements AsyncDisposable {
     session: ClientSession,
     traffic: CountedChannel,
     options: SessionOptions,
-    { release, again }: Pick<SessionParts, 'release' | 'again'>,
+    { release, again, resume }: Pick<SessionParts, 'release' | 'again'> & { resume: Resumption },
   ) {
+    this.#left = resume;
     this.#session = session;
     this.#traffic = traffic;
     this.#options = options;
     this.#again = again;
     this.#released = traffic.closed.then(async (reason) => {
       this.#end ??= reason ?? closedHere();
-      this.#bundles = new BundleStore();
+      if (!isLost(this.#end)) resume.bundles.retain([]);
       await release?.();
     });
   }
@@ -232,9 +248,9 @@ export class Session implements AsyncDisposable {
     return this.#session.maxBundles;
   }
 
-  /** Inferences that are prepared. */
+  /** Inferences that are prepared, and ready as long as the session lives. */
   get available(): number {
-    return this.#bundles.available;
+    return this.#end === undefined ? this.#left.bundles.available : 0;
   }
 
   /**
@@ -277,7 +293,7 @@ export class Session implements AsyncDisposable {
         reporter.begin('prepare', this.#bytesToPrepare(1));
         await this.#prepareOne(reporter, 0, 1);
       }
-      const { bundle, stats: offline } = this.#bundles.take();
+      const { bundle, stats: offline } = this.#left.bundles.take();
       reporter.begin('infer', bytesOf(this.#session.cost.online));
       const { result, stats: online } = await this.#measured(this.#session.cost.online.rounds, () =>
         inferClient(this.#session, bundle, input, (...progress) => reporter.report(...progress)),
@@ -287,8 +303,9 @@ export class Session implements AsyncDisposable {
   }
 
   /**
-   * Ends this session, and opens another with the same server, model, program and options: after an error, say. It begins
-   * without prepared inferences, for those of this one are spent and never used again.
+   * Opens another session with the same server, model, program and options: after an error, say. Where this one's link was lost, or a
+   * call was cancelled, or it still runs, the other goes on with the prepared inferences that the server still has too; where this one
+   * was closed, or failed otherwise, it begins without. This session is over either way. May be tried again when it fails.
    * @throws TypeError when the session was opened over a channel of the caller's
    * @throws ProtocolError, AbortError as `connect` does; `program-mismatch` when the server now runs another program
    */
@@ -296,14 +313,20 @@ export class Session implements AsyncDisposable {
     if (this.#again === undefined) {
       throw new TypeError('this session was opened over a channel: open another over a new one');
     }
-    await this.close();
-    return this.#again({
+    if (this.#end === undefined) {
+      this.#end = new ProtocolError('closed', 'the session goes on over another connection');
+      this.#session.channel.close(this.#end);
+    }
+    await this.#tail;
+    await this.#released;
+    const changed = {
       ...this.#options,
       signal: options.signal,
       onProgress: options.onProgress ?? this.#options.onProgress,
       model: this.model,
       expect: { model: this.model, digest: this.digest },
-    });
+    };
+    return this.#again(changed, this.#left);
   }
 
   /** Says goodbye and ends the session. A call that is still running or waiting rejects. Never rejects itself. */
@@ -318,6 +341,8 @@ export class Session implements AsyncDisposable {
 
   async #close(): Promise<void> {
     const { channel } = this.#session;
+    // What is closed is not gone on with.
+    this.#left.bundles.retain([]);
     if (this.#end === undefined) {
       this.#end = closedHere();
       if (this.#calls > 0) {
@@ -361,7 +386,7 @@ export class Session implements AsyncDisposable {
     const bytesUp = stats.bytesUp + draws * cost.draw.up;
     const bytesDown = stats.bytesDown + draws * cost.draw.down;
     const counted = { ...stats, bytesUp, bytesDown };
-    this.#bundles.add({ number: result.number, bundle: result, stats: counted });
+    this.#left.bundles.add({ number: result.number, bundle: result, stats: counted });
   }
 
   async #measured<T>(
@@ -402,7 +427,10 @@ export class Session implements AsyncDisposable {
           // The channel knows why it died first; what came here may be a consequence.
           const death = await channel.closed;
           // A result that is refused has closed the channel without a word of why.
-          if (death === undefined) this.#end = error as Error;
+          if (death === undefined) {
+            this.#end = error as Error;
+            this.#left.bundles.retain([]);
+          }
           throw death ?? error;
         }
       });
@@ -434,6 +462,17 @@ function answerOf(program: Program, raw: Int32Array): Omit<Inference, 'stats'> {
 
 function closedHere(): ProtocolError {
   return new ProtocolError('closed', 'the session was closed');
+}
+
+/** Whether a session ended without a fault of either side's: its bundles are as good as before. */
+function isLost(end: Error): boolean {
+  if (end instanceof ProtocolError) return end.code === 'closed' || end.code === 'timeout';
+  return end.name === 'AbortError';
+}
+
+/** What a session begins with that goes on with none. */
+export function freshResumption(random: Random = systemRandom): Resumption {
+  return { ticket: randomBytes(random, TICKET_BYTES), bundles: new BundleStore() };
 }
 
 function floatsOf({ input }: Program, pixels: Float32Array | Uint8Array): Float32Array {

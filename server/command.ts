@@ -23,6 +23,10 @@ interface ServeCommandOptions {
   readonly insecure?: boolean;
   /** Seconds. */
   readonly grace: number;
+  /** Minutes. */
+  readonly resume?: number;
+  readonly spill?: string;
+  readonly spillKey?: string;
   readonly demo?: boolean;
   readonly json?: boolean;
 }
@@ -49,6 +53,15 @@ export function serveCommand(): Command {
     .option('--tls-key <FILE>', "the certificate's key (PEM)")
     .option('--insecure', 'listen beyond this machine without TLS, such as behind a proxy')
     .option('--grace <N>', 'seconds in which prepared inferences may still run after SIGTERM', '30')
+    .option(
+      '--resume <N>',
+      'minutes that prepared inferences wait for a client whose link was lost; default: 5',
+    )
+    .option(
+      '--spill <FOLDER>',
+      'keep prepared inferences on disk as well, encrypted, so that they outlive the process',
+    )
+    .option('--spill-key <FILE>', 'key of --spill; made when it is not there')
     .option('--demo', 'serve the demo page as well; without --model, the models that ship')
     .option('--json', 'log events as JSON, one a line')
     .action(run);
@@ -62,6 +75,10 @@ async function run(options: ServeCommandOptions, command: Command): Promise<void
   const { tlsCert, tlsKey, maxSessions, maxBundles } = options;
   if ((tlsCert === undefined) !== (tlsKey === undefined)) {
     throw new TypeError('--tls-cert and --tls-key are needed together');
+  }
+  const { spill, spillKey, resume } = options;
+  if ((spill === undefined) !== (spillKey === undefined)) {
+    throw new TypeError('--spill and --spill-key are needed together');
   }
   const tls =
     tlsCert !== undefined && tlsKey !== undefined ? await readTls(tlsCert, tlsKey) : undefined;
@@ -88,7 +105,9 @@ async function run(options: ServeCommandOptions, command: Command): Promise<void
     limits: {
       ...(maxSessions === undefined ? {} : { sessions: maxSessions }),
       ...(maxBundles === undefined ? {} : { bundlesPerSession: maxBundles }),
+      ...(resume === undefined ? {} : { resumeMs: 60_000 * resume }),
     },
+    ...(spill && spillKey ? { spill: { folder: spill, keyFile: spillKey } } : {}),
     onHint: (model, done, total) =>
       showOnTerminal(`hint of ${model}: ${Math.round((100 * done) / total)} %`),
     onEvent(event) {
@@ -165,13 +184,14 @@ function sentence(event: ServerEvent | Notice): string {
     case 'hint':
       return `hint of ${event.model}: ${(event.bytes / 1e6).toFixed(1)} MB made in ${seconds(event.ms)}${event.unkept === undefined ? '' : `, not kept: ${event.unkept}`}`;
     case 'session':
-      return `session ${event.session}: ${event.address} runs ${event.model}, ${seconds(event.ms)}`;
+      return `session ${event.session}: ${event.address} runs ${event.model}, ${event.resumed > 0 ? `goes on with ${event.resumed} prepared, ` : ''}${seconds(event.ms)}`;
     case 'bundle':
       return `session ${event.session}: prepared ${event.bundle}, ${seconds(event.ms)}, ${moved(event)}`;
     case 'inference':
       return `session ${event.session}: answered ${event.bundle}, ${seconds(event.ms)}, ${moved(event)}`;
     case 'error':
       return `session ${event.session}: ${event.code}: ${printable(event.message)}`;
+    case 'spill':
     case 'systemd':
     case 'certificate':
       return event.message;
@@ -182,6 +202,6 @@ function sentence(event: ServerEvent | Notice): string {
     case 'refused':
       return `session ${event.session}: ${event.inferences} preparations refused: ${event.reason}`;
     case 'closed':
-      return `session ${event.session}: closed after ${event.inferences} inferences, ${event.unused} unused`;
+      return `session ${event.session}: closed after ${event.inferences} inferences, ${event.unused} unused${event.kept > 0 ? `, ${event.kept} kept` : ''}`;
   }
 }

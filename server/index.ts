@@ -9,7 +9,7 @@
  * - Clients are independent: what one does wrong, or what goes wrong for it, ends its session alone. It learns a code and
  *   one sentence about its own behaviour; the operator sees more in `onEvent`, which must not throw.
  * - All sessions share one pool of threads and one copy of each model's weights.
- * - Prepared inferences live in memory, belong to their session and die with it. Each is used once.
+ * - Prepared inferences live in memory, and wait there for a client whose link was lost; with `spill` on disk as well. Each is used once.
  * - Beyond this machine the protocol needs TLS, for it does not authenticate the server: `serve` refuses to listen there
  *   without, unless `insecure` says that something in front of it provides it.
  */
@@ -31,6 +31,8 @@ import { isLoopback, listen, type Tls } from './listen.ts';
 import { type NamedModel, type OfferOptions, offerModels } from './models.ts';
 import { hintRequests } from './publish.ts';
 import { serveSession } from './session.ts';
+import { Spill } from './spill.ts';
+import { Tickets } from './tickets.ts';
 
 export type { Cost, PhaseCost, StepCost } from '../protocol/inference/cost.ts';
 export type { ProtocolPool } from '../protocol/inference/session.ts';
@@ -63,9 +65,21 @@ export interface ServeOptions {
   readonly demo?: boolean | ReadonlyMap<string, ModelCard> | undefined;
   /** Called as a hint is made, before anybody can connect: the model, output tiles done, of how many, the layer. */
   readonly onHint?: OfferOptions['onHint'];
+  /** Keeps what is prepared on disk as well, encrypted, so that it outlives the process; default: in memory alone. */
+  readonly spill?: SpillFolder | undefined;
   readonly onEvent?: ((event: ServerEvent) => void) | undefined;
   /** Asked before each query, which is one preparation of an inference; default: all go on. */
   readonly allowQuery?: AllowQuery | undefined;
+}
+
+/** Where prepared inferences are kept on disk. */
+export interface SpillFolder {
+  /** A folder for the server's user alone, on a disk of this machine; made when it is not there. Several processes may share it. */
+  readonly folder: string;
+  /** A file with 32 random bytes, best on another disk; made when it is not there. */
+  readonly keyFile: string;
+  /** Bytes at most; default: 1 GiB. */
+  readonly mostBytes?: number | undefined;
 }
 
 /** A server that runs. */
@@ -113,6 +127,16 @@ export async function serve(
       `${host} is reached from other machines: give a TLS certificate and key, or allow an insecure server`,
     );
   }
+  const { idleMs, resumeMs, sessions: most } = limits;
+  const spill =
+    options.spill &&
+    (await Spill.open({
+      ...options.spill,
+      mostBytes: options.spill.mostBytes ?? 2 ** 30,
+      keepMs: resumeMs + idleMs,
+      onTrouble: (message) => onEvent({ type: 'spill', message }),
+    }));
+  const tickets = new Tickets({ resumeMs, most, spill });
   const own =
     options.pool === undefined
       ? createThreadPool<typeof tasks>(
@@ -148,7 +172,7 @@ export async function serve(
   /** Those that have a session. */
   const sessions = new Set<object>();
   const draining = new AbortController();
-  const parts = { offers, limits, onEvent, allowQuery, draining: draining.signal };
+  const parts = { offers, limits, onEvent, allowQuery, tickets, draining: draining.signal };
   const busy = (what: string) => new ProtocolError('refused', `${what}, try again later`);
   let count = 0;
   const listener = await listen({
@@ -175,16 +199,16 @@ export async function serve(
         return;
       }
       from.set(address, others + 1);
-      const enter = (): void => {
+      const enter = (): (() => void) => {
         if (sessions.size >= limits.sessions) throw busy('the server is busy');
         sessions.add(who);
+        return () => void sessions.delete(who);
       };
       const own = { ...parts, pool: pool.runner() };
       const session = serveSession(own, channel, { ...who, enter });
       connections.set(session, (reason) => channel.close(reason));
       void session.finally(() => {
         connections.delete(session);
-        sessions.delete(who);
         const left = from.get(address)! - 1;
         if (left > 0) from.set(address, left);
         else from.delete(address);
@@ -198,6 +222,8 @@ export async function serve(
     for (const end of connections.values()) end(reason);
     await Promise.all(connections.keys());
     await closed;
+    tickets.close();
+    spill?.close();
     await own?.close();
   };
   let stopping: Promise<void> | undefined;

@@ -6,7 +6,10 @@ import type { ProtocolErrorCode } from '../protocol/errors.ts';
 
 /** Limits of a server. LOCAL. */
 export interface ServerLimits {
-  /** Sessions at a time, counted from a client's first message; further clients are refused. */
+  /**
+   * Sessions at a time, counted from a client's first message; further clients are refused. Those that wait for their client to come back
+   * are counted too, but make room.
+   */
   readonly sessions: number;
   /** Connections at a time, those that have said nothing yet included. */
   readonly connections: number;
@@ -16,6 +19,8 @@ export interface ServerLimits {
   readonly handshakeMs: number;
   /** Prepared inferences that a session may keep waiting: they hold memory here. */
   readonly bundlesPerSession: number;
+  /** How long what a session has prepared waits for its client to come back when the link is lost, in ms; 0: not at all. */
+  readonly resumeMs: number;
   /** How long a session may rest between two requests, in ms; 2^31 - 1 at most. */
   readonly idleMs: number;
   /** How long a client may take for one frame while a request runs, in ms: covers its slowest computation and link; 2^31 - 1 at most. */
@@ -31,6 +36,7 @@ export const DEFAULT_LIMITS: ServerLimits = {
   connectionsPerAddress: 32,
   handshakeMs: 10_000,
   bundlesPerSession: 16,
+  resumeMs: 5 * 60_000,
   idleMs: 10 * 60_000,
   stallMs: 60_000,
   queuedBytes: 32 * 1024 * 1024,
@@ -44,6 +50,7 @@ const RANGES: Readonly<Record<keyof ServerLimits, readonly [least: number, most:
   handshakeMs: [1, MAX_TIMER_MS],
   // It travels in the welcome.
   bundlesPerSession: [1, 0xffffffff],
+  resumeMs: [0, MAX_TIMER_MS],
   idleMs: [1, MAX_TIMER_MS],
   stallMs: [1, MAX_TIMER_MS],
   queuedBytes: [MAX_FRAME_BYTES, Number.MAX_SAFE_INTEGER],
@@ -97,6 +104,8 @@ export type ServerEvent =
       readonly session: number;
       readonly address: string;
       readonly model: string;
+      /** Prepared inferences that it goes on with from an earlier session. */
+      readonly resumed: number;
       readonly ms: number;
     }
   /** An inference has been prepared; `ready` are now waiting. */
@@ -121,13 +130,16 @@ export type ServerEvent =
       readonly inferences: number;
       readonly reason: 'full' | 'quota' | 'draining';
     }
-  /** A connection is over, unless it was refused for lack of room; `unused` bundles died with it. */
+  /** A connection is over, unless it was refused for lack of room: `unused` bundles were left, `kept` wait for the client. */
   | {
       readonly type: 'closed';
       readonly session: number;
       readonly inferences: number;
       readonly unused: number;
-    };
+      readonly kept: number;
+    }
+  /** Prepared inferences are not kept on disk. */
+  | { readonly type: 'spill'; readonly message: string };
 
 /** A hint that was not there. */
 export interface MadeHint {

@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { basename } from 'node:path';
 import { bulkCopy } from '../protocol/bulk.ts';
 import { readWhole } from '../protocol/files.ts';
+import { AGREEMENT_DIGEST } from '../protocol/inference/hello.ts';
 import {
   type HintProgress,
   hintBytesOf,
@@ -11,7 +12,7 @@ import {
   servedLayers,
 } from '../protocol/inference/hint.ts';
 import { layoutOf } from '../protocol/inference/layout.ts';
-import { AGREEMENT_DIGEST, type Offer } from '../protocol/inference/session.ts';
+import type { Offer } from '../protocol/inference/session.ts';
 import type { ProtocolRunner } from '../protocol/inference/tasks.ts';
 import { digestOf, encodeProgram } from '../protocol/program/encode.ts';
 import type { Model, StepWeights } from '../protocol/program/model.ts';

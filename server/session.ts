@@ -10,22 +10,30 @@
  *       |  ---- prepare, number n -------->  |   n counts up from 0, as far as reserved; bundle n is kept
  *       |  ---- infer, number n ---------->  |   bundle n is taken out, which spends it
  *       |  ---- bye ---------------------->  |
+ *
+ * Bundles of a session whose link was lost wait for its client (tickets.ts).
  */
 
-import { counted, trafficBetween } from '../protocol/channel/counted.ts';
+import { type CountedChannel, counted, trafficBetween } from '../protocol/channel/counted.ts';
 import type { Channel } from '../protocol/channel/index.ts';
 import { withTimeout } from '../protocol/channel/lifetime.ts';
 import { ProtocolError } from '../protocol/errors.ts';
-import { BundleStore, type ServerBundle } from '../protocol/inference/bundle.ts';
 import { drawServer } from '../protocol/inference/draw.ts';
+import type { Greeting } from '../protocol/inference/hello.ts';
 import { COMMAND_BYTES, Command, decodeCommand, Kind } from '../protocol/inference/messages.ts';
 import { prepareServer } from '../protocol/inference/offline.ts';
 import { inferServer } from '../protocol/inference/online.ts';
 import { grantServer, type Verdict } from '../protocol/inference/reserve.ts';
-import { openServer, type ProtocolRunner, sendHint } from '../protocol/inference/session.ts';
+import {
+  openServer,
+  type ProtocolRunner,
+  type ServerSession,
+  sendHint,
+} from '../protocol/inference/session.ts';
 import { type Random, systemRandom } from '../protocol/random/index.ts';
 import type { AllowQuery, ServerEvent, ServerLimits } from './limits.ts';
 import type { OfferedModel } from './models.ts';
+import { type Holding, Tickets } from './tickets.ts';
 
 /** What a server gives a session. */
 export interface ServerParts {
@@ -36,6 +44,8 @@ export interface ServerParts {
   readonly onEvent: (event: ServerEvent) => void;
   /** Fires when the server is about to stop: what is prepared is still answered, nothing else begins. Never by default. */
   readonly draining?: AbortSignal | undefined;
+  /** What sessions leave when their link is lost; default: nothing. */
+  readonly tickets?: Tickets | undefined;
   /** Asked before each query; every one goes on when it is left out. */
   readonly allowQuery?: AllowQuery | undefined;
   /** Where its secrets come from; default: the system. */
@@ -46,8 +56,8 @@ export interface ServerParts {
 export interface Connection {
   readonly session: number;
   readonly address: string;
-  /** Called with the client's first message; what it throws refuses the session. */
-  readonly enter?: (() => void) | undefined;
+  /** Called with the client's first message; what it throws refuses the session. Returns what is called when the session is over. */
+  readonly enter?: (() => () => void) | undefined;
 }
 
 /**
@@ -55,46 +65,116 @@ export interface Connection {
  * the client is told in one general sentence, and the operator by an event.
  */
 export async function serveSession(
-  { offers, pool, limits, onEvent, draining, allowQuery, random = systemRandom }: ServerParts,
+  parts: ServerParts,
   channel: Channel,
-  { session: id, address, enter }: Connection,
+  connection: Connection,
 ): Promise<void> {
-  const traffic = counted(channel);
-  const bundles = new BundleStore<ServerBundle>();
-  let inferences = 0;
-  /** Bundles that are granted and not yet prepared. */
-  let granted = 0;
-  let resting = false;
-  /** Ends a session that has nothing left to finish. */
-  const drain = (): void => {
-    if (resting && bundles.available + granted === 0) channel.close(stopping());
-  };
-  draining?.addEventListener('abort', drain);
-  const silent = setTimeout(() => {
-    const what = `no first message came within ${limits.handshakeMs} ms`;
-    channel.close(new ProtocolError('timeout', what));
-  }, limits.handshakeMs);
-  try {
-    const start = performance.now();
-    const party = { channel: withTimeout(traffic, limits.stallMs), pool, random };
-    const find = (name: string | undefined) => {
-      clearTimeout(silent);
-      if (draining?.aborted) throw stopping();
-      enter?.();
-      return name === undefined ? first(offers) : offers.get(name);
-    };
-    const session = await openServer(party, find, limits.bundlesPerSession);
-    const offer = offers.get(session.model)!;
-    const ms = performance.now() - start;
-    onEvent({ type: 'session', session: id, address, model: session.model, ms });
+  const served = new Served(parts, channel, connection);
+  await served.run();
+}
 
+/** One session. */
+class Served {
+  readonly #parts: ServerParts;
+  readonly #channel: Channel;
+  readonly #connection: Connection;
+  readonly #traffic: CountedChannel;
+  /** Called when the session is over, the last first. */
+  readonly #leave: (() => void)[] = [];
+  /** From the client's first message on. */
+  #bundles: Holding | undefined;
+  #inferences = 0;
+  /** Bundles that are granted and not yet prepared. */
+  #granted = 0;
+  /** Whether it waits for a request. */
+  #resting = false;
+
+  constructor(parts: ServerParts, channel: Channel, connection: Connection) {
+    this.#parts = parts;
+    this.#channel = channel;
+    this.#connection = connection;
+    this.#traffic = counted(channel);
+  }
+
+  async run(): Promise<void> {
+    const { onEvent, draining } = this.#parts;
+    const { session: id, address } = this.#connection;
+    const drain = (): void => this.#drain();
+    draining?.addEventListener('abort', drain);
+    /** Whether the link was lost, and nothing else went wrong. */
+    let lost = false;
+    try {
+      await this.#serve(...(await this.#open()));
+    } catch (error) {
+      this.#channel.close(error as Error);
+      // The channel knows why it died first; what came here may be a consequence.
+      const reason = (await this.#channel.closed) ?? (error as Error);
+      const code = reason instanceof ProtocolError ? reason.code : 'internal';
+      lost = code === 'closed' || code === 'timeout';
+      onEvent({ type: 'error', session: id, address, code, message: reason.message });
+    } finally {
+      draining?.removeEventListener('abort', drain);
+      const unused = this.#bundles?.available ?? 0;
+      const kept = (await this.#bundles?.end(lost).catch(() => 0)) ?? 0;
+      for (const leave of this.#leave.reverse()) leave();
+      onEvent({ type: 'closed', session: id, inferences: this.#inferences, unused, kept });
+    }
+  }
+
+  /** Handshake and setup. */
+  async #open(): Promise<[ServerSession, OfferedModel, Holding]> {
+    const { pool, limits, onEvent, random = systemRandom } = this.#parts;
+    const { session: id, address } = this.#connection;
+    const silent = setTimeout(() => {
+      const what = `no first message came within ${limits.handshakeMs} ms`;
+      this.#channel.close(new ProtocolError('timeout', what));
+    }, limits.handshakeMs);
+    try {
+      const start = performance.now();
+      const party = { channel: withTimeout(this.#traffic, limits.stallMs), pool, random };
+      let offer: OfferedModel | undefined;
+      const session = await openServer(party, async (greeting) => {
+        clearTimeout(silent);
+        offer = await this.#enter(greeting);
+        if (offer === undefined) return undefined;
+        const { resumed, next } = this.#bundles!;
+        return { offer, maxBundles: limits.bundlesPerSession, bundles: resumed, next };
+      });
+      const ms = performance.now() - start;
+      const resumed = this.#bundles!.resumed.length;
+      onEvent({ type: 'session', session: id, address, model: session.model, resumed, ms });
+      return [session, offer!, this.#bundles!];
+    } finally {
+      clearTimeout(silent);
+    }
+  }
+
+  /** A client has said what it wants: takes its place, and what an earlier session of its ticket has left. */
+  async #enter(greeting: Greeting): Promise<OfferedModel | undefined> {
+    const { offers, draining, tickets = NO_TICKETS } = this.#parts;
+    if (draining?.aborted) throw stopping();
+    const end = (reason: Error): void => this.#channel.close(reason);
+    this.#leave.push(await tickets.enter(greeting.ticket, end));
+    const leave = this.#connection.enter?.();
+    if (leave !== undefined) this.#leave.push(leave);
+    const { model } = greeting;
+    const offer = model === undefined ? first(offers) : offers.get(model);
+    if (offer !== undefined) this.#bundles = await tickets.claim(greeting, offer);
+    return offer;
+  }
+
+  /** One request after the other. */
+  async #serve(session: ServerSession, offer: OfferedModel, bundles: Holding): Promise<void> {
+    const { limits, onEvent, draining } = this.#parts;
+    const { session: id } = this.#connection;
+    const traffic = this.#traffic;
     const between = session.channel.over(withTimeout(traffic, limits.idleMs));
-    let prepared = 0;
+    let { next } = bundles;
     for (;;) {
-      resting = true;
-      if (draining?.aborted) drain();
+      this.#resting = true;
+      if (draining?.aborted) this.#drain();
       const payload = await between.receive(Kind.command, COMMAND_BYTES);
-      resting = false;
+      this.#resting = false;
       const { command, bundle } = decodeCommand(payload);
       const before = traffic.snapshot();
       const begin = performance.now();
@@ -104,37 +184,21 @@ export async function serveSession(
         return { session: id, bundle, ms: took, bytesUp: bytesReceived, bytesDown: bytesSent };
       };
       if (command === Command.prepare) {
-        if (bundle !== prepared++) throw outOfTurn(bundle);
-        if (granted === 0) {
+        if (bundle !== next++) throw outOfTurn(bundle);
+        if (this.#granted === 0) {
           throw new ProtocolError('bad-message', `bundle ${bundle} was not reserved`);
         }
-        granted--;
-        bundles.add(await prepareServer(session, bundle));
+        this.#granted--;
+        await bundles.add(await prepareServer(session, bundle));
         onEvent({ type: 'bundle', ready: bundles.available, ...work() });
       } else if (command === Command.infer) {
-        await inferServer(session, offer.model, bundles.take(bundle));
-        inferences++;
+        await inferServer(session, offer.model, await bundles.take(bundle));
+        this.#inferences++;
         onEvent({ type: 'inference', ...work() });
       } else if (command === Command.reserve) {
         await session.channel.expectSeal();
         if (bundle === 0) throw new ProtocolError('bad-message', 'no bundles were reserved');
-        const room = limits.bundlesPerSession - bundles.available - granted;
-        const query = { session: id, address, model: session.model, inferences: bundle };
-        const allowed = () =>
-          allowQuery === undefined || decide(() => allowQuery(query), traffic, limits.stallMs);
-        const verdict: Verdict = draining?.aborted
-          ? { verdict: 'draining' }
-          : bundle > room
-            ? { verdict: 'full', bundles: room }
-            : (await allowed())
-              ? { verdict: 'granted', bundles: bundle }
-              : { verdict: 'quota', seconds: 0 };
-        if (verdict.verdict === 'granted') granted += bundle;
-        else {
-          const reason = verdict.verdict;
-          onEvent({ type: 'refused', session: id, address, inferences: bundle, reason });
-        }
-        await grantServer(session.channel, verdict);
+        await grantServer(session.channel, await this.#reserve(bundle, session.model));
       } else if (command === Command.draw) {
         await drawServer(session, bundle);
       } else if (command === Command.hint) {
@@ -142,24 +206,44 @@ export async function serveSession(
       } else if (command === Command.bye) {
         // Or another command, damaged, would end a session in peace.
         await session.channel.expectSeal();
-        channel.close();
+        this.#channel.close();
         return;
       } else {
         throw new ProtocolError('bad-message', `there is no command ${command}`);
       }
     }
-  } catch (error) {
-    channel.close(error as Error);
-    // The channel knows why it died first; what came here may be a consequence.
-    const reason = (await channel.closed) ?? (error as Error);
-    const code = reason instanceof ProtocolError ? reason.code : 'internal';
-    onEvent({ type: 'error', session: id, address, code, message: reason.message });
-  } finally {
-    clearTimeout(silent);
-    draining?.removeEventListener('abort', drain);
-    onEvent({ type: 'closed', session: id, inferences, unused: bundles.available });
+  }
+
+  /** Decides on the preparation of so many bundles. */
+  async #reserve(inferences: number, model: string): Promise<Verdict> {
+    const { limits, onEvent, draining, allowQuery } = this.#parts;
+    const { session: id, address } = this.#connection;
+    const room = limits.bundlesPerSession - this.#bundles!.available - this.#granted;
+    const query = { session: id, address, model, inferences };
+    const allowed = () =>
+      allowQuery === undefined || decide(() => allowQuery(query), this.#traffic, limits.stallMs);
+    const verdict: Verdict = draining?.aborted
+      ? { verdict: 'draining' }
+      : inferences > room
+        ? { verdict: 'full', bundles: Math.max(0, room) }
+        : (await allowed())
+          ? { verdict: 'granted', bundles: inferences }
+          : { verdict: 'quota', seconds: 0 };
+    if (verdict.verdict === 'granted') this.#granted += inferences;
+    else onEvent({ type: 'refused', session: id, address, inferences, reason: verdict.verdict });
+    return verdict;
+  }
+
+  /** Ends a session that has nothing left to finish. */
+  #drain(): void {
+    if (this.#resting && this.#bundles!.available + this.#granted === 0) {
+      this.#channel.close(stopping());
+    }
   }
 }
+
+/** Where nothing is left for a client that comes back. */
+const NO_TICKETS = new Tickets({ resumeMs: 0, most: 0 });
 
 function stopping(): ProtocolError {
   return new ProtocolError('draining', 'the server is about to stop');

@@ -1,9 +1,9 @@
 /**
  * Bundles: everything for one inference, prepared before its input exists. protocol/README, "A session".
  *
- * Contract: a bundle is used at most once, ever. It lives in this process alone (nothing of it is written to disk, so a
- * crash destroys it), belongs to one session, and is taken out of its store before the first byte that depends on it
- * leaves. A bundle that was started is spent, whether the inference ended well or not.
+ * Contract: a bundle is used at most once, ever. It belongs to one ticket, is taken out of its store before the first byte that
+ * depends on it leaves, and where a server keeps it on disk too, from there as well (server/spill.ts). A bundle that was started
+ * is spent, whether the inference ended well or not.
  */
 
 import { ProtocolError } from '../errors.ts';
@@ -62,7 +62,7 @@ export interface ServerDraw {
   readonly batches: readonly { readonly blocks: Uint8Array; readonly choices: Uint8Array }[];
 }
 
-/** The bundles of one session that are ready, each to be taken once. */
+/** The bundles of one ticket that are ready, each to be taken once. */
 export class BundleStore<B extends { readonly number: number }> {
   readonly #ready = new Map<number, B>();
   /** Numbers below this have been seen: none of them is ever accepted again. */
@@ -71,6 +71,23 @@ export class BundleStore<B extends { readonly number: number }> {
   /** Bundles ready to be taken. */
   get available(): number {
     return this.#ready.size;
+  }
+
+  /** Their numbers, in order. */
+  get numbers(): number[] {
+    return [...this.#ready.keys()];
+  }
+
+  /** Above the number of every bundle that was ever added. */
+  get next(): number {
+    return this.#next;
+  }
+
+  /** Forgets the bundles that are not among `numbers`. */
+  retain(numbers: readonly number[]): void {
+    for (const number of this.numbers) {
+      if (!numbers.includes(number)) this.#ready.delete(number);
+    }
   }
 
   /** @throws RangeError when a bundle of that number or a later one was added before */

@@ -2,9 +2,10 @@
  * A session: who the two parties are to each other, from the first frame until the connection ends.
  *
  *     client                                                    server
- *       |  ---- hello: version, agreement, nonce, otK, model? --->  |
+ *       |  ---- hello: version, agreement, nonce, otK, model?, --->  |
+ *       |       ticket, bundles it still has                        |
  *       |  <--- welcome: the same, program, generation and --------  |
- *       |       SHA-256 of the hint                                 |
+ *       |       SHA-256 of the hint, bundles that both still have   |
  *       |       both: id = H(nonces, agreement, otK, program, hint) |
  *       |  ---- OT offer ---------------------------------------->  |
  *       |  <--- OT choices, seal ---------------------------------  |
@@ -12,24 +13,25 @@
  *       |  ---- hint, if the client has not kept it ------------->  |
  *       |  <--- the hint, seal -----------------------------------  |
  *
- * The hello carries nothing secret; keys are made only after versions, agreement constants and the program are accepted,
+ * The first messages are in hello.ts. Keys are made only after versions, agreement constants and the program are accepted,
  * and nothing that depends on a bundle leaves the client before it has the hint whose digest both have in the session id.
  * Keys, tweaks and all that is drawn for a bundle are bound to the session id, to which both sides contributed; scalars,
  * points and choices of base OTs, the root's offset among them, come from each party's generator alone.
  *
+ * Bundles of a session whose link was lost may be used in a later one, which is new in all else: keys, root, seals. Its client
+ * shows the ticket it chose for the first, and both use the bundles that both have. Numbers of bundles go on.
+ *
  * Contract: one thing at a time. A session prepares a bundle or runs an inference, never both at once. After any error it
- * is dead with its channel, and so are all its bundles.
+ * is dead with its channel; its bundles outlive it where nothing but the link has failed.
  */
 
 import { sha256 } from '@noble/hashes/sha2.js';
-import * as z from 'zod';
 import { bulkCopy, isBulk } from '../bulk.ts';
-import { decodeControl, encodeControl, MAX_CONTROL_BYTES } from '../channel/codec.ts';
+import { MAX_CONTROL_BYTES } from '../channel/codec.ts';
 import type { Channel } from '../channel/index.ts';
 import { type SealedChannel, sealed } from '../channel/sealed.ts';
 import { ProtocolError } from '../errors.ts';
-import { LANE_ELEMENTS } from '../gadgets/index.ts';
-import { HINT_AGREEMENT, hintDigest, openHint } from '../linear/index.ts';
+import { hintDigest, openHint } from '../linear/index.ts';
 import { DEFAULT_OT_K, isOtK, OT_KS, type OtK } from '../ot/groups.ts';
 import {
   BASE_PARTS,
@@ -38,16 +40,10 @@ import {
   freshOffset,
   setupMessageBytes,
 } from '../ot/setup.ts';
-import {
-  COTS_PER_CHUNK,
-  type ReceiverSeeds,
-  type SenderSeeds,
-  SLICES_PER_KEY,
-} from '../ot/softspoken.ts';
+import type { ReceiverSeeds, SenderSeeds } from '../ot/softspoken.ts';
 import { nextTurn } from '../pool/inline.ts';
 import type { CheckedProgram } from '../program/check.ts';
-import { decodeProgram, digestOf, MAX_PROGRAM_BYTES } from '../program/encode.ts';
-import { INSTANCES_PER_KEY } from '../random/hash.ts';
+import { decodeProgram, digestOf } from '../program/encode.ts';
 import {
   deriveSeed,
   freshSeed,
@@ -56,50 +52,24 @@ import {
   randomBytes,
   SEED_BYTES,
 } from '../random/index.ts';
-import { BATCH_OTS, join } from './batches.ts';
+import { join } from './batches.ts';
 import type { ClientDraw, ServerDraw } from './bundle.ts';
 import { type Cost, costOf } from './cost.ts';
+import {
+  AGREEMENT_DIGEST,
+  decodeHello,
+  decodeWelcome,
+  encodeHello,
+  encodeWelcome,
+  type Greeting,
+  LAST_BUNDLE,
+  NONCE_BYTES,
+  TICKET_BYTES,
+} from './hello.ts';
 import { hintBytesOf, type OpenHint, openedHint, type ServedLayer } from './hint.ts';
 import { type Layout, layoutOf } from './layout.ts';
-import {
-  Command,
-  encodeCommand,
-  Kind,
-  PIECE_BYTES,
-  receiveMessage,
-  sendMessage,
-} from './messages.ts';
+import { Command, encodeCommand, Kind, receiveMessage, sendMessage } from './messages.ts';
 import type { ProtocolRunner } from './tasks.ts';
-
-/** Version of the protocol. AGREEMENT. */
-export const PROTOCOL_VERSION = 8;
-
-/** Prepared inferences of a session where nothing else bounds them: their numbers have 32 bits. */
-const MAX_BUNDLES = 0xffffffff;
-
-const NONCE_BYTES = 32;
-
-/** Bytes of a SHA-256. */
-const DIGEST_BYTES = 32;
-
-/**
- * The constants that releases tune, hashed: parties that differ in one part before they exchange anything. What else both
- * must do alike (encodings, how layers are planned and split) stands for the version.
- */
-export const AGREEMENT_DIGEST: Uint8Array = sha256(
-  new TextEncoder().encode(
-    JSON.stringify({
-      version: PROTOCOL_VERSION,
-      lanes: LANE_ELEMENTS,
-      piece: PIECE_BYTES,
-      perKey: INSTANCES_PER_KEY,
-      otChunk: COTS_PER_CHUNK,
-      otSlices: SLICES_PER_KEY,
-      otBatch: BATCH_OTS,
-      hint: HINT_AGREEMENT,
-    }),
-  ),
-);
 
 export type { ProtocolPool, ProtocolRunner } from './tasks.ts';
 
@@ -132,6 +102,8 @@ export interface ClientSession extends SessionBase {
   readonly root: ReceiverSeeds;
   /** Prepared inferences that the server keeps for the session. */
   readonly maxBundles: number;
+  /** Numbers of the bundles of earlier sessions that both parties have, in order. */
+  readonly resumed: readonly number[];
   /** Number of the next bundle. */
   nextBundle: number;
   /** What is drawn ahead of the next bundle. */
@@ -172,46 +144,6 @@ export interface PublishedHint {
   readonly bytes: Uint8Array;
   /** SHA-256 of the bytes. */
   readonly digest: Uint8Array;
-}
-
-const bytesOf = (length: number) =>
-  z.instanceof(Uint8Array).refine((bytes) => bytes.length === length, `must be ${length} bytes`);
-
-const hello = z.strictObject({
-  version: z.int(),
-  agreement: bytesOf(32),
-  nonce: bytesOf(NONCE_BYTES),
-  // Earlier versions do not send it: they are told of the version, not of this.
-  otK: z.int().default(DEFAULT_OT_K),
-  model: z.string().max(200).nullable(),
-});
-
-const welcome = z.strictObject({
-  version: z.int(),
-  agreement: bytesOf(32),
-  nonce: bytesOf(NONCE_BYTES),
-  model: z.string().max(200),
-  programBytes: z.int().min(1).max(MAX_PROGRAM_BYTES),
-  generation: z.int().min(0).max(0xffffffff),
-  hint: bytesOf(DIGEST_BYTES),
-  /** Prepared inferences that the server keeps for a session. */
-  bundles: z.int().min(1).max(0xffffffff),
-});
-
-/** @throws ProtocolError `version-mismatch` that names both versions */
-function checkPeer(peer: { version: number; agreement: Uint8Array }): void {
-  if (peer.version !== PROTOCOL_VERSION) {
-    throw new ProtocolError(
-      'version-mismatch',
-      `the peer speaks protocol version ${peer.version}, this side version ${PROTOCOL_VERSION}`,
-    );
-  }
-  if (!peer.agreement.every((byte, i) => byte === AGREEMENT_DIGEST[i])) {
-    throw new ProtocolError(
-      'version-mismatch',
-      'the peer uses other protocol constants: both sides need the same release',
-    );
-  }
 }
 
 /** What a session's id is made of, beside the agreement. */
@@ -271,12 +203,25 @@ export interface HintSource {
 /** Called as a hint is fetched: bytes that have come, of how many. */
 export type HintDownload = (bytes: number, total: number) => void;
 
+/** What the server answers. */
+export interface Reception {
+  readonly offer: Offer;
+  /** Prepared inferences that the client may keep waiting; default: as many as can be numbered. */
+  readonly maxBundles?: number | undefined;
+  /** Those of the greeting's bundles that the server has too, in order; default: none. */
+  readonly bundles?: readonly number[] | undefined;
+  /** Number of the next bundle, above all that either party has ever had under the ticket; default: 0. */
+  readonly next?: number | undefined;
+}
+
 /** What the client asks of the program it is offered. */
 export interface ClientOptions {
   /** Name of the wanted model; the server's first one when left out. */
   readonly model?: string | undefined;
   /** SoftSpoken's k; {@link DEFAULT_OT_K} when left out. */
   readonly otK?: OtK | undefined;
+  /** What this session goes on from; default: a fresh ticket, no bundles. */
+  readonly resume?: Pick<Greeting, 'ticket' | 'bundles'> | undefined;
   /** Looks at the program before it is laid out, which takes as long as the program is large; throws to refuse it. */
   readonly acceptProgram?: ((program: CheckedProgram, digest: Uint8Array) => void) | undefined;
   /** Looks at what it costs before any key is made; throws to refuse it. */
@@ -297,18 +242,11 @@ export async function openClient(party: Party, options: ClientOptions): Promise<
   const { otK = DEFAULT_OT_K } = options;
   const messageBytes = setupMessageBytes(otK);
   const nonce = randomBytes(random, NONCE_BYTES);
-  await channel.send(
-    Kind.hello,
-    encodeControl({
-      version: PROTOCOL_VERSION,
-      agreement: AGREEMENT_DIGEST,
-      nonce,
-      otK,
-      model: options.model ?? null,
-    }),
-  );
-  const peer = decodeControl(await channel.receiveUpTo(Kind.welcome, MAX_CONTROL_BYTES), welcome);
-  checkPeer(peer);
+  const resume = options.resume ?? { ticket: randomBytes(random, TICKET_BYTES), bundles: [] };
+  const model = options.model ?? null;
+  await channel.send(Kind.hello, encodeHello({ nonce, otK, model, ...resume }));
+  const answer = await channel.receiveUpTo(Kind.welcome, MAX_CONTROL_BYTES);
+  const peer = decodeWelcome(answer, resume.bundles);
   const encoded = await receiveMessage(channel, Kind.program, peer.programBytes);
   const digest = digestOf(encoded);
   const { layout, cost } = await layOut(encoded, digest, { ...options, otK });
@@ -333,7 +271,8 @@ export async function openClient(party: Party, options: ClientOptions): Promise<
   const base = { ...party, channel, id: sessionId, layout, model: peer.model, digest, otK, root };
   const parts = await takeHint(channel, layout, peer.hint, options);
   const hint = openedHint(party.pool, layout, peer.generation, parts);
-  return { ...base, cost, hint, maxBundles: peer.bundles, nextBundle: 0, drawn: undefined };
+  const { maxBundles, bundles: resumed, next: nextBundle } = peer;
+  return { ...base, cost, hint, maxBundles, resumed, nextBundle, drawn: undefined };
 }
 
 /**
@@ -400,19 +339,16 @@ async function layOut(
 
 /**
  * The server's side of handshake and setup.
- * @param find - the offer of that name, or the default one for undefined; undefined when there is none
- * @param maxBundles - prepared inferences that the client may keep waiting: part of the welcome
+ * @param receive - what a client gets that says this; undefined when there is no such model
  * @throws ProtocolError when versions or constants do not match, the model or k is unknown, or the peer breaks the protocol
  */
 export async function openServer(
   party: Party,
-  find: (model: string | undefined) => Offer | undefined,
-  maxBundles = MAX_BUNDLES,
+  receive: (greeting: Greeting) => Reception | undefined | Promise<Reception | undefined>,
 ): Promise<ServerSession> {
   const { random } = party;
   const channel = sealed(party.channel, Kind.seal);
-  const peer = decodeControl(await channel.receiveUpTo(Kind.hello, MAX_CONTROL_BYTES), hello);
-  checkPeer(peer);
+  const peer = decodeHello(await channel.receiveUpTo(Kind.hello, MAX_CONTROL_BYTES));
   const { otK } = peer;
   if (!isOtK(otK)) {
     throw new ProtocolError(
@@ -420,25 +356,25 @@ export async function openServer(
       `the client asks for OTs with k = ${otK}, this server makes them with one of ${OT_KS.join(', ')}`,
     );
   }
-  const offer = find(peer.model ?? undefined);
-  if (offer === undefined) {
+  const { ticket, bundles: named } = peer;
+  const reception = await receive({ model: peer.model ?? undefined, ticket, bundles: named });
+  if (reception === undefined) {
     throw new ProtocolError('refused', `this server offers no model named "${peer.model}"`);
   }
+  const { offer, maxBundles = LAST_BUNDLE, bundles = [], next = 0 } = reception;
   const { layout, layers, program, hint } = offer;
   const nonce = randomBytes(random, NONCE_BYTES);
-  await channel.send(
-    Kind.welcome,
-    encodeControl({
-      version: PROTOCOL_VERSION,
-      agreement: AGREEMENT_DIGEST,
-      nonce,
-      model: offer.name,
-      programBytes: program.length,
-      generation: hint.generation,
-      hint: hint.digest,
-      bundles: maxBundles,
-    }),
-  );
+  const welcome = encodeWelcome({
+    nonce,
+    model: offer.name,
+    programBytes: program.length,
+    generation: hint.generation,
+    hint: hint.digest,
+    maxBundles,
+    bundles,
+    next,
+  });
+  await channel.send(Kind.welcome, welcome);
   await sendMessage(channel, Kind.program, program);
   const digest = digestOf(program);
   const sessionId = sessionIdOf({ nonces: [peer.nonce, nonce], otK, digest, hint });
@@ -460,7 +396,7 @@ export async function openServer(
   const chosen = join(parts.map((part) => part.chosen));
   const root = finishSetup(sessionId, { choices, chosen }, trees, otK);
   const base = { ...party, channel, id: sessionId, layout, model: offer.name, digest, otK, root };
-  return { ...base, layers, nextBundle: 0, drawn: undefined };
+  return { ...base, layers, nextBundle: next, drawn: undefined };
 }
 
 /** Server: sends the hint; the client's command has been read. */

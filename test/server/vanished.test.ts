@@ -1,39 +1,14 @@
 /** A link that dies without a word, as a cable that is pulled out. It takes most of a minute: SOTTO_LONG=1 runs it. */
 
-import { once } from 'node:events';
-import { type AddressInfo, connect as connectTcp, createServer, type Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { connect } from '../../client/index.ts';
 import { serve } from '../../server/index.ts';
+import { relay } from '../support/relay.ts';
 import { localPool, tinyModel } from '../system/support.ts';
 import { cert, key } from './certificate.ts';
 
 /** How soon both sides have to notice, in ms. */
 const NOTICED_MS = 40_000;
-
-/** Passes bytes on to a port, until it is frozen: it then reads nothing more, and ends nothing. */
-async function relay(to: number): Promise<{ port: number; freeze(): void; close(): void }> {
-  const sockets: Socket[] = [];
-  const server = createServer((near) => {
-    const far = connectTcp(to, '127.0.0.1');
-    near.pipe(far).pipe(near);
-    sockets.push(near, far);
-    for (const socket of [near, far]) socket.on('error', () => {});
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  return {
-    port: (server.address() as AddressInfo).port,
-    freeze() {
-      for (const socket of sockets) socket.unpipe();
-      for (const socket of sockets) socket.pause();
-    },
-    close() {
-      for (const socket of sockets) socket.destroy();
-      server.close();
-    },
-  };
-}
 
 describe.skipIf(!process.env['SOTTO_LONG'])('a link that dies without a word', () => {
   it.each([

@@ -376,7 +376,7 @@ export async function openSessions(
   });
   const [client, server] = await Promise.all([
     openClient(party(near, 'client'), { otK, hints: hintsOf(offer) }),
-    openServer(party(far, 'server'), () => offer),
+    openServer(party(far, 'server'), () => ({ offer })),
   ]);
   return {
     model,

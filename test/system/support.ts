@@ -2,7 +2,12 @@
 
 import { existsSync } from 'node:fs';
 import { serialize } from 'node:v8';
-import { openSession, type Session, type SessionOptions } from '../../client/session.ts';
+import {
+  openSession,
+  type Resumption,
+  type Session,
+  type SessionOptions,
+} from '../../client/session.ts';
 import type { Channel } from '../../protocol/channel/index.ts';
 import { memoryPair } from '../../protocol/channel/memory.ts';
 import type { ProtocolPool } from '../../protocol/inference/session.ts';
@@ -24,6 +29,7 @@ import {
 } from '../../server/limits.ts';
 import { type NamedModel, offerModels } from '../../server/models.ts';
 import { serveSession } from '../../server/session.ts';
+import type { Tickets } from '../../server/tickets.ts';
 import { ModelBuilder, seedOf } from '../support/model.ts';
 import { withRun } from '../support/pool.ts';
 
@@ -116,6 +122,7 @@ export interface LocalServerOptions {
   /** The two ends of a new connection, the client's first. */
   readonly pair?: () => [Channel, Channel];
   readonly allowQuery?: AllowQuery;
+  readonly tickets?: Tickets;
 }
 
 /** A server without sockets. */
@@ -126,6 +133,7 @@ export class LocalServer {
   readonly #limits: ServerLimits;
   readonly #pair: () => [Channel, Channel];
   readonly #allowQuery: AllowQuery | undefined;
+  readonly #tickets: Tickets | undefined;
   readonly #served: Promise<void>[] = [];
 
   constructor(models: readonly NamedModel[], options: LocalServerOptions = {}) {
@@ -134,6 +142,7 @@ export class LocalServer {
     this.#pair = options.pair ?? memoryPair;
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.#allowQuery = options.allowQuery;
+    this.#tickets = options.tickets;
   }
 
   /** Serves a new connection; the client's end of it. */
@@ -148,6 +157,7 @@ export class LocalServer {
           limits: this.#limits,
           onEvent: (event) => this.events.push(event),
           allowQuery: this.#allowQuery,
+          tickets: this.#tickets,
           random: new Prg(SERVER_SEED),
         },
         far,
@@ -182,8 +192,9 @@ export function openLocal(
   channel: Channel,
   options: SessionOptions = {},
   release?: () => Promise<void>,
+  resume?: Resumption,
 ): Promise<Session> {
-  const parts = { channel, pool: localPool(), random: new Prg(CLIENT_SEED), release };
+  const parts = { channel, pool: localPool(), random: new Prg(CLIENT_SEED), release, resume };
   return openSession(parts, options);
 }
 

@@ -89,7 +89,7 @@ async function open(hints: HintSource, sent: Uint8Array = bytes, promised: Offer
     random: new Prg(seedOf(seed)),
   });
   const serving = async () => {
-    const server = await openServer(party(far, 500), () => promised);
+    const server = await openServer(party(far, 500), () => ({ offer: promised }));
     let asked = false;
     // Until the client has its hint it asks for nothing else; then it is the test's turn.
     const answer = async () => {
@@ -210,7 +210,7 @@ describe('a promise changed on the way', () => {
     });
     return Promise.all([
       openClient(party(near, 503), { hints: place(promised).hints }),
-      openServer(party(far, 504), () => offer),
+      openServer(party(far, 504), () => ({ offer })),
     ]);
   };
 

@@ -91,7 +91,7 @@ async function watch(
   const tape = recorded(near);
   const parties = await Promise.all([
     openClient({ channel: tape, pool, random: client }, { hints: hintsOf(offer) }),
-    openServer({ channel: far, pool, random: server }, () => offer),
+    openServer({ channel: far, pool, random: server }, () => ({ offer })),
   ]);
   own[1]!.push(...parties[0].layout.linears.map(({ plan }) => plan));
   const sessions = {

@@ -7,13 +7,13 @@ import type { Channel } from '../../../protocol/channel/index.ts';
 import { memoryPair } from '../../../protocol/channel/memory.ts';
 import { ProtocolError } from '../../../protocol/errors.ts';
 import { costOf } from '../../../protocol/inference/cost.ts';
+import { PROTOCOL_VERSION } from '../../../protocol/inference/hello.ts';
 import { Kind } from '../../../protocol/inference/messages.ts';
 import {
   bundleSeed,
   type ClientOptions,
   openClient,
   openServer,
-  PROTOCOL_VERSION,
 } from '../../../protocol/inference/session.ts';
 import { tasks } from '../../../protocol/inference/tasks.ts';
 import { DEFAULT_OT_K, OT_KS } from '../../../protocol/ot/groups.ts';
@@ -120,7 +120,7 @@ describe('the offered program', async () => {
     const [near, far] = memoryPair();
     const pool = createInlinePool(tasks);
     const random = new Prg(seedOf(7));
-    const server = openServer({ channel: far, pool, random }, () => offer);
+    const server = openServer({ channel: far, pool, random }, () => ({ offer }));
     const client = openClient(
       { channel: near, pool, random },
       { hints: hintsOf(offer), ...options },
@@ -174,7 +174,7 @@ describe('the name of a session', () => {
     };
     const [client, server] = await Promise.all([
       openClient({ channel: near, pool, random: random('client') }, { hints: hintsOf(offer) }),
-      openServer({ channel: far, pool, random: random('server') }, () => offer),
+      openServer({ channel: far, pool, random: random('server') }, () => ({ offer })),
     ]);
     expect(client.id).toEqual(server.id);
     return client.id;

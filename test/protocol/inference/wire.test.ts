@@ -58,9 +58,9 @@ const worker = new URL('../../../dist/protocol/inference/worker.js', import.meta
 describe('the wire', () => {
   it('carries the same bytes as ever under the same seeds', async () => {
     expect(await digests(createInlinePool(tasks))).toEqual({
-      client: 'e96f87ff2a2411b6fd40fad3',
-      server: '86d87024d890449e8f835376',
-      results: '6b06e71dd4b24ca78aee8d20',
+      client: 'd8ff4b50575606e34fe8da0a',
+      server: '0b179506faeed9e2b52275c4',
+      results: '0901be404a99ba50544fe601',
     });
   });
 

@@ -1,0 +1,181 @@
+/**
+ * The first message of each party: who it is, what it wants or offers, and which bundles of earlier sessions it still has.
+ *
+ *     client                                                 server
+ *       |  ---- hello: version, agreement, nonce, otK, ------>  |
+ *       |       model?, ticket, bundles it has                  |
+ *       |  <--- welcome: version, agreement, nonce, model, -----  |
+ *       |       length of the program, generation and SHA-256     |
+ *       |       of the hint, bundles it keeps at most, bundles    |
+ *       |       of the hello it has too, number of the next       |
+ *
+ * Nothing in them is secret but the ticket, which names what earlier sessions of the client have left with the server.
+ */
+
+import { sha256 } from '@noble/hashes/sha2.js';
+import * as z from 'zod';
+import { decodeControl, encodeControl } from '../channel/codec.ts';
+import { ProtocolError } from '../errors.ts';
+import { LANE_ELEMENTS } from '../gadgets/index.ts';
+import { HINT_AGREEMENT } from '../linear/index.ts';
+import { DEFAULT_OT_K } from '../ot/groups.ts';
+import { COTS_PER_CHUNK, SLICES_PER_KEY } from '../ot/softspoken.ts';
+import { MAX_PROGRAM_BYTES } from '../program/encode.ts';
+import { INSTANCES_PER_KEY } from '../random/hash.ts';
+import { BATCH_OTS } from './batches.ts';
+import { PIECE_BYTES } from './messages.ts';
+
+/** Version of the protocol. AGREEMENT. */
+export const PROTOCOL_VERSION = 9;
+
+/** Bytes of a party's contribution to the session's name. */
+export const NONCE_BYTES = 32;
+
+/** Bytes of a ticket. */
+export const TICKET_BYTES = 32;
+
+/** Bundles that a hello names at most. LOCAL. */
+const MOST_NAMED = 1024;
+
+/** The largest number of a bundle. */
+export const LAST_BUNDLE = 0xffffffff;
+
+/** Bytes of a SHA-256. */
+const DIGEST_BYTES = 32;
+
+/**
+ * The constants that releases tune, hashed: parties that differ in one part before they exchange anything. What else both
+ * must do alike (encodings, how layers are planned and split) stands for the version.
+ */
+export const AGREEMENT_DIGEST: Uint8Array = sha256(
+  new TextEncoder().encode(
+    JSON.stringify({
+      version: PROTOCOL_VERSION,
+      lanes: LANE_ELEMENTS,
+      piece: PIECE_BYTES,
+      perKey: INSTANCES_PER_KEY,
+      otChunk: COTS_PER_CHUNK,
+      otSlices: SLICES_PER_KEY,
+      otBatch: BATCH_OTS,
+      hint: HINT_AGREEMENT,
+    }),
+  ),
+);
+
+/** What a client says of itself. */
+export interface Greeting {
+  /** Name of the wanted model; the server's first one when undefined. */
+  readonly model: string | undefined;
+  /** {@link TICKET_BYTES} of the client's choice, secret: whoever has them gets at what its sessions leave. */
+  readonly ticket: Uint8Array;
+  /** Numbers of the bundles that it has from earlier sessions, in order. */
+  readonly bundles: readonly number[];
+}
+
+/** The first numbers of a client's bundles: as many as a hello may name. */
+export function nameable(bundles: Iterable<number>): number[] {
+  return [...bundles].sort((a, b) => a - b).slice(0, MOST_NAMED);
+}
+
+const bytesOf = (length: number) =>
+  z.custom<Uint8Array>(
+    (value) => value instanceof Uint8Array && value.length === length,
+    `must be ${length} bytes`,
+  );
+
+/** One is left for the next bundle. */
+const bundleNumber = z
+  .int()
+  .min(0)
+  .max(LAST_BUNDLE - 1);
+
+/** Numbers of bundles, in order. */
+const numbers = z
+  .array(bundleNumber)
+  .max(MOST_NAMED)
+  .refine((all) => all.every((n, i) => i === 0 || n > all[i - 1]!), 'must increase')
+  .readonly();
+
+const hello = z.strictObject({
+  version: z.int(),
+  agreement: bytesOf(32),
+  nonce: bytesOf(NONCE_BYTES),
+  // Earlier versions do not send it: they are told of the version, not of this.
+  otK: z.int().default(DEFAULT_OT_K),
+  model: z.string().max(200).nullable(),
+  ticket: bytesOf(TICKET_BYTES).default(new Uint8Array(TICKET_BYTES)),
+  bundles: numbers.default([]),
+});
+
+const welcome = z.strictObject({
+  version: z.int(),
+  agreement: bytesOf(32),
+  nonce: bytesOf(NONCE_BYTES),
+  model: z.string().max(200),
+  programBytes: z.int().min(1).max(MAX_PROGRAM_BYTES),
+  generation: z.int().min(0).max(0xffffffff),
+  hint: bytesOf(DIGEST_BYTES),
+  /** Prepared inferences that the server keeps for a session. */
+  maxBundles: z.int().min(1).max(LAST_BUNDLE),
+  /** The bundles of the hello that the server has too. */
+  bundles: numbers,
+  /** Number of the next bundle. */
+  next: z.int().min(0).max(LAST_BUNDLE),
+});
+
+/** @throws ProtocolError `version-mismatch` that names both versions */
+function checkPeer(peer: { version: number; agreement: Uint8Array }): void {
+  if (peer.version !== PROTOCOL_VERSION) {
+    throw new ProtocolError(
+      'version-mismatch',
+      `the peer speaks protocol version ${peer.version}, this side version ${PROTOCOL_VERSION}`,
+    );
+  }
+  if (!peer.agreement.every((byte, i) => byte === AGREEMENT_DIGEST[i])) {
+    throw new ProtocolError(
+      'version-mismatch',
+      'the peer uses other protocol constants: both sides need the same release',
+    );
+  }
+}
+
+/** A hello. */
+export type Hello = Omit<z.infer<typeof hello>, 'version' | 'agreement'>;
+
+/** A welcome. */
+export type Welcome = Omit<z.infer<typeof welcome>, 'version' | 'agreement'>;
+
+const own = { version: PROTOCOL_VERSION, agreement: AGREEMENT_DIGEST };
+
+/** A hello's payload. */
+export function encodeHello(message: Hello): Uint8Array {
+  return encodeControl({ ...own, ...message });
+}
+
+/** @throws ProtocolError `version-mismatch`, `bad-message` */
+export function decodeHello(payload: Uint8Array): Hello {
+  const peer = decodeControl(payload, hello);
+  checkPeer(peer);
+  return peer;
+}
+
+/** A welcome's payload. */
+export function encodeWelcome(message: Welcome): Uint8Array {
+  return encodeControl({ ...own, ...message });
+}
+
+/**
+ * @param named - the bundles of the hello that it answers
+ * @throws ProtocolError `version-mismatch`; `bad-message`, also when it resumes what was not named, or numbers bundles again
+ */
+export function decodeWelcome(payload: Uint8Array, named: readonly number[]): Welcome {
+  const peer = decodeControl(payload, welcome);
+  checkPeer(peer);
+  if (!peer.bundles.every((number) => named.includes(number))) {
+    throw new ProtocolError('bad-message', 'the server resumes a bundle that was not named');
+  }
+  if (peer.next <= (named.at(-1) ?? -1)) {
+    throw new ProtocolError('bad-message', `the server numbers bundle ${peer.next} again`);
+  }
+  return peer;
+}
