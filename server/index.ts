@@ -14,11 +14,12 @@
  *   without, unless `insecure` says that something in front of it provides it.
  */
 
-import { socketChannel } from '../protocol/channel/websocket.ts';
 import { ProtocolError } from '../protocol/errors.ts';
 import type { ProtocolPool } from '../protocol/inference/session.ts';
 import type { tasks } from '../protocol/inference/tasks.ts';
 import { createThreadPool } from '../protocol/pool/node.ts';
+import type { Authorize } from './authorize.ts';
+import { Connections } from './connections.ts';
 import { loadDemo, type ModelCard } from './demo.ts';
 import {
   type AllowQuery,
@@ -30,17 +31,28 @@ import {
 import { isLoopback, listen, type Tls } from './listen.ts';
 import { type NamedModel, type OfferOptions, offerModels } from './models.ts';
 import { hintRequests } from './publish.ts';
+import { openQuotas, type Quotas } from './quotas.ts';
+import { originsOf, proxiesOf } from './request.ts';
 import { serveSession } from './session.ts';
 
 export type { Cost, PhaseCost, StepCost } from '../protocol/inference/cost.ts';
 export type { ProtocolPool } from '../protocol/inference/session.ts';
+export { type Authorize, authorizeByUrl, type Refusal } from './authorize.ts';
 export type { ModelCard, ModelSummary } from './demo.ts';
-export type { AllowQuery, Query, ServerEvent, ServerLimits, Work } from './limits.ts';
+export type {
+  AllowQuery,
+  Decision,
+  Later,
+  Query,
+  ServerEvent,
+  ServerLimits,
+  Who,
+  Work,
+} from './limits.ts';
 export type { Tls } from './listen.ts';
 export { loadModelFile, type NamedModel } from './models.ts';
-
-/** How often a session's client hears from the server at least, in ms. LOCAL. */
-const BEAT_MS = 15_000;
+export type { Quotas } from './quotas.ts';
+export type { ConnectionRequest } from './request.ts';
 
 /** How long workers may take to show that they are there: when the server starts, and when it is asked, in ms. LOCAL. */
 const PROBE_MS = { start: 60_000, healthy: 5_000 };
@@ -64,7 +76,15 @@ export interface ServeOptions {
   /** Called as a hint is made, before anybody can connect: the model, output tiles done, of how many, the layer. */
   readonly onHint?: OfferOptions['onHint'];
   readonly onEvent?: ((event: ServerEvent) => void) | undefined;
-  /** Asked before each query, which is one preparation of an inference; default: all go on. */
+  /** Asked who a client is, before anything is read from it, for `limits.handshakeMs` at most; default: its address says so. */
+  readonly authorize?: Authorize | undefined;
+  /** Origins whose pages are let in, beside programs that state none; default: all. */
+  readonly origins?: readonly string[] | undefined;
+  /** Addresses or CIDRs of proxies that state in X-Forwarded-For whom they speak for; default: none. */
+  readonly trustProxies?: readonly string[] | undefined;
+  /** What each principal may have; default: no end. */
+  readonly quotas?: Quotas | undefined;
+  /** Asked before each query, which is one preparation of an inference, and before it is counted; default: all go on. */
   readonly allowQuery?: AllowQuery | undefined;
 }
 
@@ -102,7 +122,7 @@ export async function serve(
   models: readonly NamedModel[],
   options: ServeOptions,
 ): Promise<RunningServer> {
-  const { port, host = '127.0.0.1', tls, allowQuery, onEvent = () => {} } = options;
+  const { port, host = '127.0.0.1', tls, onEvent = () => {} } = options;
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   checkLimits(limits);
   if (!(Number.isInteger(port) && port >= 0 && port <= 65535)) {
@@ -113,6 +133,8 @@ export async function serve(
       `${host} is reached from other machines: give a TLS certificate and key, or allow an insecure server`,
     );
   }
+  const proxies = options.trustProxies && proxiesOf(options.trustProxies);
+  const origins = options.origins && originsOf(options.origins);
   const own =
     options.pool === undefined
       ? createThreadPool<typeof tasks>(
@@ -141,63 +163,41 @@ export async function serve(
   );
   const onRequest = hintRequests(hints, demo && (await loadDemo(offers, demo).catch(freed)));
 
-  /** Connections, and how each is ended. */
-  const connections = new Map<Promise<void>, (reason: Error) => void>();
-  /** How many come from an address. */
-  const from = new Map<string, number>();
-  /** Those that have a session. */
-  const sessions = new Set<object>();
+  const quotas = options.quotas && (await openQuotas(options.quotas, onEvent).catch(freed));
   const draining = new AbortController();
-  const parts = { offers, limits, onEvent, allowQuery, draining: draining.signal };
-  const busy = (what: string) => new ProtocolError('refused', `${what}, try again later`);
-  let count = 0;
+  const parts = {
+    ...{ offers, limits, onEvent, draining: draining.signal },
+    allowQuery: both(options.allowQuery, quotas?.allowQuery),
+  };
+  const connections = new Connections({
+    ...{ limits, onEvent, authorize: options.authorize },
+    // A proxy on this machine speaks for everybody, unless it is named and says for whom.
+    counts: (address) => proxies !== undefined || !isLoopback(address),
+    onSession: async (connection) => quotas?.session(connection),
+    serve: (channel, connection) =>
+      serveSession({ ...parts, pool: pool.runner() }, channel, connection),
+  });
   const listener = await listen({
-    host,
-    port,
-    tls,
-    onRequest,
-    onSocket(socket, address) {
-      const channel = socketChannel(socket, {
-        maxQueuedBytes: limits.queuedBytes,
-        beatMs: BEAT_MS,
-      });
-      const who = { session: ++count, address };
-      const others = from.get(address) ?? 0;
-      const full =
-        connections.size >= limits.connections
-          ? busy('the server has too many connections')
-          : others >= limits.connectionsPerAddress && !isLoopback(address)
-            ? busy('too many connections come from this address')
-            : undefined;
-      if (full !== undefined) {
-        channel.close(full);
-        onEvent({ type: 'error', ...who, code: full.code, message: full.message });
-        return;
-      }
-      from.set(address, others + 1);
-      const enter = (): void => {
-        if (sessions.size >= limits.sessions) throw busy('the server is busy');
-        sessions.add(who);
-      };
-      const own = { ...parts, pool: pool.runner() };
-      const session = serveSession(own, channel, { ...who, enter });
-      connections.set(session, (reason) => channel.close(reason));
-      void session.finally(() => {
-        connections.delete(session);
-        sessions.delete(who);
-        const left = from.get(address)! - 1;
-        if (left > 0) from.set(address, left);
-        else from.delete(address);
-      });
+    ...{ host, port, tls, onRequest, proxies },
+    allows(request) {
+      const { origin } = request;
+      const allowed = origin === undefined || origins === undefined || origins.has(origin);
+      if (!allowed) connections.forbid(request);
+      return allowed;
     },
-  }).catch(freed);
+    onSocket: (socket, request) => connections.take(socket, request),
+  }).catch((error) => {
+    quotas?.close();
+    return freed(error);
+  });
 
   const stop = async (): Promise<void> => {
     const closed = listener.close();
     const reason = new ProtocolError('closed', 'the server shuts down');
-    for (const end of connections.values()) end(reason);
-    await Promise.all(connections.keys());
+    connections.end(reason);
+    await connections.settled();
     await closed;
+    quotas?.close();
     await own?.close();
   };
   let stopping: Promise<void> | undefined;
@@ -206,13 +206,13 @@ export async function serve(
     return stopping;
   };
   const drain = async (graceMs: number): Promise<void> => {
-    onEvent({ type: 'draining', sessions: sessions.size });
+    onEvent({ type: 'draining', sessions: connections.sessions });
     draining.abort();
     let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise<void>((resolve) => {
       timer = setTimeout(resolve, graceMs);
     });
-    await Promise.race([Promise.all(connections.keys()), late]);
+    await Promise.race([connections.settled(), late]);
     clearTimeout(timer);
     await close();
   };
@@ -222,7 +222,7 @@ export async function serve(
     url: listener.url,
     address: { host: listener.host, port: listener.port },
     get sessions() {
-      return sessions.size;
+      return connections.sessions;
     },
     failed: pool.failed,
     healthy: () =>
@@ -233,5 +233,17 @@ export async function serve(
     drain,
     close,
     [Symbol.asyncDispose]: close,
+  };
+}
+
+/** The operator's own decision, and then what is counted: what it refuses is not. */
+function both(
+  first: AllowQuery | undefined,
+  second: AllowQuery | undefined,
+): AllowQuery | undefined {
+  if (first === undefined || second === undefined) return first ?? second;
+  return async (query) => {
+    const decision = await first(query);
+    return decision === true ? second(query) : decision;
   };
 }

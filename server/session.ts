@@ -17,14 +17,20 @@ import type { Channel } from '../protocol/channel/index.ts';
 import { withTimeout } from '../protocol/channel/lifetime.ts';
 import { ProtocolError } from '../protocol/errors.ts';
 import { BundleStore, type ServerBundle } from '../protocol/inference/bundle.ts';
+import { costOf } from '../protocol/inference/cost.ts';
 import { drawServer } from '../protocol/inference/draw.ts';
 import { COMMAND_BYTES, Command, decodeCommand, Kind } from '../protocol/inference/messages.ts';
 import { prepareServer } from '../protocol/inference/offline.ts';
 import { inferServer } from '../protocol/inference/online.ts';
 import { grantServer, type Verdict } from '../protocol/inference/reserve.ts';
-import { openServer, type ProtocolRunner, sendHint } from '../protocol/inference/session.ts';
+import {
+  openServer,
+  type ProtocolRunner,
+  type ServerSession,
+  sendHint,
+} from '../protocol/inference/session.ts';
 import { type Random, systemRandom } from '../protocol/random/index.ts';
-import type { AllowQuery, ServerEvent, ServerLimits } from './limits.ts';
+import type { AllowQuery, Decision, ServerEvent, ServerLimits, Who } from './limits.ts';
 import type { OfferedModel } from './models.ts';
 
 /** What a server gives a session. */
@@ -42,12 +48,10 @@ export interface ServerParts {
   readonly random?: Random | undefined;
 }
 
-/** Who a connection is, for events. */
-export interface Connection {
-  readonly session: number;
-  readonly address: string;
-  /** Called with the client's first message; what it throws refuses the session. */
-  readonly enter?: (() => void) | undefined;
+/** Who a connection is, for events and quotas. */
+export interface Connection extends Who {
+  /** Called with the client's first message; what it rejects with refuses the session. */
+  readonly enter?: (() => Promise<void>) | undefined;
 }
 
 /**
@@ -57,8 +61,9 @@ export interface Connection {
 export async function serveSession(
   { offers, pool, limits, onEvent, draining, allowQuery, random = systemRandom }: ServerParts,
   channel: Channel,
-  { session: id, address, enter }: Connection,
+  { session: id, address, principal, enter }: Connection,
 ): Promise<void> {
+  const who = { session: id, address, principal };
   const traffic = counted(channel);
   const bundles = new BundleStore<ServerBundle>();
   let inferences = 0;
@@ -77,16 +82,16 @@ export async function serveSession(
   try {
     const start = performance.now();
     const party = { channel: withTimeout(traffic, limits.stallMs), pool, random };
-    const find = (name: string | undefined) => {
+    const find = async (name: string | undefined) => {
       clearTimeout(silent);
       if (draining?.aborted) throw stopping();
-      enter?.();
+      await enter?.();
       return name === undefined ? first(offers) : offers.get(name);
     };
     const session = await openServer(party, find, limits.bundlesPerSession);
     const offer = offers.get(session.model)!;
     const ms = performance.now() - start;
-    onEvent({ type: 'session', session: id, address, model: session.model, ms });
+    onEvent({ type: 'session', ...who, model: session.model, ms });
 
     const between = session.channel.over(withTimeout(traffic, limits.idleMs));
     let prepared = 0;
@@ -119,20 +124,19 @@ export async function serveSession(
         await session.channel.expectSeal();
         if (bundle === 0) throw new ProtocolError('bad-message', 'no bundles were reserved');
         const room = limits.bundlesPerSession - bundles.available - granted;
-        const query = { session: id, address, model: session.model, inferences: bundle };
+        const bytes = bundle * bytesOf(session);
+        const query = { ...who, model: session.model, inferences: bundle, bytes };
         const allowed = () =>
           allowQuery === undefined || decide(() => allowQuery(query), traffic, limits.stallMs);
         const verdict: Verdict = draining?.aborted
           ? { verdict: 'draining' }
           : bundle > room
             ? { verdict: 'full', bundles: room }
-            : (await allowed())
-              ? { verdict: 'granted', bundles: bundle }
-              : { verdict: 'quota', seconds: 0 };
+            : verdictOf(await allowed(), bundle);
         if (verdict.verdict === 'granted') granted += bundle;
         else {
           const reason = verdict.verdict;
-          onEvent({ type: 'refused', session: id, address, inferences: bundle, reason });
+          onEvent({ type: 'refused', ...who, inferences: bundle, reason });
         }
         await grantServer(session.channel, verdict);
       } else if (command === Command.draw) {
@@ -153,7 +157,7 @@ export async function serveSession(
     // The channel knows why it died first; what came here may be a consequence.
     const reason = (await channel.closed) ?? (error as Error);
     const code = reason instanceof ProtocolError ? reason.code : 'internal';
-    onEvent({ type: 'error', session: id, address, code, message: reason.message });
+    onEvent({ type: 'error', ...who, code, message: reason.message });
   } finally {
     clearTimeout(silent);
     draining?.removeEventListener('abort', drain);
@@ -165,15 +169,30 @@ function stopping(): ProtocolError {
   return new ProtocolError('draining', 'the server is about to stop');
 }
 
+/** What one inference moves, prepared and run, both ways. */
+function bytesOf({ layout, otK }: ServerSession): number {
+  const { offline, online } = costOf(layout, otK);
+  return offline.up + offline.down + online.up + online.down;
+}
+
+function verdictOf(decision: Decision, bundles: number): Verdict {
+  if (decision === true) return { verdict: 'granted', bundles };
+  const seconds = decision === false ? 0 : Math.ceil(decision.retryAfterSeconds);
+  return { verdict: 'quota', seconds: Math.min(seconds, MAX_SECONDS) };
+}
+
+/** A grant has 32 bits for them. */
+const MAX_SECONDS = 0xffffffff;
+
 /**
  * The operator's decision on queries; no when the channel has ended meanwhile.
  * @throws Error when there is none after `ms`: the client may have left without this side's knowing, its frames unread
  */
 async function decide(
-  ask: () => boolean | Promise<boolean>,
+  ask: () => Decision | Promise<Decision>,
   channel: Channel,
   ms: number,
-): Promise<boolean> {
+): Promise<Decision> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error(`allowQuery: no decision for ${ms} ms`)), ms);

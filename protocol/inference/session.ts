@@ -406,7 +406,7 @@ async function layOut(
  */
 export async function openServer(
   party: Party,
-  find: (model: string | undefined) => Offer | undefined,
+  find: (model: string | undefined) => Offer | undefined | Promise<Offer | undefined>,
   maxBundles = MAX_BUNDLES,
 ): Promise<ServerSession> {
   const { random } = party;
@@ -420,7 +420,7 @@ export async function openServer(
       `the client asks for OTs with k = ${otK}, this server makes them with one of ${OT_KS.join(', ')}`,
     );
   }
-  const offer = find(peer.model ?? undefined);
+  const offer = await find(peer.model ?? undefined);
   if (offer === undefined) {
     throw new ProtocolError('refused', `this server offers no model named "${peer.model}"`);
   }
