@@ -50,7 +50,7 @@ export async function connectOn<Options extends CommonConnectOptions>(
   options: Options,
 ): Promise<Session> {
   if (!/^wss?:\/\/[^/#][^#]*$/.test(url) || !URL.canParse(url)) {
-    throw new TypeError(`url: expected ws://HOST:PORT or wss://HOST:PORT, got "${url}"`);
+    throw new TypeError(`url: expected ws://HOST:PORT or wss://HOST:PORT, got "${place(url)}"`);
   }
   // Before a pool or a socket is made.
   clientLimits(options.limits);
@@ -67,7 +67,7 @@ export async function connectOn<Options extends CommonConnectOptions>(
     socketChannel(socket, { silenceMs: SILENCE_MS }),
   );
   const unreached = ({ reason, cause }: Failure) =>
-    new ProtocolError('closed', `cannot connect to ${url}: ${reason}`, { cause });
+    new ProtocolError('closed', `cannot connect to ${place(url)}: ${reason}`, { cause });
   const late = unreached({ reason: `no answer within ${CONNECTING_MS / 1000} s` });
   const slow = setTimeout(() => channel.close(late), CONNECTING_MS);
   let opened = false;
@@ -91,6 +91,9 @@ export async function connectOn<Options extends CommonConnectOptions>(
     clearTimeout(slow);
   }
 }
+
+/** A URL as errors show it: its query may hold a token. */
+const place = (url: string): string => url.split('?', 1)[0]!;
 
 /** A hint from the cache, or from the server by HTTP. */
 function hintSource(

@@ -143,10 +143,14 @@ export async function serve(
         )
       : undefined;
   const pool = options.pool ?? (own as ProtocolPool);
+  const closers = [async () => own?.close()];
+  const free = (): Promise<unknown> => Promise.all(closers.map((close) => close()));
   const freed = async (error: Error): Promise<never> => {
-    await own?.close();
+    await free();
     throw error;
   };
+  const quotas = await openQuotas(options.quotas ?? {}, onEvent).catch(freed);
+  closers.push(quotas.close);
   const probe = (ms: number) =>
     pool.run('probe', undefined, { urgent: true, signal: AbortSignal.timeout(ms) });
   // Started together, they go to a worker each.
@@ -163,22 +167,28 @@ export async function serve(
   );
   const onRequest = hintRequests(hints, demo && (await loadDemo(offers, demo).catch(freed)));
 
-  const quotas = options.quotas && (await openQuotas(options.quotas, onEvent).catch(freed));
-  const draining = new AbortController();
-  const parts = {
-    ...{ offers, limits, onEvent, draining: draining.signal },
-    allowQuery: both(options.allowQuery, quotas?.allowQuery),
+  const allowQuery: AllowQuery = async (query) => {
+    const decision = options.allowQuery === undefined || (await options.allowQuery(query));
+    return decision === true ? quotas.allowQuery(query) : decision;
   };
+  const draining = new AbortController();
+  const parts = { offers, limits, onEvent, allowQuery, draining: draining.signal };
   const connections = new Connections({
-    ...{ limits, onEvent, authorize: options.authorize },
+    limits,
+    onEvent,
+    authorize: options.authorize,
     // A proxy on this machine speaks for everybody, unless it is named and says for whom.
     counts: (address) => proxies !== undefined || !isLoopback(address),
-    onSession: async (connection) => quotas?.session(connection),
+    onSession: quotas.session,
     serve: (channel, connection) =>
       serveSession({ ...parts, pool: pool.runner() }, channel, connection),
   });
   const listener = await listen({
-    ...{ host, port, tls, onRequest, proxies },
+    host,
+    port,
+    tls,
+    onRequest,
+    proxies,
     allows(request) {
       const { origin } = request;
       const allowed = origin === undefined || origins === undefined || origins.has(origin);
@@ -186,10 +196,7 @@ export async function serve(
       return allowed;
     },
     onSocket: (socket, request) => connections.take(socket, request),
-  }).catch((error) => {
-    quotas?.close();
-    return freed(error);
-  });
+  }).catch(freed);
 
   const stop = async (): Promise<void> => {
     const closed = listener.close();
@@ -197,8 +204,7 @@ export async function serve(
     connections.end(reason);
     await connections.settled();
     await closed;
-    quotas?.close();
-    await own?.close();
+    await free();
   };
   let stopping: Promise<void> | undefined;
   const close = (): Promise<void> => {
@@ -233,17 +239,5 @@ export async function serve(
     drain,
     close,
     [Symbol.asyncDispose]: close,
-  };
-}
-
-/** The operator's own decision, and then what is counted: what it refuses is not. */
-function both(
-  first: AllowQuery | undefined,
-  second: AllowQuery | undefined,
-): AllowQuery | undefined {
-  if (first === undefined || second === undefined) return first ?? second;
-  return async (query) => {
-    const decision = await first(query);
-    return decision === true ? second(query) : decision;
   };
 }

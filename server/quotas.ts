@@ -28,10 +28,10 @@ export interface QuotaCounters {
    * Counts a session.
    * @throws ProtocolError `quota` when there are no more for now, or the store does not count
    */
-  session(who: Who): Promise<void>;
+  readonly session: (who: Who) => Promise<void>;
   /** Counts queries, as allowQuery is asked; a store that does not count allows none. */
   readonly allowQuery: AllowQuery;
-  close(): void;
+  readonly close: () => Promise<void>;
 }
 
 /**
@@ -145,7 +145,7 @@ export async function openQuotas(
         return false;
       }
     },
-    close: () => redis?.disconnect(),
+    close: async () => redis?.disconnect(),
   };
 }
 
