@@ -6,6 +6,7 @@
  * together exactly what the quota has.
  */
 
+import type { Redis } from 'ioredis';
 import { RateLimiterMemory, RateLimiterRedis, type RateLimiterRes } from 'rate-limiter-flexible';
 import { ProtocolError } from '../protocol/errors.ts';
 import type { AllowQuery, ServerEvent, Who } from './limits.ts';
@@ -34,18 +35,20 @@ export interface QuotaCounters {
   readonly close: () => Promise<void>;
 }
 
-/**
- * Counts points of `key` where all of them fit.
- * @returns undefined when they are counted, else the seconds until the window is over, 0 when they will not fit then either
- * @throws Error when the store does not answer
- */
-type Take = (key: string, points: number) => Promise<number | undefined>;
-
+/** Counts in windows of time, by key. */
 interface Counter {
-  readonly take: Take;
+  /**
+   * Counts points where all of them fit.
+   * @returns undefined when they are counted, else the seconds until the window is over, 0 when they will not fit then either
+   * @throws Error when the store does not answer
+   */
+  take(key: string, points: number): Promise<number | undefined>;
   /** Takes back points that were counted just now. */
   giveBack(key: string, points: number): Promise<unknown>;
 }
+
+/** Largest quota: beyond 2^52, numbers that come from a store lose their last bit. */
+const MOST = 1e15;
 
 const HOUR = 3600;
 const DAY = 24 * HOUR;
@@ -55,12 +58,12 @@ const STORE_MS = { connect: 5000, command: 2000 };
 
 /**
  * Counts what fits, and answers as the library's own script does, which counts what does not fit as well. What is given back is
- * at most what is there: the window may be over.
+ * at most what is there: the window may be over. (`-counted` could be -0, which is no number to Redis.)
  */
-const SCRIPT = `
+export const SCRIPT = `
 redis.call('set', KEYS[1], 0, 'EX', ARGV[2], 'NX')
 local counted = tonumber(redis.call('get', KEYS[1]))
-local points = math.max(tonumber(ARGV[1]), -counted)
+local points = math.max(tonumber(ARGV[1]), 0 - counted)
 local most = tonumber(ARGV[3])
 if points > 0 and counted + points > most then
   return {most + 1, redis.call('pttl', KEYS[1])}
@@ -81,7 +84,7 @@ class Memory extends RateLimiterMemory {
 }
 
 /**
- * @throws RangeError when a quota is not a whole number from 1 on, or the store's URL not one of Redis
+ * @throws RangeError when a quota is not an integer from 1 to 10^15, or the store's URL not one of Redis
  * @throws Error when the store cannot be reached, or the package that speaks to it is not installed
  */
 export async function openQuotas(
@@ -90,34 +93,20 @@ export async function openQuotas(
 ): Promise<QuotaCounters> {
   const { answersPerDay, sessionsPerHour, bytesPerDay, store } = quotas;
   for (const [name, most] of Object.entries({ answersPerDay, sessionsPerHour, bytesPerDay })) {
-    if (most !== undefined && !(Number.isSafeInteger(most) && most >= 1)) {
-      throw new RangeError(`quotas.${name}: expected a whole number from 1 on, got ${most}`);
+    if (most !== undefined && !(Number.isInteger(most) && most >= 1 && most <= MOST)) {
+      throw new RangeError(`quotas.${name}: expected an integer from 1 to ${MOST}, got ${most}`);
     }
   }
   const redis = store === undefined ? undefined : await openStore(store);
-  const counter = (keyPrefix: string, points: number | undefined, duration: number) => {
-    if (points === undefined) return undefined;
-    const options = { keyPrefix: `sotto:${keyPrefix}`, points, duration };
-    return counterOf(
-      redis === undefined
-        ? new Memory(options)
-        : new RateLimiterRedis({
-            ...options,
-            storeClient: redis,
-            customIncrTtlLuaScript: SCRIPT,
-          }),
-    );
-  };
+  const counter = (name: string, most: number | undefined, seconds: number) =>
+    most === undefined ? undefined : counterOf(redis, name, most, seconds);
   const sessions = counter('sessions', sessionsPerHour, HOUR);
   const answers = counter('answers', answersPerDay, DAY);
   const bytes = counter('bytes', bytesPerDay, DAY);
-  const failing = ({ session, address, principal }: Who, error: unknown): void =>
-    onEvent({
-      type: 'uncounted',
-      ...{ session, address, principal },
-      message: `quotas.store: ${(error as Error).message}`,
-    });
-
+  const failing = ({ session, address, principal }: Who, error: unknown): void => {
+    const message = `quotas.store: ${(error as Error).message}`;
+    onEvent({ type: 'uncounted', session, address, principal, message });
+  };
   return {
     async session(who) {
       let wait: number | undefined;
@@ -129,7 +118,7 @@ export async function openQuotas(
       }
       if (wait === undefined) return;
       const what = `the server opens no more sessions of this client for ${wait} s`;
-      throw new ProtocolError('quota', what, { retryAfterMs: 1000 * wait });
+      throw new ProtocolError('quota', what);
     },
     async allowQuery(query) {
       const { principal, inferences } = query;
@@ -149,17 +138,23 @@ export async function openQuotas(
   };
 }
 
-function counterOf(limiter: Memory | RateLimiterRedis): Counter {
+/** A counter with `most` points in each window, in the store if there is one. */
+function counterOf(redis: Redis | undefined, name: string, most: number, seconds: number): Counter {
+  const options = { keyPrefix: `sotto:${name}`, points: most, duration: seconds };
+  const limiter =
+    redis === undefined
+      ? new Memory(options)
+      : new RateLimiterRedis({ ...options, storeClient: redis, customIncrTtlLuaScript: SCRIPT });
   return {
     async take(key, points) {
       try {
         await limiter.consume(key, points);
         return undefined;
       } catch (refused) {
-        // The library rejects with an error when the store fails.
+        // The library rejects with an error when the store fails, else with what is left.
         if (refused instanceof Error) throw refused;
         const { msBeforeNext } = refused as RateLimiterRes;
-        return points > limiter.points ? 0 : Math.max(1, Math.ceil(msBeforeNext / 1000));
+        return points > most ? 0 : Math.max(1, Math.ceil(msBeforeNext / 1000));
       }
     },
     giveBack: (key, points) => limiter.reward(key, points),
@@ -167,15 +162,15 @@ function counterOf(limiter: Memory | RateLimiterRedis): Counter {
 }
 
 /** A connection to a store, which connects again by itself; while it is down, commands fail at once. */
-async function openStore(store: string) {
+async function openStore(store: string): Promise<Redis> {
   const url = URL.canParse(store) ? new URL(store) : undefined;
   if (url === undefined || !/^rediss?:$/.test(url.protocol)) {
     throw new RangeError('quotas.store: expected redis://HOST:PORT or rediss://HOST:PORT');
   }
-  const { Redis } = await import('ioredis').catch((cause) => {
+  const { Redis: Client } = await import('ioredis').catch((cause) => {
     throw new Error('quotas.store needs the package ioredis, which is not installed', { cause });
   });
-  const redis = new Redis(store, {
+  const redis = new Client(store, {
     lazyConnect: true,
     connectTimeout: STORE_MS.connect,
     commandTimeout: STORE_MS.command,
