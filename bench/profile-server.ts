@@ -20,7 +20,8 @@ const server = new WebSocketServer({ host: '127.0.0.1', port: 0, ...SOCKET_OPTIO
 server.on('connection', (socket) => {
   tracer.watch(socket);
   const parts = { offers, pool: tracer.pool, limits: DEFAULT_LIMITS, onEvent: () => {} };
-  void serveSession(parts, socketChannel(socket), { session: 0, address: 'profile' });
+  const who = { session: 0, address: 'profile', principal: 'profile' };
+  void serveSession(parts, socketChannel(socket), who);
 });
 server.on('listening', () => {
   parentPort!.postMessage(`ws://127.0.0.1:${(server.address() as AddressInfo).port}`);

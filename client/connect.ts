@@ -58,7 +58,7 @@ export async function connectOn<Options extends CommonConnectOptions>(
   resume: Resumption = freshResumption(),
 ): Promise<Session> {
   if (!/^wss?:\/\/[^/#][^#]*$/.test(url) || !URL.canParse(url)) {
-    throw new TypeError(`url: expected ws://HOST:PORT or wss://HOST:PORT, got "${url}"`);
+    throw new TypeError(`url: expected ws://HOST:PORT or wss://HOST:PORT, got "${place(url)}"`);
   }
   // Before a pool or a socket is made.
   clientLimits(options.limits);
@@ -75,7 +75,7 @@ export async function connectOn<Options extends CommonConnectOptions>(
     socketChannel(socket, { silenceMs: SILENCE_MS }),
   );
   const unreached = ({ reason, cause }: Failure) =>
-    new ProtocolError('closed', `cannot connect to ${url}: ${reason}`, { cause });
+    new ProtocolError('closed', `cannot connect to ${place(url)}: ${reason}`, { cause });
   const late = unreached({ reason: `no answer within ${CONNECTING_MS / 1000} s` });
   const slow = setTimeout(() => channel.close(late), CONNECTING_MS);
   let opened = false;
@@ -110,6 +110,9 @@ function routed(url: string, { ticket }: Resumption): string {
   const name = hexOf(sha256(ticket).subarray(0, 8));
   return `${url}${url.includes('?') ? '&' : '?'}session=${name}`;
 }
+
+/** A URL as errors show it: its query may hold a token. */
+const place = (url: string): string => url.split('?', 1)[0]!;
 
 /** A hint from the cache, or from the server by HTTP. */
 function hintSource(

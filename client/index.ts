@@ -52,6 +52,11 @@ export { openSession } from './session.ts';
 export interface ConnectOptions extends CommonConnectOptions {
   /** Certificate authorities (PEM) to trust instead of the well-known ones, for wss:// URLs. */
   readonly ca?: string | undefined;
+  /**
+   * Further headers of the request for the WebSocket, such as `authorization`. A browser sets none: its pages have the URL's query,
+   * and cookies.
+   */
+  readonly headers?: Readonly<Record<string, string>> | undefined;
 }
 
 const node: Platform<ConnectOptions> = {
@@ -61,10 +66,11 @@ const node: Platform<ConnectOptions> = {
       workers === undefined ? {} : { workers },
     ),
   hints: folderHints,
-  openSocket(url, { ca }) {
+  openSocket(url, { ca, headers }) {
     const socket = new WebSocket(url, {
       ...CLIENT_SOCKET_OPTIONS,
       ...(ca === undefined ? {} : { ca }),
+      ...(headers === undefined ? {} : { headers }),
     });
     let cause: (Error & { code?: string }) | undefined;
     socket.on('error', (error) => {
@@ -76,7 +82,7 @@ const node: Platform<ConnectOptions> = {
 
 /**
  * Connects to a server and opens a session.
- * @param url - ws://HOST:PORT or wss://HOST:PORT
+ * @param url - ws://HOST:PORT or wss://HOST:PORT, with a path and a query where the server asks for them
  * @throws TypeError when `url` is not such a URL
  * @throws RangeError when a limit, `workers` or `bitsPerSecond` is out of its range
  * @throws ProtocolError `closed` when the server cannot be reached, `refused` when it is busy or has no such model,

@@ -6,12 +6,13 @@ import { Command } from 'commander';
 import { printable } from '../protocol/channel/frames.ts';
 import { readWhole } from '../protocol/files.ts';
 import { showOnTerminal } from './hint-command.ts';
-import { loadModelFile, type ModelCard, type ServerEvent, serve } from './index.ts';
+import { addIdentityOptions, type IdentityOptions, identityOf } from './identity-command.ts';
+import { loadModelFile, type ModelCard, type ServerEvent, serve, type Who } from './index.ts';
 import { lineLog } from './log.ts';
 import { notifier } from './systemd.ts';
 import { readTls } from './tls.ts';
 
-interface ServeCommandOptions {
+interface ServeCommandOptions extends IdentityOptions {
   readonly model?: readonly string[];
   readonly port: number;
   readonly host?: string;
@@ -41,7 +42,7 @@ type Notice =
   | { readonly type: 'certificate'; readonly message: string };
 
 export function serveCommand(): Command {
-  return new Command('serve')
+  const command = new Command('serve')
     .description('offer models for private inference, until interrupted')
     .option('--model <FILE>', 'a .sotto file; repeat it for more models', collect)
     .requiredOption('--port <N>', 'TCP port; 0 for any that is free')
@@ -65,6 +66,7 @@ export function serveCommand(): Command {
     .option('--demo', 'serve the demo page as well; without --model, the models that ship')
     .option('--json', 'log events as JSON, one a line')
     .action(run);
+  return addIdentityOptions(command);
 }
 
 const collect = (value: string, previous: readonly string[] = []): string[] => [...previous, value];
@@ -101,6 +103,7 @@ async function run(options: ServeCommandOptions, command: Command): Promise<void
     workers: options.workers,
     tls,
     insecure: options.insecure,
+    ...identityOf(options),
     demo: options.demo ? cards : undefined,
     limits: {
       ...(maxSessions === undefined ? {} : { sessions: maxSessions }),
@@ -173,6 +176,9 @@ async function readCard(path: string): Promise<ModelCard> {
   };
 }
 
+const named = ({ address, principal }: Who): string =>
+  principal === address ? address : `${principal} (${address})`;
+
 /** An event as one line for people. Some of its words are the client's, which must not move an operator's cursor. */
 function sentence(event: ServerEvent | Notice): string {
   const seconds = (ms: number) => `${(ms / 1000).toFixed(2)} s`;
@@ -184,7 +190,7 @@ function sentence(event: ServerEvent | Notice): string {
     case 'hint':
       return `hint of ${event.model}: ${(event.bytes / 1e6).toFixed(1)} MB made in ${seconds(event.ms)}${event.unkept === undefined ? '' : `, not kept: ${event.unkept}`}`;
     case 'session':
-      return `session ${event.session}: ${event.address} runs ${event.model}, ${event.resumed > 0 ? `goes on with ${event.resumed} prepared, ` : ''}${seconds(event.ms)}`;
+      return `session ${event.session}: ${named(event)} runs ${event.model}, ${event.resumed > 0 ? `goes on with ${event.resumed} prepared, ` : ''}${seconds(event.ms)}`;
     case 'bundle':
       return `session ${event.session}: prepared ${event.bundle}, ${seconds(event.ms)}, ${moved(event)}`;
     case 'inference':
@@ -201,6 +207,8 @@ function sentence(event: ServerEvent | Notice): string {
       return `draining: ${event.sessions} sessions may finish what is prepared`;
     case 'refused':
       return `session ${event.session}: ${event.inferences} preparations refused: ${event.reason}`;
+    case 'uncounted':
+      return `session ${event.session}: ${event.message}`;
     case 'closed':
       return `session ${event.session}: closed after ${event.inferences} inferences, ${event.unused} unused${event.kept > 0 ? `, ${event.kept} kept` : ''}`;
   }

@@ -14,11 +14,12 @@
  *   without, unless `insecure` says that something in front of it provides it.
  */
 
-import { socketChannel } from '../protocol/channel/websocket.ts';
 import { ProtocolError } from '../protocol/errors.ts';
 import type { ProtocolPool } from '../protocol/inference/session.ts';
 import type { tasks } from '../protocol/inference/tasks.ts';
 import { createThreadPool } from '../protocol/pool/node.ts';
+import type { Authorize } from './authorize.ts';
+import { Connections } from './connections.ts';
 import { loadDemo, type ModelCard } from './demo.ts';
 import {
   type AllowQuery,
@@ -30,19 +31,30 @@ import {
 import { isLoopback, listen, type Tls } from './listen.ts';
 import { type NamedModel, type OfferOptions, offerModels } from './models.ts';
 import { hintRequests } from './publish.ts';
+import { openQuotas, type Quotas } from './quotas.ts';
+import { originsOf, proxiesOf } from './request.ts';
 import { serveSession } from './session.ts';
 import { Spill } from './spill.ts';
 import { Tickets } from './tickets.ts';
 
 export type { Cost, PhaseCost, StepCost } from '../protocol/inference/cost.ts';
 export type { ProtocolPool } from '../protocol/inference/session.ts';
+export { type Authorize, authorizeByUrl, type Refusal } from './authorize.ts';
 export type { ModelCard, ModelSummary } from './demo.ts';
-export type { AllowQuery, Query, ServerEvent, ServerLimits, Work } from './limits.ts';
+export type {
+  AllowQuery,
+  Decision,
+  Later,
+  Query,
+  ServerEvent,
+  ServerLimits,
+  Who,
+  Work,
+} from './limits.ts';
 export type { Tls } from './listen.ts';
 export { loadModelFile, type NamedModel } from './models.ts';
-
-/** How often a session's client hears from the server at least, in ms. LOCAL. */
-const BEAT_MS = 15_000;
+export type { Quotas } from './quotas.ts';
+export type { ConnectionRequest } from './request.ts';
 
 /** How long workers may take to show that they are there: when the server starts, and when it is asked, in ms. LOCAL. */
 const PROBE_MS = { start: 60_000, healthy: 5_000 };
@@ -68,7 +80,15 @@ export interface ServeOptions {
   /** Keeps what is prepared on disk as well, encrypted, so that it outlives the process; default: in memory alone. */
   readonly spill?: SpillFolder | undefined;
   readonly onEvent?: ((event: ServerEvent) => void) | undefined;
-  /** Asked before each query, which is one preparation of an inference; default: all go on. */
+  /** Asked who a client is, before anything is read from it, for `limits.handshakeMs` at most; default: its address says so. */
+  readonly authorize?: Authorize | undefined;
+  /** Origins whose pages are let in, beside programs that state none; default: all. */
+  readonly origins?: readonly string[] | undefined;
+  /** Addresses or CIDRs of proxies that state in X-Forwarded-For whom they speak for; default: none. */
+  readonly trustProxies?: readonly string[] | undefined;
+  /** What each principal may have; default: no end. */
+  readonly quotas?: Quotas | undefined;
+  /** Asked before each query, which is one preparation of an inference, and before it is counted; default: all go on. */
   readonly allowQuery?: AllowQuery | undefined;
 }
 
@@ -116,7 +136,7 @@ export async function serve(
   models: readonly NamedModel[],
   options: ServeOptions,
 ): Promise<RunningServer> {
-  const { port, host = '127.0.0.1', tls, allowQuery, onEvent = () => {} } = options;
+  const { port, host = '127.0.0.1', tls, onEvent = () => {} } = options;
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   checkLimits(limits);
   if (!(Number.isInteger(port) && port >= 0 && port <= 65535)) {
@@ -127,16 +147,8 @@ export async function serve(
       `${host} is reached from other machines: give a TLS certificate and key, or allow an insecure server`,
     );
   }
-  const { idleMs, resumeMs, sessions: most } = limits;
-  const spill =
-    options.spill &&
-    (await Spill.open({
-      ...options.spill,
-      mostBytes: options.spill.mostBytes ?? 2 ** 30,
-      keepMs: resumeMs + idleMs,
-      onTrouble: (message) => onEvent({ type: 'spill', message }),
-    }));
-  const tickets = new Tickets({ resumeMs, most, spill });
+  const proxies = options.trustProxies && proxiesOf(options.trustProxies);
+  const origins = options.origins && originsOf(options.origins);
   const own =
     options.pool === undefined
       ? createThreadPool<typeof tasks>(
@@ -145,10 +157,14 @@ export async function serve(
         )
       : undefined;
   const pool = options.pool ?? (own as ProtocolPool);
+  const closers = [async () => own?.close()];
+  const free = (): Promise<unknown> => Promise.all(closers.map((close) => close()));
   const freed = async (error: Error): Promise<never> => {
-    await own?.close();
+    await free();
     throw error;
   };
+  const quotas = await openQuotas(options.quotas ?? {}, onEvent).catch(freed);
+  closers.push(quotas.close);
   const probe = (ms: number) =>
     pool.run('probe', undefined, { urgent: true, signal: AbortSignal.timeout(ms) });
   // Started together, they go to a worker each.
@@ -165,66 +181,52 @@ export async function serve(
   );
   const onRequest = hintRequests(hints, demo && (await loadDemo(offers, demo).catch(freed)));
 
-  /** Connections, and how each is ended. */
-  const connections = new Map<Promise<void>, (reason: Error) => void>();
-  /** How many come from an address. */
-  const from = new Map<string, number>();
-  /** Those that have a session. */
-  const sessions = new Set<object>();
+  const allowQuery: AllowQuery = async (query) => {
+    const decision = options.allowQuery === undefined || (await options.allowQuery(query));
+    return decision === true ? quotas.allowQuery(query) : decision;
+  };
   const draining = new AbortController();
+  const { idleMs, resumeMs, sessions: most } = limits;
+  const keepMs = resumeMs + idleMs;
+  const spill = options.spill && (await openSpill(options.spill, keepMs, onEvent).catch(freed));
+  const tickets = new Tickets({ resumeMs, most, spill });
+  closers.push(async () => {
+    tickets.close();
+    spill?.close();
+  });
   const parts = { offers, limits, onEvent, allowQuery, tickets, draining: draining.signal };
-  const busy = (what: string) => new ProtocolError('refused', `${what}, try again later`);
-  let count = 0;
+  const connections = new Connections({
+    limits,
+    onEvent,
+    authorize: options.authorize,
+    // A proxy on this machine speaks for everybody, unless it is named and says for whom.
+    counts: (address) => proxies !== undefined || !isLoopback(address),
+    onSession: quotas.session,
+    serve: (channel, connection) =>
+      serveSession({ ...parts, pool: pool.runner() }, channel, connection),
+  });
   const listener = await listen({
     host,
     port,
     tls,
     onRequest,
-    onSocket(socket, address) {
-      const channel = socketChannel(socket, {
-        maxQueuedBytes: limits.queuedBytes,
-        beatMs: BEAT_MS,
-      });
-      const who = { session: ++count, address };
-      const others = from.get(address) ?? 0;
-      const full =
-        connections.size >= limits.connections
-          ? busy('the server has too many connections')
-          : others >= limits.connectionsPerAddress && !isLoopback(address)
-            ? busy('too many connections come from this address')
-            : undefined;
-      if (full !== undefined) {
-        channel.close(full);
-        onEvent({ type: 'error', ...who, code: full.code, message: full.message });
-        return;
-      }
-      from.set(address, others + 1);
-      const enter = (): (() => void) => {
-        if (sessions.size >= limits.sessions) throw busy('the server is busy');
-        sessions.add(who);
-        return () => void sessions.delete(who);
-      };
-      const own = { ...parts, pool: pool.runner() };
-      const session = serveSession(own, channel, { ...who, enter });
-      connections.set(session, (reason) => channel.close(reason));
-      void session.finally(() => {
-        connections.delete(session);
-        const left = from.get(address)! - 1;
-        if (left > 0) from.set(address, left);
-        else from.delete(address);
-      });
+    proxies,
+    allows(request) {
+      const { origin } = request;
+      const allowed = origin === undefined || origins === undefined || origins.has(origin);
+      if (!allowed) connections.forbid(request);
+      return allowed;
     },
+    onSocket: (socket, request) => connections.take(socket, request),
   }).catch(freed);
 
   const stop = async (): Promise<void> => {
     const closed = listener.close();
     const reason = new ProtocolError('closed', 'the server shuts down');
-    for (const end of connections.values()) end(reason);
-    await Promise.all(connections.keys());
+    connections.end(reason);
+    await connections.settled();
     await closed;
-    tickets.close();
-    spill?.close();
-    await own?.close();
+    await free();
   };
   let stopping: Promise<void> | undefined;
   const close = (): Promise<void> => {
@@ -232,13 +234,13 @@ export async function serve(
     return stopping;
   };
   const drain = async (graceMs: number): Promise<void> => {
-    onEvent({ type: 'draining', sessions: sessions.size });
+    onEvent({ type: 'draining', sessions: connections.sessions });
     draining.abort();
     let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise<void>((resolve) => {
       timer = setTimeout(resolve, graceMs);
     });
-    await Promise.race([Promise.all(connections.keys()), late]);
+    await Promise.race([connections.settled(), late]);
     clearTimeout(timer);
     await close();
   };
@@ -248,7 +250,7 @@ export async function serve(
     url: listener.url,
     address: { host: listener.host, port: listener.port },
     get sessions() {
-      return sessions.size;
+      return connections.sessions;
     },
     failed: pool.failed,
     healthy: () =>
@@ -260,4 +262,17 @@ export async function serve(
     close,
     [Symbol.asyncDispose]: close,
   };
+}
+
+function openSpill(
+  spill: SpillFolder,
+  keepMs: number,
+  onEvent: (event: ServerEvent) => void,
+): Promise<Spill> {
+  return Spill.open({
+    ...spill,
+    mostBytes: spill.mostBytes ?? 2 ** 30,
+    keepMs,
+    onTrouble: (message) => onEvent({ type: 'spill', message }),
+  });
 }

@@ -13,7 +13,10 @@ export interface ServerLimits {
   readonly sessions: number;
   /** Connections at a time, those that have said nothing yet included. */
   readonly connections: number;
-  /** Connections at a time from one address; those from this machine, where a proxy may be, are not counted. */
+  /**
+   * Connections at a time from one address; where no proxies are named, those from this machine, where one may be, are not
+   * counted.
+   */
   readonly connectionsPerAddress: number;
   /** How long a client may take for its first message, in ms. */
   readonly handshakeMs: number;
@@ -68,24 +71,41 @@ export function checkLimits(limits: ServerLimits): void {
   }
 }
 
-/** A client asks for queries: for the preparation of inferences, one or several. Nothing in it is secret. */
-export interface Query {
-  /** Counts connections, as in events. */
+/** Whose connection it is. */
+export interface Who {
+  /** Counts connections. */
   readonly session: number;
-  /** Where the connection comes from. */
+  /** Where it comes from, trusted proxies left out. */
   readonly address: string;
+  /** What `authorize` names the client; without it, and until it has decided, the address. */
+  readonly principal: string;
+}
+
+/** A client asks for queries: for the preparation of inferences, one or several. Nothing in it is secret. */
+export interface Query extends Who {
   /** Name of the model. */
   readonly model: string;
   /** How many it asks for: all of them are prepared, or none. */
   readonly inferences: number;
+  /** What preparing and running all of them moves, both ways. */
+  readonly bytes: number;
+}
+
+/** When queries that are refused may be asked for again. */
+export interface Later {
+  /** In s from now, rounded up; 0: that is not known. */
+  readonly retryAfterSeconds: number;
 }
 
 /**
- * Whether queries may go on. False refuses them with `quota`, and the session goes on; what it throws ends the session, as a fault of
- * the server's, and so does a decision that takes longer than `stallMs`. A query is counted when it is prepared, whether its inference is run or
- * not (protocol/DECISIONS.md).
+ * Whether queries may go on. False or {@link Later} refuses them with `quota`, and the session goes on; what it throws ends the session, as a
+ * fault of the server's, and so does a decision that takes longer than `stallMs`. A query is counted when it is prepared, whether its inference
+ * is run or not (protocol/DECISIONS.md).
  */
-export type AllowQuery = (query: Query) => boolean | Promise<boolean>;
+export type AllowQuery = (query: Query) => Decision | Promise<Decision>;
+
+/** What {@link AllowQuery} decides. */
+export type Decision = boolean | Later;
 
 /** What happened, for logs and counters. Nothing in it is secret; times are in ms, `session` counts connections. */
 export type ServerEvent =
@@ -99,38 +119,34 @@ export type ServerEvent =
   /** A hint that was not there has been made; `unkept` says why it is in memory alone, if it is. */
   | ({ readonly type: 'hint' } & MadeHint)
   /** A client is through handshake and setup. */
-  | {
+  | ({
       readonly type: 'session';
-      readonly session: number;
-      readonly address: string;
       readonly model: string;
       /** Prepared inferences that it goes on with from an earlier session. */
       readonly resumed: number;
       readonly ms: number;
-    }
+    } & Who)
   /** An inference has been prepared; `ready` are now waiting. */
   | ({ readonly type: 'bundle'; readonly ready: number } & Work)
   /** An inference has been answered. */
   | ({ readonly type: 'inference' } & Work)
   /** A session, or an attempt at one, failed. `internal`: the fault is this server's. */
-  | {
+  | ({
       readonly type: 'error';
-      readonly session: number;
-      readonly address: string;
       readonly code: ProtocolErrorCode | 'internal';
       readonly message: string;
-    }
+    } & Who)
   /** The server is about to stop: `sessions` have something that they may still finish. */
   | { readonly type: 'draining'; readonly sessions: number }
   /** Preparations were refused; the session goes on. */
-  | {
+  | ({
       readonly type: 'refused';
-      readonly session: number;
-      readonly address: string;
       readonly inferences: number;
       readonly reason: 'full' | 'quota' | 'draining';
-    }
-  /** A connection is over, unless it was refused for lack of room: `unused` bundles were left, `kept` wait for the client. */
+    } & Who)
+  /** The store of quotas does not count, so that a session or preparations were refused. */
+  | ({ readonly type: 'uncounted'; readonly message: string } & Who)
+  /** A connection is over, unless it was refused before anything was read from it: `unused` bundles were left, `kept` wait for the client. */
   | {
       readonly type: 'closed';
       readonly session: number;

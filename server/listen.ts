@@ -5,6 +5,7 @@ import { createServer as createHttps } from 'node:https';
 import { type AddressInfo, BlockList, isIP, type Socket } from 'node:net';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { SOCKET_OPTIONS } from '../protocol/channel/websocket.ts';
+import { type ConnectionRequest, requestOf } from './request.ts';
 
 /** A certificate chain and its key, PEM. */
 export interface Tls {
@@ -18,8 +19,12 @@ export interface ListenOptions {
   readonly tls: Tls | undefined;
   /** Answers requests that are no WebSocket's; unless given, each is told that there is no page. */
   readonly onRequest?: RequestListener | undefined;
+  /** Proxies that are believed whom they speak for. */
+  readonly proxies?: BlockList | undefined;
+  /** Whether a client may have a WebSocket at all, else it is told 403 by HTTP; default: all may. */
+  readonly allows?: (request: ConnectionRequest) => boolean;
   /** A client has connected. The socket must be taken over in the same turn. */
-  readonly onSocket: (socket: WebSocket, address: string) => void;
+  readonly onSocket: (socket: WebSocket, request: ConnectionRequest) => void;
 }
 
 /** A server that listens. */
@@ -55,14 +60,20 @@ export async function listen({
   port,
   tls,
   onRequest = refusePages,
+  proxies,
+  allows = () => true,
   onSocket,
 }: ListenOptions): Promise<Listener> {
   const server = tls === undefined ? createHttp() : createTls(tls);
   server.on('request', onRequest);
-  const sockets = new WebSocketServer({ ...SOCKET_OPTIONS, server });
+  const sockets = new WebSocketServer({
+    ...SOCKET_OPTIONS,
+    server,
+    verifyClient: ({ req }, done) => done(allows(requestOf(req, proxies)), 403),
+  });
   sockets.on('connection', (socket, request) => {
     watch(socket, request.socket);
-    onSocket(socket, request.socket.remoteAddress ?? 'unknown');
+    onSocket(socket, requestOf(request, proxies));
   });
   await new Promise<void>((resolve, reject) => {
     // It repeats the server's errors.

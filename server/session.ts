@@ -18,6 +18,7 @@ import { type CountedChannel, counted, trafficBetween } from '../protocol/channe
 import type { Channel } from '../protocol/channel/index.ts';
 import { withTimeout } from '../protocol/channel/lifetime.ts';
 import { ProtocolError } from '../protocol/errors.ts';
+import { costOf } from '../protocol/inference/cost.ts';
 import { drawServer } from '../protocol/inference/draw.ts';
 import type { Greeting } from '../protocol/inference/hello.ts';
 import { COMMAND_BYTES, Command, decodeCommand, Kind } from '../protocol/inference/messages.ts';
@@ -31,7 +32,7 @@ import {
   sendHint,
 } from '../protocol/inference/session.ts';
 import { type Random, systemRandom } from '../protocol/random/index.ts';
-import type { AllowQuery, ServerEvent, ServerLimits } from './limits.ts';
+import type { AllowQuery, Decision, ServerEvent, ServerLimits, Who } from './limits.ts';
 import type { OfferedModel } from './models.ts';
 import { type Holding, Tickets } from './tickets.ts';
 
@@ -52,12 +53,13 @@ export interface ServerParts {
   readonly random?: Random | undefined;
 }
 
-/** Who a connection is, for events. */
-export interface Connection {
-  readonly session: number;
-  readonly address: string;
-  /** Called with the client's first message; what it throws refuses the session. Returns what is called when the session is over. */
-  readonly enter?: (() => () => void) | undefined;
+/** Who a connection is, for events and quotas. */
+export interface Connection extends Who {
+  /**
+   * Called with the client's first message; what it rejects with refuses the session. Resolves with what is called when the session
+   * is over.
+   */
+  readonly enter?: (() => Promise<() => void>) | undefined;
 }
 
 /**
@@ -77,7 +79,8 @@ export async function serveSession(
 class Served {
   readonly #parts: ServerParts;
   readonly #channel: Channel;
-  readonly #connection: Connection;
+  readonly #who: Who;
+  readonly #connection: Pick<Connection, 'enter'>;
   readonly #traffic: CountedChannel;
   /** Called when the session is over, the last first. */
   readonly #leave: (() => void)[] = [];
@@ -92,13 +95,14 @@ class Served {
   constructor(parts: ServerParts, channel: Channel, connection: Connection) {
     this.#parts = parts;
     this.#channel = channel;
+    const { session, address, principal } = connection;
+    this.#who = { session, address, principal };
     this.#connection = connection;
     this.#traffic = counted(channel);
   }
 
   async run(): Promise<void> {
     const { onEvent, draining } = this.#parts;
-    const { session: id, address } = this.#connection;
     const drain = (): void => this.#drain();
     draining?.addEventListener('abort', drain);
     /** Whether the link was lost, and nothing else went wrong. */
@@ -111,20 +115,20 @@ class Served {
       const reason = (await this.#channel.closed) ?? (error as Error);
       const code = reason instanceof ProtocolError ? reason.code : 'internal';
       lost = code === 'closed' || code === 'timeout';
-      onEvent({ type: 'error', session: id, address, code, message: reason.message });
+      onEvent({ type: 'error', ...this.#who, code, message: reason.message });
     } finally {
       draining?.removeEventListener('abort', drain);
       const unused = this.#bundles?.available ?? 0;
       const kept = (await this.#bundles?.end(lost).catch(() => 0)) ?? 0;
       for (const leave of this.#leave.reverse()) leave();
-      onEvent({ type: 'closed', session: id, inferences: this.#inferences, unused, kept });
+      const { session } = this.#who;
+      onEvent({ type: 'closed', session, inferences: this.#inferences, unused, kept });
     }
   }
 
   /** Handshake and setup. */
   async #open(): Promise<[ServerSession, OfferedModel, Holding]> {
     const { pool, limits, onEvent, random = systemRandom } = this.#parts;
-    const { session: id, address } = this.#connection;
     const silent = setTimeout(() => {
       const what = `no first message came within ${limits.handshakeMs} ms`;
       this.#channel.close(new ProtocolError('timeout', what));
@@ -142,7 +146,7 @@ class Served {
       });
       const ms = performance.now() - start;
       const resumed = this.#bundles!.resumed.length;
-      onEvent({ type: 'session', session: id, address, model: session.model, resumed, ms });
+      onEvent({ type: 'session', ...this.#who, model: session.model, resumed, ms });
       return [session, offer!, this.#bundles!];
     } finally {
       clearTimeout(silent);
@@ -151,11 +155,11 @@ class Served {
 
   /** A client has said what it wants: takes its place, and what an earlier session of its ticket has left. */
   async #enter(greeting: Greeting): Promise<OfferedModel | undefined> {
-    const { offers, draining, tickets = NO_TICKETS } = this.#parts;
+    const { offers, draining, tickets = new Tickets({ resumeMs: 0, most: 0 }) } = this.#parts;
     if (draining?.aborted) throw stopping();
     const end = (reason: Error): void => this.#channel.close(reason);
     this.#leave.push(await tickets.enter(greeting.ticket, end));
-    const leave = this.#connection.enter?.();
+    const leave = await this.#connection.enter?.();
     if (leave !== undefined) this.#leave.push(leave);
     const { model } = greeting;
     const offer = model === undefined ? first(offers) : offers.get(model);
@@ -166,7 +170,7 @@ class Served {
   /** One request after the other. */
   async #serve(session: ServerSession, offer: OfferedModel, bundles: Holding): Promise<void> {
     const { limits, onEvent, draining } = this.#parts;
-    const { session: id } = this.#connection;
+    const { session: id } = this.#who;
     const traffic = this.#traffic;
     const between = session.channel.over(withTimeout(traffic, limits.idleMs));
     let { next } = bundles;
@@ -198,7 +202,7 @@ class Served {
       } else if (command === Command.reserve) {
         await session.channel.expectSeal();
         if (bundle === 0) throw new ProtocolError('bad-message', 'no bundles were reserved');
-        await grantServer(session.channel, await this.#reserve(bundle, session.model));
+        await grantServer(session.channel, await this.#reserve(session, bundle));
       } else if (command === Command.draw) {
         await drawServer(session, bundle);
       } else if (command === Command.hint) {
@@ -215,22 +219,21 @@ class Served {
   }
 
   /** Decides on the preparation of so many bundles. */
-  async #reserve(inferences: number, model: string): Promise<Verdict> {
+  async #reserve(session: ServerSession, inferences: number): Promise<Verdict> {
     const { limits, onEvent, draining, allowQuery } = this.#parts;
-    const { session: id, address } = this.#connection;
+    const who = this.#who;
     const room = limits.bundlesPerSession - this.#bundles!.available - this.#granted;
-    const query = { session: id, address, model, inferences };
+    const bytes = inferences * bytesOf(session);
+    const query = { ...who, model: session.model, inferences, bytes };
     const allowed = () =>
       allowQuery === undefined || decide(() => allowQuery(query), this.#traffic, limits.stallMs);
     const verdict: Verdict = draining?.aborted
       ? { verdict: 'draining' }
       : inferences > room
         ? { verdict: 'full', bundles: Math.max(0, room) }
-        : (await allowed())
-          ? { verdict: 'granted', bundles: inferences }
-          : { verdict: 'quota', seconds: 0 };
+        : verdictOf(await allowed(), inferences);
     if (verdict.verdict === 'granted') this.#granted += inferences;
-    else onEvent({ type: 'refused', session: id, address, inferences, reason: verdict.verdict });
+    else onEvent({ type: 'refused', ...who, inferences, reason: verdict.verdict });
     return verdict;
   }
 
@@ -242,22 +245,34 @@ class Served {
   }
 }
 
-/** Where nothing is left for a client that comes back. */
-const NO_TICKETS = new Tickets({ resumeMs: 0, most: 0 });
-
 function stopping(): ProtocolError {
   return new ProtocolError('draining', 'the server is about to stop');
 }
+
+/** What one inference moves, prepared and run, both ways. */
+function bytesOf({ layout, otK }: ServerSession): number {
+  const { offline, online } = costOf(layout, otK);
+  return offline.up + offline.down + online.up + online.down;
+}
+
+function verdictOf(decision: Decision, bundles: number): Verdict {
+  if (decision === true) return { verdict: 'granted', bundles };
+  const seconds = decision === false ? 0 : Math.ceil(decision.retryAfterSeconds);
+  return { verdict: 'quota', seconds: Math.min(seconds, MAX_SECONDS) };
+}
+
+/** A grant has 32 bits for them. */
+const MAX_SECONDS = 0xffffffff;
 
 /**
  * The operator's decision on queries; no when the channel has ended meanwhile.
  * @throws Error when there is none after `ms`: the client may have left without this side's knowing, its frames unread
  */
 async function decide(
-  ask: () => boolean | Promise<boolean>,
+  ask: () => Decision | Promise<Decision>,
   channel: Channel,
   ms: number,
-): Promise<boolean> {
+): Promise<Decision> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error(`allowQuery: no decision for ${ms} ms`)), ms);

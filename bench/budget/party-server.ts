@@ -37,7 +37,7 @@ const orders = {
       void serveSession(
         { offers, pool: tracer.pool, limits: DEFAULT_LIMITS, onEvent: complain },
         link === undefined ? channel : delayed(channel, link, preciseClock),
-        { session: sessions++, address: host },
+        { session: sessions++, address: host, principal: host },
       );
     });
     await once(server, 'listening');

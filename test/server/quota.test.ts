@@ -1,6 +1,8 @@
 /** Queries that the operator counts, and refuses. */
 
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
+import { costOf } from '../../protocol/inference/cost.ts';
+import { layoutOf } from '../../protocol/inference/layout.ts';
 import type { AllowQuery, Query } from '../../server/limits.ts';
 import { failureOf, LocalServer, somePixels, tinyModel, within } from '../system/support.ts';
 
@@ -20,11 +22,13 @@ function counting(most: number): { asked: Query[]; allowQuery: AllowQuery } {
   return { asked, allowQuery };
 }
 
+/** What an inference of the model moves, prepared and run. */
+const { offline, online } = costOf(layoutOf(model.program));
+const BYTES = offline.up + offline.down + online.up + online.down;
+
 const query = (session: number, inferences = 1) => ({
-  session,
-  address: 'memory',
-  model: 'tiny',
-  inferences,
+  ...{ session, address: 'memory', principal: 'memory', model: 'tiny', inferences },
+  bytes: inferences * BYTES,
 });
 
 describe('a quota of two queries', () => {
@@ -45,12 +49,15 @@ describe('a quota of two queries', () => {
     expect(await failureOf(session.prepare())).toMatchObject({ code: 'quota' });
     await session.close();
     expect(asked).toHaveLength(5);
-    const refused = { type: 'refused', session: 2, address: 'memory', inferences: 1 };
+    const { session: id, address, principal } = query(2);
+    const refused = { type: 'refused', session: id, address, principal, inferences: 1 };
     expect(server.of('refused')).toEqual([
       { ...refused, reason: 'quota' },
       { ...refused, reason: 'quota' },
     ]);
-    expect(server.of('closed')).toEqual([{ type: 'closed', session: 2, inferences: 2, unused: 0 }]);
+    await vi.waitFor(() =>
+      expect(server.of('closed')).toMatchObject([{ session: 2, inferences: 2 }]),
+    );
 
     await other.infer(pixels);
     await other.infer(pixels);
@@ -75,6 +82,20 @@ describe('a quota of two queries', () => {
 });
 
 describe('a decision on a query', () => {
+  it('says when to ask again, in whole seconds that a grant has room for', async () => {
+    const server = new LocalServer([tiny], {
+      allowQuery: ({ session }) => ({ retryAfterSeconds: session === 1 ? 89.2 : 1e12 }),
+    });
+    const refused = await failureOf((await server.connect()).prepare());
+    expect(refused).toMatchObject({
+      code: 'quota',
+      message: 'the server answers no more queries of this client for 90 s',
+      retryAfterMs: 90_000,
+    });
+    const late = await failureOf((await server.connect()).prepare());
+    expect(late).toMatchObject({ code: 'quota', retryAfterMs: 1000 * (2 ** 32 - 1) });
+  });
+
   it('is not asked for what the limits refuse anyway', async () => {
     const { asked, allowQuery } = counting(9);
     const limits = { bundlesPerSession: 1 };

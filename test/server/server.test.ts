@@ -232,13 +232,14 @@ describe('a server', () => {
         code: 'quota',
         message: 'the server answers no more queries of this client for now',
       });
-      const query = { session: 1, address: '127.0.0.1', model: 'residual' };
-      expect(asked).toEqual([
-        { ...query, inferences: 2 },
-        { ...query, inferences: 1 },
+      const who = { session: 1, address: '127.0.0.1', principal: '127.0.0.1' };
+      expect(asked).toMatchObject([
+        { ...who, model: 'residual', inferences: 2 },
+        { ...who, model: 'residual', inferences: 1 },
       ]);
+      expect(asked[0]!.bytes).toBe(2 * asked[1]!.bytes);
       expect(events.filter(({ type }) => type === 'refused')).toEqual([
-        { type: 'refused', session: 1, address: '127.0.0.1', inferences: 1, reason: 'quota' },
+        { type: 'refused', ...who, inferences: 1, reason: 'quota' },
       ]);
       await session.infer(somePixels(models[1]!.model));
       await session.close();

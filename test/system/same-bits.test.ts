@@ -51,14 +51,14 @@ async function transcript(client: (url: string) => Promise<number[]>): Promise<T
     host: '127.0.0.1',
     port: 0,
     tls: undefined,
-    onSocket(socket, address) {
+    onSocket(socket, { address }) {
       tape = recorded(socketChannel(socket));
       const onEvent = (event: { type: string }) => {
         if (event.type === 'error') complaints.push(event);
       };
       const random = new Prg(SERVER_SEED);
       const parts = { offers, pool, limits: DEFAULT_LIMITS, onEvent, random };
-      served = serveSession(parts, tape, { session: 1, address });
+      served = serveSession(parts, tape, { session: 1, address, principal: address });
     },
   });
   try {

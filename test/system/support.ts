@@ -161,7 +161,7 @@ export class LocalServer {
           random: new Prg(SERVER_SEED),
         },
         far,
-        { session, address: 'memory' },
+        { session, address: 'memory', principal: 'memory' },
       ),
     );
     this.#served.push(served);
