@@ -55,6 +55,12 @@ export function contendersOf(
 
 const reluText = (relus: number) => `${relus.toLocaleString('en')} ReLUs`;
 
+/** How far apart two networks are. */
+export function rivalryText(most: ModelSummary, fewest: ModelSummary): string {
+  const share = Math.round((100 * fewest.relus) / most.relus);
+  return `${most.name} has ${reluText(most.relus)}, ${fewest.name} has ${share} % of them.`;
+}
+
 /** Fills a select with models, a group for each family. */
 export function fillModels(
   select: HTMLSelectElement,

@@ -23,6 +23,7 @@ import {
   fillModels,
   type ModelSummary,
   ofDigits,
+  rivalryText,
   showMix,
 } from './models.ts';
 import { type Lap, lapOf, showLaps } from './race.ts';
@@ -273,9 +274,7 @@ function choose(name: string): void {
   }
   const contenders = rivals();
   element('race').hidden = contenders === undefined;
-  element('contenders').textContent = (contenders ?? [])
-    .map((one) => `${one.name} has ${one.relus.toLocaleString('en')} ReLUs`)
-    .join(', ');
+  element('contenders').textContent = contenders === undefined ? '' : rivalryText(...contenders);
   pictureChanged();
 }
 
