@@ -39,7 +39,16 @@ const { output } = await bundle.write({
 });
 await bundle.close();
 
-for (const name of ['index.html', 'demo.css', 'style.css', 'how.html', 'how.css', 'how.svg']) {
+const pages = [
+  'index.html',
+  'demo.css',
+  'details.css',
+  'style.css',
+  'how.html',
+  'how.css',
+  'how.svg',
+];
+for (const name of pages) {
   copyFileSync(join(root, 'client/web', name), join(out, name));
 }
 // Images to try, by the networks that know such things: NAME and NAME-BUDGET.

@@ -9,15 +9,6 @@
  * - How many test images in a hundred the model names rightly stands beside every answer.
  */
 
-/** Probabilities of logits at a temperature. */
-export function probabilities(logits: ArrayLike<number>, temperature: number): Float64Array {
-  const scaled = Float64Array.from(logits, (logit) => logit / temperature);
-  const most = Math.max(...scaled);
-  const powers = scaled.map((value) => Math.exp(value - most));
-  const sum = powers.reduce((total, power) => total + power, 0);
-  return powers.map((power) => power / sum);
-}
-
 /** A probability for people: whole percent, and no certainty. */
 export function percentText(share: number): string {
   if (share > 0.99) return 'over 99 %';

@@ -6,12 +6,12 @@
  */
 
 import { ringsOf } from '../../protocol/program/rings.ts';
-import { unpack } from '../../protocol/ring/packing.ts';
 import type { Inference, Session, SessionProgress } from '../browser.ts';
 import { bytesText, timeText } from '../progress.ts';
+import { forget, settle, showAnswer, showLeaving, showSeen } from './answer.ts';
 import { Camera } from './camera.ts';
-import { percentText, worthText } from './certainty.ts';
 import { Drawing } from './drawing.ts';
+import { button, element } from './elements.ts';
 import { faultText } from './faults.ts';
 import { readView, viewHash } from './link.ts';
 import {
@@ -27,13 +27,10 @@ import {
   showMix,
 } from './models.ts';
 import { type Lap, lapOf, showLaps } from './race.ts';
-import { LongestPause, runRow, sharesOf, showChart, verdictOf } from './results.ts';
-import { correlation, paint, paintBytes } from './seen.ts';
+import { LongestPause, runRow, verdictOf } from './results.ts';
 import { Sessions } from './sessions.ts';
 import { showMessages, Wire } from './wire.ts';
 
-const element = <T extends HTMLElement>(id: string): T => document.getElementById(id) as T;
-const button = (id: string) => element<HTMLButtonElement>(id);
 const select = element<HTMLSelectElement>('models');
 
 const server =
@@ -133,9 +130,7 @@ function drawWire(): void {
   if (sessions.busy && calm.matches) return;
   showMessages(element('messages'), wire.messages);
   if (!sessions.busy) return;
-  element('leaving-title').textContent = 'Leaving now';
-  element('nothing').hidden = true;
-  paintBytes(element('leaving'), model.shape, wire.leaving);
+  showLeaving(model, wire.leaving);
 }
 
 /** Another picture: what was answered was not for it. */
@@ -144,17 +139,6 @@ function pictureChanged(): void {
   forget();
   showLink();
   update();
-}
-
-function forget(): void {
-  element('verdict').textContent = element('certainty').textContent = '';
-  element('note').textContent = '';
-  element('chart').replaceChildren();
-  element('steps').hidden = element('nothing').hidden = false;
-  element('leaving-title').textContent = 'What the server gets';
-  element('traffic').textContent = '';
-  const leaving = element<HTMLCanvasElement>('leaving');
-  leaving.getContext('2d')!.clearRect(0, 0, leaving.width, leaving.height);
 }
 
 type Open = (model: string) => Promise<Session>;
@@ -172,7 +156,7 @@ async function run(work: (open: Open, signal: AbortSignal) => Promise<void>): Pr
     tell('');
     showError(faultText(error as Error, navigator.onLine));
   } finally {
-    if (element('verdict').textContent === '') forget();
+    settle();
     drawWire();
     element('longest').textContent = `${longest.ms.toFixed(0)} ms`;
     update();
@@ -206,7 +190,7 @@ async function classify(): Promise<void> {
     tell(`Answered in ${timeText(result.stats.online.ms)}.`);
     element<HTMLProgressElement>('bar').value = 1;
     showAnswer(chosen, result);
-    showSeen(chosen, pixels, ringsOf(session.program)[0]!);
+    showSeen(chosen, pixels, wire.masked!, ringsOf(session.program)[0]!);
     addRun(chosen, result);
   });
 }
@@ -215,11 +199,15 @@ async function race(): Promise<void> {
   const contenders = rivals()!;
   const pixels = drawing.pixels(contenders[0].shape, ofDigits(contenders[0]));
   if (pixels === undefined) return;
+  forget();
   await run(async (open, signal) => {
     const laps: Lap[] = [];
     for (const contender of contenders) {
-      laps.push(await lapOf(contender, await open(contender.name), pixels, signal));
-      addRun(contender, laps.at(-1)!.result);
+      const session = await open(contender.name);
+      const lap = await lapOf(contender, session, pixels, signal);
+      laps.push(lap);
+      showSeen(contender, pixels, wire.masked!, ringsOf(session.program)[0]!);
+      addRun(contender, lap.result);
     }
     showLaps(element('lanes'), laps);
     tell('Both have answered.');
@@ -230,32 +218,6 @@ function addRun(ran: ModelSummary, result: Inference): void {
   const runs = element('runs');
   runs.querySelector('.hint')?.closest('tr')?.remove();
   runs.prepend(runRow(ran, verdictOf(result), result.stats));
-}
-
-function showAnswer(answering: ModelSummary, result: Inference): void {
-  const shares = sharesOf(result, answering);
-  element('steps').hidden = true;
-  element('verdict').textContent = verdictOf(result);
-  element('certainty').textContent =
-    shares === undefined ? '' : percentText(shares[result.label!]!);
-  showChart(element('chart'), answering.labels, shares);
-  element('note').textContent = worthText(answering.accuracy, answering.temperature);
-}
-
-/** @param bits of a number that was sent */
-function showSeen({ shape }: ModelSummary, pixels: Float32Array, bits: number): void {
-  const sent = unpack(wire.masked!, pixels.length, bits);
-  const upper = (i: number) => (sent[i]! << (32 - bits)) >>> 24;
-  paint(element('input'), shape, (i) => 255 * pixels[i]!);
-  paint(element('masked'), shape, upper);
-  paint(element('leaving'), shape, upper);
-  element('nothing').hidden = true;
-  element('leaving-title').textContent = 'What the server got';
-  // Rounded first, so that nothing is called minus zero.
-  const common = String(Math.round(100 * correlation(pixels, sent)) / 100).replace('-', '−');
-  element('seen-text').textContent =
-    `${sent.length.toLocaleString('en')} numbers of ${bits} bits, each one uniformly random to the server; the picture shows ` +
-    `their upper 8 bits. Their correlation with your image is ${common}. Ask for the same image again: other numbers, same answer.`;
 }
 
 function choose(name: string): void {

@@ -1,8 +1,9 @@
 /** How results are shown: a chart, a row of a table, the page's longest pause. */
 
+import { probabilities } from '../../protocol/program/probabilities.ts';
 import type { Inference } from '../browser.ts';
 import { bytesText, timeText } from '../progress.ts';
-import { percentText, probabilities } from './certainty.ts';
+import { percentText } from './certainty.ts';
 import type { ModelSummary } from './models.ts';
 
 /** What an inference came to in a few words. */

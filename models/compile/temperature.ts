@@ -4,20 +4,14 @@
  * 2017). It changes no answer.
  */
 
+import { probabilities } from '../../protocol/program/probabilities.ts';
+
 /** Logits of labelled images. */
 export interface Answered {
   /** One row of numbers an image. */
   readonly logits: readonly Float32Array[];
   /** The class of each image. */
   readonly labels: ArrayLike<number>;
-}
-
-/** Probabilities of logits at a temperature. */
-export function probabilities(logits: Float32Array, temperature: number): Float64Array {
-  const most = logits.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
-  const powers = Float64Array.from(logits, (logit) => Math.exp((logit - most) / temperature));
-  const sum = powers.reduce((total, power) => total + power, 0);
-  return powers.map((power) => power / sum);
 }
 
 /** Mean negative logarithm of the probability that the right class gets. */

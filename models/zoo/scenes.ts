@@ -10,11 +10,11 @@ import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { PNG } from 'pngjs';
 import { replaceFile } from '../../protocol/files.ts';
+import { inside, overPixel, type Point } from './polygon.ts';
 
 /** Width and height of the images, pixels. */
 const SIDE = 32;
 
-type Point = readonly [number, number];
 type Colour = readonly [red: number, green: number, blue: number];
 
 /** A polygon with its colours at its top and at its bottom; later ones cover earlier ones. */
@@ -186,18 +186,6 @@ const scenes: Readonly<Record<string, readonly Area[]>> = {
 /** What can be drawn, by the networks' names of classes. */
 export const SCENES: readonly string[] = Object.keys(scenes);
 
-function inside(x: number, y: number, points: readonly Point[]): boolean {
-  let within = false;
-  points.forEach(([ax, ay], i) => {
-    const [bx, by] = points[(i + 1) % points.length]!;
-    if (ay > y !== by > y && x < ax + ((y - ay) * (bx - ax)) / (by - ay)) within = !within;
-  });
-  return within;
-}
-
-/** Places of a pixel that are looked at, in each direction: soft edges. */
-const SAMPLES = 4;
-
 /**
  * A scene as 32 x 32 colour pixels, [row][column][red, green, blue].
  * @throws RangeError when it is none of {@link SCENES}
@@ -208,17 +196,15 @@ export function drawScene(name: string): Uint8Array {
   const pixels = new Uint8Array(3 * SIDE * SIDE);
   for (let i = 0; i < SIDE * SIDE; i++) {
     const sums = [0, 0, 0];
-    for (let s = 0; s < SAMPLES * SAMPLES; s++) {
-      const x = (i % SIDE) + ((s % SAMPLES) + 0.5) / SAMPLES;
-      const y = Math.floor(i / SIDE) + (Math.floor(s / SAMPLES) + 0.5) / SAMPLES;
-      const { top, bottom, points } = areas.findLast(({ points }) => inside(x, y, points))!;
+    const count = overPixel(i % SIDE, Math.floor(i / SIDE), (x, y) => {
+      const { top, bottom, points } = areas.findLast((area) => inside(x, y, area.points))!;
       const heights = points.map(([, height]) => height);
       const [first, last] = [Math.min(...heights), Math.max(...heights)];
       const down = (y - first) / (last - first);
       for (let c = 0; c < 3; c++) sums[c]! += top[c]! + down * (bottom[c]! - top[c]!);
-    }
+    });
     pixels.set(
-      sums.map((sum) => Math.round(sum / SAMPLES ** 2)),
+      sums.map((sum) => Math.round(sum / count)),
       3 * i,
     );
   }

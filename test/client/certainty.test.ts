@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { percentText, probabilities, worthText } from '../../client/web/certainty.ts';
+import { percentText, worthText } from '../../client/web/certainty.ts';
+import { probabilities } from '../../protocol/program/probabilities.ts';
 
 describe('how sure an answer is said to be', () => {
   it('is whole percent, and never all or nothing', () => {

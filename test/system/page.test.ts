@@ -222,6 +222,11 @@ describe.skipIf(skipped)('the demo page', () => {
     expect(rows).toEqual(['fashion-729', 'fashion']);
     const seen = await page.evaluate(() => (globalThis as unknown as { seen: string[] }).seen);
     expect(new Set(seen).size).toBeGreaterThan(5);
+    expect(await text(page, 'leaving-title')).toBe('What the server got');
+    await page.click('#prepare');
+    await page.waitForFunction(() => document.getElementById('available')!.textContent === '1');
+    await page.locator('#cancel').waitFor({ state: 'hidden' });
+    expect(await text(page, 'leaving-title')).toBe('What the server got');
     expect(Number(await text(page, 'rounds'))).toBeGreaterThan(10);
     const messages = await page.locator('#messages li').allTextContents();
     expect(messages).toHaveLength(7);

@@ -3,8 +3,8 @@ import {
   type Answered,
   calibrationError,
   fitTemperature,
-  probabilities,
 } from '../../../models/compile/temperature.ts';
+import { probabilities } from '../../../protocol/program/probabilities.ts';
 import { Prg } from '../../../protocol/random/index.ts';
 
 /** Answers whose labels are drawn from the probabilities at a temperature: it is the right one by construction. */
