@@ -170,9 +170,11 @@ async function readCard(path: string): Promise<ModelCard> {
     return {};
   }
   const { about, fixedPointTestAccuracy: accuracy } = card;
+  const { temperature } = Object(card['certainty']) as { temperature?: unknown };
   return {
     about: typeof about === 'string' ? about : undefined,
     accuracy: typeof accuracy === 'number' ? accuracy : undefined,
+    temperature: typeof temperature === 'number' && temperature > 0 ? temperature : undefined,
   };
 }
 

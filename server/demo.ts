@@ -17,6 +17,8 @@ export interface ModelCard {
   readonly about?: string | undefined;
   /** Share of test images it classifies rightly, 0..1. */
   readonly accuracy?: number | undefined;
+  /** What its logits are divided by before a softmax, so that probabilities hold. */
+  readonly temperature?: number | undefined;
 }
 
 /** A model as the page's list of models, /models.json, describes it; its activation elements by kind. */
@@ -91,6 +93,7 @@ export async function loadDemo(
   const list = new TextEncoder().encode(JSON.stringify(models));
   files.set('/models.json', { bytes: list, type: types['.json']! });
   files.set('/', files.get('/index.html')!);
+  files.set('/how', files.get('/how.html')!);
 
   return (request, response) => {
     const path = request.url?.split('?', 1)[0] ?? '';

@@ -2,7 +2,7 @@
 //
 //   client.js   the client, for pages and bundlers: `sotto/client` in a browser
 //   worker.js   its web worker, found beside client.js
-//   page.js     the demo page, with index.html, style.css and example images; how.html, which explains it
+//   page.js     the demo page, with index.html, its styles and example images; how.html, which explains it
 //
 // Modules that several of them need go to chunks of their own, so that nothing is loaded twice. Prints the sizes.
 
@@ -39,12 +39,21 @@ const { output } = await bundle.write({
 });
 await bundle.close();
 
-for (const name of ['index.html', 'style.css', 'how.html', 'how.css', 'how.svg']) {
+const pages = [
+  'index.html',
+  'demo.css',
+  'details.css',
+  'style.css',
+  'how.html',
+  'how.css',
+  'how.svg',
+];
+for (const name of pages) {
   copyFileSync(join(root, 'client/web', name), join(out, name));
 }
 // Images to try, by the networks that know such things: NAME and NAME-BUDGET.
 const examples = {};
-for (const family of ['digits', 'fashion']) {
+for (const family of ['digits', 'fashion', 'cifar10']) {
   const from = join(root, `models/zoo/${family}-images`);
   const to = join(out, 'examples', family);
   mkdirSync(to, { recursive: true });

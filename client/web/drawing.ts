@@ -1,4 +1,4 @@
-/** Where an image comes from: a pen, a file, a drop, an example. */
+/** The picture, whether it comes from a pen, a camera, a file or an example. */
 
 import type { Shape } from '../../protocol/ring/shape.ts';
 import { pixelsOf, readImage } from '../browser.ts';
@@ -47,6 +47,11 @@ export class Drawing {
     return this.#empty;
   }
 
+  /** Is it an image that was opened, and no drawing? */
+  get opened(): boolean {
+    return this.#bitmap !== undefined;
+  }
+
   clear(): void {
     this.#wipe();
     this.#changed();
@@ -63,11 +68,11 @@ export class Drawing {
   }
 
   /**
-   * Shows an image file.
+   * Shows an image, or an image file.
    * @throws RangeError when it is none
    */
-  async open(source: Blob | string): Promise<void> {
-    const bitmap = await readImage(source);
+  async open(source: ImageBitmap | Blob | string): Promise<void> {
+    const bitmap = source instanceof ImageBitmap ? source : await readImage(source);
     this.clear();
     const { width, height } = this.#canvas;
     const scale = Math.min(width / bitmap.width, height / bitmap.height);

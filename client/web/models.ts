@@ -8,6 +8,7 @@ export interface ModelSummary extends KindCounts {
   readonly name: string;
   readonly about?: string;
   readonly accuracy?: number;
+  readonly temperature?: number;
   readonly labels: readonly string[];
   readonly shape: readonly [number, number, number];
   /** Bytes of its hint, fetched once. */
@@ -19,7 +20,7 @@ export interface ModelSummary extends KindCounts {
 /** @throws Error with one sentence when the server tells of no models */
 export async function fetchModels(): Promise<readonly ModelSummary[]> {
   const response = await fetch('models.json').catch(() => undefined);
-  if (!response?.ok) throw new Error('The server does not say which models it has.');
+  if (!response?.ok) throw new Error('The server does not say which models it has');
   return response.json();
 }
 
@@ -34,82 +35,72 @@ export function ofDigits({ labels, shape }: ModelSummary): boolean {
   return shape.join() === '1,28,28' && labels.join('') === '0123456789';
 }
 
-/** Fills the fieldset: models that classify the same stand together, those with the most ReLUs first. */
-export function showModels(
-  fieldset: HTMLFieldSetElement,
-  models: readonly ModelSummary[],
-  choose: (model: ModelSummary) => void,
-): void {
+/** Models that classify the same images alike stand together, those with the most ReLUs first. */
+export function familiesOf(models: readonly ModelSummary[]): readonly (readonly ModelSummary[])[] {
   const families = new Map<string, ModelSummary[]>();
   for (const model of models) {
     const key = `${model.shape} ${model.labels}`;
     families.set(key, [...(families.get(key) ?? []), model]);
   }
-  fieldset.querySelector('p')?.remove();
-  for (const family of families.values()) {
-    const title = document.createElement('p');
-    title.className = 'family';
-    const [channels, height, width] = family[0]!.shape;
-    const colours = channels === 1 ? 'gray' : 'colour';
-    title.textContent = family[0]!.about ?? `Images of ${width}x${height}, ${colours}`;
-    fieldset.append(title);
-    for (const model of family.sort((a, b) => b.relus - a.relus)) {
-      fieldset.append(choiceOf(model, model === models[0], choose));
-    }
-  }
+  return [...families.values()].map((family) => family.sort((a, b) => b.relus - a.relus));
 }
 
-/** What its activations are, as one bar. */
-function mixBar(counts: KindCounts): HTMLElement {
-  const bar = document.createElement('span');
-  bar.className = 'mix';
-  bar.role = 'img';
+/** The networks of a family with the most and the fewest ReLUs; undefined where the server offers only one. */
+export function contendersOf(
+  family: readonly ModelSummary[],
+): readonly [ModelSummary, ModelSummary] | undefined {
+  const [most, fewest] = [family[0]!, family.at(-1)!];
+  return most.relus > fewest.relus ? [most, fewest] : undefined;
+}
+
+const reluText = (relus: number) => `${relus.toLocaleString('en')} ReLUs`;
+
+/** How far apart two networks are. */
+export function rivalryText(most: ModelSummary, fewest: ModelSummary): string {
+  const share = Math.round((100 * fewest.relus) / most.relus);
+  return `${most.name} has ${reluText(most.relus)}, ${fewest.name} has ${share} % of them.`;
+}
+
+/** Fills a select with models, a group for each family. */
+export function fillModels(
+  select: HTMLSelectElement,
+  families: readonly (readonly ModelSummary[])[],
+): void {
+  select.replaceChildren(
+    ...families.map((family) => {
+      const group = document.createElement('optgroup');
+      const [channels, height, width] = family[0]!.shape;
+      const colours = channels === 1 ? 'gray' : 'colour';
+      group.label = family[0]!.about ?? `Images of ${width}x${height}, ${colours}`;
+      group.append(
+        ...family.map(({ name, relus }) => new Option(`${name}, ${reluText(relus)}`, name)),
+      );
+      return group;
+    }),
+  );
+}
+
+/** What there is to know of a model, as sentences. */
+export function aboutText({ about, hint, offline, online }: ModelSummary): string {
+  const ahead = bytesText(offline.up + offline.down);
+  const then = bytesText(online.up + online.down);
+  const what = about === undefined ? '' : `${about}. `;
+  return `${what}It moves ${bytesText(hint)} once for this model, then ${ahead} ahead of time and ${then} with each image.`;
+}
+
+/** Shows what a model's activations are, as one bar. */
+export function showMix(bar: HTMLElement, counts: KindCounts): void {
   const kinds = KINDS.map(kindOf);
   bar.ariaLabel = `Activations: ${kinds
     .map(({ plural, count }) => `${counts[count].toLocaleString('en')} ${plural}`)
     .join(', ')}`;
   bar.title = bar.ariaLabel;
-  for (const { count } of kinds) {
-    const part = document.createElement('i');
-    part.className = count;
-    part.style.flexGrow = String(counts[count]);
-    bar.append(part);
-  }
-  return bar;
-}
-
-function choiceOf(
-  model: ModelSummary,
-  checked: boolean,
-  choose: (model: ModelSummary) => void,
-): HTMLLabelElement {
-  const { name, relus, accuracy, hint, offline, online } = model;
-  const label = document.createElement('label');
-  label.className = 'choice';
-  const radio = document.createElement('input');
-  radio.type = 'radio';
-  radio.name = 'model';
-  radio.value = name;
-  radio.checked = checked;
-  radio.addEventListener('change', () => choose(model));
-  const part = (className: string, text: string) => {
-    const span = document.createElement('span');
-    span.className = className;
-    span.textContent = text;
-    return span;
-  };
-  const ahead = bytesText(offline.up + offline.down);
-  const then = bytesText(online.up + online.down);
-  const right = accuracy === undefined ? '' : `${(100 * accuracy).toFixed(1)} % right · `;
-  label.append(
-    radio,
-    part('name', name),
-    part('relus', `${relus.toLocaleString('en')} ReLUs`),
-    part(
-      'detail',
-      `${right}once: ${bytesText(hint)} for this model; ${ahead} ahead, ${then} with the image`,
-    ),
-    mixBar(model),
+  bar.replaceChildren(
+    ...kinds.map(({ count }) => {
+      const part = document.createElement('i');
+      part.className = count;
+      part.style.flexGrow = String(counts[count]);
+      return part;
+    }),
   );
-  return label;
 }

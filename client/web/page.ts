@@ -1,58 +1,82 @@
 /**
  * The demo page: an image, a model of the server that serves the page, a private answer, and what the server saw.
  *
- * `?server=wss://HOST:PORT` in the page's address asks another server; it must offer the same models.
+ * `?server=wss://HOST:PORT` in the page's address asks another server; it must offer the same models. What follows its # says
+ * which model and example are shown (link.ts).
  */
 
 import { ringsOf } from '../../protocol/program/rings.ts';
-import { unpack } from '../../protocol/ring/packing.ts';
-import {
-  connect,
-  createPool,
-  ProtocolError,
-  type Session,
-  type SessionProgress,
-} from '../browser.ts';
+import type { Inference, Session, SessionProgress } from '../browser.ts';
 import { bytesText, timeText } from '../progress.ts';
+import { forget, settle, showAnswer, showLeaving, showSeen } from './answer.ts';
+import { Camera } from './camera.ts';
 import { Drawing } from './drawing.ts';
-import { fetchExamples, fetchModels, type ModelSummary, ofDigits, showModels } from './models.ts';
-import { LongestPause, runRow, showChart, verdictOf } from './results.ts';
-import { correlation, observing, paint } from './seen.ts';
+import { button, element } from './elements.ts';
+import { faultText } from './faults.ts';
+import { readView, viewHash } from './link.ts';
+import {
+  aboutText,
+  contendersOf,
+  familiesOf,
+  fetchExamples,
+  fetchModels,
+  fillModels,
+  type ModelSummary,
+  ofDigits,
+  rivalryText,
+  showMix,
+} from './models.ts';
+import { type Lap, lapOf, showLaps } from './race.ts';
+import { LongestPause, runRow, verdictOf } from './results.ts';
+import { Sessions } from './sessions.ts';
+import { showMessages, Wire } from './wire.ts';
 
-const element = <T extends HTMLElement>(id: string): T => document.getElementById(id) as T;
-const buttons = {
-  prepare: element<HTMLButtonElement>('prepare'),
-  classify: element<HTMLButtonElement>('classify'),
-  cancel: element<HTMLButtonElement>('cancel'),
-};
+const select = element<HTMLSelectElement>('models');
 
 const server =
   new URLSearchParams(location.search).get('server') ??
   location.origin.replace(/^http/, 'ws') + location.pathname.replace(/[^/]*$/, '');
-const pool = createPool();
+const wire = new Wire(() => drawSoon());
+const sessions = new Sessions(server, wire, showProgress);
 const longest = new LongestPause();
+const drawing = new Drawing(element('drawing'), pictureChanged);
+const camera = new Camera(element('video'));
+const calm = matchMedia('(prefers-reduced-motion: reduce)');
 
 /** Images to try, by the part of a model's name in front of its budget. */
 let images: Readonly<Record<string, readonly string[]>> = {};
+let families: readonly (readonly ModelSummary[])[] = [];
 let model: ModelSummary | undefined;
-let session: Session | undefined;
-/** Ends the call that runs. */
-let running: AbortController | undefined;
-/** What left the browser in place of the image. */
-let masked: Uint8Array | undefined;
+/** The example that is shown; undefined for pictures of the visitor's. */
+let sample: string | undefined;
 
-const drawing = new Drawing(element('drawing'), update);
+const familyOf = ({ name }: ModelSummary): string => name.split('-')[0]!;
+const rivals = () =>
+  contendersOf(families.find((family) => model !== undefined && family.includes(model)) ?? []);
 
 /** Shows what can be done now. */
 function update(): void {
-  const busy = running !== undefined;
-  buttons.prepare.disabled = busy || model === undefined;
-  buttons.classify.disabled = busy || model === undefined || drawing.empty;
-  buttons.cancel.hidden = !busy;
-  element<HTMLFieldSetElement>('models').disabled = busy;
-  element('invite').hidden = !drawing.empty;
-  element('available').textContent = String(session?.available ?? 0);
-  element('digest').textContent = session?.digest ?? 'not connected yet';
+  const { busy } = sessions;
+  const ready = !busy && model !== undefined;
+  button('prepare').disabled = !ready;
+  button('classify').disabled = button('start-race').disabled = !ready || drawing.empty;
+  if (busy) swap('classify', 'cancel');
+  else swap('cancel', 'classify');
+  select.disabled = !ready;
+  // An answer is for the picture that is shown.
+  for (const id of ['drop', 'examples', 'sources']) element(id).inert = busy;
+  button('clear').textContent = drawing.opened ? 'Draw' : 'Clear';
+  button('camera').textContent = camera.on ? 'Take it' : 'Camera';
+  element('invite').hidden = !drawing.empty || camera.on;
+  element('available').textContent = String(sessions.available);
+  element('digest').textContent = sessions.digest ?? 'not connected yet';
+}
+
+/** Shows a button in the place of another, and hands it the focus. */
+function swap(from: string, to: string): void {
+  button(to).hidden = false;
+  if (document.activeElement === button(from)) button(to).focus();
+  button(from).hidden = true;
 }
 
 const phases = {
@@ -71,7 +95,7 @@ function showProgress({ phase, layer, done, total, bytes, bytesTotal }: SessionP
   const [moving, all] = phase === 'hint' ? [done, total] : [bytes, bytesTotal];
   const moved = all === undefined ? '' : `: ${bytesText(moving)} of ${bytesText(all)}`;
   const where = layer === undefined ? '' : `, layer ${layer}`;
-  element('status').textContent = `${phases[phase]}${moved}${where}`;
+  tell(`${phases[phase]}${moved}${where}`);
 }
 
 function tell(text: string): void {
@@ -83,66 +107,66 @@ function showError(text: string | undefined): void {
   element('error').hidden = text === undefined;
 }
 
-/** The session with the chosen model: the one there is, or a new one. */
-async function openSession(signal: AbortSignal): Promise<Session> {
-  const { name } = model!;
-  if (session?.model === name) return session;
-  await session?.close();
-  session = undefined;
-  session = await connect(server, {
-    model: name,
-    pool,
-    signal,
-    onProgress: showProgress,
-    decorate: (channel) =>
-      observing(channel, (sent) => {
-        masked = sent;
-      }),
+let drawn = true;
+
+/** Draws the wire once before the browser shows its next frame. */
+function drawSoon(): void {
+  if (!drawn) return;
+  drawn = false;
+  requestAnimationFrame(() => {
+    drawn = true;
+    drawWire();
   });
-  return session;
 }
 
-/** Runs a call of a session, with everything the page shows meanwhile. */
-async function run(work: (session: Session, signal: AbortSignal) => Promise<void>): Promise<void> {
-  running = new AbortController();
-  const { signal } = running;
+function drawWire(): void {
+  const traffic = wire.traffic;
+  if (traffic === undefined || model === undefined) return;
+  const [up, down] = [bytesText(traffic.bytesSent), bytesText(traffic.bytesReceived)];
+  element('up').textContent = up;
+  element('down').textContent = down;
+  element('rounds').textContent = String(traffic.roundTrips);
+  element('traffic').textContent = `↑ ${up} ↓ ${down}`;
+  if (sessions.busy && calm.matches) return;
+  showMessages(element('messages'), wire.messages);
+  if (!sessions.busy) return;
+  showLeaving(model, wire.leaving);
+}
+
+/** Another picture: what was answered was not for it. */
+function pictureChanged(): void {
+  if (!drawing.opened) sample = undefined;
+  forget();
+  showLink();
+  update();
+}
+
+type Open = (model: string) => Promise<Session>;
+
+/** Runs calls of sessions, with everything the page shows meanwhile. */
+async function run(work: (open: Open, signal: AbortSignal) => Promise<void>): Promise<void> {
   showError(undefined);
   longest.reset();
+  const running = sessions.run(work);
   update();
   try {
-    const idle = session;
-    try {
-      await work(await openSession(signal), signal);
-    } catch (error) {
-      // The server may have closed a session that rested, or been started anew: that session is over, not the wish.
-      const lost = error instanceof ProtocolError && error.code === 'closed';
-      if (!lost || idle === undefined || idle !== session) throw error;
-      session = undefined;
-      await work(await openSession(signal), signal);
-    }
+    if (!(await running)) tell('Cancelled. What was prepared is thrown away.');
   } catch (error) {
-    await session?.close();
-    session = undefined;
     element<HTMLProgressElement>('bar').value = 0;
-    if (signal.aborted) tell('Cancelled. What was prepared is thrown away.');
-    else {
-      tell('');
-      showError(explain(error as Error));
-    }
+    tell('');
+    showError(faultText(error as Error, navigator.onLine));
   } finally {
-    running = undefined;
+    settle();
+    drawWire();
     element('longest').textContent = `${longest.ms.toFixed(0)} ms`;
     update();
   }
 }
 
-function explain(error: Error): string {
-  const again = 'What was prepared is thrown away; try again to reconnect.';
-  return error instanceof ProtocolError ? `${error.message}. ${again}` : error.message;
-}
-
 async function prepare(): Promise<void> {
-  await run(async (session, signal) => {
+  const { name } = model!;
+  await run(async (open, signal) => {
+    const session = await open(name);
     const inferences = Number(element<HTMLSelectElement>('count').value);
     await session.prepare({ inferences, signal });
     const { available } = session;
@@ -156,103 +180,193 @@ async function classify(): Promise<void> {
   const chosen = model!;
   const pixels = drawing.pixels(chosen.shape, ofDigits(chosen));
   if (pixels === undefined) {
-    showError('There is nothing on the image.');
+    showError('There is nothing on the picture. Draw on it, or pick an example.');
     return;
   }
-  await run(async (session, signal) => {
+  forget();
+  await run(async (open, signal) => {
+    const session = await open(chosen.name);
     const result = await session.infer(pixels, { signal });
-    const { label, logits, stats } = result;
-    const verdict = verdictOf(result);
-    tell(`Answered in ${timeText(stats.online.ms)}.`);
+    tell(`Answered in ${timeText(result.stats.online.ms)}.`);
     element<HTMLProgressElement>('bar').value = 1;
-    element('verdict').textContent = verdict;
-    showChart(element('chart'), session.program.labels, logits, label);
-    showSeen(chosen, pixels, ringsOf(session.program)[0]!);
-    const runs = element('runs');
-    runs.querySelector('.hint')?.closest('tr')?.remove();
-    runs.prepend(runRow(chosen, verdict, stats));
+    showAnswer(chosen, result);
+    showSeen(chosen, pixels, wire.masked!, ringsOf(session.program)[0]!);
+    addRun(chosen, result);
   });
 }
 
-/** @param bits of a number that was sent */
-function showSeen({ shape }: ModelSummary, pixels: Float32Array, bits: number): void {
-  const sent = unpack(masked!, pixels.length, bits);
-  paint(element('input'), shape, (i) => 255 * pixels[i]!);
-  paint(element('masked'), shape, (i) => (sent[i]! << (32 - bits)) >>> 24);
-  // Rounded first, so that nothing is called minus zero.
-  const common = String(Math.round(100 * correlation(pixels, sent)) / 100).replace('-', '−');
-  element('seen-text').textContent =
-    `${sent.length.toLocaleString('en')} numbers of ${bits} bits, each one uniformly random to the server; the picture shows ` +
-    `their upper 8 bits. Their correlation with your image is ${common}. Classify the same image again: other numbers, same answer.`;
-  const numbers = element('numbers');
-  numbers.textContent = `${Array.from(sent.subarray(0, 8), (word) => (word >>> 0).toString(16).padStart(Math.ceil(bits / 4), '0')).join(' ')} …`;
-  numbers.hidden = false;
+async function race(): Promise<void> {
+  const contenders = rivals()!;
+  const pixels = drawing.pixels(contenders[0].shape, ofDigits(contenders[0]));
+  if (pixels === undefined) return;
+  forget();
+  await run(async (open, signal) => {
+    const laps: Lap[] = [];
+    for (const contender of contenders) {
+      const session = await open(contender.name);
+      const lap = await lapOf(contender, session, pixels, signal);
+      laps.push(lap);
+      showSeen(contender, pixels, wire.masked!, ringsOf(session.program)[0]!);
+      addRun(contender, lap.result);
+    }
+    showLaps(element('lanes'), laps);
+    tell('Both have answered.');
+  });
 }
 
-function choose(chosen: ModelSummary): void {
+function addRun(ran: ModelSummary, result: Inference): void {
+  const runs = element('runs');
+  runs.querySelector('.hint')?.closest('tr')?.remove();
+  runs.prepend(runRow(ran, verdictOf(result), result.stats));
+}
+
+function choose(name: string): void {
+  const chosen = families.flat().find((one) => one.name === name) ?? families[0]?.[0];
+  if (chosen === undefined) return;
+  const family = familyOf(chosen);
+  const moved = model === undefined || familyOf(model) !== family;
   model = chosen;
-  element('invite').textContent = ofDigits(chosen) ? 'Draw a digit' : 'Drop an image';
-  const examples = element('examples');
-  examples.replaceChildren();
-  const [family] = chosen.name.split('-') as [string];
-  for (const name of images[family] ?? []) examples.append(exampleButton(family, name));
-  tell('Preparing needs no image: do it ahead of time, and the answer comes at once.');
+  select.value = chosen.name;
+  element('about').textContent = aboutText(chosen);
+  showMix(element('mix'), chosen);
+  if (moved) {
+    const names = images[family] ?? [];
+    element('examples').replaceChildren(...names.map((file) => exampleButton(family, file)));
+    element('lanes').replaceChildren();
+  }
+  const contenders = rivals();
+  element('race').hidden = contenders === undefined;
+  element('contenders').textContent = contenders === undefined ? '' : rivalryText(...contenders);
+  pictureChanged();
+}
+
+const bare = (file: string) => file.replace(/\.png$/, '');
+
+function exampleButton(family: string, file: string): HTMLButtonElement {
+  const example = document.createElement('button');
+  example.type = 'button';
+  const image = document.createElement('img');
+  image.src = `examples/${family}/${file}`;
+  image.alt = `Example: ${bare(file).replace('-', ' ')}`;
+  image.width = image.height = 28;
+  example.append(image);
+  example.addEventListener('click', () => void open(image.src, bare(file)));
+  return example;
+}
+
+/** @param name - of an example */
+async function open(source: ImageBitmap | Blob | string, name?: string): Promise<void> {
+  if (sessions.busy) return;
+  showError(undefined);
+  camera.stop();
+  try {
+    await drawing.open(source);
+    sample = name;
+    showLink();
+  } catch (error) {
+    showError(faultText(error as Error, true));
+  }
   update();
 }
 
-function exampleButton(family: string, name: string): HTMLButtonElement {
-  const button = document.createElement('button');
-  button.type = 'button';
-  const image = document.createElement('img');
-  image.src = `examples/${family}/${name}`;
-  image.alt = `Example: ${name.replace('.png', '').replace('-', ' ')}`;
-  image.width = image.height = 28;
-  button.append(image);
-  button.addEventListener('click', () => void open(image.src));
-  return button;
+function showLink(): void {
+  const hash = viewHash({ model: model?.name, sample });
+  const link = element<HTMLAnchorElement>('link');
+  // Browsers take only so many of these a minute, and a pen makes many.
+  if (link.getAttribute('href') === hash) return;
+  link.href = hash;
+  history.replaceState(null, '', hash);
 }
 
-async function open(source: Blob | string): Promise<void> {
+/** Shows an example of the model's family, the first one where there is none of that name. */
+async function showExample(wanted?: string): Promise<void> {
+  if (model === undefined) return;
+  const family = familyOf(model);
+  const names = images[family] ?? [];
+  const file = names.find((name) => bare(name) === wanted) ?? names[0];
+  if (file !== undefined) await open(`examples/${family}/${file}`, bare(file));
+}
+
+/** Shows what the address asks for; what it does not say is the first there is. */
+async function showView(): Promise<void> {
+  if (sessions.busy) return;
+  const view = readView(location.hash);
+  choose(view.model ?? '');
+  await showExample(view.sample);
+}
+
+/** Another model; where it knows other things than the one before, another example with it. */
+async function changeModel(): Promise<void> {
+  const before = model!;
+  choose(select.value);
+  if (sample !== undefined && familyOf(before) !== familyOf(model!)) await showExample();
+}
+
+async function useCamera(): Promise<void> {
   showError(undefined);
   try {
-    await drawing.open(source);
+    if (camera.on) await open(await camera.take());
+    else await camera.start();
   } catch (error) {
     showError((error as Error).message);
   }
+  update();
 }
 
-buttons.prepare.addEventListener('click', () => void prepare());
-buttons.classify.addEventListener('click', () => void classify());
-buttons.cancel.addEventListener('click', () => running?.abort());
-element('clear').addEventListener('click', () => drawing.clear());
-
-const file = element<HTMLInputElement>('file');
-file.addEventListener('change', () => {
-  if (file.files?.[0]) void open(file.files[0]);
-  file.value = '';
-});
-
-const drop = element('drop');
-for (const type of ['dragover', 'drop'] as const) {
-  // Anywhere else a dropped file would replace the page.
-  window.addEventListener(type, (event) => event.preventDefault());
+function listen(): void {
+  button('prepare').addEventListener('click', () => void prepare());
+  button('classify').addEventListener('click', () => void classify());
+  button('start-race').addEventListener('click', () => void race());
+  button('cancel').addEventListener('click', () => sessions.cancel());
+  button('camera').addEventListener('click', () => void useCamera());
+  button('clear').addEventListener('click', () => {
+    camera.stop();
+    drawing.clear();
+  });
+  select.addEventListener('change', () => void changeModel());
+  const file = element<HTMLInputElement>('file');
+  file.addEventListener('change', () => {
+    if (file.files?.[0]) void open(file.files[0]);
+    file.value = '';
+  });
+  window.addEventListener('paste', ({ clipboardData }) => {
+    if (clipboardData?.files[0]) void open(clipboardData.files[0]);
+  });
+  window.addEventListener('hashchange', () => void showView());
+  window.addEventListener('offline', () => tell('This browser is offline.'));
+  window.addEventListener('online', () => tell('This browser is online again.'));
+  // A camera that nobody sees is off.
+  document.addEventListener('visibilitychange', () => {
+    if (document.hidden) camera.stop();
+    update();
+  });
 }
-window.addEventListener('dragover', () => drop.classList.add('over'));
-window.addEventListener('dragleave', () => drop.classList.remove('over'));
-window.addEventListener('drop', (event) => {
-  drop.classList.remove('over');
-  const dropped = event.dataTransfer?.files[0];
-  if (dropped) void open(dropped);
-});
 
+function listenForDrops(): void {
+  const drop = element('drop');
+  for (const type of ['dragover', 'drop'] as const) {
+    // Anywhere else a dropped file would replace the page.
+    window.addEventListener(type, (event) => event.preventDefault());
+  }
+  window.addEventListener('dragover', () => drop.classList.add('over'));
+  window.addEventListener('dragleave', () => drop.classList.remove('over'));
+  window.addEventListener('drop', (event) => {
+    drop.classList.remove('over');
+    const dropped = event.dataTransfer?.files[0];
+    if (dropped) void open(dropped);
+  });
+}
+
+listen();
+listenForDrops();
 element('server').textContent = server;
 const memory = globalThis.crossOriginIsolated ? 'shared' : 'separate';
-element('workers').textContent = `${pool.workers} web workers, ${memory} memory`;
+element('workers').textContent = `${sessions.workers} web workers, ${memory} memory`;
 try {
-  const models = await fetchModels();
+  families = familiesOf(await fetchModels());
   images = await fetchExamples();
-  showModels(element('models'), models, choose);
-  if (models[0] !== undefined) choose(models[0]);
+  fillModels(select, families);
+  await showView();
 } catch (error) {
-  showError((error as Error).message);
+  showError(faultText(error as Error, navigator.onLine));
 }

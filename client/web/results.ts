@@ -1,59 +1,57 @@
 /** How results are shown: a chart, a row of a table, the page's longest pause. */
 
+import { probabilities } from '../../protocol/program/probabilities.ts';
 import type { Inference } from '../browser.ts';
 import { bytesText, timeText } from '../progress.ts';
+import { percentText } from './certainty.ts';
 import type { ModelSummary } from './models.ts';
-
-/** Probabilities of logits. */
-function softmax(logits: Float32Array): Float32Array {
-  const most = Math.max(...logits);
-  const powers = logits.map((logit) => Math.exp(logit - most));
-  const sum = powers.reduce((total, power) => total + power, 0);
-  return powers.map((power) => power / sum);
-}
 
 /** What an inference came to in a few words. */
 export function verdictOf({ label, labelName, results }: Inference): string {
   return labelName ?? (label === undefined ? `${results.length} results` : String(label));
 }
 
-/** A bar for each class; for a program that reveals the label alone, its class alone; of several results none. */
+/** A bar for each class, the likeliest first; none where there are no probabilities. */
 export function showChart(
   list: HTMLElement,
   labels: readonly string[],
-  logits: Float32Array | undefined,
-  label: number | undefined,
+  shares: Float64Array | undefined,
 ): void {
-  if (label === undefined) {
-    list.replaceChildren();
-    return;
-  }
-  const shares = logits && softmax(logits);
-  const names = Array.from(shares ?? { length: label + 1 }, (_, i) => labels[i] ?? String(i));
-  list.classList.toggle(
-    'named',
-    names.some((name) => name.length > 2),
-  );
+  const order = Array.from(shares ?? [], (share, i) => ({ share, name: labels[i] ?? String(i) }));
+  order.sort((a, b) => b.share - a.share);
   list.replaceChildren(
-    ...names.flatMap((name, i) => {
-      if (shares === undefined && i !== label) return [];
+    ...order.map(({ share, name }) => {
       const item = document.createElement('li');
-      if (i === label) item.className = 'best';
-      const title = document.createElement('span');
-      title.textContent = name;
-      const bar = document.createElement('span');
-      bar.className = 'bar';
-      const fill = document.createElement('i');
-      const share = shares?.[i] ?? 1;
-      fill.style.width = `${100 * share}%`;
-      bar.append(fill);
-      const number = document.createElement('span');
-      number.className = 'share';
-      number.textContent = shares === undefined ? '' : `${(100 * share).toFixed(1)} %`;
-      item.append(title, bar, number);
-      return [item];
+      item.append(part('name', name), barOf(share), part('share', percentText(share)));
+      return item;
     }),
   );
+}
+
+/** A span with a text. */
+export function part(className: string, text: string): HTMLElement {
+  const span = document.createElement('span');
+  span.className = className;
+  span.textContent = text;
+  return span;
+}
+
+/** A bar that is filled to a share, 0..1. */
+export function barOf(share: number): HTMLElement {
+  const bar = part('bar', '');
+  const fill = document.createElement('i');
+  fill.style.width = `${100 * share}%`;
+  bar.append(fill);
+  return bar;
+}
+
+/** How sure an answer is at its model's temperature; undefined where there is no such number. */
+export function sharesOf(
+  { logits, label }: Inference,
+  { temperature }: ModelSummary,
+): Float64Array | undefined {
+  if (logits === undefined || label === undefined || temperature === undefined) return undefined;
+  return probabilities(logits, temperature);
 }
 
 /** A row of what an inference took. */

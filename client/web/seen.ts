@@ -1,28 +1,6 @@
-/** What the server saw: the masked input as it left, and the two pictures side by side. */
+/** Pictures of numbers, and how far two are alike. */
 
-import { Decorator } from '../../protocol/channel/decorator.ts';
-import type { Channel } from '../../protocol/channel/index.ts';
-import { Kind } from '../../protocol/inference/messages.ts';
 import type { Shape } from '../../protocol/ring/shape.ts';
-
-/** Tells `observe` of each masked input that leaves through a channel: packed numbers, ringsOf(program)[0] bits each. */
-export function observing(channel: Channel, observe: (masked: Uint8Array) => void): Channel {
-  return new Observer(channel, observe);
-}
-
-class Observer extends Decorator {
-  readonly #observe: (masked: Uint8Array) => void;
-
-  constructor(channel: Channel, observe: (masked: Uint8Array) => void) {
-    super(channel);
-    this.#observe = observe;
-  }
-
-  override send(kind: number, payload: Uint8Array): Promise<void> {
-    if (kind === Kind.maskedInput) this.#observe(payload.slice());
-    return super.send(kind, payload);
-  }
-}
 
 /** Paints values 0..255, [channels, height, width], gray or in colours. */
 export function paint(
@@ -36,6 +14,17 @@ export function paint(
     for (let c = 0; c < 3; c++) image.data[4 * i + c] = value(channels === 1 ? i : c * plane + i);
     image.data[4 * i + 3] = 255;
   }
+  canvas.width = width;
+  canvas.height = height;
+  canvas.getContext('2d')!.putImageData(image, 0, 0);
+}
+
+/** Paints bytes as gray pixels, row by row; what they do not reach stays empty. */
+export function paintBytes(canvas: HTMLCanvasElement, [, height, width]: Shape, bytes: Uint8Array) {
+  const image = new ImageData(width, height);
+  bytes.subarray(0, width * height).forEach((byte, i) => {
+    image.data.set([byte, byte, byte, 255], 4 * i);
+  });
   canvas.width = width;
   canvas.height = height;
   canvas.getContext('2d')!.putImageData(image, 0, 0);

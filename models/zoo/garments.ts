@@ -10,8 +10,7 @@ import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { replaceFile } from '../../protocol/files.ts';
 import { grayPng, SIZE } from './draw.ts';
-
-type Point = readonly [number, number];
+import { inside, overPixel, type Point } from './polygon.ts';
 
 /** A polygon and how light it is, 0..255; later ones cover earlier ones. */
 type Shape = readonly [light: number, ...points: Point[]];
@@ -132,19 +131,6 @@ const garments: Readonly<Record<string, readonly Shape[]>> = {
 /** What can be drawn, by the network's names of classes. */
 export const GARMENTS: readonly string[] = Object.keys(garments);
 
-/** Is the point inside of the polygon? */
-function inside(x: number, y: number, points: readonly Point[]): boolean {
-  let within = false;
-  points.forEach(([ax, ay], i) => {
-    const [bx, by] = points[(i + 1) % points.length]!;
-    if (ay > y !== by > y && x < ax + ((y - ay) * (bx - ax)) / (by - ay)) within = !within;
-  });
-  return within;
-}
-
-/** Places of a pixel that are looked at, in each direction: soft edges. */
-const SAMPLES = 4;
-
 /**
  * A garment as 28 x 28 gray pixels, rows first, 0 black.
  * @throws RangeError when it is none of {@link GARMENTS}
@@ -154,13 +140,11 @@ export function drawGarment(name: string): Uint8Array {
   if (shapes === undefined) throw new RangeError(`draw one of ${GARMENTS.join(', ')}, not ${name}`);
   return Uint8Array.from({ length: SIZE * SIZE }, (_, i) => {
     let sum = 0;
-    for (let s = 0; s < SAMPLES * SAMPLES; s++) {
-      const x = (i % SIZE) + ((s % SAMPLES) + 0.5) / SAMPLES;
-      const y = Math.floor(i / SIZE) + (Math.floor(s / SAMPLES) + 0.5) / SAMPLES;
+    const count = overPixel(i % SIZE, Math.floor(i / SIZE), (x, y) => {
       const top = shapes.findLast(([, ...points]) => inside(x, y, points));
       sum += top?.[0] ?? 0;
-    }
-    return Math.round(sum / SAMPLES ** 2);
+    });
+    return Math.round(sum / count);
   });
 }
 

@@ -51,6 +51,8 @@ export function openBrowser(): Promise<Browser> {
       '--disable-background-networking',
       '--disable-component-update',
       '--disable-sync',
+      // A camera that shows a moving picture, to pages that may have one.
+      '--use-fake-device-for-media-stream',
     ],
   });
 }

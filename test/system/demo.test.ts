@@ -57,8 +57,14 @@ describe.skipIf(skipped)('the demo page', () => {
       }).observe({ type: 'longtask' });
     });
     await page.goto(address);
-    await page.waitForSelector('#examples button');
+    await page.waitForSelector('#classify:enabled');
     return page;
+  }
+
+  /** Takes an example for the picture. */
+  async function pick(page: Page, name: string): Promise<void> {
+    await page.click(`#examples img[alt="Example: ${name}"]`);
+    await page.waitForFunction((sample) => location.hash.endsWith(`sample=${sample}`), name);
   }
 
   async function draw(page: Page, points: readonly (readonly [number, number])[]): Promise<void> {
@@ -78,6 +84,7 @@ describe.skipIf(skipped)('the demo page', () => {
   it('classifies a drawn digit privately, and shows the noise that the server got', async () => {
     const page = await open();
     expect(await page.evaluate(() => crossOriginIsolated)).toBe(true);
+    await page.click('#clear');
     expect(await page.locator('#classify').isDisabled()).toBe(true);
     await draw(page, seven);
 
@@ -143,8 +150,7 @@ describe.skipIf(skipped)('the demo page', () => {
     const longest: number[] = [];
     for (let visit = 0; visit < 3; visit++) {
       const page = await open();
-      await page.click('#examples button >> nth=5');
-      await page.waitForFunction(() => document.getElementById('invite')!.hidden);
+      await pick(page, '5');
       await page.evaluate(() => {
         (globalThis as unknown as { tasks: number[] }).tasks.length = 0;
       });
@@ -162,6 +168,8 @@ describe.skipIf(skipped)('the demo page', () => {
 
   it('can be used by keyboard alone, and names what it has', async () => {
     const page = await open();
+    await page.focus('#clear');
+    await page.keyboard.press('Enter');
     await page.focus('#drawing');
     // A one: down the middle.
     await page.keyboard.press('Space');
@@ -172,7 +180,9 @@ describe.skipIf(skipped)('the demo page', () => {
     await page.waitForFunction(() => document.getElementById('verdict')!.textContent !== '');
     expect(await text(page, '#verdict')).toBe('1');
     const nameless = await page.evaluate(() =>
-      [...document.querySelectorAll('button, input, canvas, img, progress')].flatMap((element) => {
+      [
+        ...document.querySelectorAll('button, input, select, canvas, video, img, progress, a'),
+      ].flatMap((element) => {
         const { id, ariaLabel, textContent } = element as HTMLElement;
         const labels = (element as HTMLInputElement).labels?.length;
         const by = element.getAttribute('aria-labelledby');
@@ -186,7 +196,7 @@ describe.skipIf(skipped)('the demo page', () => {
 
   it('cancels, says so, and goes on with fresh inferences', async () => {
     const page = await open();
-    await page.click('#examples button >> nth=8');
+    await pick(page, '8');
     await page.evaluate(() => {
       const cancel = document.getElementById('cancel')!;
       new MutationObserver((_, observer) => {
@@ -208,7 +218,7 @@ describe.skipIf(skipped)('the demo page', () => {
 
   it('tells when the server restarts during a preparation, and reconnects', async () => {
     const page = await open();
-    await page.click('#examples button >> nth=2');
+    await pick(page, '2');
     await page.click('#prepare');
     await idle(page);
     expect(await text(page, '#available')).toBe('1');
@@ -226,7 +236,9 @@ describe.skipIf(skipped)('the demo page', () => {
       await page.click('#prepare');
       await idle(page);
     }
-    expect(await text(page, '#error')).toMatch(/(connection ended|cannot connect).*thrown away/s);
+    expect(await text(page, '#error')).toMatch(
+      /([Cc]onnection ended|Cannot connect).*thrown away/s,
+    );
     expect(await text(page, '#available')).toBe('0');
     const model = join(root, 'models/zoo/digits.sotto');
     server = await serveProcess(['--demo', '--port', String(port), '--model', model]);
@@ -241,10 +253,10 @@ describe.skipIf(skipped)('the demo page', () => {
     await page.click('#prepare');
     await idle(page);
     expect(await text(page, '#error')).toMatch(
-      /^cannot connect to ws:\/\/127\.0\.0\.1:1: no server answers there\./,
+      /^Cannot connect to ws:\/\/127\.0\.0\.1:1: no server answers there\./,
     );
     await page.goto(`${server.page}?server=nonsense`);
-    await page.waitForSelector('#examples button');
+    await page.waitForSelector('#classify:enabled');
     await page.click('#prepare');
     await idle(page);
     expect(await text(page, '#error')).toMatch(/^url: expected ws:\/\/HOST:PORT/);
@@ -258,11 +270,10 @@ describe.skipIf(skipped)('the demo page', () => {
     ]);
     try {
       const page = await open(served.page);
-      await page.click('#examples button >> nth=0');
-      await page.waitForFunction(() => document.getElementById('invite')!.hidden);
+      await pick(page, 'coat');
       const rows: string[][] = [];
       for (const name of budgets) {
-        await page.check(`#models input[value="${name}"]`);
+        await page.selectOption('#models', name);
         await page.click('#classify');
         await page.waitForFunction(
           (count) => document.querySelectorAll('#runs td').length === 9 * count,
@@ -298,7 +309,7 @@ describe.skipIf(skipped)('the demo page', () => {
       });
       await page.goto(`${elsewhere.url}?server=${server.url}`);
       expect(await page.evaluate(() => crossOriginIsolated)).toBe(false);
-      await page.click('#examples button >> nth=4');
+      await pick(page, '4');
       await page.click('#classify');
       await page.waitForFunction(() => document.getElementById('verdict')!.textContent !== '');
       expect(await text(page, '#verdict')).toBe('4');

@@ -1,0 +1,66 @@
+/** Two networks of one family answer the same picture: what each takes, side by side. */
+
+import type { Inference, Session } from '../browser.ts';
+import { bytesText, timeText } from '../progress.ts';
+import { percentText } from './certainty.ts';
+import type { ModelSummary } from './models.ts';
+import { barOf, part, sharesOf, verdictOf } from './results.ts';
+
+/** What one of them came to. */
+export interface Lap {
+  readonly model: ModelSummary;
+  readonly result: Inference;
+}
+
+/** Answers twice; the second counts. */
+export async function lapOf(
+  model: ModelSummary,
+  session: Session,
+  pixels: Float32Array,
+  signal: AbortSignal,
+): Promise<Lap> {
+  await session.infer(pixels, { signal });
+  return { model, result: await session.infer(pixels, { signal }) };
+}
+
+const bytesOf = ({ bytesUp, bytesDown }: Inference['stats']['online']) => bytesUp + bytesDown;
+
+const measures: readonly {
+  readonly title: string;
+  readonly value: (stats: Inference['stats']) => number;
+  readonly text: (value: number) => string;
+}[] = [
+  { title: 'Time with the image', value: ({ online }) => online.ms, text: timeText },
+  { title: 'Bytes with the image', value: ({ online }) => bytesOf(online), text: bytesText },
+  { title: 'Time ahead of it', value: ({ offline }) => offline.ms, text: timeText },
+  { title: 'Bytes ahead of it', value: ({ offline }) => bytesOf(offline), text: bytesText },
+];
+
+function answerText({ model, result }: Lap): string {
+  const shares = sharesOf(result, model);
+  const sure = shares === undefined ? '' : `, ${percentText(Math.max(...shares))}`;
+  return `${verdictOf(result)}${sure}`;
+}
+
+/** Shows the laps that are over: for each measure a bar a network, the longest full. */
+export function showLaps(place: HTMLElement, laps: readonly Lap[]): void {
+  const answers = document.createElement('p');
+  answers.textContent = laps.map((lap) => `${lap.model.name} says ${answerText(lap)}.`).join(' ');
+  place.replaceChildren(
+    answers,
+    ...measures.map(({ title, value, text }) => {
+      const group = document.createElement('div');
+      const heading = document.createElement('h3');
+      heading.textContent = title;
+      const most = Math.max(...laps.map(({ result }) => value(result.stats)));
+      const lanes = laps.map(({ model, result }) => {
+        const lane = part('lane', '');
+        const took = value(result.stats);
+        lane.append(part('name', model.name), barOf(took / most), part('share', text(took)));
+        return lane;
+      });
+      group.append(heading, ...lanes);
+      return group;
+    }),
+  );
+}
