@@ -3,9 +3,10 @@
  *
  *     client                                                    server
  *       |  ---- hello: version, agreement, nonce, otK, model? --->  |
- *       |  <--- welcome: the same, program, generation and --------  |
- *       |       SHA-256 of the hint                                 |
- *       |       both: id = H(nonces, agreement, otK, program, hint) |
+ *       |  <--- welcome: the same, program, generation, SHA-256 --  |
+ *       |       of the hint, salted SHA-256 of the weights          |
+ *       |       both: id = H(nonces, agreement, otK, program, hint, |
+ *       |       weights)                                            |
  *       |  ---- OT offer ---------------------------------------->  |
  *       |  <--- OT choices, seal ---------------------------------  |
  *       |  ---- OT trees, seal ---------------------------------->  |
@@ -72,7 +73,7 @@ import {
 import type { ProtocolRunner } from './tasks.ts';
 
 /** Version of the protocol. AGREEMENT. */
-export const PROTOCOL_VERSION = 8;
+export const PROTOCOL_VERSION = 9;
 
 /** Prepared inferences of a session where nothing else bounds them: their numbers have 32 bits. */
 const MAX_BUNDLES = 0xffffffff;
@@ -119,6 +120,8 @@ interface SessionBase {
   readonly model: string;
   /** SHA-256 of the program. */
   readonly digest: Uint8Array;
+  /** What the server says that its weights are: see {@link Offer}. */
+  readonly weights: Uint8Array;
   /** SoftSpoken's k of all its OTs: the client's choice for its link. */
   readonly otK: OtK;
 }
@@ -164,6 +167,8 @@ export interface Offer {
   readonly layout: Layout;
   readonly layers: readonly ServedLayer[];
   readonly hint: PublishedHint;
+  /** 32 bytes that name its weights: SHA-256 of them and a secret salt, for a plain one would confirm guesses. */
+  readonly weights: Uint8Array;
 }
 
 /** The static hint of a model, public. */
@@ -194,6 +199,7 @@ const welcome = z.strictObject({
   programBytes: z.int().min(1).max(MAX_PROGRAM_BYTES),
   generation: z.int().min(0).max(0xffffffff),
   hint: bytesOf(DIGEST_BYTES),
+  weights: bytesOf(DIGEST_BYTES),
   /** Prepared inferences that the server keeps for a session. */
   bundles: z.int().min(1).max(0xffffffff),
 });
@@ -221,13 +227,15 @@ interface SessionName {
   /** SHA-256 of the program. */
   readonly digest: Uint8Array;
   readonly hint: Pick<PublishedHint, 'generation' | 'digest'>;
+  readonly weights: Uint8Array;
 }
 
 /** 16 bytes that name this session. */
-function sessionIdOf({ nonces, otK, digest, hint }: SessionName): Uint8Array {
+function sessionIdOf({ nonces, otK, digest, hint, weights }: SessionName): Uint8Array {
   const hash = sha256.create();
   const numbers = new Uint8Array(Uint32Array.of(otK, hint.generation).buffer);
-  for (const part of [...nonces, AGREEMENT_DIGEST, numbers, digest, hint.digest]) hash.update(part);
+  const parts = [...nonces, AGREEMENT_DIGEST, numbers, digest, hint.digest, weights];
+  for (const part of parts) hash.update(part);
   return hash.digest().slice(0, SEED_BYTES);
 }
 
@@ -314,7 +322,8 @@ export async function openClient(party: Party, options: ClientOptions): Promise<
   const { layout, cost } = await layOut(encoded, digest, { ...options, otK });
   const promised = { generation: peer.generation, digest: peer.hint };
   const nonces = [nonce, peer.nonce] as const;
-  const sessionId = sessionIdOf({ nonces, otK, digest, hint: promised });
+  const { weights } = peer;
+  const sessionId = sessionIdOf({ nonces, otK, digest, hint: promised, weights });
 
   const own = setupRandom(random, sessionId);
   const offer = await party.pool.run('offerSetup', { seed: freshSeed(own) });
@@ -330,7 +339,8 @@ export async function openClient(party: Party, options: ClientOptions): Promise<
   const { message, seeds: root } = extendSetup(sessionId, { zero, one }, own, otK);
   await channel.send(Kind.setupExtend, message);
   await channel.seal();
-  const base = { ...party, channel, id: sessionId, layout, model: peer.model, digest, otK, root };
+  const names = { id: sessionId, model: peer.model, digest, weights };
+  const base = { ...party, ...names, channel, layout, otK, root };
   const parts = await takeHint(channel, layout, peer.hint, options);
   const hint = openedHint(party.pool, layout, peer.generation, parts);
   return { ...base, cost, hint, maxBundles: peer.bundles, nextBundle: 0, drawn: undefined };
@@ -424,7 +434,7 @@ export async function openServer(
   if (offer === undefined) {
     throw new ProtocolError('refused', `this server offers no model named "${peer.model}"`);
   }
-  const { layout, layers, program, hint } = offer;
+  const { layout, layers, program, hint, weights } = offer;
   const nonce = randomBytes(random, NONCE_BYTES);
   await channel.send(
     Kind.welcome,
@@ -436,12 +446,13 @@ export async function openServer(
       programBytes: program.length,
       generation: hint.generation,
       hint: hint.digest,
+      weights,
       bundles: maxBundles,
     }),
   );
   await sendMessage(channel, Kind.program, program);
   const digest = digestOf(program);
-  const sessionId = sessionIdOf({ nonces: [peer.nonce, nonce], otK, digest, hint });
+  const sessionId = sessionIdOf({ nonces: [peer.nonce, nonce], otK, digest, hint, weights });
 
   const messageBytes = setupMessageBytes(otK);
   const offered = await channel.receive(Kind.setupOffer, messageBytes[0]);
@@ -459,7 +470,8 @@ export async function openServer(
   await channel.expectSeal();
   const chosen = join(parts.map((part) => part.chosen));
   const root = finishSetup(sessionId, { choices, chosen }, trees, otK);
-  const base = { ...party, channel, id: sessionId, layout, model: offer.name, digest, otK, root };
+  const names = { id: sessionId, model: offer.name, digest, weights };
+  const base = { ...party, ...names, channel, layout, otK, root };
   return { ...base, layers, nextBundle: 0, drawn: undefined };
 }
 

@@ -58,9 +58,9 @@ const worker = new URL('../../../dist/protocol/inference/worker.js', import.meta
 describe('the wire', () => {
   it('carries the same bytes as ever under the same seeds', async () => {
     expect(await digests(createInlinePool(tasks))).toEqual({
-      client: 'e96f87ff2a2411b6fd40fad3',
-      server: '86d87024d890449e8f835376',
-      results: '6b06e71dd4b24ca78aee8d20',
+      client: '62d7ceb12dc03a9cdf16efd6',
+      server: '0b49c2ae8b3b55c0de45cf70',
+      results: 'd5a3470f936b929d8b6b3b40',
     });
   });
 
