@@ -20,24 +20,37 @@ import type { ProtocolPool } from '../protocol/inference/session.ts';
 import type { tasks } from '../protocol/inference/tasks.ts';
 import { createThreadPool } from '../protocol/pool/node.ts';
 import { loadDemo, type ModelCard } from './demo.ts';
+import { healthRequests } from './health.ts';
 import {
   type AllowQuery,
   checkLimits,
   DEFAULT_LIMITS,
+  type OnGrant,
   type ServerEvent,
   type ServerLimits,
 } from './limits.ts';
 import { isLoopback, listen, type Tls } from './listen.ts';
-import { type NamedModel, type OfferOptions, offerModels } from './models.ts';
+import type { NamedModel, OfferOptions } from './models.ts';
+import { type ModelNames, Offers } from './offers.ts';
 import { hintRequests } from './publish.ts';
-import { serveSession } from './session.ts';
+import { SHUT_DOWN, serveSession } from './session.ts';
 
 export type { Cost, PhaseCost, StepCost } from '../protocol/inference/cost.ts';
 export type { ProtocolPool } from '../protocol/inference/session.ts';
 export type { ModelCard, ModelSummary } from './demo.ts';
-export type { AllowQuery, Query, ServerEvent, ServerLimits, Work } from './limits.ts';
+export type {
+  AllowQuery,
+  Grant,
+  OnGrant,
+  Query,
+  ServerEvent,
+  ServerLimits,
+  SessionEnd,
+  Work,
+} from './limits.ts';
 export type { Tls } from './listen.ts';
 export { loadModelFile, type NamedModel } from './models.ts';
+export type { ModelNames } from './offers.ts';
 
 /** How often a session's client hears from the server at least, in ms. LOCAL. */
 const BEAT_MS = 15_000;
@@ -66,6 +79,18 @@ export interface ServeOptions {
   readonly onEvent?: ((event: ServerEvent) => void) | undefined;
   /** Asked before each query, which is one preparation of an inference; default: all go on. */
   readonly allowQuery?: AllowQuery | undefined;
+  /** Told of queries before they are granted: what it cannot record is refused. */
+  readonly onGrant?: OnGrant | undefined;
+  /** Called as each task of a session starts, with the ms that it waited, and whether it is an inference's. Must not throw. */
+  readonly onTask?: ((waitMs: number, urgent: boolean) => void) | undefined;
+}
+
+/** What a running server is given anew; what is left out stays. */
+export interface Reload {
+  /** In place of those of the same name; a new name is offered beside the others. */
+  readonly models?: readonly NamedModel[] | undefined;
+  /** For further connections. */
+  readonly tls?: Tls | undefined;
 }
 
 /** A server that runs. */
@@ -75,6 +100,13 @@ export interface RunningServer extends AsyncDisposable {
   readonly address: { readonly host: string; readonly port: number };
   /** Sessions at this moment. */
   readonly sessions: number;
+  /** Connections at this moment, those without a session included. */
+  readonly connections: number;
+  /** What is offered at this moment. */
+  readonly models: readonly ModelNames[];
+  readonly limits: ServerLimits;
+  /** Threads, and tasks at this moment. */
+  readonly pool: Pick<ProtocolPool, 'workers' | 'running' | 'waiting'>;
   /**
    * Resolves with the cause when the server cannot work any more, for its pool has failed: every session ends with an error from
    * then on, until it is closed and another is started. Never rejects.
@@ -82,6 +114,14 @@ export interface RunningServer extends AsyncDisposable {
   readonly failed: Promise<Error>;
   /** Whether a worker does a task within 5 s, before all that waits. Never rejects. */
   healthy(): Promise<boolean>;
+  /** Why it takes no sessions at this moment, in one sentence; undefined when it does. */
+  unready(): string | undefined;
+  /**
+   * Exchanges models and certificate without a stop: all that is given, or nothing when it throws. Sessions keep the model that they began
+   * with until they end; hints are read, or made, first.
+   * @throws TypeError, RangeError, Error as {@link serve} does; TypeError for a certificate where it listens without TLS
+   */
+  reload(changed: Reload): Promise<void>;
   /**
    * Stops without loss: takes no new sessions and prepares nothing more, answers what is prepared, and closes when the last session
    * is over or `graceMs` have passed. Never rejects.
@@ -102,7 +142,7 @@ export async function serve(
   models: readonly NamedModel[],
   options: ServeOptions,
 ): Promise<RunningServer> {
-  const { port, host = '127.0.0.1', tls, allowQuery, onEvent = () => {} } = options;
+  const { port, host = '127.0.0.1', tls, allowQuery, onGrant, onEvent = () => {} } = options;
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   checkLimits(limits);
   if (!(Number.isInteger(port) && port >= 0 && port <= 65535)) {
@@ -130,16 +170,14 @@ export async function serve(
   // Started together, they go to a worker each.
   const probes = Array.from({ length: pool.workers }, () => probe(PROBE_MS.start));
   await Promise.all(probes).catch(freed);
-  const offers = await offerModels(models, {
+  const offers = await Offers.of(models, {
     pool,
     onHint: options.onHint,
     onMade: (made) => onEvent({ type: 'hint', ...made }),
   }).catch(freed);
   const demo = options.demo === true ? new Map<string, ModelCard>() : options.demo || undefined;
-  const hints = new Map(
-    [...offers.values()].map(({ hint }) => [Buffer.from(hint.digest).toString('hex'), hint.bytes]),
-  );
-  const onRequest = hintRequests(hints, demo && (await loadDemo(offers, demo).catch(freed)));
+  const page = demo && (await loadDemo(offers.models, demo).catch(freed));
+  const onSent = (hint: string, bytes: number) => onEvent({ type: 'download', hint, bytes });
 
   /** Connections, and how each is ended. */
   const connections = new Map<Promise<void>, (reason: Error) => void>();
@@ -148,7 +186,27 @@ export async function serve(
   /** Those that have a session. */
   const sessions = new Set<object>();
   const draining = new AbortController();
-  const parts = { offers, limits, onEvent, allowQuery, draining: draining.signal };
+  let failed = false;
+  void pool.failed.then(() => {
+    failed = true;
+  });
+  const watched = {
+    healthy: () =>
+      probe(PROBE_MS.healthy).then(
+        () => true,
+        () => false,
+      ),
+    unready() {
+      if (draining.signal.aborted || stopping) return 'the server is about to stop';
+      if (failed) return "the server's threads have failed";
+      if (sessions.size >= limits.sessions) return 'the server has as many sessions as it may';
+      if (connections.size < limits.connections) return undefined;
+      return 'the server has as many connections as it may';
+    },
+  };
+  const onRequest = healthRequests(watched, hintRequests(offers.hints, page, onSent));
+  const asked = { allowQuery, onGrant, draining: draining.signal };
+  const parts = { offers: offers.models, limits, onEvent, ...asked };
   const busy = (what: string) => new ProtocolError('refused', `${what}, try again later`);
   let count = 0;
   const listener = await listen({
@@ -156,12 +214,12 @@ export async function serve(
     port,
     tls,
     onRequest,
-    onSocket(socket, address) {
+    onSocket(socket, address, port) {
       const channel = socketChannel(socket, {
         maxQueuedBytes: limits.queuedBytes,
         beatMs: BEAT_MS,
       });
-      const who = { session: ++count, address };
+      const who = { session: ++count, address, port };
       const others = from.get(address) ?? 0;
       const full =
         connections.size >= limits.connections
@@ -179,7 +237,7 @@ export async function serve(
         if (sessions.size >= limits.sessions) throw busy('the server is busy');
         sessions.add(who);
       };
-      const own = { ...parts, pool: pool.runner() };
+      const own = { ...parts, pool: pool.runner({ onStart: options.onTask }) };
       const session = serveSession(own, channel, { ...who, enter });
       connections.set(session, (reason) => channel.close(reason));
       void session.finally(() => {
@@ -194,8 +252,7 @@ export async function serve(
 
   const stop = async (): Promise<void> => {
     const closed = listener.close();
-    const reason = new ProtocolError('closed', 'the server shuts down');
-    for (const end of connections.values()) end(reason);
+    for (const end of connections.values()) end(SHUT_DOWN);
     await Promise.all(connections.keys());
     await closed;
     await own?.close();
@@ -216,20 +273,32 @@ export async function serve(
     clearTimeout(timer);
     await close();
   };
-  const page = demo && { page: `${listener.url.replace('ws', 'http')}/` };
-  onEvent({ type: 'listening', url: listener.url, models: [...offers.keys()], ...page });
+  const reload = async ({ models = [], tls }: Reload): Promise<void> => {
+    const renew = tls && listener.checked(tls);
+    if (models.length > 0) {
+      await offers.exchange(models, () => Promise.all(connections.keys()));
+    }
+    renew?.();
+  };
+  const shown = page && { page: `${listener.url.replace('ws', 'http')}/` };
+  onEvent({ type: 'listening', url: listener.url, models: [...offers.models.keys()], ...shown });
   return {
     url: listener.url,
     address: { host: listener.host, port: listener.port },
     get sessions() {
       return sessions.size;
     },
+    get connections() {
+      return connections.size;
+    },
+    get models() {
+      return offers.names;
+    },
+    limits,
+    pool,
     failed: pool.failed,
-    healthy: () =>
-      probe(PROBE_MS.healthy).then(
-        () => true,
-        () => false,
-      ),
+    ...watched,
+    reload,
     drain,
     close,
     [Symbol.asyncDispose]: close,

@@ -80,6 +80,26 @@ export interface Query {
  */
 export type AllowQuery = (query: Query) => boolean | Promise<boolean>;
 
+/** Queries that go on, and what they are of. */
+export interface Grant extends Query {
+  /** SHA-256 of the program, 64 hexadecimal digits. */
+  readonly program: string;
+  /** What names the weights, 64 hexadecimal digits: see `session.weights` of a client. */
+  readonly weights: string;
+}
+
+/**
+ * Told of queries that are about to be granted, for records. When it throws, rejects, or takes longer than `stallMs`, they are refused
+ * with `quota` instead, and the session goes on: what is on no record is not answered.
+ */
+export type OnGrant = (grant: Grant) => void | Promise<void>;
+
+/**
+ * How a connection ended: with its client's `goodbye`; the client `left` between two requests, or rested too long (`idle`); the
+ * server was `stopped`, or is `draining`; otherwise the code of the error that ended it.
+ */
+export type SessionEnd = 'goodbye' | 'left' | 'idle' | 'stopped' | ProtocolErrorCode | 'internal';
+
 /** What happened, for logs and counters. Nothing in it is secret; times are in ms, `session` counts connections. */
 export type ServerEvent =
   | {
@@ -92,39 +112,41 @@ export type ServerEvent =
   /** A hint that was not there has been made; `unkept` says why it is in memory alone, if it is. */
   | ({ readonly type: 'hint' } & MadeHint)
   /** A client is through handshake and setup. */
-  | {
-      readonly type: 'session';
-      readonly session: number;
-      readonly address: string;
-      readonly model: string;
-      readonly ms: number;
-    }
-  /** An inference has been prepared; `ready` are now waiting. */
-  | ({ readonly type: 'bundle'; readonly ready: number } & Work)
+  | ({ readonly type: 'session'; readonly ms: number; readonly model: string } & Peer & Moved)
+  /** An inference has been prepared. */
+  | ({ readonly type: 'bundle' } & Work)
   /** An inference has been answered. */
   | ({ readonly type: 'inference' } & Work)
-  /** A session, or an attempt at one, failed. `internal`: the fault is this server's. */
+  /** A client has got a hint: over its session, or whoever asks by HTTP, where there is no `session`. */
   | {
-      readonly type: 'error';
-      readonly session: number;
-      readonly address: string;
-      readonly code: ProtocolErrorCode | 'internal';
-      readonly message: string;
+      readonly type: 'download';
+      readonly session?: number;
+      /** SHA-256 of the hint, 64 hexadecimal digits. */
+      readonly hint: string;
+      readonly bytes: number;
     }
+  /** A session, or an attempt at one, failed. `internal`: the fault is this server's. */
+  | ({ readonly type: 'error' } & Peer & {
+        readonly model?: string | undefined;
+        readonly code: ProtocolErrorCode | 'internal';
+        readonly message: string;
+      })
   /** The server is about to stop: `sessions` have something that they may still finish. */
   | { readonly type: 'draining'; readonly sessions: number }
-  /** Preparations were refused; the session goes on. */
-  | {
-      readonly type: 'refused';
-      readonly session: number;
-      readonly address: string;
-      readonly inferences: number;
-      readonly reason: 'full' | 'quota' | 'draining';
-    }
+  /** Preparations were refused; the session goes on. `audit`: for `message`, they could not be put on record. */
+  | ({ readonly type: 'refused' } & Peer & {
+        readonly model: string;
+        readonly inferences: number;
+        readonly reason: 'full' | 'quota' | 'draining' | 'audit';
+        readonly message?: string | undefined;
+      })
   /** A connection is over, unless it was refused for lack of room; `unused` bundles died with it. */
   | {
       readonly type: 'closed';
       readonly session: number;
+      /** Of a connection that has asked for one that there is. */
+      readonly model?: string | undefined;
+      readonly reason: SessionEnd;
       readonly inferences: number;
       readonly unused: number;
     };
@@ -139,11 +161,26 @@ export interface MadeHint {
   readonly unkept?: string | undefined;
 }
 
-/** One request of a client. */
-export interface Work {
+/** Whose connection it is. */
+export interface Peer {
   readonly session: number;
+  /** Where it comes from, and its TCP port there. */
+  readonly address: string;
+  readonly port?: number | undefined;
+}
+
+/** One request of a client. */
+export interface Work extends Moved {
+  readonly session: number;
+  readonly model: string;
   readonly bundle: number;
+  /** Inferences that are prepared now. */
+  readonly ready: number;
   readonly ms: number;
+}
+
+/** Bytes on the wire. */
+export interface Moved {
   /** From the client, and to it. */
   readonly bytesUp: number;
   readonly bytesDown: number;

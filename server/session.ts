@@ -24,7 +24,15 @@ import { inferServer } from '../protocol/inference/online.ts';
 import { grantServer, type Verdict } from '../protocol/inference/reserve.ts';
 import { openServer, type ProtocolRunner, sendHint } from '../protocol/inference/session.ts';
 import { type Random, systemRandom } from '../protocol/random/index.ts';
-import type { AllowQuery, ServerEvent, ServerLimits } from './limits.ts';
+import { hexOf } from './hints.ts';
+import type {
+  AllowQuery,
+  Grant,
+  OnGrant,
+  ServerEvent,
+  ServerLimits,
+  SessionEnd,
+} from './limits.ts';
 import type { OfferedModel } from './models.ts';
 
 /** What a server gives a session. */
@@ -38,6 +46,8 @@ export interface ServerParts {
   readonly draining?: AbortSignal | undefined;
   /** Asked before each query; every one goes on when it is left out. */
   readonly allowQuery?: AllowQuery | undefined;
+  /** Told of each grant before it leaves; none leaves of which it cannot be told. */
+  readonly onGrant?: OnGrant | undefined;
   /** Where its secrets come from; default: the system. */
   readonly random?: Random | undefined;
 }
@@ -46,25 +56,42 @@ export interface ServerParts {
 export interface Connection {
   readonly session: number;
   readonly address: string;
+  /** Its TCP port there. */
+  readonly port?: number | undefined;
   /** Called with the client's first message; what it throws refuses the session. */
   readonly enter?: (() => void) | undefined;
 }
+
+/** Ends connections when the server stops at once. */
+export const SHUT_DOWN: Error = new ProtocolError('closed', 'the server shuts down');
+
+/** What ends a rest between two requests without being an error. */
+const QUIET_ENDS: Readonly<Partial<Record<SessionEnd, SessionEnd>>> = {
+  closed: 'left',
+  timeout: 'idle',
+  draining: 'draining',
+};
 
 /**
  * Serves one client over `channel`, until the channel has ended. Never rejects: what goes wrong ends this session alone,
  * the client is told in one general sentence, and the operator by an event.
  */
 export async function serveSession(
-  { offers, pool, limits, onEvent, draining, allowQuery, random = systemRandom }: ServerParts,
+  parts: ServerParts,
   channel: Channel,
-  { session: id, address, enter }: Connection,
+  { session: id, address, port, enter }: Connection,
 ): Promise<void> {
+  const { offers, pool, limits, onEvent, draining, allowQuery, onGrant } = parts;
+  const { random = systemRandom } = parts;
+  const peer = { session: id, address, port };
   const traffic = counted(channel);
   const bundles = new BundleStore<ServerBundle>();
   let inferences = 0;
   /** Bundles that are granted and not yet prepared. */
   let granted = 0;
   let resting = false;
+  let offer = undefined as OfferedModel | undefined;
+  let reason: SessionEnd = 'goodbye';
   /** Ends a session that has nothing left to finish. */
   const drain = (): void => {
     if (resting && bundles.available + granted === 0) channel.close(stopping());
@@ -81,12 +108,16 @@ export async function serveSession(
       clearTimeout(silent);
       if (draining?.aborted) throw stopping();
       enter?.();
-      return name === undefined ? first(offers) : offers.get(name);
+      offer = name === undefined ? first(offers) : offers.get(name);
+      return offer;
     };
     const session = await openServer(party, find, limits.bundlesPerSession);
-    const offer = offers.get(session.model)!;
+    // Its own, whatever is offered under this name later.
+    const own = offer!;
+    const { model } = session;
     const ms = performance.now() - start;
-    onEvent({ type: 'session', session: id, address, model: session.model, ms });
+    const { bytesReceived: bytesUp, bytesSent: bytesDown } = traffic.snapshot();
+    onEvent({ type: 'session', ...peer, model, ms, bytesUp, bytesDown });
 
     const between = session.channel.over(withTimeout(traffic, limits.idleMs));
     let prepared = 0;
@@ -100,8 +131,9 @@ export async function serveSession(
       const begin = performance.now();
       const work = () => {
         const { bytesReceived, bytesSent } = trafficBetween(before, traffic.snapshot());
-        const took = performance.now() - begin;
-        return { session: id, bundle, ms: took, bytesUp: bytesReceived, bytesDown: bytesSent };
+        const moved = { bytesUp: bytesReceived, bytesDown: bytesSent };
+        const ms = performance.now() - begin;
+        return { session: id, model, bundle, ready: bundles.available, ms, ...moved };
       };
       if (command === Command.prepare) {
         if (bundle !== prepared++) throw outOfTurn(bundle);
@@ -110,35 +142,43 @@ export async function serveSession(
         }
         granted--;
         bundles.add(await prepareServer(session, bundle));
-        onEvent({ type: 'bundle', ready: bundles.available, ...work() });
+        onEvent({ type: 'bundle', ...work() });
       } else if (command === Command.infer) {
-        await inferServer(session, offer.model, bundles.take(bundle));
+        await inferServer(session, own.model, bundles.take(bundle));
         inferences++;
         onEvent({ type: 'inference', ...work() });
       } else if (command === Command.reserve) {
         await session.channel.expectSeal();
         if (bundle === 0) throw new ProtocolError('bad-message', 'no bundles were reserved');
         const room = limits.bundlesPerSession - bundles.available - granted;
-        const query = { session: id, address, model: session.model, inferences: bundle };
+        const query = { session: id, address, model, inferences: bundle };
         const allowed = () =>
           allowQuery === undefined || decide(() => allowQuery(query), traffic, limits.stallMs);
-        const verdict: Verdict = draining?.aborted
+        const decided: Verdict = draining?.aborted
           ? { verdict: 'draining' }
           : bundle > room
             ? { verdict: 'full', bundles: room }
             : (await allowed())
               ? { verdict: 'granted', bundles: bundle }
               : { verdict: 'quota', seconds: 0 };
+        const names = { program: hexOf(session.digest), weights: hexOf(session.weights) };
+        const message =
+          onGrant && decided.verdict === 'granted'
+            ? await whyUnrecorded(onGrant, { ...query, ...names }, traffic, limits.stallMs)
+            : undefined;
+        const verdict: Verdict = message === undefined ? decided : { verdict: 'quota', seconds: 0 };
         if (verdict.verdict === 'granted') granted += bundle;
         else {
-          const reason = verdict.verdict;
-          onEvent({ type: 'refused', session: id, address, inferences: bundle, reason });
+          const reason = message === undefined ? verdict.verdict : 'audit';
+          onEvent({ type: 'refused', ...peer, model, inferences: bundle, reason, message });
         }
         await grantServer(session.channel, verdict);
       } else if (command === Command.draw) {
         await drawServer(session, bundle);
       } else if (command === Command.hint) {
-        await sendHint(session, offer);
+        await sendHint(session, own);
+        const { digest, bytes } = own.hint;
+        onEvent({ type: 'download', session: id, hint: hexOf(digest), bytes: bytes.length });
       } else if (command === Command.bye) {
         // Or another command, damaged, would end a session in peace.
         await session.channel.expectSeal();
@@ -151,13 +191,18 @@ export async function serveSession(
   } catch (error) {
     channel.close(error as Error);
     // The channel knows why it died first; what came here may be a consequence.
-    const reason = (await channel.closed) ?? (error as Error);
-    const code = reason instanceof ProtocolError ? reason.code : 'internal';
-    onEvent({ type: 'error', session: id, address, code, message: reason.message });
+    const death = (await channel.closed) ?? (error as Error);
+    const code = death instanceof ProtocolError ? death.code : 'internal';
+    const quiet = death === SHUT_DOWN ? 'stopped' : resting ? QUIET_ENDS[code] : undefined;
+    reason = quiet ?? code;
+    if (quiet === undefined) {
+      onEvent({ type: 'error', ...peer, model: offer?.name, code, message: death.message });
+    }
   } finally {
     clearTimeout(silent);
     draining?.removeEventListener('abort', drain);
-    onEvent({ type: 'closed', session: id, inferences, unused: bundles.available });
+    const unused = bundles.available;
+    onEvent({ type: 'closed', session: id, model: offer?.name, reason, inferences, unused });
   }
 }
 
@@ -165,18 +210,39 @@ function stopping(): ProtocolError {
   return new ProtocolError('draining', 'the server is about to stop');
 }
 
+/** Why a grant is on no record; undefined when it is, or when the channel has ended meanwhile. */
+async function whyUnrecorded(
+  onGrant: OnGrant,
+  grant: Grant,
+  channel: Channel,
+  ms: number,
+): Promise<string | undefined> {
+  const record = async () => {
+    await onGrant(grant);
+    return true;
+  };
+  try {
+    await decide(record, channel, ms, 'onGrant: no record');
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
 /**
  * The operator's decision on queries; no when the channel has ended meanwhile.
- * @throws Error when there is none after `ms`: the client may have left without this side's knowing, its frames unread
+ * @throws Error that says what is missing when there is none after `ms`: the client may have left without this side's knowing, its
+ *   frames unread
  */
 async function decide(
   ask: () => boolean | Promise<boolean>,
   channel: Channel,
   ms: number,
+  missing = 'allowQuery: no decision',
 ): Promise<boolean> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`allowQuery: no decision for ${ms} ms`)), ms);
+    timer = setTimeout(() => reject(new Error(`${missing} for ${ms} ms`)), ms);
   });
   try {
     return await Promise.race([ask(), channel.closed.then(() => false), late]);

@@ -45,12 +45,15 @@ describe('a quota of two queries', () => {
     expect(await failureOf(session.prepare())).toMatchObject({ code: 'quota' });
     await session.close();
     expect(asked).toHaveLength(5);
-    const refused = { type: 'refused', session: 2, address: 'memory', inferences: 1 };
+    const peer = { session: 2, address: 'memory' };
+    const refused = { type: 'refused', ...peer, model: 'tiny', inferences: 1 };
     expect(server.of('refused')).toEqual([
       { ...refused, reason: 'quota' },
       { ...refused, reason: 'quota' },
     ]);
-    expect(server.of('closed')).toEqual([{ type: 'closed', session: 2, inferences: 2, unused: 0 }]);
+    expect(server.of('closed')).toMatchObject([
+      { session: 2, reason: 'goodbye', inferences: 2, unused: 0 },
+    ]);
 
     await other.infer(pixels);
     await other.infer(pixels);
