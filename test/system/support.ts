@@ -19,6 +19,7 @@ import { sizeOf } from '../../protocol/ring/shape.ts';
 import {
   type AllowQuery,
   DEFAULT_LIMITS,
+  type OnGrant,
   type ServerEvent,
   type ServerLimits,
 } from '../../server/limits.ts';
@@ -115,7 +116,8 @@ export interface LocalServerOptions {
   readonly pool?: ProtocolPool;
   /** The two ends of a new connection, the client's first. */
   readonly pair?: () => [Channel, Channel];
-  readonly allowQuery?: AllowQuery;
+  readonly allowQuery?: AllowQuery | undefined;
+  readonly onGrant?: OnGrant | undefined;
 }
 
 /** A server without sockets. */
@@ -125,7 +127,7 @@ export class LocalServer {
   readonly #offers: ReturnType<typeof offerModels>;
   readonly #limits: ServerLimits;
   readonly #pair: () => [Channel, Channel];
-  readonly #allowQuery: AllowQuery | undefined;
+  readonly #asked: Pick<LocalServerOptions, 'allowQuery' | 'onGrant'>;
   readonly #served: Promise<void>[] = [];
 
   constructor(models: readonly NamedModel[], options: LocalServerOptions = {}) {
@@ -133,7 +135,7 @@ export class LocalServer {
     this.#offers = offerModels(models, { pool: this.pool, random: new Prg(SERVER_SEED) });
     this.#pair = options.pair ?? memoryPair;
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
-    this.#allowQuery = options.allowQuery;
+    this.#asked = { allowQuery: options.allowQuery, onGrant: options.onGrant };
   }
 
   /** Serves a new connection; the client's end of it. */
@@ -147,7 +149,7 @@ export class LocalServer {
           pool: this.pool,
           limits: this.#limits,
           onEvent: (event) => this.events.push(event),
-          allowQuery: this.#allowQuery,
+          ...this.#asked,
           random: new Prg(SERVER_SEED),
         },
         far,
