@@ -27,16 +27,16 @@ const MODE = 0o600;
  * @throws Error with one sentence that names the file when it cannot be opened
  */
 export async function openAudit(path: string): Promise<AuditFile> {
-  const opened = async (): Promise<FileHandle> => {
+  const opened = async () => {
     try {
-      return await open(path, 'a', MODE);
+      const file = await open(path, 'a+', MODE);
+      return { file, broken: await endsBroken(file) };
     } catch (cause) {
       throw failure(path, 'opened', cause);
     }
   };
-  let file = await opened();
-  /** A record that was cut short ends where the next begins. */
-  let broken = false;
+  // A record that was cut short, by a full disk say, ends where the next begins.
+  let { file, broken } = await opened();
   let last: Promise<unknown> = Promise.resolve();
   const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
     const result = last.then(work);
@@ -58,12 +58,18 @@ export async function openAudit(path: string): Promise<AuditFile> {
     reopen: () =>
       inTurn(async () => {
         const old = file;
-        file = await opened();
-        broken = false;
+        ({ file, broken } = await opened());
         await old.close().catch(() => {});
       }),
     close: () => inTurn(() => file.close()),
   };
+}
+
+async function endsBroken(file: FileHandle): Promise<boolean> {
+  const { size } = await file.stat();
+  if (size === 0) return false;
+  const { buffer } = await file.read(Buffer.alloc(1), 0, 1, size - 1);
+  return buffer[0] !== 0x0a;
 }
 
 function failure(path: string, what: 'opened' | 'written', cause: unknown): Error {

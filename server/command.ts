@@ -93,7 +93,6 @@ async function untilStopped(
   const systemd = notifier(process.env, {
     onTrouble: (message) => tell({ type: 'systemd', message }),
   });
-  await systemd.ready();
   const reload = async (): Promise<void> => {
     await systemd.reloading();
     await files.readAgain(server, tell);
@@ -104,6 +103,8 @@ async function untilStopped(
   process.on('SIGHUP', () => {
     reloaded = reloaded.then(reload);
   });
+  // From now on systemd may send that signal.
+  await systemd.ready();
   const unwatch = systemd.watch(() => server.healthy());
   const signal = await stopped;
   unwatch();

@@ -1,6 +1,14 @@
 /** Records of grants: a grant leaves when it is on record, and otherwise it is none. */
 
-import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
+import {
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
@@ -40,6 +48,15 @@ describe('a file of records', () => {
     await second.close();
     expect(recordsIn('order')).toEqual(Array.from({ length: 201 }, (_, i) => ({ i })));
     if (process.platform !== 'win32') expect(statSync(at('order')).mode & 0o777).toBe(0o600);
+  });
+
+  it('has whole records behind one that was cut short', async () => {
+    writeFileSync(at('cut'), '{"i":0}\n{"i":');
+    const audit = await openAudit(at('cut'));
+    await audit.write({ i: 2 });
+    await audit.write({ i: 3 });
+    await audit.close();
+    expect(readFileSync(at('cut'), 'utf8')).toBe('{"i":0}\n{"i":\n{"i":2}\n{"i":3}\n');
   });
 
   it('goes on in a new one after a rotation, and in the old one where there cannot be a new one', async () => {
