@@ -225,7 +225,8 @@ async function whyUnrecorded(
     await decide(record, channel, ms, 'onGrant: no record');
     return undefined;
   } catch (error) {
-    return (error as Error).message;
+    // Whatever was thrown, it is a reason.
+    return error instanceof Error ? error.message : String(error);
   }
 }
 

@@ -13,6 +13,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import { connect } from '../../client/index.ts';
+import { encodeModel } from '../../protocol/program/model.ts';
 import { openAudit } from '../../server/audit.ts';
 import {
   type RunningServer,
@@ -20,10 +21,12 @@ import {
   type ServerEvent,
   serve,
 } from '../../server/index.ts';
+import { serveProcess } from '../system/serving.ts';
 import {
   failureOf,
   LocalServer,
   localPool,
+  notBuilt,
   somePixels,
   tinyModel,
   within,
@@ -149,9 +152,8 @@ describe('a server with records', () => {
 
   it('grants nothing that it cannot record, and the session goes on', async () => {
     let full = false;
-    const onGrant = async () => {
-      if (full) throw new Error('the audit file cannot be written: the disk is full');
-    };
+    const why = [new Error('the audit file cannot be written: the disk is full'), undefined];
+    const onGrant = () => (full ? Promise.reject(why.shift()) : undefined);
     await start({ onGrant });
     const session = await connect(server.url, { pool });
     await session.prepare();
@@ -164,7 +166,7 @@ describe('a server with records', () => {
     }
     expect(refused()).toMatchObject([
       { reason: 'audit', inferences: 2, message: expect.stringMatching(/the disk is full$/) },
-      { reason: 'audit' },
+      { reason: 'audit', message: 'undefined' },
     ]);
     // What is on record is still answered.
     await session.infer(pixels);
@@ -191,3 +193,24 @@ it('a server grants nothing where the record does not come in time', async () =>
   await session.close();
   await server.settled();
 });
+
+if (notBuilt) console.log(`skipped, for ${notBuilt}`);
+
+it.skipIf(notBuilt || !existsSync('/dev/full'))(
+  '`sotto serve --audit` on a full disk answers nothing, and says why',
+  async () => {
+    const path = at('tiny.sotto');
+    writeFileSync(path, encodeModel(tinyModel()));
+    const args = ['--model', path, '--port', '0', '--workers', '1', '--audit', '/dev/full'];
+    const served = await serveProcess(args);
+    const session = await connect(served.url, { pool: localPool() });
+    expect(await failureOf(session.prepare())).toMatchObject({ code: 'quota' });
+    expect(await served.next('refused')).toMatchObject({
+      reason: 'audit',
+      message: 'the audit file /dev/full cannot be written: the disk is full',
+    });
+    await session.close();
+    expect((await served.next('closed')).reason).toBe('goodbye');
+    await served.kill();
+  },
+);
