@@ -238,6 +238,14 @@ export class Session implements AsyncDisposable {
     return hexOf(this.#session.digest);
   }
 
+  /**
+   * What the server says that its weights are, 64 hexadecimal digits: the same as long as they and the secret of the hint are. It
+   * shows that a model was changed, and proves nothing against a server that deviates.
+   */
+  get weights(): string {
+    return hexOf(this.#session.weights);
+  }
+
   /** Name under which the server offers the model. */
   get model(): string {
     return this.#session.model;

@@ -46,6 +46,11 @@ export class Connections {
     this.#options = options;
   }
 
+  /** Connections at this moment, those without a session included. */
+  get size(): number {
+    return this.#open.size;
+  }
+
   /** Sessions at this moment. */
   get sessions(): number {
     return this.#sessions.size;
@@ -54,12 +59,12 @@ export class Connections {
   /** A client has connected: its socket is taken over in the same turn. */
   take(socket: WebSocket, request: ConnectionRequest): void {
     const { limits } = this.#options;
-    const { address } = request;
+    const { address, port } = request;
     const channel = socketChannel(socket, {
       maxQueuedBytes: limits.queuedBytes,
       beatMs: BEAT_MS,
     });
-    const who = { session: ++this.#count, address, principal: address };
+    const who = { session: ++this.#count, address, port, principal: address };
     const others = this.#from.get(address) ?? 0;
     const full =
       this.#open.size >= limits.connections
@@ -84,9 +89,9 @@ export class Connections {
   }
 
   /** A page of another origin has asked, and was told no by HTTP. */
-  forbid({ address, origin = '' }: ConnectionRequest): void {
+  forbid({ address, port, origin = '' }: ConnectionRequest): void {
     const message = `pages of the origin ${printable(origin)} are not let in`;
-    const who = { session: ++this.#count, address, principal: address };
+    const who = { session: ++this.#count, address, port, principal: address };
     this.#options.onEvent({ type: 'error', ...who, code: 'refused', message });
   }
 

@@ -89,16 +89,14 @@ export async function loadDemo(
       type,
     });
   }
-  const models = [...offers.values()].map((offer) => summaryOf(offer, cards.get(offer.name)));
-  const list = new TextEncoder().encode(JSON.stringify(models));
-  files.set('/models.json', { bytes: list, type: types['.json']! });
   files.set('/', files.get('/index.html')!);
   files.set('/how', files.get('/how.html')!);
+  const list = modelList(offers, cards);
 
   return (request, response) => {
     const path = request.url?.split('?', 1)[0] ?? '';
     const reads = request.method === 'GET' || request.method === 'HEAD';
-    const file = reads ? files.get(path) : undefined;
+    const file = !reads ? undefined : path === '/models.json' ? list() : files.get(path);
     if (file === undefined) {
       response.writeHead(reads ? 404 : 405, { ...headers, 'content-type': 'text/plain' });
       response.end(reads ? 'There is no such page.\n' : 'Pages are only read.\n');
@@ -110,12 +108,29 @@ export async function loadDemo(
   };
 }
 
-function summaryOf({ name, layout }: OfferedModel, card: ModelCard = {}): ModelSummary {
+/** /models.json at this moment. What a model costs is added up once. */
+function modelList(
+  offers: ReadonlyMap<string, OfferedModel>,
+  cards: ReadonlyMap<string, ModelCard>,
+): () => { bytes: Uint8Array; type: string } {
+  const known = new WeakMap<OfferedModel, ModelSummary>();
+  const summary = (offer: OfferedModel): ModelSummary => {
+    const own = known.get(offer) ?? summaryOf(offer);
+    known.set(offer, own);
+    return { ...own, ...cards.get(offer.name) };
+  };
+  return () => {
+    const models = [...offers.values()].map(summary);
+    const bytes = new TextEncoder().encode(JSON.stringify(models));
+    return { bytes, type: types['.json']! };
+  };
+}
+
+function summaryOf({ name, layout }: OfferedModel): ModelSummary {
   const { program, activations } = layout;
   const { hint, offline, online } = costOf(layout);
   return {
     name,
-    ...card,
     labels: program.labels,
     shape: program.input.shape,
     ...countKinds(...activations.map(({ step }) => step.kinds)),

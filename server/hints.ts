@@ -86,7 +86,8 @@ const secretFile = z.strictObject({
 
 type SecretFile = z.infer<typeof secretFile>;
 
-const hexOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
+/** Lower-case hexadecimal of bytes. */
+export const hexOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
 const bytesOf = (hex: string): Uint8Array => Uint8Array.from(Buffer.from(hex, 'hex'));
 const sha256 = (bytes: Uint8Array): Uint8Array =>
   Uint8Array.from(createHash('sha256').update(bytes).digest());

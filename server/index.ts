@@ -14,26 +14,28 @@
  *   without, unless `insecure` says that something in front of it provides it.
  */
 
-import { ProtocolError } from '../protocol/errors.ts';
 import type { ProtocolPool } from '../protocol/inference/session.ts';
 import type { tasks } from '../protocol/inference/tasks.ts';
 import { createThreadPool } from '../protocol/pool/node.ts';
 import type { Authorize } from './authorize.ts';
 import { Connections } from './connections.ts';
 import { loadDemo, type ModelCard } from './demo.ts';
+import { healthRequests } from './health.ts';
 import {
   type AllowQuery,
   checkLimits,
   DEFAULT_LIMITS,
+  type OnGrant,
   type ServerEvent,
   type ServerLimits,
 } from './limits.ts';
 import { isLoopback, listen, type Tls } from './listen.ts';
-import { type NamedModel, type OfferOptions, offerModels } from './models.ts';
+import type { NamedModel, OfferOptions } from './models.ts';
+import { type ModelNames, Offers } from './offers.ts';
 import { hintRequests } from './publish.ts';
 import { openQuotas, type Quotas } from './quotas.ts';
 import { originsOf, proxiesOf } from './request.ts';
-import { serveSession } from './session.ts';
+import { SHUT_DOWN, serveSession } from './session.ts';
 import { Spill } from './spill.ts';
 import { Tickets } from './tickets.ts';
 
@@ -44,15 +46,19 @@ export type { ModelCard, ModelSummary } from './demo.ts';
 export type {
   AllowQuery,
   Decision,
+  Grant,
   Later,
+  OnGrant,
   Query,
   ServerEvent,
   ServerLimits,
+  SessionEnd,
   Who,
   Work,
 } from './limits.ts';
 export type { Tls } from './listen.ts';
 export { loadModelFile, type NamedModel } from './models.ts';
+export type { ModelNames } from './offers.ts';
 export type { Quotas } from './quotas.ts';
 export type { ConnectionRequest } from './request.ts';
 
@@ -90,6 +96,18 @@ export interface ServeOptions {
   readonly quotas?: Quotas | undefined;
   /** Asked before each query, which is one preparation of an inference, and before it is counted; default: all go on. */
   readonly allowQuery?: AllowQuery | undefined;
+  /** Told of queries before they are granted: what it cannot record is refused. */
+  readonly onGrant?: OnGrant | undefined;
+  /** Called as each task of a session starts, with the ms that it waited, and whether it is an inference's. Must not throw. */
+  readonly onTask?: ((waitMs: number, urgent: boolean) => void) | undefined;
+}
+
+/** What a running server is given anew; what is left out stays. */
+export interface Reload {
+  /** In place of those of the same name; a new name is offered beside the others. */
+  readonly models?: readonly NamedModel[] | undefined;
+  /** For further connections. */
+  readonly tls?: Tls | undefined;
 }
 
 /** Where prepared inferences are kept on disk. */
@@ -109,6 +127,13 @@ export interface RunningServer extends AsyncDisposable {
   readonly address: { readonly host: string; readonly port: number };
   /** Sessions at this moment. */
   readonly sessions: number;
+  /** Connections at this moment, those without a session included. */
+  readonly connections: number;
+  /** What is offered at this moment. */
+  readonly models: readonly ModelNames[];
+  readonly limits: ServerLimits;
+  /** Threads, and tasks at this moment. */
+  readonly pool: Pick<ProtocolPool, 'workers' | 'running' | 'waiting'>;
   /**
    * Resolves with the cause when the server cannot work any more, for its pool has failed: every session ends with an error from
    * then on, until it is closed and another is started. Never rejects.
@@ -116,6 +141,14 @@ export interface RunningServer extends AsyncDisposable {
   readonly failed: Promise<Error>;
   /** Whether a worker does a task within 5 s, before all that waits. Never rejects. */
   healthy(): Promise<boolean>;
+  /** Why it takes no sessions at this moment, in one sentence; undefined when it does. */
+  unready(): string | undefined;
+  /**
+   * Exchanges models and certificate without a stop: all that is given, or nothing when it throws. Sessions keep the model that they began
+   * with until they end; hints are read, or made, first.
+   * @throws TypeError, RangeError, Error as {@link serve} does; TypeError for a certificate where it listens without TLS
+   */
+  reload(changed: Reload): Promise<void>;
   /**
    * Stops without loss: takes no new sessions and prepares nothing more, answers what is prepared, and closes when the last session
    * is over or `graceMs` have passed. Never rejects.
@@ -136,7 +169,7 @@ export async function serve(
   models: readonly NamedModel[],
   options: ServeOptions,
 ): Promise<RunningServer> {
-  const { port, host = '127.0.0.1', tls, onEvent = () => {} } = options;
+  const { port, host = '127.0.0.1', tls, onGrant, onEvent = () => {} } = options;
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   checkLimits(limits);
   if (!(Number.isInteger(port) && port >= 0 && port <= 65535)) {
@@ -170,16 +203,14 @@ export async function serve(
   // Started together, they go to a worker each.
   const probes = Array.from({ length: pool.workers }, () => probe(PROBE_MS.start));
   await Promise.all(probes).catch(freed);
-  const offers = await offerModels(models, {
+  const offers = await Offers.of(models, {
     pool,
     onHint: options.onHint,
     onMade: (made) => onEvent({ type: 'hint', ...made }),
   }).catch(freed);
   const demo = options.demo === true ? new Map<string, ModelCard>() : options.demo || undefined;
-  const hints = new Map(
-    [...offers.values()].map(({ hint }) => [Buffer.from(hint.digest).toString('hex'), hint.bytes]),
-  );
-  const onRequest = hintRequests(hints, demo && (await loadDemo(offers, demo).catch(freed)));
+  const page = demo && (await loadDemo(offers.models, demo).catch(freed));
+  const onSent = (hint: string, bytes: number) => onEvent({ type: 'download', hint, bytes });
 
   const allowQuery: AllowQuery = async (query) => {
     const decision = options.allowQuery === undefined || (await options.allowQuery(query));
@@ -194,7 +225,8 @@ export async function serve(
     tickets.close();
     spill?.close();
   });
-  const parts = { offers, limits, onEvent, allowQuery, tickets, draining: draining.signal };
+  const asked = { allowQuery, onGrant, tickets, draining: draining.signal };
+  const parts = { offers: offers.models, limits, onEvent, ...asked };
   const connections = new Connections({
     limits,
     onEvent,
@@ -203,8 +235,33 @@ export async function serve(
     counts: (address) => proxies !== undefined || !isLoopback(address),
     onSession: quotas.session,
     serve: (channel, connection) =>
-      serveSession({ ...parts, pool: pool.runner() }, channel, connection),
+      serveSession(
+        { ...parts, pool: pool.runner({ onStart: options.onTask }) },
+        channel,
+        connection,
+      ),
   });
+  let failed = false;
+  void pool.failed.then(() => {
+    failed = true;
+  });
+  const watched = {
+    healthy: () =>
+      probe(PROBE_MS.healthy).then(
+        () => true,
+        () => false,
+      ),
+    unready() {
+      if (draining.signal.aborted || stopping) return 'the server is about to stop';
+      if (failed) return "the server's threads have failed";
+      if (connections.sessions >= limits.sessions) {
+        return 'the server has as many sessions as it may';
+      }
+      if (connections.size < limits.connections) return undefined;
+      return 'the server has as many connections as it may';
+    },
+  };
+  const onRequest = healthRequests(watched, hintRequests(offers.hints, page, onSent));
   const listener = await listen({
     host,
     port,
@@ -222,8 +279,7 @@ export async function serve(
 
   const stop = async (): Promise<void> => {
     const closed = listener.close();
-    const reason = new ProtocolError('closed', 'the server shuts down');
-    connections.end(reason);
+    connections.end(SHUT_DOWN);
     await connections.settled();
     await closed;
     await free();
@@ -244,20 +300,32 @@ export async function serve(
     clearTimeout(timer);
     await close();
   };
-  const page = demo && { page: `${listener.url.replace('ws', 'http')}/` };
-  onEvent({ type: 'listening', url: listener.url, models: [...offers.keys()], ...page });
+  const reload = async ({ models = [], tls }: Reload): Promise<void> => {
+    const renew = tls && listener.checked(tls);
+    if (models.length > 0) {
+      await offers.exchange(models, () => connections.settled());
+    }
+    renew?.();
+  };
+  const shown = page && { page: `${listener.url.replace('ws', 'http')}/` };
+  onEvent({ type: 'listening', url: listener.url, models: [...offers.models.keys()], ...shown });
   return {
     url: listener.url,
     address: { host: listener.host, port: listener.port },
     get sessions() {
       return connections.sessions;
     },
+    get connections() {
+      return connections.size;
+    },
+    get models() {
+      return offers.names;
+    },
+    limits,
+    pool,
     failed: pool.failed,
-    healthy: () =>
-      probe(PROBE_MS.healthy).then(
-        () => true,
-        () => false,
-      ),
+    ...watched,
+    reload,
     drain,
     close,
     [Symbol.asyncDispose]: close,

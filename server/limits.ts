@@ -77,6 +77,8 @@ export interface Who {
   readonly session: number;
   /** Where it comes from, trusted proxies left out. */
   readonly address: string;
+  /** Its TCP port there, or a proxy's. */
+  readonly port?: number | undefined;
   /** What `authorize` names the client; without it, and until it has decided, the address. */
   readonly principal: string;
 }
@@ -107,6 +109,26 @@ export type AllowQuery = (query: Query) => Decision | Promise<Decision>;
 /** What {@link AllowQuery} decides. */
 export type Decision = boolean | Later;
 
+/** Queries that go on, and what they are of. */
+export interface Grant extends Query {
+  /** SHA-256 of the program, 64 hexadecimal digits. */
+  readonly program: string;
+  /** What names the weights, 64 hexadecimal digits: see `session.weights` of a client. */
+  readonly weights: string;
+}
+
+/**
+ * Told of queries that are about to be granted, for records. When it throws, rejects, or takes longer than `stallMs`, they are refused
+ * with `quota` instead, and the session goes on: what is on no record is not answered.
+ */
+export type OnGrant = (grant: Grant) => void | Promise<void>;
+
+/**
+ * How a connection ended: with its client's `goodbye`; the client `left` between two requests, or rested too long (`idle`); the
+ * server was `stopped`, or is `draining`; otherwise the code of the error that ended it.
+ */
+export type SessionEnd = 'goodbye' | 'left' | 'idle' | 'stopped' | ProtocolErrorCode | 'internal';
+
 /** What happened, for logs and counters. Nothing in it is secret; times are in ms, `session` counts connections. */
 export type ServerEvent =
   | {
@@ -121,28 +143,40 @@ export type ServerEvent =
   /** A client is through handshake and setup. */
   | ({
       readonly type: 'session';
+      readonly ms: number;
       readonly model: string;
       /** Prepared inferences that it goes on with from an earlier session. */
       readonly resumed: number;
-      readonly ms: number;
-    } & Who)
-  /** An inference has been prepared; `ready` are now waiting. */
-  | ({ readonly type: 'bundle'; readonly ready: number } & Work)
+    } & Who &
+      Moved)
+  /** An inference has been prepared. */
+  | ({ readonly type: 'bundle' } & Work)
   /** An inference has been answered. */
   | ({ readonly type: 'inference' } & Work)
+  /** A client has got a hint: over its session, or whoever asks by HTTP, where there is no `session`. */
+  | {
+      readonly type: 'download';
+      readonly session?: number;
+      /** SHA-256 of the hint, 64 hexadecimal digits. */
+      readonly hint: string;
+      readonly bytes: number;
+    }
   /** A session, or an attempt at one, failed. `internal`: the fault is this server's. */
   | ({
       readonly type: 'error';
+      readonly model?: string | undefined;
       readonly code: ProtocolErrorCode | 'internal';
       readonly message: string;
     } & Who)
   /** The server is about to stop: `sessions` have something that they may still finish. */
   | { readonly type: 'draining'; readonly sessions: number }
-  /** Preparations were refused; the session goes on. */
+  /** Preparations were refused; the session goes on. `audit`: for `message`, they could not be put on record. */
   | ({
       readonly type: 'refused';
+      readonly model: string;
       readonly inferences: number;
-      readonly reason: 'full' | 'quota' | 'draining';
+      readonly reason: 'full' | 'quota' | 'draining' | 'audit';
+      readonly message?: string | undefined;
     } & Who)
   /** The store of quotas does not count, so that a session or preparations were refused. */
   | ({ readonly type: 'uncounted'; readonly message: string } & Who)
@@ -150,6 +184,9 @@ export type ServerEvent =
   | {
       readonly type: 'closed';
       readonly session: number;
+      /** Of a connection that has asked for one that there is. */
+      readonly model?: string | undefined;
+      readonly reason: SessionEnd;
       readonly inferences: number;
       readonly unused: number;
       readonly kept: number;
@@ -168,10 +205,17 @@ export interface MadeHint {
 }
 
 /** One request of a client. */
-export interface Work {
+export interface Work extends Moved {
   readonly session: number;
+  readonly model: string;
   readonly bundle: number;
+  /** Inferences that are prepared now. */
+  readonly ready: number;
   readonly ms: number;
+}
+
+/** Bytes on the wire. */
+export interface Moved {
   /** From the client, and to it. */
   readonly bytesUp: number;
   readonly bytesDown: number;

@@ -1,8 +1,9 @@
 /** A listening WebSocket server, with or without TLS. */
 
 import { createServer as createHttp, type RequestListener, type Server } from 'node:http';
-import { createServer as createHttps } from 'node:https';
+import { createServer as createHttps, type Server as TlsServer } from 'node:https';
 import { type AddressInfo, BlockList, isIP, type Socket } from 'node:net';
+import { createSecureContext, type SecureContextOptions } from 'node:tls';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { SOCKET_OPTIONS } from '../protocol/channel/websocket.ts';
 import { type ConnectionRequest, requestOf } from './request.ts';
@@ -32,6 +33,12 @@ export interface Listener {
   readonly url: string;
   readonly host: string;
   readonly port: number;
+  /**
+   * Checks another certificate.
+   * @returns has further connections served with it
+   * @throws Error as {@link listen} does; TypeError where it listens without TLS
+   */
+  checked(tls: Tls): () => void;
   /** Takes no further clients; resolves when the last socket is gone. */
   close(): Promise<void>;
 }
@@ -64,7 +71,8 @@ export async function listen({
   allows = () => true,
   onSocket,
 }: ListenOptions): Promise<Listener> {
-  const server = tls === undefined ? createHttp() : createTls(tls);
+  const secure = tls === undefined ? undefined : createHttps(secureOptions(tls));
+  const server: Server | TlsServer = secure ?? createHttp();
   server.on('request', onRequest);
   const sockets = new WebSocketServer({
     ...SOCKET_OPTIONS,
@@ -89,6 +97,11 @@ export async function listen({
     url: `${tls === undefined ? 'ws' : 'wss'}://${shown}:${address.port}`,
     host,
     port: address.port,
+    checked(renewed) {
+      if (secure === undefined) throw new TypeError('tls: this server listens without TLS');
+      const options = secureOptions(renewed);
+      return () => secure.setSecureContext(options);
+    },
     async close() {
       const closed = new Promise((resolve) => server.close(resolve));
       sockets.close();
@@ -123,19 +136,23 @@ export const refusePages: RequestListener = (_, response) => {
   response.end('This server speaks WebSocket.\n');
 };
 
-function createTls({ cert, key }: Tls): Server {
+/** @throws Error with one sentence when the certificate and key are not usable */
+function secureOptions({ cert, key }: Tls): SecureContextOptions {
+  const options: SecureContextOptions = {
+    cert: typeof cert === 'string' ? cert : Buffer.from(cert),
+    key: typeof key === 'string' ? key : Buffer.from(key),
+    minVersion: 'TLSv1.3',
+  };
   try {
-    return createHttps({
-      cert: typeof cert === 'string' ? cert : Buffer.from(cert),
-      key: typeof key === 'string' ? key : Buffer.from(key),
-      minVersion: 'TLSv1.3',
-    });
+    createSecureContext(options);
+    return options;
   } catch (cause) {
     throw new Error('the TLS certificate and key are not a usable pair of PEM files', { cause });
   }
 }
 
-function explain({ code, message }: NodeJS.ErrnoException): string {
+/** Why it cannot listen. */
+export function explain({ code, message }: NodeJS.ErrnoException): string {
   switch (code) {
     case 'EADDRINUSE':
       return 'something else listens there already';

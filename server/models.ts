@@ -16,8 +16,8 @@ import type { Offer } from '../protocol/inference/session.ts';
 import type { ProtocolRunner } from '../protocol/inference/tasks.ts';
 import { digestOf, encodeProgram } from '../protocol/program/encode.ts';
 import type { Model, StepWeights } from '../protocol/program/model.ts';
-import { checkModel, decodeModel } from '../protocol/program/model.ts';
-import type { Random } from '../protocol/random/index.ts';
+import { checkModel, decodeModel, tensorsOf } from '../protocol/program/model.ts';
+import { deriveSeed, type Random } from '../protocol/random/index.ts';
 import { type KeptHint, loadOrMakeHint, type ModelFile } from './hints.ts';
 import type { MadeHint } from './limits.ts';
 
@@ -113,8 +113,21 @@ async function offerModel(
     model: own,
     layers: servedLayers(pool, layout, own, kept),
     hint: { generation: kept.generation, bytes: kept.hint, digest: kept.digest },
+    weights: weightsDigest(model, kept.secret),
     kept: { made, unkept },
   };
+}
+
+/**
+ * Names the weights of a model: SHA-256 of a salt, then of each tensor its length and its numbers, little-endian, 32 bits each. The
+ * salt comes from the hint's secret, so that nobody else can test a guess of the weights.
+ */
+function weightsDigest({ weights }: Model, secret: Uint8Array): Uint8Array {
+  const hash = createHash('sha256').update(deriveSeed(secret, 'weights'));
+  for (const tensor of weights.flatMap(tensorsOf)) {
+    hash.update(Uint32Array.of(tensor.length)).update(tensor);
+  }
+  return Uint8Array.from(hash.digest());
 }
 
 /** Threads receive a view of the same memory, where an ordinary array would be copied with each task. */

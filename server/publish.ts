@@ -26,10 +26,12 @@ const headers: Readonly<Record<string, string>> = {
  * Answers requests for hints, and leaves the others to `next`.
  * @param hints - by SHA-256, 64 lower-case hexadecimal digits; looked up at each request
  * @param next - tells all others that there is no page, unless given
+ * @param onSent - called when somebody has got a hint whole
  */
 export function hintRequests(
   hints: ReadonlyMap<string, Uint8Array>,
   next: RequestHandler = refusePages,
+  onSent: (digest: string, bytes: number) => void = () => {},
 ): RequestHandler {
   return (request, response) => {
     const { method, url = '' } = request;
@@ -71,7 +73,10 @@ export function hintRequests(
     }
     response.setTimeout(STALL_MS, () => response.destroy());
     // A reader that goes away is its own loss.
-    pipeline(Readable.from(pieces(hint)), response).catch(() => {});
+    pipeline(Readable.from(pieces(hint)), response).then(
+      () => onSent(digest, hint.length),
+      () => {},
+    );
   };
 }
 

@@ -11,6 +11,8 @@ export interface ConnectionRequest {
   readonly headers: IncomingHttpHeaders;
   /** Where it comes from, trusted proxies left out; IPv6 in its shortest form, IPv4 in IPv6 as IPv4. */
   readonly address: string;
+  /** Its TCP port, or the last proxy's. */
+  readonly port: number | undefined;
   /** The page that asks, as browsers state it; undefined for other programs. */
   readonly origin: string | undefined;
 }
@@ -23,7 +25,7 @@ export function requestOf(
   const { url = '/', headers } = message;
   const peer = canonical(message.socket.remoteAddress ?? '') ?? 'unknown';
   const address = proxies === undefined ? peer : clientOf(peer, headers, proxies);
-  return { url, headers, address, origin: headers.origin };
+  return { url, headers, address, port: message.socket.remotePort, origin: headers.origin };
 }
 
 /**

@@ -32,7 +32,17 @@ import {
   sendHint,
 } from '../protocol/inference/session.ts';
 import { type Random, systemRandom } from '../protocol/random/index.ts';
-import type { AllowQuery, Decision, ServerEvent, ServerLimits, Who } from './limits.ts';
+import { hexOf } from './hints.ts';
+import type {
+  AllowQuery,
+  Decision,
+  Grant,
+  OnGrant,
+  ServerEvent,
+  ServerLimits,
+  SessionEnd,
+  Who,
+} from './limits.ts';
 import type { OfferedModel } from './models.ts';
 import { type Holding, Tickets } from './tickets.ts';
 
@@ -49,6 +59,8 @@ export interface ServerParts {
   readonly tickets?: Tickets | undefined;
   /** Asked before each query; every one goes on when it is left out. */
   readonly allowQuery?: AllowQuery | undefined;
+  /** Told of each grant before it leaves; none leaves of which it cannot be told. */
+  readonly onGrant?: OnGrant | undefined;
   /** Where its secrets come from; default: the system. */
   readonly random?: Random | undefined;
 }
@@ -61,6 +73,16 @@ export interface Connection extends Who {
    */
   readonly enter?: (() => Promise<() => void>) | undefined;
 }
+
+/** Ends connections when the server stops at once. */
+export const SHUT_DOWN: Error = new ProtocolError('closed', 'the server shuts down');
+
+/** What ends a rest between two requests without being an error. */
+const QUIET_ENDS: Readonly<Partial<Record<SessionEnd, SessionEnd>>> = {
+  closed: 'left',
+  timeout: 'idle',
+  draining: 'draining',
+};
 
 /**
  * Serves one client over `channel`, until the channel has ended. Never rejects: what goes wrong ends this session alone,
@@ -84,6 +106,7 @@ class Served {
   readonly #traffic: CountedChannel;
   /** Called when the session is over, the last first. */
   readonly #leave: (() => void)[] = [];
+  #offer: OfferedModel | undefined;
   /** From the client's first message on. */
   #bundles: Holding | undefined;
   #inferences = 0;
@@ -95,8 +118,8 @@ class Served {
   constructor(parts: ServerParts, channel: Channel, connection: Connection) {
     this.#parts = parts;
     this.#channel = channel;
-    const { session, address, principal } = connection;
-    this.#who = { session, address, principal };
+    const { session, address, port, principal } = connection;
+    this.#who = { session, address, port, principal };
     this.#connection = connection;
     this.#traffic = counted(channel);
   }
@@ -105,6 +128,7 @@ class Served {
     const { onEvent, draining } = this.#parts;
     const drain = (): void => this.#drain();
     draining?.addEventListener('abort', drain);
+    let reason: SessionEnd = 'goodbye';
     /** Whether the link was lost, and nothing else went wrong. */
     let lost = false;
     try {
@@ -112,17 +136,22 @@ class Served {
     } catch (error) {
       this.#channel.close(error as Error);
       // The channel knows why it died first; what came here may be a consequence.
-      const reason = (await this.#channel.closed) ?? (error as Error);
-      const code = reason instanceof ProtocolError ? reason.code : 'internal';
+      const death = (await this.#channel.closed) ?? (error as Error);
+      const code = death instanceof ProtocolError ? death.code : 'internal';
       lost = code === 'closed' || code === 'timeout';
-      onEvent({ type: 'error', ...this.#who, code, message: reason.message });
+      const quiet = death === SHUT_DOWN ? 'stopped' : this.#resting ? QUIET_ENDS[code] : undefined;
+      reason = quiet ?? code;
+      if (quiet === undefined) {
+        const model = this.#offer?.name;
+        onEvent({ type: 'error', ...this.#who, model, code, message: death.message });
+      }
     } finally {
       draining?.removeEventListener('abort', drain);
       const unused = this.#bundles?.available ?? 0;
       const kept = (await this.#bundles?.end(lost).catch(() => 0)) ?? 0;
       for (const leave of this.#leave.reverse()) leave();
-      const { session } = this.#who;
-      onEvent({ type: 'closed', session, inferences: this.#inferences, unused, kept });
+      const done = { session: this.#who.session, model: this.#offer?.name, reason };
+      onEvent({ type: 'closed', ...done, inferences: this.#inferences, unused, kept });
     }
   }
 
@@ -136,18 +165,19 @@ class Served {
     try {
       const start = performance.now();
       const party = { channel: withTimeout(this.#traffic, limits.stallMs), pool, random };
-      let offer: OfferedModel | undefined;
       const session = await openServer(party, async (greeting) => {
         clearTimeout(silent);
-        offer = await this.#enter(greeting);
+        const offer = await this.#enter(greeting);
         if (offer === undefined) return undefined;
         const { resumed, next } = this.#bundles!;
         return { offer, maxBundles: limits.bundlesPerSession, bundles: resumed, next };
       });
       const ms = performance.now() - start;
+      const { bytesReceived: bytesUp, bytesSent: bytesDown } = this.#traffic.snapshot();
       const resumed = this.#bundles!.resumed.length;
-      onEvent({ type: 'session', ...this.#who, model: session.model, resumed, ms });
-      return [session, offer!, this.#bundles!];
+      const { model } = session;
+      onEvent({ type: 'session', ...this.#who, model, resumed, ms, bytesUp, bytesDown });
+      return [session, this.#offer!, this.#bundles!];
     } finally {
       clearTimeout(silent);
     }
@@ -162,7 +192,9 @@ class Served {
     const leave = await this.#connection.enter?.();
     if (leave !== undefined) this.#leave.push(leave);
     const { model } = greeting;
+    // Its own, whatever is offered under this name later.
     const offer = model === undefined ? first(offers) : offers.get(model);
+    this.#offer = offer;
     if (offer !== undefined) this.#bundles = await tickets.claim(greeting, offer);
     return offer;
   }
@@ -171,6 +203,7 @@ class Served {
   async #serve(session: ServerSession, offer: OfferedModel, bundles: Holding): Promise<void> {
     const { limits, onEvent, draining } = this.#parts;
     const { session: id } = this.#who;
+    const { model } = session;
     const traffic = this.#traffic;
     const between = session.channel.over(withTimeout(traffic, limits.idleMs));
     let { next } = bundles;
@@ -184,8 +217,9 @@ class Served {
       const begin = performance.now();
       const work = () => {
         const { bytesReceived, bytesSent } = trafficBetween(before, traffic.snapshot());
-        const took = performance.now() - begin;
-        return { session: id, bundle, ms: took, bytesUp: bytesReceived, bytesDown: bytesSent };
+        const moved = { bytesUp: bytesReceived, bytesDown: bytesSent };
+        const ms = performance.now() - begin;
+        return { session: id, model, bundle, ready: bundles.available, ms, ...moved };
       };
       if (command === Command.prepare) {
         if (bundle !== next++) throw outOfTurn(bundle);
@@ -194,7 +228,7 @@ class Served {
         }
         this.#granted--;
         await bundles.add(await prepareServer(session, bundle));
-        onEvent({ type: 'bundle', ready: bundles.available, ...work() });
+        onEvent({ type: 'bundle', ...work() });
       } else if (command === Command.infer) {
         await inferServer(session, offer.model, await bundles.take(bundle));
         this.#inferences++;
@@ -207,6 +241,8 @@ class Served {
         await drawServer(session, bundle);
       } else if (command === Command.hint) {
         await sendHint(session, offer);
+        const { digest, bytes } = offer.hint;
+        onEvent({ type: 'download', session: id, hint: hexOf(digest), bytes: bytes.length });
       } else if (command === Command.bye) {
         // Or another command, damaged, would end a session in peace.
         await session.channel.expectSeal();
@@ -220,20 +256,28 @@ class Served {
 
   /** Decides on the preparation of so many bundles. */
   async #reserve(session: ServerSession, inferences: number): Promise<Verdict> {
-    const { limits, onEvent, draining, allowQuery } = this.#parts;
-    const who = this.#who;
+    const { limits, onEvent, draining, allowQuery, onGrant } = this.#parts;
+    const { model, digest, weights } = session;
     const room = limits.bundlesPerSession - this.#bundles!.available - this.#granted;
-    const bytes = inferences * bytesOf(session);
-    const query = { ...who, model: session.model, inferences, bytes };
+    const query = { ...this.#who, model, inferences, bytes: inferences * bytesOf(session) };
     const allowed = () =>
       allowQuery === undefined || decide(() => allowQuery(query), this.#traffic, limits.stallMs);
-    const verdict: Verdict = draining?.aborted
+    const decided: Verdict = draining?.aborted
       ? { verdict: 'draining' }
       : inferences > room
         ? { verdict: 'full', bundles: Math.max(0, room) }
         : verdictOf(await allowed(), inferences);
+    const grant = { ...query, program: hexOf(digest), weights: hexOf(weights) };
+    const message =
+      onGrant && decided.verdict === 'granted'
+        ? await whyUnrecorded(onGrant, grant, this.#traffic, limits.stallMs)
+        : undefined;
+    const verdict: Verdict = message === undefined ? decided : { verdict: 'quota', seconds: 0 };
     if (verdict.verdict === 'granted') this.#granted += inferences;
-    else onEvent({ type: 'refused', ...who, inferences, reason: verdict.verdict });
+    else {
+      const reason = message === undefined ? verdict.verdict : 'audit';
+      onEvent({ type: 'refused', ...this.#who, model, inferences, reason, message });
+    }
     return verdict;
   }
 
@@ -264,18 +308,40 @@ function verdictOf(decision: Decision, bundles: number): Verdict {
 /** A grant has 32 bits for them. */
 const MAX_SECONDS = 0xffffffff;
 
+/** Why a grant is on no record; undefined when it is, or when the channel has ended meanwhile. */
+async function whyUnrecorded(
+  onGrant: OnGrant,
+  grant: Grant,
+  channel: Channel,
+  ms: number,
+): Promise<string | undefined> {
+  const record = async () => {
+    await onGrant(grant);
+    return true;
+  };
+  try {
+    await decide(record, channel, ms, 'onGrant: no record');
+    return undefined;
+  } catch (error) {
+    // Whatever was thrown, it is a reason.
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
 /**
  * The operator's decision on queries; no when the channel has ended meanwhile.
- * @throws Error when there is none after `ms`: the client may have left without this side's knowing, its frames unread
+ * @throws Error that says what is missing when there is none after `ms`: the client may have left without this side's knowing, its
+ *   frames unread
  */
 async function decide(
   ask: () => Decision | Promise<Decision>,
   channel: Channel,
   ms: number,
+  missing = 'allowQuery: no decision',
 ): Promise<Decision> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`allowQuery: no decision for ${ms} ms`)), ms);
+    timer = setTimeout(() => reject(new Error(`${missing} for ${ms} ms`)), ms);
   });
   try {
     return await Promise.race([ask(), channel.closed.then(() => false), late]);

@@ -5,7 +5,7 @@
  *   depends on the bundle leave. A second process, or the same one after a crash, does not find it. Several processes on one
  *   machine may share a folder. A folder that is copied and put back, or a machine that is, makes spent bundles good again: do neither.
  * - **Secret.** AES-256-GCM under a key that takes both a file of the operator's and the client's ticket, which is on no disk. The
- *   program, hint and number are authenticated: a bundle of another model is not found.
+ *   program, hint, weights and number are authenticated: a bundle of another model is not found.
  * - **Bounded** in bytes and time. What cannot be kept lives in memory alone, as without a store.
  */
 
@@ -93,7 +93,7 @@ export class Spill {
     const names = await readdir(path).catch(() => []);
     return new SpilledTicket(path, names.map(Number).filter(Number.isSafeInteger), {
       key: secrets.subarray(16),
-      binding: Buffer.concat([digestOf(offer.program), offer.hint.digest]),
+      binding: Buffer.concat([digestOf(offer.program), offer.hint.digest, offer.weights]),
       reserve: (bytes) => this.#reserve(bytes),
       trouble: (error) => this.#report(error),
     });

@@ -6,8 +6,9 @@
  *       |       model?, ticket, bundles it has                  |
  *       |  <--- welcome: version, agreement, nonce, model, -----  |
  *       |       length of the program, generation and SHA-256     |
- *       |       of the hint, bundles it keeps at most, bundles    |
- *       |       of the hello it has too, number of the next       |
+ *       |       of the hint, salted SHA-256 of the weights,       |
+ *       |       bundles it keeps at most, bundles of the hello    |
+ *       |       it has too, number of the next                    |
  *
  * Nothing in them is secret but the ticket, which names what earlier sessions of the client have left with the server.
  */
@@ -115,6 +116,7 @@ const welcome = z.strictObject({
   programBytes: z.int().min(1).max(MAX_PROGRAM_BYTES),
   generation: z.int().min(0).max(0xffffffff),
   hint: bytesOf(DIGEST_BYTES),
+  weights: bytesOf(DIGEST_BYTES),
   /** Prepared inferences that the server keeps for a session. */
   maxBundles: z.int().min(1).max(LAST_BUNDLE),
   /** The bundles of the hello that the server has too. */

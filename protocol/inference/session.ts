@@ -4,9 +4,11 @@
  *     client                                                    server
  *       |  ---- hello: version, agreement, nonce, otK, model?, --->  |
  *       |       ticket, bundles it still has                        |
- *       |  <--- welcome: the same, program, generation and --------  |
- *       |       SHA-256 of the hint, bundles that both still have   |
- *       |       both: id = H(nonces, agreement, otK, program, hint) |
+ *       |  <--- welcome: the same, program, generation, SHA-256 --  |
+ *       |       of the hint, salted SHA-256 of the weights, bundles |
+ *       |       that both still have                                |
+ *       |       both: id = H(nonces, agreement, otK, program, hint, |
+ *       |       weights)                                            |
  *       |  ---- OT offer ---------------------------------------->  |
  *       |  <--- OT choices, seal ---------------------------------  |
  *       |  ---- OT trees, seal ---------------------------------->  |
@@ -89,6 +91,8 @@ interface SessionBase {
   readonly model: string;
   /** SHA-256 of the program. */
   readonly digest: Uint8Array;
+  /** What the server says that its weights are: see {@link Offer}. */
+  readonly weights: Uint8Array;
   /** SoftSpoken's k of all its OTs: the client's choice for its link. */
   readonly otK: OtK;
 }
@@ -136,6 +140,8 @@ export interface Offer {
   readonly layout: Layout;
   readonly layers: readonly ServedLayer[];
   readonly hint: PublishedHint;
+  /** 32 bytes that name its weights: SHA-256 of them and a secret salt, for a plain one would confirm guesses. */
+  readonly weights: Uint8Array;
 }
 
 /** The static hint of a model, public. */
@@ -153,13 +159,15 @@ interface SessionName {
   /** SHA-256 of the program. */
   readonly digest: Uint8Array;
   readonly hint: Pick<PublishedHint, 'generation' | 'digest'>;
+  readonly weights: Uint8Array;
 }
 
 /** 16 bytes that name this session. */
-function sessionIdOf({ nonces, otK, digest, hint }: SessionName): Uint8Array {
+function sessionIdOf({ nonces, otK, digest, hint, weights }: SessionName): Uint8Array {
   const hash = sha256.create();
   const numbers = new Uint8Array(Uint32Array.of(otK, hint.generation).buffer);
-  for (const part of [...nonces, AGREEMENT_DIGEST, numbers, digest, hint.digest]) hash.update(part);
+  const parts = [...nonces, AGREEMENT_DIGEST, numbers, digest, hint.digest, weights];
+  for (const part of parts) hash.update(part);
   return hash.digest().slice(0, SEED_BYTES);
 }
 
@@ -252,7 +260,8 @@ export async function openClient(party: Party, options: ClientOptions): Promise<
   const { layout, cost } = await layOut(encoded, digest, { ...options, otK });
   const promised = { generation: peer.generation, digest: peer.hint };
   const nonces = [nonce, peer.nonce] as const;
-  const sessionId = sessionIdOf({ nonces, otK, digest, hint: promised });
+  const { weights } = peer;
+  const sessionId = sessionIdOf({ nonces, otK, digest, hint: promised, weights });
 
   const own = setupRandom(random, sessionId);
   const offer = await party.pool.run('offerSetup', { seed: freshSeed(own) });
@@ -268,7 +277,8 @@ export async function openClient(party: Party, options: ClientOptions): Promise<
   const { message, seeds: root } = extendSetup(sessionId, { zero, one }, own, otK);
   await channel.send(Kind.setupExtend, message);
   await channel.seal();
-  const base = { ...party, channel, id: sessionId, layout, model: peer.model, digest, otK, root };
+  const names = { id: sessionId, model: peer.model, digest, weights };
+  const base = { ...party, ...names, channel, layout, otK, root };
   const parts = await takeHint(channel, layout, peer.hint, options);
   const hint = openedHint(party.pool, layout, peer.generation, parts);
   const { maxBundles, bundles: resumed, next: nextBundle } = peer;
@@ -362,7 +372,7 @@ export async function openServer(
     throw new ProtocolError('refused', `this server offers no model named "${peer.model}"`);
   }
   const { offer, maxBundles = LAST_BUNDLE, bundles = [], next = 0 } = reception;
-  const { layout, layers, program, hint } = offer;
+  const { layout, layers, program, hint, weights } = offer;
   const nonce = randomBytes(random, NONCE_BYTES);
   const welcome = encodeWelcome({
     nonce,
@@ -370,6 +380,7 @@ export async function openServer(
     programBytes: program.length,
     generation: hint.generation,
     hint: hint.digest,
+    weights,
     maxBundles,
     bundles,
     next,
@@ -377,7 +388,7 @@ export async function openServer(
   await channel.send(Kind.welcome, welcome);
   await sendMessage(channel, Kind.program, program);
   const digest = digestOf(program);
-  const sessionId = sessionIdOf({ nonces: [peer.nonce, nonce], otK, digest, hint });
+  const sessionId = sessionIdOf({ nonces: [peer.nonce, nonce], otK, digest, hint, weights });
 
   const messageBytes = setupMessageBytes(otK);
   const offered = await channel.receive(Kind.setupOffer, messageBytes[0]);
@@ -395,7 +406,8 @@ export async function openServer(
   await channel.expectSeal();
   const chosen = join(parts.map((part) => part.chosen));
   const root = finishSetup(sessionId, { choices, chosen }, trees, otK);
-  const base = { ...party, channel, id: sessionId, layout, model: offer.name, digest, otK, root };
+  const names = { id: sessionId, model: offer.name, digest, weights };
+  const base = { ...party, ...names, channel, layout, otK, root };
   return { ...base, layers, nextBundle: next, drawn: undefined };
 }
 

@@ -66,7 +66,8 @@ export function constantsOf(
   };
 }
 
-function tensorsOf(weights: StepWeights): Int32Array[] {
+/** The tensors of a step, in the order of the file. */
+export function tensorsOf(weights: StepWeights): Int32Array[] {
   if (weights === undefined) return [];
   return 'kernel' in weights ? [weights.kernel, weights.bias] : [weights.before, weights.after];
 }

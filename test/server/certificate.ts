@@ -1,4 +1,4 @@
-/** A self-signed certificate of localhost and its key, for tests alone: both are public. Valid for a hundred years. */
+/** Self-signed certificates of localhost and their keys, for tests alone: all are public. Valid for a hundred years. */
 
 export const cert = `-----BEGIN CERTIFICATE-----
 MIIBnjCCAUOgAwIBAgIUY/ZrzcbTwvJ5UxOTL7EMxtXuSlMwCgYIKoZIzj0EAwIw
@@ -19,3 +19,25 @@ hSIGogS1iNDVgfUuceSvDpRqf3yhRANCAAS4bokPx+tP3WMK+pOZEr4H+lfHztvo
 MTG1AvbHujmGS75YXF5RvhUMbKGEi5Av4nlNpy1RrCm6CDIMkC8xJ2hy
 -----END PRIVATE KEY-----
 `;
+
+/** Another one of the same names, as after a renewal. */
+export const renewed = {
+  cert: `-----BEGIN CERTIFICATE-----
+MIIBozCCAUmgAwIBAgIUf3t2AapSmD4iNxrAQTS3Fke4y4swCgYIKoZIzj0EAwIw
+GDEWMBQGA1UEAwwNc290dG8gcmVuZXdlZDAgFw0yNjExMjkwOTM2MTVaGA8yMTI2
+MTEwNTA5MzYxNVowGDEWMBQGA1UEAwwNc290dG8gcmVuZXdlZDBZMBMGByqGSM49
+AgEGCCqGSM49AwEHA0IABIHiBoTf+xRSuk0ZclGNcFaghG8KYz46fxOOI0OtXwH9
+seRuFQ6LaqyCywj4iAOGNNCgVFKt+nmx9sbNZKpakymjbzBtMB0GA1UdDgQWBBR4
+E3oIb8cECylO6LJ1YsSNr/u/0zAfBgNVHSMEGDAWgBR4E3oIb8cECylO6LJ1YsSN
+r/u/0zAPBgNVHRMBAf8EBTADAQH/MBoGA1UdEQQTMBGCCWxvY2FsaG9zdIcEfwAA
+ATAKBggqhkjOPQQDAgNIADBFAiBj8Ds1LAsujhrJGT0g/W1KuEJQ4xgq3BAxB58p
+dX4WLwIhAOCSWDiWaTdfbkJ6grA0jQmEVqxOxhN3I9tYkpA2H+dl
+-----END CERTIFICATE-----
+`,
+  key: `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg/XDGVKxR1+3J0Q7q
+5vonQ5blCW2iAFfdCxm+uKbcXtahRANCAASB4gaE3/sUUrpNGXJRjXBWoIRvCmM+
+On8TjiNDrV8B/bHkbhUOi2qsgssI+IgDhjTQoFRSrfp5sfbGzWSqWpMp
+-----END PRIVATE KEY-----
+`,
+};

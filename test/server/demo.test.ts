@@ -10,9 +10,12 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { costOf } from '../../protocol/inference/cost.ts';
 import { loadDemo } from '../../server/demo.ts';
 import { offerModels } from '../../server/models.ts';
+import { residualModel } from '../support/model.ts';
 import { failureOf, localPool, tinyModel } from '../system/support.ts';
 
-const offers = await offerModels([{ name: 'tiny', model: tinyModel() }], { pool: localPool() });
+const pool = localPool();
+const offers = await offerModels([{ name: 'tiny', model: tinyModel() }], { pool });
+const cards = new Map([['tiny', { about: 'Insects', accuracy: 0.5 }]]);
 let folder: string;
 let server: Server;
 let port: number;
@@ -25,7 +28,6 @@ beforeAll(async () => {
   writeFileSync(join(folder, 'secret.key'), 'not a type that is served');
   writeFileSync(join(folder, 'examples/1.png'), 'png');
   writeFileSync(join(folder, 'how.svg'), '<svg/>');
-  const cards = new Map([['tiny', { about: 'Insects', accuracy: 0.5 }]]);
   server = createServer(await loadDemo(offers, cards, folder));
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -80,6 +82,26 @@ describe('the demo page', () => {
       online,
     });
     expect(tiny.relus + tiny.squares + tiny.identities).toBe(18);
+  });
+
+  it('tells of the models that are offered at that moment, and their cards', async () => {
+    const own = new Map(offers);
+    const about = new Map(cards);
+    const live = createServer(await loadDemo(own, about, folder)).listen(0, '127.0.0.1');
+    await once(live, 'listening');
+    const list = async () => {
+      const url = `http://127.0.0.1:${(live.address() as AddressInfo).port}/models.json`;
+      return (await fetch(url)).json();
+    };
+    expect(await list()).toMatchObject([{ shape: [1, 6, 6], about: 'Insects' }]);
+    const model = residualModel();
+    const [next] = (await offerModels([{ name: 'tiny', model }], { pool })).values();
+    own.set('tiny', next!);
+    about.set('tiny', { about: 'Others', accuracy: 1 });
+    const { shape } = model.program.input;
+    expect(await list()).toMatchObject([{ shape, about: 'Others', accuracy: 1 }]);
+    live.close();
+    live.closeAllConnections();
   });
 
   it.each([

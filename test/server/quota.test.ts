@@ -50,13 +50,14 @@ describe('a quota of two queries', () => {
     await session.close();
     expect(asked).toHaveLength(5);
     const { session: id, address, principal } = query(2);
-    const refused = { type: 'refused', session: id, address, principal, inferences: 1 };
+    const peer = { session: id, address, principal };
+    const refused = { type: 'refused', ...peer, model: 'tiny', inferences: 1 };
     expect(server.of('refused')).toEqual([
       { ...refused, reason: 'quota' },
       { ...refused, reason: 'quota' },
     ]);
     await vi.waitFor(() =>
-      expect(server.of('closed')).toMatchObject([{ session: 2, inferences: 2 }]),
+      expect(server.of('closed')).toMatchObject([{ session: 2, reason: 'goodbye', inferences: 2 }]),
     );
 
     await other.infer(pixels);

@@ -239,7 +239,10 @@ describe('a server', () => {
       ]);
       expect(asked[0]!.bytes).toBe(2 * asked[1]!.bytes);
       expect(events.filter(({ type }) => type === 'refused')).toEqual([
-        { type: 'refused', ...who, inferences: 1, reason: 'quota' },
+        {
+          ...{ type: 'refused', ...who, model: 'residual', port: expect.any(Number) },
+          ...{ inferences: 1, reason: 'quota' },
+        },
       ]);
       await session.infer(somePixels(models[1]!.model));
       await session.close();

@@ -252,6 +252,7 @@ describe('a bundle on disk', () => {
     expect(await load(seedOf(6))).toEqual([]);
     const hint = { ...offer.hint, digest: new Uint8Array(32) };
     expect(await load(ticket, { ...offer, hint })).toEqual([]);
+    expect(await load(ticket, { ...offer, weights: new Uint8Array(32) })).toEqual([]);
     const program = offer.program.slice();
     program[0]! ^= 1;
     expect(await load(ticket, { ...offer, program })).toEqual([]);

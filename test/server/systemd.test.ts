@@ -112,25 +112,34 @@ describe.skipIf(cannot.length > 0)('systemd hears', () => {
     close();
   });
 
-  it.skipIf(notBuilt)('a server that serves, is well, and stops', async () => {
-    const socket = join(folder, 'server');
-    const path = join(folder, 'tiny.sotto');
-    writeFileSync(path, encodeModel(tinyModel()));
-    const { heard, until, close } = await listen(socket);
-    const cli = join(root, 'dist/cli.js');
-    const args = ['serve', '--model', path, '--port', '0', '--workers', '1'];
-    const server = spawn(process.execPath, [cli, ...args], {
-      env: { ...process.env, NOTIFY_SOCKET: socket, WATCHDOG_USEC: '400000' },
-      stdio: 'ignore',
-    });
-    await until(/^WATCHDOG=1$/);
-    expect(heard[0]).toBe(`READY=1 MAINPID=${server.pid}`);
-    const exited = once(server, 'exit');
-    server.kill('SIGTERM');
-    expect(await within(10_000, exited)).toEqual([0, null]);
-    await until(/^STOPPING=1$/);
-    close();
-  });
+  it.skipIf(notBuilt)(
+    'a server that serves, is well, reads its files again, and stops',
+    async () => {
+      const socket = join(folder, 'server');
+      const path = join(folder, 'tiny.sotto');
+      writeFileSync(path, encodeModel(tinyModel()));
+      const { heard, until, close } = await listen(socket);
+      const cli = join(root, 'dist/cli.js');
+      const args = ['serve', '--model', path, '--port', '0', '--workers', '1'];
+      const server = spawn(process.execPath, [cli, ...args], {
+        env: { ...process.env, NOTIFY_SOCKET: socket, WATCHDOG_USEC: '400000' },
+        stdio: 'ignore',
+      });
+      await until(/^WATCHDOG=1$/);
+      expect(heard[0]).toBe(`READY=1 MAINPID=${server.pid}`);
+      server.kill('SIGHUP');
+      await until(/^RELOADING=1 MONOTONIC_USEC=\d+$/);
+      const again = () => heard.slice(heard.findIndex((line) => line.startsWith('RELOADING')));
+      while (!again().some((line) => line.startsWith('READY=1 '))) {
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      const exited = once(server, 'exit');
+      server.kill('SIGTERM');
+      expect(await within(10_000, exited)).toEqual([0, null]);
+      await until(/^STOPPING=1$/);
+      close();
+    },
+  );
 });
 
 describe('where systemd is not', () => {

@@ -317,6 +317,7 @@ describe('a ticket', () => {
       programBytes: 100,
       generation: 0,
       hint: new Uint8Array(32),
+      weights: new Uint8Array(32),
       maxBundles: 1,
       bundles: [4],
       next: 5,

@@ -350,6 +350,7 @@ export async function offerOf(
     layout,
     layers: servedLayers(pool, layout, model, own),
     hint: { generation: 0, bytes, digest: hintDigest(bytes) },
+    weights: hintDigest(secret),
   };
 }
 

@@ -57,6 +57,10 @@ describe.skipIf(notBuilt)('sotto serve', () => {
     server.kill('SIGUSR2');
     expect(await within(30_000, once(server, 'close'))).toEqual([1, null]);
     expect(lines.at(-1)).toMatch(said);
+    const stopped = lines.filter((line) => line.includes('"type":"stopped"'));
+    expect(stopped.map((line) => JSON.parse(line))).toMatchObject([
+      { why: 'failed', message: lines.at(-1)!.slice('sotto: '.length) },
+    ]);
   });
 
   it('goes on when threads crash that can be replaced', async () => {

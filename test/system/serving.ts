@@ -8,8 +8,12 @@ import type { AddressInfo } from 'node:net';
 import { extname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import type { Notice } from '../../server/events-text.ts';
 import type { ServerEvent } from '../../server/index.ts';
 import { within } from './support.ts';
+
+/** A line of the log. */
+export type Logged = (ServerEvent | Notice) & { readonly time: string; readonly run: string };
 
 export const root = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -18,7 +22,10 @@ export interface Served {
   readonly url: string;
   readonly page: string;
   readonly port: number;
-  readonly events: readonly ServerEvent[];
+  readonly events: readonly Logged[];
+  readonly child: ChildProcess;
+  /** Waits for the next event of a type behind the first `seen` of all events. */
+  next<T extends Logged['type']>(type: T, seen?: number): Promise<Extract<Logged, { type: T }>>;
   /** Ends it as a crash would. */
   kill(): Promise<void>;
 }
@@ -31,7 +38,7 @@ export async function serveProcess(
   const child: ChildProcess = spawn(process.execPath, [cli, 'serve', '--json', ...args], {
     stdio: ['ignore', 'ignore', 'pipe'],
   });
-  const events: ServerEvent[] = [];
+  const events: Logged[] = [];
   const lines = createInterface({ input: child.stderr! });
   lines.on('line', (line) => events.push(JSON.parse(line)));
   const listening = () => events.find(({ type }) => type === 'listening');
@@ -49,6 +56,17 @@ export async function serveProcess(
     page: first.page ?? '',
     port: Number(new URL(first.url).port),
     events,
+    child,
+    async next(type, seen = 0) {
+      const find = () => events.slice(seen).find((event) => event.type === type);
+      await within(
+        30_000,
+        (async () => {
+          while (find() === undefined) await once(lines, 'line');
+        })(),
+      );
+      return find() as never;
+    },
     async kill() {
       child.kill('SIGKILL');
       await exited;

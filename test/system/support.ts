@@ -24,6 +24,7 @@ import { sizeOf } from '../../protocol/ring/shape.ts';
 import {
   type AllowQuery,
   DEFAULT_LIMITS,
+  type OnGrant,
   type ServerEvent,
   type ServerLimits,
 } from '../../server/limits.ts';
@@ -121,8 +122,9 @@ export interface LocalServerOptions {
   readonly pool?: ProtocolPool;
   /** The two ends of a new connection, the client's first. */
   readonly pair?: () => [Channel, Channel];
-  readonly allowQuery?: AllowQuery;
-  readonly tickets?: Tickets;
+  readonly allowQuery?: AllowQuery | undefined;
+  readonly onGrant?: OnGrant | undefined;
+  readonly tickets?: Tickets | undefined;
 }
 
 /** A server without sockets. */
@@ -132,8 +134,7 @@ export class LocalServer {
   readonly #offers: ReturnType<typeof offerModels>;
   readonly #limits: ServerLimits;
   readonly #pair: () => [Channel, Channel];
-  readonly #allowQuery: AllowQuery | undefined;
-  readonly #tickets: Tickets | undefined;
+  readonly #asked: Pick<LocalServerOptions, 'allowQuery' | 'onGrant' | 'tickets'>;
   readonly #served: Promise<void>[] = [];
 
   constructor(models: readonly NamedModel[], options: LocalServerOptions = {}) {
@@ -141,8 +142,8 @@ export class LocalServer {
     this.#offers = offerModels(models, { pool: this.pool, random: new Prg(SERVER_SEED) });
     this.#pair = options.pair ?? memoryPair;
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
-    this.#allowQuery = options.allowQuery;
-    this.#tickets = options.tickets;
+    const { allowQuery, onGrant, tickets } = options;
+    this.#asked = { allowQuery, onGrant, tickets };
   }
 
   /** Serves a new connection; the client's end of it. */
@@ -156,8 +157,7 @@ export class LocalServer {
           pool: this.pool,
           limits: this.#limits,
           onEvent: (event) => this.events.push(event),
-          allowQuery: this.#allowQuery,
-          tickets: this.#tickets,
+          ...this.#asked,
           random: new Prg(SERVER_SEED),
         },
         far,

@@ -155,10 +155,14 @@ describe('the offered program', async () => {
 });
 
 describe('the name of a session', () => {
-  /** The id where byte `flipped` of a party's nonce is another. */
-  async function idWith(party?: 'client' | 'server', flipped = 0): Promise<Uint8Array> {
+  /** The id where byte `flipped` of a party's nonce is another, and the offer is changed. */
+  async function idWith(
+    party?: 'client' | 'server',
+    flipped = 0,
+    changed: { weights?: Uint8Array } = {},
+  ): Promise<Uint8Array> {
     const [near, far] = memoryPair();
-    const offer = await offerOf(model);
+    const offer = { ...(await offerOf(model)), ...changed };
     const pool = createInlinePool(tasks);
     const random = (own: 'client' | 'server') => {
       const stream = new Prg(seedOf(own === 'client' ? 520 : 521));
@@ -193,6 +197,13 @@ describe('the name of a session', () => {
       expect(new Set(words).size, `bytes ${word} and on`).toBe(ids.length);
     }
     expect(await idWith()).toEqual(ids[0]);
+  });
+
+  it('depends on the digest of the weights, which both parties hold', async () => {
+    const weights = new Uint8Array(32).fill(7);
+    expect(await idWith(undefined, 0, { weights })).not.toEqual(await idWith());
+    const short = idWith(undefined, 0, { weights: weights.subarray(1) });
+    await expect(short).rejects.toMatchObject({ code: 'bad-message' });
   });
 
   it('and all of a fresh seed are in the seed of a bundle: in few bits a server would find it by trying, and read inputs', () => {

@@ -58,9 +58,9 @@ const worker = new URL('../../../dist/protocol/inference/worker.js', import.meta
 describe('the wire', () => {
   it('carries the same bytes as ever under the same seeds', async () => {
     expect(await digests(createInlinePool(tasks))).toEqual({
-      client: 'd8ff4b50575606e34fe8da0a',
-      server: '0b179506faeed9e2b52275c4',
-      results: '0901be404a99ba50544fe601',
+      client: '8b4180ff14fd964862c9f7b1',
+      server: '2fb39c9c94f0f3d3f01166af',
+      results: '130b020b1290baf11cba2142',
     });
   });
 

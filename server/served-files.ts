@@ -1,0 +1,119 @@
+/** The files that `sotto serve` serves: read at its start, and again when it is told to. */
+
+import { readdir, readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { readWhole } from '../protocol/files.ts';
+import type { Notice } from './events-text.ts';
+import type { ModelCard, NamedModel, RunningServer } from './index.ts';
+import { loadModelFile } from './models.ts';
+import { type CheckedTls, readTls } from './tls.ts';
+
+/** Which files. */
+export interface FilePaths {
+  readonly models: readonly string[];
+  readonly tls: { readonly cert: string; readonly key: string } | undefined;
+}
+
+/** What was read. */
+export class ServedFiles {
+  readonly paths: FilePaths;
+  readonly models: NamedModel[];
+  /** What the demo page says of the models, by name. */
+  readonly cards: Map<string, ModelCard>;
+  tls: CheckedTls | undefined;
+
+  private constructor(paths: FilePaths, models: NamedModel[], tls: CheckedTls | undefined) {
+    this.paths = paths;
+    this.models = models;
+    this.cards = new Map();
+    this.tls = tls;
+  }
+
+  /** @throws Error with one sentence that names the file which cannot be used */
+  static async read(paths: FilePaths): Promise<ServedFiles> {
+    const tls = paths.tls && (await readTls(paths.tls.cert, paths.tls.key));
+    const models = await Promise.all(paths.models.map(loadModelFile));
+    const files = new ServedFiles(paths, models, tls);
+    for (const [i, { name }] of models.entries()) {
+      files.cards.set(name, await readCard(paths.models[i]!));
+    }
+    return files;
+  }
+
+  /** Reads all again and has a server use what has changed. What cannot be used is kept as it was. Never rejects. */
+  async readAgain(server: RunningServer, tell: (notice: Notice) => void): Promise<void> {
+    for (const i of this.models.keys()) {
+      const file = this.paths.models[i]!;
+      await keeping(file, tell, () => this.#model(i, server, tell));
+    }
+    if (this.paths.tls === undefined) return;
+    const { cert, key } = this.paths.tls;
+    await keeping(cert, tell, async () => {
+      const tls = await readTls(cert, key);
+      const { tls: old } = this;
+      if (old !== undefined && same(tls.cert, old.cert) && same(tls.key, old.key)) return;
+      await server.reload({ tls });
+      this.tls = tls;
+      tell({ type: 'reloaded', file: cert });
+      if (tls.warning !== undefined) tell({ type: 'certificate', message: tls.warning });
+    });
+  }
+
+  async #model(i: number, server: RunningServer, tell: (notice: Notice) => void): Promise<void> {
+    const file = this.paths.models[i]!;
+    const [model, card] = [await loadModelFile(file), await readCard(file)];
+    const changed = !same(model.file!.digest, this.models[i]!.file!.digest);
+    if (changed) await server.reload({ models: [model] });
+    this.cards.set(model.name, card);
+    if (!changed) return;
+    this.models[i] = model;
+    const names = server.models.find(({ name }) => name === model.name)!;
+    tell({ type: 'reloaded', file, model: names });
+  }
+}
+
+/** Does something with a file, and tells when that fails. */
+export async function keeping(
+  file: string,
+  tell: (notice: Notice) => void,
+  work: () => Promise<void>,
+): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    tell({ type: 'kept', file, message: (error as Error).message });
+  }
+}
+
+const same = (a: string | Uint8Array, b: string | Uint8Array): boolean =>
+  Buffer.from(a).equals(Buffer.from(b));
+
+/** The models of the package, those with the fewest bytes first. */
+export async function shippedModels(): Promise<string[]> {
+  const folder = fileURLToPath(new URL('../../models/zoo/', import.meta.url));
+  const names = (await readdir(folder)).filter((name) => name.endsWith('.sotto'));
+  const files = await Promise.all(
+    names.map(async (name) => ({
+      path: `${folder}${name}`,
+      bytes: (await readFile(`${folder}${name}`)).length,
+    })),
+  );
+  return files.sort((a, b) => a.bytes - b.bytes).map(({ path }) => path);
+}
+
+/** What the card beside a model file, NAME.json for NAME.sotto, says; nothing when there is none. */
+async function readCard(path: string): Promise<ModelCard> {
+  let card: Record<string, unknown>;
+  try {
+    card = JSON.parse(Buffer.from(await readWhole(path.replace(/\.sotto$/, '.json'))).toString());
+  } catch {
+    return {};
+  }
+  const { about, fixedPointTestAccuracy: accuracy } = card;
+  const { temperature } = Object(card['certainty']) as { temperature?: unknown };
+  return {
+    about: typeof about === 'string' ? about : undefined,
+    accuracy: typeof accuracy === 'number' ? accuracy : undefined,
+    temperature: typeof temperature === 'number' && temperature > 0 ? temperature : undefined,
+  };
+}
