@@ -49,6 +49,7 @@ export type {
   SessionParts,
   SessionPhase,
   SessionProgress,
+  SessionStatus,
 } from './session.ts';
 export { openSession } from './session.ts';
 
@@ -63,6 +64,7 @@ export function createPool(options: WebPoolOptions = {}): ProtocolPool {
 }
 
 const browser: Platform<ConnectOptions> = {
+  options: [],
   createPool,
   hints: storedHints,
   openSocket(url) {

@@ -8,13 +8,8 @@ import type { HintSource, ProtocolPool } from '../protocol/inference/session.ts'
 import { hintDigest } from '../protocol/linear/index.ts';
 import { clientLimits, hexOf } from './accept.ts';
 import { fetchHint, type HintCache } from './hints.ts';
-import {
-  freshResumption,
-  openSession,
-  type Resumption,
-  type Session,
-  type SessionOptions,
-} from './session.ts';
+import { freshResumption, Link, type Resumption } from './link.ts';
+import { checkOptions, SESSION_OPTIONS, Session, type SessionOptions } from './session.ts';
 
 /** Options of connecting, on every platform. */
 export interface CommonConnectOptions extends SessionOptions {
@@ -28,8 +23,12 @@ export interface CommonConnectOptions extends SessionOptions {
   readonly decorate?: ((channel: Channel) => Channel) | undefined;
 }
 
+const CONNECT_OPTIONS = [...SESSION_OPTIONS, 'workers', 'pool', 'hints', 'decorate'];
+
 /** What a platform provides. */
 export interface Platform<Options extends CommonConnectOptions> {
+  /** Names of the options that it has beside the common ones. */
+  readonly options: readonly string[];
   /** A pool for one session. */
   createPool(options: Options): ProtocolPool;
   /** Where hints are kept when the options do not say. */
@@ -55,27 +54,43 @@ export async function connectOn<Options extends CommonConnectOptions>(
   platform: Platform<Options>,
   url: string,
   options: Options,
-  resume: Resumption = freshResumption(),
 ): Promise<Session> {
   if (!/^wss?:\/\/[^/#][^#]*$/.test(url) || !URL.canParse(url)) {
     throw new TypeError(`url: expected ws://HOST:PORT or wss://HOST:PORT, got "${place(url)}"`);
   }
+  checkOptions(options, [...CONNECT_OPTIONS, ...platform.options]);
   // Before a pool or a socket is made.
   clientLimits(options.limits);
   const own = options.pool === undefined ? platform.createPool(options) : undefined;
-  let connection: ReturnType<typeof platform.openSocket>;
-  try {
-    connection = platform.openSocket(routed(url, resume), options);
-  } catch (error) {
-    await own?.close();
-    throw error;
-  }
-  const { socket, failure } = connection;
-  const channel = (options.decorate ?? ((own) => own))(
-    socketChannel(socket, { silenceMs: SILENCE_MS }),
+  const pool = options.pool?.runner() ?? (own as ProtocolPool);
+  const hints = hintSource(options.hints ?? platform.hints(), url, options.signal);
+  const left = freshResumption();
+  return Session.begin(
+    {
+      left,
+      lasting: true,
+      release: own && (() => own.close()),
+      async open(linkOptions) {
+        const connection = platform.openSocket(routed(url, left), options);
+        return openOver(connection, place(url), options.decorate, (channel) =>
+          Link.open({ channel, pool, hints }, linkOptions, left),
+        );
+      },
+    },
+    options,
   );
+}
+
+/** Opens a link over a socket that begins to connect. */
+async function openOver(
+  { socket, failure }: { readonly socket: Socket; failure(): Failure },
+  place: string,
+  decorate: CommonConnectOptions['decorate'] = (channel) => channel,
+  open: (channel: Channel) => Promise<Link>,
+): Promise<Link> {
+  const channel = decorate(socketChannel(socket, { silenceMs: SILENCE_MS }));
   const unreached = ({ reason, cause }: Failure) =>
-    new ProtocolError('closed', `cannot connect to ${place(url)}: ${reason}`, { cause });
+    new ProtocolError('closed', `cannot connect to ${place}: ${reason}`, { cause });
   const late = unreached({ reason: `no answer within ${CONNECTING_MS / 1000} s` });
   const slow = setTimeout(() => channel.close(late), CONNECTING_MS);
   let opened = false;
@@ -83,17 +98,8 @@ export async function connectOn<Options extends CommonConnectOptions>(
     opened = true;
     clearTimeout(slow);
   });
-  const parts = {
-    channel,
-    pool: options.pool?.runner() ?? (own as ProtocolPool),
-    hints: hintSource(options.hints ?? platform.hints(), url, options.signal),
-    release: own && (() => own.close()),
-    resume,
-    again: (changed: SessionOptions, left: Resumption) =>
-      connectOn(platform, url, { ...options, ...changed }, left),
-  };
   try {
-    return await openSession(parts, options);
+    return await open(channel);
   } catch (error) {
     const lost = error instanceof ProtocolError && error.code === 'closed';
     throw !opened && lost && error !== late ? unreached(failure()) : error;

@@ -45,6 +45,7 @@ export type {
   SessionParts,
   SessionPhase,
   SessionProgress,
+  SessionStatus,
 } from './session.ts';
 export { openSession } from './session.ts';
 
@@ -60,6 +61,7 @@ export interface ConnectOptions extends CommonConnectOptions {
 }
 
 const node: Platform<ConnectOptions> = {
+  options: ['ca', 'headers'],
   createPool: ({ workers }) =>
     createThreadPool<typeof tasks>(
       new URL('../protocol/inference/worker.js', import.meta.url),

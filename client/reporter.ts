@@ -19,7 +19,7 @@ export interface SessionProgress {
   /** Bytes of the phase that have moved, both ways, of `bytesTotal`; that is undefined before the program is known. */
   readonly bytes: number;
   readonly bytesTotal: number | undefined;
-  /** Bytes sent and received since the session began. */
+  /** Bytes sent and received since the connection began. */
   readonly bytesUp: number;
   readonly bytesDown: number;
 }
@@ -29,42 +29,52 @@ export type OnProgress = ((progress: SessionProgress) => void) | undefined;
 
 /** Tells the progress of one call, phase after phase. */
 export class Reporter {
-  readonly #traffic: CountedChannel;
   readonly #onProgress: OnProgress;
+  #traffic: CountedChannel | undefined;
+  #lane: 0 | 1 = 0;
   #phase: SessionPhase = 'connect';
   /** What had moved when the phase began, and what it will move. */
   #before = 0;
   #bytesTotal: number | undefined;
 
-  constructor(traffic: CountedChannel, onProgress: OnProgress) {
-    this.#traffic = traffic;
+  constructor(onProgress: OnProgress) {
     this.#onProgress = onProgress;
   }
 
+  /** Counts what moves here from now on. */
+  over(traffic: CountedChannel, lane: 0 | 1): void {
+    this.#traffic = traffic;
+    this.#lane = lane;
+  }
+
   begin(phase: SessionPhase, bytesTotal?: number): void {
-    const { bytesSent, bytesReceived } = this.#traffic.snapshot();
     this.#phase = phase;
-    this.#before = bytesSent + bytesReceived;
+    this.#before = this.#moved();
     this.#bytesTotal = bytesTotal;
   }
 
   report(done: number, total: number, layer?: string): void {
     if (this.#onProgress === undefined) return;
-    const { bytesSent: bytesUp, bytesReceived: bytesDown } = this.#traffic.snapshot();
+    const { bytesSent = 0, bytesReceived = 0 } = this.#traffic?.snapshot() ?? {};
     this.#onProgress({
       phase: this.#phase,
       layer,
       done,
       total,
-      bytes: bytesUp + bytesDown - this.#before,
+      bytes: this.#moved() - this.#before,
       bytesTotal: this.#bytesTotal,
-      bytesUp,
-      bytesDown,
+      bytesUp: bytesSent,
+      bytesDown: bytesReceived,
     });
   }
 
   finish(): void {
     this.begin('done', 0);
     this.report(1, 1);
+  }
+
+  #moved(): number {
+    const { bytesSent = 0, bytesReceived = 0 } = this.#traffic?.snapshot(this.#lane) ?? {};
+    return bytesSent + bytesReceived;
   }
 }

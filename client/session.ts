@@ -2,56 +2,42 @@
  * A client's session with a server, over any channel and pool: the same code in Node and in browsers.
  *
  * Contract
- * - {@link openSession} -> any number of prepare() and infer() -> close(). Calls may be made at any time; they wait for
- *   each other inside and run in the order they were made.
- * - prepare() makes bundles ahead, each good for one inference; infer() takes the oldest, or makes one first.
- * - A mistake in an argument (a TypeError or RangeError) costs nothing. An error of the protocol, or an abort of a call
- *   that has begun, ends the session: every later call rejects with that same error. Aborting a call that still waits for its turn
- *   ends that call alone, and so does a server that refuses to prepare (`refused`, `quota`, `draining`): what is ready stays ready.
- * - After a lost link or an abort, reconnect() goes on with the bundles that the server still has too. The one in use is spent.
- * - `onProgress` is called between steps of the protocol; what it throws ends the session.
+ * - `connect` or {@link openSession} -> any number of prepare() and infer() -> close(). Calls may be made at any time.
+ * - prepare() makes bundles ahead, each good for one inference; infer() takes the oldest, or makes one first. Preparations run one after the
+ *   other, and inferences too, but beside them: an inference with a bundle that is ready waits for no preparation.
+ * - With `keepReady` bundles are made in the background.
+ * - A mistake in an argument (a TypeError or RangeError) costs nothing. A call that is cancelled rejects at once and begins nothing more;
+ *   the bundle or inference that it had begun is finished, and a bundle is kept. A server that refuses to prepare (`refused`, `quota`,
+ *   `draining`) ends that call alone.
+ * - A lost link ends the calls that were using it, and spends the bundle of an inference. The session comes back by itself, with
+ *   what both sides still have; a call waits for one try. Any other error ends the session, and every later call rejects with it.
+ * - `onProgress` and `onStatus` are called between steps of the protocol; what `onProgress` throws ends the session.
  */
 
-import { type CountedChannel, counted, trafficBetween } from '../protocol/channel/counted.ts';
 import type { Channel } from '../protocol/channel/index.ts';
-import { withSignal, withTimeout } from '../protocol/channel/lifetime.ts';
-import { abortError, ProtocolError } from '../protocol/errors.ts';
-import { BundleStore, type ClientBundle } from '../protocol/inference/bundle.ts';
-import type { Bytes } from '../protocol/inference/cost.ts';
-import { drawClient } from '../protocol/inference/draw.ts';
-import { nameable, TICKET_BYTES } from '../protocol/inference/hello.ts';
-import { sayGoodbye } from '../protocol/inference/messages.ts';
-import { prepareClient } from '../protocol/inference/offline.ts';
-import { inferClient } from '../protocol/inference/online.ts';
-import { reserveClient } from '../protocol/inference/reserve.ts';
-import {
-  type ClientSession,
-  type HintSource,
-  openClient,
-  type ProtocolRunner,
-} from '../protocol/inference/session.ts';
-import { otKFor } from '../protocol/ot/groups.ts';
-import { argmax } from '../protocol/program/clear.ts';
-import { decodeLogits, encodeInput } from '../protocol/program/input.ts';
+import { MAX_TIMER_MS } from '../protocol/channel/lifetime.ts';
+import { ProtocolError } from '../protocol/errors.ts';
+import type { HintSource, ProtocolRunner } from '../protocol/inference/session.ts';
+import { encodeInput } from '../protocol/program/input.ts';
 import type { Program } from '../protocol/program/program.ts';
+import type { Random } from '../protocol/random/index.ts';
+import { hexOf } from './accept.ts';
+import { answerOf, floatsOf, type Inference } from './answers.ts';
 import {
-  decodeResults,
-  type ResultTensor,
-  readOut,
-  revealsLabel,
-} from '../protocol/program/results.ts';
-import { type Random, randomBytes, systemRandom } from '../protocol/random/index.ts';
-import {
-  type ClientLimits,
-  checkCost,
-  checkOffer,
-  clientLimits,
-  type Expectation,
-  hexOf,
-} from './accept.ts';
+  freshResumption,
+  Link,
+  type LinkOptions,
+  OFFLINE,
+  ONLINE,
+  type ReadyBundle,
+  type Resumption,
+} from './link.ts';
 import { type OnProgress, Reporter } from './reporter.ts';
+import { type Call, Turns } from './turns.ts';
 
 export type { ResultTensor } from '../protocol/program/results.ts';
+export type { Inference } from './answers.ts';
+export type { PhaseStats } from './link.ts';
 export type { SessionPhase, SessionProgress } from './reporter.ts';
 
 /** Options of every call. */
@@ -60,79 +46,78 @@ export interface CallOptions {
   readonly onProgress?: OnProgress;
 }
 
+/**
+ * How a session is. `connecting`; `ready`; `draining`: the server is about to stop and prepares nothing more; `lost`: the link is, and the
+ * session tries to come back; `resumed`: it has; `closed`: it is over.
+ */
+export type SessionStatus = 'connecting' | 'ready' | 'draining' | 'lost' | 'resumed' | 'closed';
+
 /** Options of a session. Its `onProgress` serves every call that has none of its own; its `signal` the opening alone. */
-export interface SessionOptions extends CallOptions {
-  /** Name of the wanted model; the server's first one when left out. */
-  readonly model?: string | undefined;
-  readonly expect?: Expectation | undefined;
-  readonly limits?: Partial<ClientLimits> | undefined;
-  /**
-   * Bits a second of the slower direction of the link to the server, where that is known: below 100e6 (100 Mbit/s) the
-   * preparation moves fewer bytes for more work on both sides, below 10e6 fewer still. Default: a fast link.
-   */
-  readonly bitsPerSecond?: number | undefined;
+export interface SessionOptions extends LinkOptions {
+  /** Inferences that are kept prepared in the background; default: none. At most what the server keeps for a session. */
+  readonly keepReady?: number | undefined;
+  /** Status callback. Must not throw. */
+  readonly onStatus?: ((status: SessionStatus) => void) | undefined;
 }
 
 /** Options of {@link Session.prepare}. */
 export interface PrepareOptions extends CallOptions {
-  /** How many inferences to prepare; one unless given. */
+  /** How many inferences to prepare; default: one. */
   readonly inferences?: number | undefined;
 }
 
-/** What one phase of one inference took. */
-export interface PhaseStats {
-  readonly ms: number;
-  readonly bytesUp: number;
-  readonly bytesDown: number;
-  /** Round trips on the critical path. */
-  readonly rounds: number;
-}
-
-/** What a model made of an input. */
-export interface Inference {
-  /** Index of the largest logit of a program with one result; undefined when it has several. */
-  readonly label: number | undefined;
-  /** Its name, when the program names its classes. */
-  readonly labelName: string | undefined;
-  /** All logits, before readouts, one result after the other; undefined when the program reveals the label alone. */
-  readonly logits: Float32Array | undefined;
-  /** The results as the model's file has them, with their readouts done; of a program that reveals the label, that label. */
-  readonly results: readonly ResultTensor[];
-  /** `offline`: the preparation of the bundle it used. */
-  readonly stats: { readonly offline: PhaseStats; readonly online: PhaseStats };
-}
-
-/** What a session stands on. */
+/** What a session over a channel of the caller's stands on. */
 export interface SessionParts {
   readonly channel: Channel;
   readonly pool: ProtocolRunner;
-  /** Where its secrets come from; the system unless given. */
+  /** Where its secrets come from; default: the system. */
   readonly random?: Random | undefined;
   /** Where the model's hint may be kept; it comes over the channel otherwise. */
   readonly hints?: HintSource | undefined;
-  /** Called once when the session has ended, however it did. */
-  readonly release?: (() => Promise<void>) | undefined;
   /** What an earlier session with the same server has left. */
   readonly resume?: Resumption | undefined;
-  /** Opens another session with the same server: what {@link Session.reconnect} does. */
-  readonly again?: ((options: SessionOptions, resume: Resumption) => Promise<Session>) | undefined;
+  /** Called once when the session has ended, however it did. */
+  readonly release?: (() => Promise<void>) | undefined;
 }
 
-/** What a session leaves for one that goes on with it. */
-export interface Resumption {
-  /** What the server knows the client by, secret. */
-  readonly ticket: Uint8Array;
-  readonly bundles: BundleStore<ReadyBundle>;
+/** How a session gets its links. */
+export interface SessionSource {
+  readonly left: Resumption;
+  /** Opens the first link, or another after it was lost. */
+  open(options: LinkOptions): Promise<Link>;
+  /** Whether there is another link after the first. */
+  readonly lasting: boolean;
+  /** Frees what all links share. */
+  readonly release?: (() => Promise<void>) | undefined;
 }
 
-interface ReadyBundle {
-  readonly number: number;
-  readonly bundle: ClientBundle;
-  readonly stats: PhaseStats;
+/** Names of the options of a session. */
+export const SESSION_OPTIONS: readonly string[] = [
+  ...['signal', 'onProgress', 'model', 'expect', 'limits', 'bitsPerSecond'],
+  ...['keepReady', 'onStatus'],
+];
+
+/** @throws TypeError for an option that there is not: misspelt, it would do nothing */
+export function checkOptions(options: object, known: readonly string[]): void {
+  for (const name of Object.keys(options)) {
+    if (!known.includes(name)) {
+      throw new TypeError(`there is no option "${name}"; there are ${known.join(', ')}`);
+    }
+  }
 }
+
+/** How long a session tries to come back, in ms: as long as servers keep what is prepared, by default. LOCAL. */
+const COMING_BACK_MS = 5 * 60_000;
+
+/** Between two tries to come back, in ms: the first and the longest pause. LOCAL. */
+const PAUSE_MS = { first: 250, longest: 10_000 };
+
+/** Until preparations in the background are tried again that were refused without a time, in ms. LOCAL. */
+const REFUSED_MS = 30_000;
 
 /**
- * Handshake and setup over `channel`, which belongs to the session from here on.
+ * Handshake and setup over `channel`, which belongs to the session from here on. It ends with that channel.
+ * @throws TypeError for an option that there is not
  * @throws RangeError when `bitsPerSecond` is not a positive number, or a limit is out of its range
  * @throws ProtocolError when the server refuses, breaks the protocol, or offers what this client does not accept
  * @throws AbortError when the signal fires first
@@ -141,131 +126,106 @@ export async function openSession(
   parts: SessionParts,
   options: SessionOptions = {},
 ): Promise<Session> {
-  const { model, expect = {}, signal, onProgress } = options;
-  const traffic = counted(parts.channel);
-  const reporter = new Reporter(traffic, onProgress);
-  let fetching = false;
-  try {
-    const limits = clientLimits(options.limits);
-    const channel = withTimeout(traffic, limits.stallMs);
-    const { pool, random = systemRandom } = parts;
-    const party = { channel, pool, random };
-    const left = parts.resume ?? freshResumption(random);
-    const resume = { ticket: left.ticket, bundles: nameable(left.bundles.numbers) };
-    const otK = otKFor(options.bitsPerSecond);
-    reporter.begin('connect');
-    reporter.report(0, 1);
-    const session = await withSignal(channel, signal, 'connecting', () =>
-      openClient(party, {
-        model,
-        otK,
-        resume,
-        acceptProgram: (program, digest) => checkOffer(program, digest, expect, limits),
-        acceptCost(cost) {
-          checkCost(cost, limits);
-          reporter.begin('setup');
-          reporter.report(0, 1);
-        },
-        hints: parts.hints,
-        onHint(bytes, total) {
-          if (!fetching) reporter.begin('hint', total);
-          fetching = true;
-          reporter.report(bytes, total);
-        },
-      }),
-    );
-    const wanted = expect.model ?? model;
-    if (wanted !== undefined && session.model !== wanted) {
-      throw new ProtocolError(
-        'program-mismatch',
-        `the server offers "${session.model}", expected "${wanted}"`,
-      );
-    }
-    await withSignal(channel, signal, 'connecting', () => drawClient(session));
-    reporter.finish();
-    left.bundles.retain(session.resumed);
-    return new Session(session, traffic, options, { ...parts, resume: left });
-  } catch (error) {
-    traffic.close(error as Error);
-    await parts.release?.();
-    throw error;
-  }
+  checkOptions(options, SESSION_OPTIONS);
+  const { resume: left = freshResumption(parts.random), release } = parts;
+  const open = (own: LinkOptions) => Link.open(parts, own, left);
+  return Session.begin({ left, open, lasting: false, release }, options);
 }
 
-const bytesOf = ({ up, down }: Bytes): number => up + down;
-
-/** An open session; see the contract above. Made by {@link openSession}. */
+/** An open session; see the contract above. */
 export class Session implements AsyncDisposable {
-  readonly #session: ClientSession;
-  readonly #traffic: CountedChannel;
-  readonly #left: Resumption;
+  /** Resolves when the session is over: with the error that ended it, or undefined after close(). Never rejects. */
+  readonly closed: Promise<Error | undefined>;
+  readonly #source: SessionSource;
+  readonly #options: SessionOptions;
+  readonly #offline = new Turns();
+  readonly #online = new Turns();
+  /** Fires when the session is over. */
+  readonly #over = new AbortController();
+  #link: Link;
   /** Why the session is over. */
   #end: Error | undefined;
-  /** Settles when the calls so far have ended. */
-  #tail: Promise<unknown> = Promise.resolve();
-  #calls = 0;
+  /** Why there is no link, while it is lost. */
+  #loss: Error | undefined;
+  /** Resolves when the next try to come back is over, which `#hurry` begins at once. */
+  #tried: Promise<void> = Promise.resolve();
+  #hurry = new AbortController();
+  #announce!: (why: Error | undefined) => void;
+  /** Resolves when there is a bundle more, or a preparation or link less. */
+  #change: Promise<void>;
+  #changed!: () => void;
+  #filling = false;
   #closing: Promise<void> | undefined;
-  readonly #released: Promise<void>;
-  readonly #options: SessionOptions;
-  readonly #again: SessionParts['again'];
+
+  private constructor(source: SessionSource, options: SessionOptions, link: Link) {
+    this.#source = source;
+    this.#options = options;
+    this.#link = link;
+    this.closed = new Promise((resolve) => {
+      this.#announce = resolve;
+    });
+    this.#change = this.#nextChange();
+    this.#watch(link);
+    this.#status('ready');
+    this.#fill();
+  }
 
   /** @internal */
-  constructor(
-    session: ClientSession,
-    traffic: CountedChannel,
-    options: SessionOptions,
-    { release, again, resume }: Pick<SessionParts, 'release' | 'again'> & { resume: Resumption },
-  ) {
-    this.#left = resume;
-    this.#session = session;
-    this.#traffic = traffic;
-    this.#options = options;
-    this.#again = again;
-    this.#released = traffic.closed.then(async (reason) => {
-      this.#end ??= reason ?? closedHere();
-      if (!isLost(this.#end)) resume.bundles.retain([]);
-      await release?.();
-    });
+  static async begin(source: SessionSource, options: SessionOptions): Promise<Session> {
+    try {
+      const { keepReady = 0 } = options;
+      if (!(Number.isInteger(keepReady) && keepReady >= 0)) {
+        throw new RangeError(`keepReady: expected an integer from 0, got ${keepReady}`);
+      }
+      options.onStatus?.('connecting');
+      return new Session(source, options, await source.open(options));
+    } catch (error) {
+      await source.release?.();
+      throw error;
+    }
   }
 
   /** The public program that both sides run. */
   get program(): Program {
-    return this.#session.layout.program;
+    return this.#link.session.layout.program;
   }
 
   /** SHA-256 of the program, 64 hexadecimal digits: what `expect.digest` takes the next time. */
   get digest(): string {
-    return hexOf(this.#session.digest);
+    return hexOf(this.#link.session.digest);
   }
 
   /**
    * What the server says that its weights are, 64 hexadecimal digits: the same as long as they and the secret of the hint are. It
-   * shows that a model was changed, and proves nothing against a server that deviates.
+   * tells nothing of them.
    */
   get weights(): string {
-    return hexOf(this.#session.weights);
+    return hexOf(this.#link.session.weights);
   }
 
   /** Name under which the server offers the model. */
   get model(): string {
-    return this.#session.model;
+    return this.#link.session.model;
   }
 
   /** Prepared inferences that the server keeps for a session. */
   get maxBundles(): number {
-    return this.#session.maxBundles;
+    return this.#link.session.maxBundles;
   }
 
-  /** Inferences that are prepared, and ready as long as the session lives. */
+  /** Inferences that are prepared; 0 while the link is lost. */
   get available(): number {
-    return this.#end === undefined ? this.#left.bundles.available : 0;
+    const usable = this.#end === undefined && this.#link.alive;
+    return usable ? this.#source.left.bundles.available : 0;
   }
 
   /**
    * Prepares inferences, so that infer() has only its online phase left.
    * @throws RangeError when `inferences` is not a positive integer, or more than the server keeps for a session, `maxBundles`
-   * @throws ProtocolError `refused`, `quota` or `draining` when the server prepares none: the session goes on
-   * @throws other ProtocolErrors, AbortError: the session is over then
+   * @throws ProtocolError `refused`, `quota` or `draining` when the server prepares none; `closed` or `timeout` when the link is lost:
+   *   the session goes on
+   * @throws other ProtocolErrors: the session is over then
+   * @throws AbortError when the signal fires: what is prepared until then is kept
    */
   async prepare(options: PrepareOptions = {}): Promise<void> {
     const { inferences = 1 } = options;
@@ -277,12 +237,9 @@ export class Session implements AsyncDisposable {
         `inferences: expected at most ${this.maxBundles}, which the server keeps for a session, got ${inferences}`,
       );
     }
-    await this.#inTurn('the preparation', options, async (reporter) => {
-      await this.#reserve(inferences);
-      reporter.begin('prepare', this.#bytesToPrepare(inferences));
-      for (let i = 0; i < inferences; i++) {
-        await this.#prepareOne(reporter, i, inferences);
-      }
+    await this.#inTurn(this.#offline, 'the preparation', options, async (call, reporter) => {
+      await this.#prepare(inferences, call, reporter);
+      if (!call.cancelled) reporter.finish();
     });
   }
 
@@ -291,50 +248,27 @@ export class Session implements AsyncDisposable {
    * @param pixels - [channels, height, width] of the program's input: Float32Array in 0..1, or Uint8Array in 0..255. Where the
    *   program's input has a `limit`, a Float32Array of any numbers that keep it after mean and std (`program.input`)
    * @throws TypeError, RangeError when the pixels are not that; nothing is spent then
-   * @throws ProtocolError, AbortError: the session is over then
+   * @throws ProtocolError `refused`, `quota` or `draining` when no bundle is ready and the server prepares none; `closed` or `timeout`
+   *   when the link is lost, with the bundle: the session goes on
+   * @throws other ProtocolErrors: the session is over then
+   * @throws AbortError when the signal fires: the bundle is spent if the inference had begun
    */
   async infer(pixels: Float32Array | Uint8Array, options: CallOptions = {}): Promise<Inference> {
     const input = encodeInput(this.program, floatsOf(this.program, pixels));
-    return this.#inTurn('the inference', options, async (reporter) => {
-      if (this.available === 0) {
-        await this.#reserve(1);
-        reporter.begin('prepare', this.#bytesToPrepare(1));
-        await this.#prepareOne(reporter, 0, 1);
-      }
-      const { bundle, stats: offline } = this.#left.bundles.take();
-      reporter.begin('infer', bytesOf(this.#session.cost.online));
-      const { result, stats: online } = await this.#measured(this.#session.cost.online.rounds, () =>
-        inferClient(this.#session, bundle, input, (...progress) => reporter.report(...progress)),
+    return this.#inTurn(this.#online, 'the inference', options, async (call, reporter) => {
+      const [link, ready] = await this.#take(call, reporter);
+      this.#fill();
+      const waitMs = performance.now() - call.made;
+      const { up, down } = link.session.cost.online;
+      reporter.over(link.traffic, ONLINE);
+      reporter.begin('infer', up + down);
+      const { result, stats: online } = await link.infer(ready, input, (...progress) =>
+        reporter.report(...progress),
       );
-      return { ...answerOf(this.program, result), stats: { offline, online } };
+      reporter.finish();
+      const stats = { offline: ready.stats, online, waitMs };
+      return { ...answerOf(this.program, result), stats };
     });
-  }
-
-  /**
-   * Opens another session with the same server, model, program and options: after an error, say. Where this one's link was lost, or a
-   * call was cancelled, or it still runs, the other goes on with the prepared inferences that the server still has too; where this one
-   * was closed, or failed otherwise, it begins without. This session is over either way. May be tried again when it fails.
-   * @throws TypeError when the session was opened over a channel of the caller's
-   * @throws ProtocolError, AbortError as `connect` does; `program-mismatch` when the server now runs another program
-   */
-  async reconnect(options: CallOptions = {}): Promise<Session> {
-    if (this.#again === undefined) {
-      throw new TypeError('this session was opened over a channel: open another over a new one');
-    }
-    if (this.#end === undefined) {
-      this.#end = new ProtocolError('closed', 'the session goes on over another connection');
-      this.#session.channel.close(this.#end);
-    }
-    await this.#tail;
-    await this.#released;
-    const changed = {
-      ...this.#options,
-      signal: options.signal,
-      onProgress: options.onProgress ?? this.#options.onProgress,
-      model: this.model,
-      expect: { model: this.model, digest: this.digest },
-    };
-    return this.#again(changed, this.#left);
   }
 
   /** Says goodbye and ends the session. A call that is still running or waiting rejects. Never rejects itself. */
@@ -348,146 +282,220 @@ export class Session implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
-    const { channel } = this.#session;
     // What is closed is not gone on with.
-    this.#left.bundles.retain([]);
+    this.#source.left.bundles.retain([]);
     if (this.#end === undefined) {
-      this.#end = closedHere();
-      if (this.#calls > 0) {
-        channel.close(this.#end);
-      } else {
-        await sayGoodbye(channel);
-      }
+      const reason = new ProtocolError('closed', 'the session was closed');
+      const busy = this.#offline.calls + this.#online.calls > 0;
+      const finished = this.#finish(reason, undefined);
+      if (busy) this.#link.end(reason);
+      else if (this.#link.alive) await this.#link.leave(reason);
+      await finished;
     }
-    await this.#tail;
-    await this.#released;
+    await Promise.all([this.#offline.settled(), this.#online.settled(), this.closed]);
   }
 
-  /** Bytes that preparing so many is going to move: the choices of the first may be there already. */
-  #bytesToPrepare(inferences: number): number {
-    const { offline, draw } = this.#session.cost;
-    const ahead = this.#session.drawn === undefined ? 0 : bytesOf(draw);
-    return inferences * bytesOf(offline) - ahead;
-  }
+  // ------------------------------------------------------------------------------------------------------- calls
 
-  /** @throws Refusal */
-  async #reserve(bundles: number): Promise<void> {
-    const why = await reserveClient(this.#session.channel, bundles);
-    if (why !== undefined) throw new Refusal(why);
-  }
-
-  /** @param index - of how many that a call prepares; all but the last draw the next one's choices as well */
-  async #prepareOne(reporter: Reporter, index: number, of: number): Promise<void> {
-    const { cost, drawn } = this.#session;
-    const ahead = drawn !== undefined;
-    const drawNext = index + 1 < of;
-    const rounds = cost.offline.rounds + (ahead ? 0 : 1);
-    const { result, stats } = await this.#measured(rounds, () =>
-      prepareClient(
-        this.#session,
-        (done, total, layer) => reporter.report(index * total + done, of * total, layer),
-        drawNext,
-      ),
-    );
-    // What is drawn ahead counts where it is used.
-    const draws = (ahead ? 1 : 0) - (drawNext ? 1 : 0);
-    const bytesUp = stats.bytesUp + draws * cost.draw.up;
-    const bytesDown = stats.bytesDown + draws * cost.draw.down;
-    const counted = { ...stats, bytesUp, bytesDown };
-    this.#left.bundles.add({ number: result.number, bundle: result, stats: counted });
-  }
-
-  async #measured<T>(
-    rounds: number,
-    work: () => Promise<T>,
-  ): Promise<{ result: T; stats: PhaseStats }> {
-    const before = this.#traffic.snapshot();
-    const start = performance.now();
-    const result = await work();
-    const { bytesSent, bytesReceived } = trafficBetween(before, this.#traffic.snapshot());
-    const ms = performance.now() - start;
-    return { result, stats: { ms, bytesUp: bytesSent, bytesDown: bytesReceived, rounds } };
-  }
-
-  /** Runs a call when those before it are over. */
   #inTurn<T>(
+    turns: Turns,
     what: string,
     { signal, onProgress = this.#options.onProgress }: CallOptions,
-    work: (reporter: Reporter) => Promise<T>,
+    work: (call: Call, reporter: Reporter) => Promise<T>,
   ): Promise<T> {
-    const { channel } = this.#session;
-    const reporter = new Reporter(this.#traffic, onProgress);
-    this.#calls++;
-    return new Promise<T>((resolve, reject) => {
-      const cancel = (): void => reject(abortError(what, signal?.reason));
-      signal?.addEventListener('abort', cancel, { once: true });
-      const turn = this.#tail.then(async () => {
-        signal?.removeEventListener('abort', cancel);
-        if (this.#end !== undefined) throw this.#end;
-        if (signal?.aborted) throw abortError(what, signal.reason);
-        try {
-          const result = await withSignal(channel, signal, what, () => work(reporter));
-          reporter.finish();
-          return result;
-        } catch (error) {
-          if (error instanceof Refusal) throw error.why;
-          channel.close(error as Error);
-          // The channel knows why it died first; what came here may be a consequence.
-          const death = await channel.closed;
-          // A result that is refused has closed the channel without a word of why.
-          if (death === undefined) {
-            this.#end = error as Error;
-            this.#left.bundles.retain([]);
-          }
-          throw death ?? error;
-        }
-      });
-      this.#tail = turn.then(resolve, reject).then(() => this.#calls--);
+    return turns.run(what, signal, async (call) => {
+      try {
+        // Nobody is told of what a cancelled call finishes.
+        const reporter = new Reporter(onProgress && ((own) => call.cancelled || onProgress(own)));
+        return await work(call, reporter);
+      } finally {
+        this.#changed();
+      }
     });
   }
-}
 
-/** Carries what ends a call and not its session. */
-class Refusal {
-  readonly why: ProtocolError;
+  /** A link that lives. Where it is lost, another try is waited for, and no more. */
+  async #linked(): Promise<Link> {
+    for (let tries = 0; ; tries++) {
+      // Its end has been seen when this has resolved.
+      if (!this.#link.alive) await this.#link.closed;
+      if (this.#end !== undefined) throw this.#end;
+      if (this.#link.alive) return this.#link;
+      if (tries > 0 && this.#loss !== undefined) throw this.#loss;
+      this.#hurry.abort();
+      await this.#tried;
+    }
+  }
 
-  constructor(why: ProtocolError) {
-    this.why = why;
+  /** Prepares so many, until the call is cancelled. */
+  async #prepare(bundles: number, call: Call, reporter: Reporter): Promise<void> {
+    const link = await this.#linked();
+    if (call.cancelled) return;
+    const refusal = await link.reserve(bundles);
+    if (refusal?.code === 'draining') this.#status('draining');
+    if (refusal !== undefined) throw refusal;
+    reporter.over(link.traffic, OFFLINE);
+    reporter.begin('prepare', link.bytesToPrepare(bundles));
+    for (let i = 0; i < bundles && !call.cancelled; i++) {
+      const ready = await link.prepare(
+        (done, total, layer) => reporter.report(i * total + done, bundles * total, layer),
+        i + 1 < bundles,
+      );
+      this.#source.left.bundles.add(ready);
+      this.#changed();
+    }
+  }
+
+  /** The oldest bundle, with the link that it may be used on: one that is ready, that is on its way, or else another. */
+  async #take(call: Call, reporter: Reporter): Promise<[Link, ReadyBundle]> {
+    for (;;) {
+      const link = await this.#linked();
+      if (call.cancelled) throw new ProtocolError('closed', 'nobody waits for the inference');
+      const change = this.#change;
+      if (this.available > 0) return [link, this.#source.left.bundles.take()];
+      if (this.#offline.calls > 0) await change;
+      else {
+        await this.#offline.run('the preparation', undefined, () =>
+          this.#prepare(1, call, reporter),
+        );
+      }
+    }
+  }
+
+  /** Prepares in the background what `keepReady` asks for. */
+  #fill(): void {
+    const most = Math.min(this.#options.keepReady ?? 0, this.maxBundles);
+    if (this.#filling || this.available >= most || this.#end !== undefined) return;
+    this.#filling = true;
+    const { signal } = this.#over;
+    const filled = this.#inTurn(
+      this.#offline,
+      'the preparation',
+      { signal, onProgress: () => {} },
+      async (call, reporter) => {
+        while (this.available < most && !call.cancelled) await this.#prepare(1, call, reporter);
+      },
+    );
+    void filled
+      .catch(async (error: ProtocolError) => {
+        const refused = this.#end === undefined && this.#link.alive;
+        if (refused) await pause(error.retryAfterMs ?? REFUSED_MS, signal);
+      })
+      .finally(() => {
+        this.#filling = false;
+        if (this.#link.alive) this.#fill();
+      });
+  }
+
+  #nextChange(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#changed = () => {
+        this.#change = this.#nextChange();
+        resolve();
+      };
+    });
+  }
+
+  // ------------------------------------------------------------------------------------------------------- links
+
+  #watch(link: Link): void {
+    void link.closed.then((reason) => {
+      if (this.#end !== undefined) return;
+      if (this.#source.lasting && isLost(reason)) void this.#comeBack(reason);
+      else void this.#finish(reason, reason);
+    });
+  }
+
+  /** Opens another link, as often as it takes. */
+  async #comeBack(reason: Error): Promise<void> {
+    this.#loss = reason;
+    this.#status('lost');
+    // A session that rested comes back when it is used.
+    if (reason instanceof ProtocolError && reason.code === 'idle') await this.#pause(MAX_TIMER_MS);
+    const until = performance.now() + COMING_BACK_MS;
+    for (let wait = PAUSE_MS.first; ; wait = Math.min(2 * wait, PAUSE_MS.longest)) {
+      if (this.#end !== undefined) return;
+      const trying = this.#try();
+      this.#tried = trying;
+      await trying;
+      if (this.#loss === undefined || this.#end !== undefined) return;
+      if (performance.now() > until) break;
+      await this.#pause(wait * (0.5 + Math.random()));
+    }
+    await this.#finish(reason, reason);
+  }
+
+  /** Until the next try, which whoever needs a link begins at once. */
+  async #pause(ms: number): Promise<void> {
+    this.#hurry = new AbortController();
+    let next!: () => void;
+    this.#tried = new Promise<void>((resolve) => {
+      next = resolve;
+    }).then(() => this.#tried);
+    await pause(ms, this.#hurry.signal);
+    next();
+  }
+
+  async #try(): Promise<void> {
+    const { signal } = this.#over;
+    const expect = { model: this.model, digest: this.digest };
+    const own = { ...this.#options, model: this.model, expect, signal, onProgress: undefined };
+    try {
+      this.#link = await this.#source.open(own);
+      this.#loss = undefined;
+      this.#watch(this.#link);
+      this.#status('resumed');
+      this.#fill();
+    } catch (cause) {
+      const error = cause as Error;
+      this.#loss = error;
+      if (this.#end === undefined && !isLost(error) && !isBusy(error)) {
+        await this.#finish(error, error);
+      }
+    }
+    this.#changed();
+  }
+
+  /** The session is over. */
+  async #finish(end: Error, why: Error | undefined): Promise<void> {
+    this.#end = end;
+    if (!isLost(end)) this.#source.left.bundles.retain([]);
+    this.#over.abort(end);
+    this.#hurry.abort();
+    this.#changed();
+    await this.#link.closed;
+    await this.#source.release?.();
+    this.#status('closed');
+    this.#announce(why);
+  }
+
+  #status(status: SessionStatus): void {
+    this.#options.onStatus?.(status);
   }
 }
 
-/** @param raw - what the program computed */
-function answerOf(program: Program, raw: Int32Array): Omit<Inference, 'stats'> {
-  const alone = revealsLabel(program);
-  const label = alone ? raw[0]! : program.results.length === 1 ? argmax(raw) : undefined;
-  return {
-    label,
-    labelName: label === undefined ? undefined : program.labels[label],
-    logits: alone ? undefined : decodeLogits(program, raw),
-    results: readOut(program, decodeResults(program, raw)),
-  };
-}
-
-function closedHere(): ProtocolError {
-  return new ProtocolError('closed', 'the session was closed');
-}
-
-/** Whether a session ended without a fault of either side's: its bundles are as good as before. */
+/** Whether a link ended without a fault of either side's: bundles are as good as before. */
 function isLost(end: Error): boolean {
-  if (end instanceof ProtocolError) return end.code === 'closed' || end.code === 'timeout';
-  return end.name === 'AbortError';
+  return (
+    end instanceof ProtocolError && ['closed', 'timeout', 'draining', 'idle'].includes(end.code)
+  );
 }
 
-/** What a session begins with that goes on with none. */
-export function freshResumption(random: Random = systemRandom): Resumption {
-  return { ticket: randomBytes(random, TICKET_BYTES), bundles: new BundleStore() };
+/** Whether a server has no room now. */
+function isBusy(error: Error): boolean {
+  return error instanceof ProtocolError && error.code === 'refused';
 }
 
-function floatsOf({ input }: Program, pixels: Float32Array | Uint8Array): Float32Array {
-  if (pixels instanceof Float32Array) return pixels;
-  if (input.limit !== undefined) {
-    throw new TypeError('the model takes numbers and no pixels: expected a Float32Array');
-  }
-  if (pixels instanceof Uint8Array) return Float32Array.from(pixels, (pixel) => pixel / 255);
-  throw new TypeError('pixels: expected a Float32Array in 0..1 or a Uint8Array in 0..255');
+/** Waits, unless the signal fires. */
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(done, ms);
+    function done(): void {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', done);
+      resolve();
+    }
+    signal.addEventListener('abort', done, { once: true });
+  });
 }

@@ -19,7 +19,9 @@ export type ProtocolErrorCode =
   /** The server answers no more queries of this client for now. */
   | 'quota'
   /** The server is about to stop: what is prepared is still answered, nothing else begins. */
-  | 'draining';
+  | 'draining'
+  /** The session has rested for longer than the server waits. */
+  | 'idle';
 
 /**
  * The peer, or the connection to it, broke the protocol, or the server refused something. The session that threw it is dead, but

@@ -127,7 +127,7 @@ export type OnGrant = (grant: Grant) => void | Promise<void>;
  * How a connection ended: with its client's `goodbye`; the client `left` between two requests, or rested too long (`idle`); the
  * server was `stopped`, or is `draining`; otherwise the code of the error that ended it.
  */
-export type SessionEnd = 'goodbye' | 'left' | 'idle' | 'stopped' | ProtocolErrorCode | 'internal';
+export type SessionEnd = 'goodbye' | 'left' | 'stopped' | ProtocolErrorCode | 'internal';
 
 /** What happened, for logs and counters. Nothing in it is secret; times are in ms, `session` counts connections. */
 export type ServerEvent =

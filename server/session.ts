@@ -1,6 +1,6 @@
 /**
- * The server's side of one connection: handshake, then one request after the other until the client says goodbye, rests
- * too long, or something breaks. Knows no sockets.
+ * The server's side of one connection: handshake, then inferences beside all other requests, one after the other in each lane, until the
+ * client says goodbye, rests too long, or something breaks. Knows no sockets.
  *
  *     client                                 server
  *       |  ---- handshake and setup ------>  |
@@ -15,11 +15,14 @@
  */
 
 import { type CountedChannel, counted, trafficBetween } from '../protocol/channel/counted.ts';
+import { laneOf } from '../protocol/channel/frames.ts';
 import type { Channel } from '../protocol/channel/index.ts';
 import { withTimeout } from '../protocol/channel/lifetime.ts';
+import type { SealedChannel } from '../protocol/channel/sealed.ts';
 import { ProtocolError } from '../protocol/errors.ts';
 import { costOf } from '../protocol/inference/cost.ts';
 import { drawServer } from '../protocol/inference/draw.ts';
+import { together } from '../protocol/inference/flow.ts';
 import type { Greeting } from '../protocol/inference/hello.ts';
 import { COMMAND_BYTES, Command, decodeCommand, Kind } from '../protocol/inference/messages.ts';
 import { prepareServer } from '../protocol/inference/offline.ts';
@@ -42,6 +45,7 @@ import type {
   ServerLimits,
   SessionEnd,
   Who,
+  Work,
 } from './limits.ts';
 import type { OfferedModel } from './models.ts';
 import { type Holding, Tickets } from './tickets.ts';
@@ -74,13 +78,16 @@ export interface Connection extends Who {
   readonly enter?: (() => Promise<() => void>) | undefined;
 }
 
+const OFFLINE = laneOf(Kind.command);
+const ONLINE = laneOf(Kind.infer);
+
 /** Ends connections when the server stops at once. */
 export const SHUT_DOWN: Error = new ProtocolError('closed', 'the server shuts down');
 
 /** What ends a rest between two requests without being an error. */
 const QUIET_ENDS: Readonly<Partial<Record<SessionEnd, SessionEnd>>> = {
   closed: 'left',
-  timeout: 'idle',
+  idle: 'idle',
   draining: 'draining',
 };
 
@@ -112,8 +119,14 @@ class Served {
   #inferences = 0;
   /** Bundles that are granted and not yet prepared. */
   #granted = 0;
-  /** Whether it waits for a request. */
-  #resting = false;
+  /** Bundle that is prepared, or was last, and when it is there. */
+  #preparing: { readonly bundle: number; readonly done: Promise<void> } | undefined;
+  /** Requests that are served at this moment; setup is one. */
+  #running = 1;
+  /** Ends a session that rests too long. */
+  #idle: ReturnType<typeof setTimeout> | undefined;
+  /** Whether the client has said goodbye. */
+  #left = false;
 
   constructor(parts: ServerParts, channel: Channel, connection: Connection) {
     this.#parts = parts;
@@ -138,8 +151,9 @@ class Served {
       // The channel knows why it died first; what came here may be a consequence.
       const death = (await this.#channel.closed) ?? (error as Error);
       const code = death instanceof ProtocolError ? death.code : 'internal';
-      lost = code === 'closed' || code === 'timeout';
-      const quiet = death === SHUT_DOWN ? 'stopped' : this.#resting ? QUIET_ENDS[code] : undefined;
+      lost = code === 'closed' || code === 'timeout' || code === 'idle';
+      const quiet =
+        death === SHUT_DOWN ? 'stopped' : this.#running === 0 ? QUIET_ENDS[code] : undefined;
       reason = quiet ?? code;
       if (quiet === undefined) {
         const model = this.#offer?.name;
@@ -199,40 +213,62 @@ class Served {
     return offer;
   }
 
-  /** One request after the other. */
+  /** The requests of both lanes, one after the other in each. */
   async #serve(session: ServerSession, offer: OfferedModel, bundles: Holding): Promise<void> {
-    const { limits, onEvent, draining } = this.#parts;
-    const { session: id } = this.#who;
-    const { model } = session;
-    const traffic = this.#traffic;
-    const between = session.channel.over(withTimeout(traffic, limits.idleMs));
+    this.#rest();
+    try {
+      await together(
+        this.#channel,
+        this.#serveOffline(session, offer, bundles),
+        this.#serveOnline(session, offer, bundles),
+      );
+    } finally {
+      clearTimeout(this.#idle);
+    }
+  }
+
+  async #serveOnline(session: ServerSession, offer: OfferedModel, bundles: Holding): Promise<void> {
+    for (;;) {
+      const payload = await this.#next(session.online, Kind.infer);
+      if (payload === undefined) return;
+      const { command, bundle } = decodeCommand(payload);
+      if (command !== Command.infer) {
+        throw new ProtocolError('bad-message', `command ${command} is for the other lane`);
+      }
+      const work = this.#work(session, bundle, bundles, ONLINE);
+      // The client may have the last frame of its preparation before this side is through with it.
+      if (this.#preparing?.bundle === bundle) await this.#preparing.done;
+      await inferServer(session, offer.model, await bundles.take(bundle));
+      this.#inferences++;
+      this.#parts.onEvent({ type: 'inference', ...work() });
+      this.#rest();
+    }
+  }
+
+  async #serveOffline(
+    session: ServerSession,
+    offer: OfferedModel,
+    bundles: Holding,
+  ): Promise<void> {
+    const { onEvent } = this.#parts;
     let { next } = bundles;
     for (;;) {
-      this.#resting = true;
-      if (draining?.aborted) this.#drain();
-      const payload = await between.receive(Kind.command, COMMAND_BYTES);
-      this.#resting = false;
+      const payload = await this.#next(session.channel, Kind.command);
+      if (payload === undefined) return;
       const { command, bundle } = decodeCommand(payload);
-      const before = traffic.snapshot();
-      const begin = performance.now();
-      const work = () => {
-        const { bytesReceived, bytesSent } = trafficBetween(before, traffic.snapshot());
-        const moved = { bytesUp: bytesReceived, bytesDown: bytesSent };
-        const ms = performance.now() - begin;
-        return { session: id, model, bundle, ready: bundles.available, ms, ...moved };
-      };
+      const work = this.#work(session, bundle, bundles, OFFLINE);
       if (command === Command.prepare) {
         if (bundle !== next++) throw outOfTurn(bundle);
         if (this.#granted === 0) {
           throw new ProtocolError('bad-message', `bundle ${bundle} was not reserved`);
         }
         this.#granted--;
-        await bundles.add(await prepareServer(session, bundle));
+        const done = prepareServer(session, bundle).then((own) => bundles.add(own));
+        // An inference that waits for it fails with it.
+        done.catch(() => {});
+        this.#preparing = { bundle, done };
+        await done;
         onEvent({ type: 'bundle', ...work() });
-      } else if (command === Command.infer) {
-        await inferServer(session, offer.model, await bundles.take(bundle));
-        this.#inferences++;
-        onEvent({ type: 'inference', ...work() });
       } else if (command === Command.reserve) {
         await session.channel.expectSeal();
         if (bundle === 0) throw new ProtocolError('bad-message', 'no bundles were reserved');
@@ -242,15 +278,32 @@ class Served {
       } else if (command === Command.hint) {
         await sendHint(session, offer);
         const { digest, bytes } = offer.hint;
+        const { session: id } = this.#who;
         onEvent({ type: 'download', session: id, hint: hexOf(digest), bytes: bytes.length });
       } else if (command === Command.bye) {
         // Or another command, damaged, would end a session in peace.
         await session.channel.expectSeal();
+        this.#left = true;
         this.#channel.close();
         return;
       } else {
         throw new ProtocolError('bad-message', `there is no command ${command}`);
       }
+      this.#rest();
+    }
+  }
+
+  /** The next request of a lane; undefined when the client has said goodbye. */
+  async #next(channel: SealedChannel, kind: number): Promise<Uint8Array | undefined> {
+    try {
+      // For as long as the session may rest.
+      const payload = await channel.over(this.#traffic).receive(kind, COMMAND_BYTES);
+      this.#running++;
+      clearTimeout(this.#idle);
+      return payload;
+    } catch (error) {
+      if (this.#left) return undefined;
+      throw error;
     }
   }
 
@@ -281,9 +334,33 @@ class Served {
     return verdict;
   }
 
+  /** A request is over. */
+  #rest(): void {
+    const { limits, draining } = this.#parts;
+    if (--this.#running > 0) return;
+    if (draining?.aborted) this.#drain();
+    this.#idle = setTimeout(() => {
+      const what = `the client has rested for ${limits.idleMs} ms`;
+      this.#channel.close(new ProtocolError('idle', what));
+    }, limits.idleMs);
+  }
+
+  /** What is said of a request when it is over. */
+  #work(session: ServerSession, bundle: number, bundles: Holding, lane: 0 | 1): () => Work {
+    const before = this.#traffic.snapshot(lane);
+    const begin = performance.now();
+    return () => {
+      const { bytesReceived, bytesSent } = trafficBetween(before, this.#traffic.snapshot(lane));
+      const moved = { bytesUp: bytesReceived, bytesDown: bytesSent };
+      const ms = performance.now() - begin;
+      const { session: id } = this.#who;
+      return { session: id, model: session.model, bundle, ready: bundles.available, ms, ...moved };
+    };
+  }
+
   /** Ends a session that has nothing left to finish. */
   #drain(): void {
-    if (this.#resting && this.#bundles!.available + this.#granted === 0) {
+    if (this.#running === 0 && this.#bundles!.available + this.#granted === 0) {
       this.#channel.close(stopping());
     }
   }

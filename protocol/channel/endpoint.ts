@@ -13,6 +13,7 @@ import {
   encodeHeader,
   FRAME_HEADER_BYTES,
   type Frame,
+  laneOf,
   MAX_FRAME_BYTES,
   MAX_PAYLOAD_BYTES,
 } from './frames.ts';
@@ -67,18 +68,24 @@ interface Waiter {
   reject(error: Error): void;
 }
 
+/** Frames of one lane that have arrived, and who waits for the next. */
+class Lane {
+  readonly frames: Frame[] = [];
+  reading = false;
+  reader: Waiter | undefined;
+}
+
 /** A channel over a {@link Transport}, which calls `deliver`, `drained` and `ended`. */
 export class Endpoint implements Channel {
   readonly closed: Promise<Error | undefined>;
   readonly #transport: Transport;
   readonly #maxQueuedBytes: number;
-  readonly #queue: Frame[] = [];
+  /** Arrived frames, lane by lane. */
+  readonly #queues: readonly Lane[] = [new Lane(), new Lane()];
   #queuedBytes = 0;
   #paused = false;
   #sent = 0;
   #delivered = 0;
-  #reading = false;
-  #reader: Waiter | undefined;
   #writers: Waiter[] = [];
   /** Why the peer's side has ended. Frames that came before are still received. */
   #peerEnd: Error | undefined;
@@ -167,7 +174,8 @@ export class Endpoint implements Channel {
       this.#die(new ProtocolError('bad-message', 'expected an empty beat'), 'failed');
       return;
     }
-    this.#queue.push(frame);
+    const lane = this.#queues[laneOf(frame.kind)]!;
+    lane.frames.push(frame);
     this.#queuedBytes += queuedSize(frame);
     if (this.#queuedBytes > this.#maxQueuedBytes && !this.#paused) {
       this.#paused = this.#transport.pause();
@@ -176,7 +184,9 @@ export class Endpoint implements Channel {
         this.#die(new ProtocolError('bad-message', `frames: expected ${limit}`), 'failed');
       }
     }
-    this.#wakeReader();
+    const { reader } = lane;
+    lane.reader = undefined;
+    reader?.resolve();
   }
 
   /** The transport takes frames again. */
@@ -191,7 +201,12 @@ export class Endpoint implements Channel {
     if (this.#death || this.#peerEnd) return;
     this.#peerEnd = reason;
     this.#rejectWriters(reason);
-    if (this.#queue.length === 0) this.#die(reason, 'ended');
+    if (this.#isEmpty) this.#die(reason, 'ended');
+    else this.#rejectReaders(reason);
+  }
+
+  get #isEmpty(): boolean {
+    return this.#queues.every(({ frames }) => frames.length === 0);
   }
 
   async #receive(
@@ -199,12 +214,13 @@ export class Endpoint implements Channel {
     fits: (length: number) => boolean,
     expected: string,
   ): Promise<Uint8Array> {
-    if (this.#reading) {
-      throw new TypeError('receive: another receive() is still waiting on this channel');
+    const lane = this.#queues[laneOf(kind)]!;
+    if (lane.reading) {
+      throw new TypeError('receive: another receive() is still waiting on this lane');
     }
-    this.#reading = true;
+    lane.reading = true;
     try {
-      const { kind: gotKind, payload } = await this.#next();
+      const { kind: gotKind, payload } = await this.#next(lane);
       if (gotKind !== kind || !fits(payload.length)) {
         const error = new ProtocolError(
           'bad-message',
@@ -213,21 +229,21 @@ export class Endpoint implements Channel {
         this.#die(error, 'failed');
         throw error;
       }
-      if (this.#peerEnd && this.#queue.length === 0) this.#die(this.#peerEnd, 'ended');
+      if (this.#peerEnd && this.#isEmpty) this.#die(this.#peerEnd, 'ended');
       return payload;
     } finally {
-      this.#reading = false;
+      lane.reading = false;
     }
   }
 
-  async #next(): Promise<Frame> {
-    while (this.#queue.length === 0) {
-      if (this.#death) throw this.#death;
+  async #next(lane: Lane): Promise<Frame> {
+    while (lane.frames.length === 0) {
+      this.#requireOpen();
       await new Promise<void>((resolve, reject) => {
-        this.#reader = { resolve, reject };
+        lane.reader = { resolve, reject };
       });
     }
-    const frame = this.#queue.shift()!;
+    const frame = lane.frames.shift()!;
     this.#queuedBytes -= queuedSize(frame);
     if (this.#paused && this.#queuedBytes <= this.#maxQueuedBytes / 2) {
       this.#paused = false;
@@ -268,10 +284,11 @@ export class Endpoint implements Channel {
     if (end) throw end;
   }
 
-  #wakeReader(): void {
-    const reader = this.#reader;
-    this.#reader = undefined;
-    reader?.resolve();
+  #rejectReaders(reason: Error): void {
+    for (const lane of this.#queues) {
+      lane.reader?.reject(reason);
+      lane.reader = undefined;
+    }
   }
 
   #rejectWriters(reason: Error): void {
@@ -289,13 +306,12 @@ export class Endpoint implements Channel {
     // First of all, for a transport may call back while it is told.
     this.#death = death;
     for (const timer of this.#timers) clearInterval(timer);
-    this.#queue.length = 0;
+    for (const { frames } of this.#queues) frames.length = 0;
     this.#queuedBytes = 0;
     if (how === 'failed' && !this.#peerEnd) this.#write(ERROR_KIND, encodeError(death));
     this.#transport.close(how === 'orderly');
     this.#rejectWriters(death);
-    this.#reader?.reject(death);
-    this.#reader = undefined;
+    this.#rejectReaders(death);
     this.#announce(how === 'orderly' ? undefined : death);
   }
 }

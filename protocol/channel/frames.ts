@@ -50,7 +50,15 @@ const ERROR_CODES: readonly ProtocolErrorCode[] = [
   'corrupted',
   'quota',
   'draining',
+  'idle',
 ];
+
+/**
+ * The lane of a kind: 1 for kinds from 32 to 63, else 0. Frames of one lane are received in order, whatever waits in the other. AGREEMENT.
+ */
+export function laneOf(kind: number): 0 | 1 {
+  return kind >> 5 === 1 ? 1 : 0;
+}
 
 /** One frame, decoded. */
 export interface Frame {

@@ -3,10 +3,10 @@
  *
  * Contract
  * - A channel carries frames in order, each with a kind (0..253, the layer above gives them meaning) and a payload.
- *   It knows nothing of what it carries.
+ *   It knows nothing of what it carries. Kinds from 32 to 63 are a lane of their own: two conversations may go on at a time, each received in its own order.
  * - The receiver always knows what comes next: {@link Channel.receive} names the kind and the exact length, computed
  *   from our own parameters and never read from the peer. Anything else is a {@link ProtocolError} `bad-message`.
- * - One reader: a second receive() while one is waiting is our own mistake, a TypeError; the channel lives on.
+ * - One reader of each lane: a second receive() while one is waiting is our own mistake, a TypeError; the channel lives on.
  *   send() may overlap with anything; frames leave in the order of the calls.
  * - After an error the channel is dead: the peer is told in one general sentence (an ERROR frame), the transport closes,
  *   and every call, waiting or later, rejects with that same error. A session on a dead channel is over; what it had

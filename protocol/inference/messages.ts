@@ -13,15 +13,19 @@
  *   online      client infer, maskedInput | then per activation layer: server material | client result
  *               at last: server output
  *
+ * Kinds from 32 on are the online lane, which goes on beside the other: an inference does not wait for a preparation. Each lane has
+ * seals of its own.
+ *
  * A seal (channel/sealed.ts) ends a flight whose effect the receiver is about to believe, as a frame of that flight:
  *
- *   client      behind setupExtend; behind a reservation; behind its last frame of a bundle; behind the last result, or the masked input where there
- *               is no activation layer; behind the goodbye
- *   server      behind setupChoice, the hint, the grant, the choices of a draw, the last tables, the output
+ *   client      behind setupExtend; behind a reservation; behind its last frame of a bundle; behind the goodbye
+ *               online: behind the last result, or the masked input where there is no activation layer
+ *   server      behind setupChoice, the hint, the grant, the choices of a draw, the last tables
+ *               online: behind the output
  *
  * The server verifies the client's before it finishes a setup or a bundle and before it sends an output; the client verifies
  * the server's before it uses a setup or a hint, and before it has a bundle or a result. A seal is of all that its sender has
- * sent in the session.
+ * sent on its lane in the session.
  */
 
 import { bulkBytes } from '../bulk.ts';
@@ -48,11 +52,13 @@ export const Kind = {
   serverOffset: 23,
   labelTrees: 24,
   grant: 25,
-  maskedInput: 32,
-  material: 33,
-  result: 34,
-  output: 35,
-  seal: 48,
+  seal: 26,
+  infer: 32,
+  maskedInput: 33,
+  material: 34,
+  result: 35,
+  output: 36,
+  onlineSeal: 37,
 } as const;
 
 /** What a command frame asks for. No two differ in one bit, so that a changed bit makes no other command. AGREEMENT. */

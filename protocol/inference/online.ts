@@ -64,7 +64,7 @@ export async function inferClient(
   input: Int32Array,
   progress?: Progress,
 ): Promise<Int32Array> {
-  const { channel, layout, pool } = session;
+  const { online: channel, layout, pool } = session;
   const { activations, rings } = layout;
   if (input.length !== bundle.inputMask.length) {
     throw new RangeError(
@@ -72,7 +72,7 @@ export async function inferClient(
     );
   }
   const masked = subtract(input, bundle.inputMask);
-  await channel.send(Kind.command, encodeCommand(Command.infer, bundle.number));
+  await channel.send(Kind.infer, encodeCommand(Command.infer, bundle.number));
   await sendMessage(channel, Kind.maskedInput, pack(masked, rings[0]!));
   for (const [i, layer] of activations.entries()) {
     const states = bundle.layers[i]!;
@@ -101,7 +101,7 @@ export async function inferClient(
   const result = await receiveOutput(session, bundle.output);
   const fault = faultOf(result, layout.output);
   if (fault !== undefined) {
-    await sayGoodbye(channel);
+    await sayGoodbye(session.channel);
     throw new ProtocolError('corrupted', fault);
   }
   progress?.(activations.length + 1, activations.length + 1, layout.output.step.name);
@@ -109,7 +109,7 @@ export async function inferClient(
 }
 
 async function receiveOutput(
-  { channel, pool, layout }: ClientSession,
+  { online: channel, pool, layout }: ClientSession,
   own: Int32Array | ArgmaxStored,
 ): Promise<Int32Array> {
   const { logits: numbers, argmax: params } = layout.output;
@@ -152,7 +152,7 @@ export async function inferServer(
   bundle: ServerBundle,
   progress?: Progress,
 ): Promise<void> {
-  const { channel, layout } = session;
+  const { online: channel, layout } = session;
   const { activations, output, program, rings } = layout;
   let done = 0;
   await walkAsync<Int32Array>(program, {
@@ -191,7 +191,7 @@ export async function inferServer(
 
 /** One activation layer at the server: from its share of the pre-activations to y - r'. */
 async function runActivation(
-  { channel, pool }: ServerSession,
+  { online: channel, pool }: ServerSession,
   { step, lanes, size, shape }: ActivationLayout,
   states: readonly LaneState[],
   a: Int32Array,

@@ -23,7 +23,7 @@
  * Bundles of a session whose link was lost may be used in a later one, which is new in all else: keys, root, seals. Its client
  * shows the ticket it chose for the first, and both use the bundles that both have. Numbers of bundles go on.
  *
- * Contract: one thing at a time. A session prepares a bundle or runs an inference, never both at once. After any error it
+ * Contract: one preparation and one inference at a time, side by side. After any error a session
  * is dead with its channel; its bundles outlive it where nothing but the link has failed.
  */
 
@@ -82,8 +82,10 @@ export type Progress = (done: number, total: number, step: string) => void;
 interface SessionBase {
   /** 16 bytes that name it, public: both parties' nonces are in them. */
   readonly id: Uint8Array;
-  /** The party's, with seals. */
+  /** The party's, with seals; all but inferences. */
   readonly channel: SealedChannel;
+  /** The lane of inferences, with seals of its own. */
+  readonly online: SealedChannel;
   readonly pool: ProtocolRunner;
   readonly random: Random;
   readonly layout: Layout;
@@ -229,7 +231,7 @@ export interface ClientOptions {
   /** SoftSpoken's k; {@link DEFAULT_OT_K} when left out. */
   readonly otK?: OtK | undefined;
   /** What this session goes on from; default: a fresh ticket, no bundles. */
-  readonly resume?: Pick<Greeting, 'ticket' | 'bundles'> | undefined;
+  readonly resume?: Omit<Greeting, 'model'> | undefined;
   /** Looks at the program before it is laid out, which takes as long as the program is large; throws to refuse it. */
   readonly acceptProgram?: ((program: CheckedProgram, digest: Uint8Array) => void) | undefined;
   /** Looks at what it costs before any key is made; throws to refuse it. */
@@ -247,14 +249,19 @@ export interface ClientOptions {
 export async function openClient(party: Party, options: ClientOptions): Promise<ClientSession> {
   const { random } = party;
   const channel = sealed(party.channel, Kind.seal);
+  const online = sealed(party.channel, Kind.onlineSeal);
   const { otK = DEFAULT_OT_K } = options;
   const messageBytes = setupMessageBytes(otK);
   const nonce = randomBytes(random, NONCE_BYTES);
-  const resume = options.resume ?? { ticket: randomBytes(random, TICKET_BYTES), bundles: [] };
+  const resume = options.resume ?? {
+    ticket: randomBytes(random, TICKET_BYTES),
+    bundles: [],
+    next: 0,
+  };
   const model = options.model ?? null;
   await channel.send(Kind.hello, encodeHello({ nonce, otK, model, ...resume }));
   const answer = await channel.receiveUpTo(Kind.welcome, MAX_CONTROL_BYTES);
-  const peer = decodeWelcome(answer, resume.bundles);
+  const peer = decodeWelcome(answer, resume);
   const encoded = await receiveMessage(channel, Kind.program, peer.programBytes);
   const digest = digestOf(encoded);
   const { layout, cost } = await layOut(encoded, digest, { ...options, otK });
@@ -278,7 +285,7 @@ export async function openClient(party: Party, options: ClientOptions): Promise<
   await channel.send(Kind.setupExtend, message);
   await channel.seal();
   const names = { id: sessionId, model: peer.model, digest, weights };
-  const base = { ...party, ...names, channel, layout, otK, root };
+  const base = { ...party, ...names, channel, online, layout, otK, root };
   const parts = await takeHint(channel, layout, peer.hint, options);
   const hint = openedHint(party.pool, layout, peer.generation, parts);
   const { maxBundles, bundles: resumed, next: nextBundle } = peer;
@@ -358,6 +365,7 @@ export async function openServer(
 ): Promise<ServerSession> {
   const { random } = party;
   const channel = sealed(party.channel, Kind.seal);
+  const online = sealed(party.channel, Kind.onlineSeal);
   const peer = decodeHello(await channel.receiveUpTo(Kind.hello, MAX_CONTROL_BYTES));
   const { otK } = peer;
   if (!isOtK(otK)) {
@@ -366,8 +374,7 @@ export async function openServer(
       `the client asks for OTs with k = ${otK}, this server makes them with one of ${OT_KS.join(', ')}`,
     );
   }
-  const { ticket, bundles: named } = peer;
-  const reception = await receive({ model: peer.model ?? undefined, ticket, bundles: named });
+  const reception = await receive({ ...peer, model: peer.model ?? undefined });
   if (reception === undefined) {
     throw new ProtocolError('refused', `this server offers no model named "${peer.model}"`);
   }
@@ -407,7 +414,7 @@ export async function openServer(
   const chosen = join(parts.map((part) => part.chosen));
   const root = finishSetup(sessionId, { choices, chosen }, trees, otK);
   const names = { id: sessionId, model: offer.name, digest, weights };
-  const base = { ...party, ...names, channel, layout, otK, root };
+  const base = { ...party, ...names, channel, online, layout, otK, root };
   return { ...base, layers, nextBundle: next, drawn: undefined };
 }
 

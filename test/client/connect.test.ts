@@ -6,14 +6,7 @@ import { connect } from '../../client/index.ts';
 import { recorded } from '../../protocol/channel/recorded.ts';
 import type { ProtocolPool } from '../../protocol/inference/session.ts';
 import { serve } from '../../server/index.ts';
-import {
-  failureOf,
-  LocalServer,
-  localPool,
-  somePixels,
-  tinyModel,
-  within,
-} from '../system/support.ts';
+import { failureOf, localPool, somePixels, tinyModel, within } from '../system/support.ts';
 
 const model = tinyModel();
 const models = [{ name: 'tiny', model }];
@@ -26,78 +19,6 @@ beforeAll(() => {
 });
 
 afterAll(() => pool.close());
-
-describe('connecting again', () => {
-  it('after the server was started anew: the same program, fresh inferences', async () => {
-    const first = await serve(models, { port: 0, pool });
-    const { port } = first.address;
-    const session = await connect(first.url, { pool });
-    await session.prepare({ inferences: 2 });
-    const { digest } = session;
-    await first.close();
-    const error = await failureOf(session.infer(pixels));
-    expect(error).toMatchObject({ code: 'closed' });
-    expect(await failureOf(session.reconnect())).toMatchObject({
-      code: 'closed',
-      message: `cannot connect to ${first.url}: no server listens there`,
-    });
-
-    const numbers: number[] = [];
-    const second = await serve(models, {
-      port,
-      pool,
-      onEvent: (event) => {
-        if (event.type === 'inference') numbers.push(event.bundle);
-      },
-    });
-    const again = await session.reconnect();
-    expect(again).not.toBe(session);
-    expect([again.digest, again.model, again.available]).toEqual([digest, 'tiny', 0]);
-    await again.infer(pixels);
-    // What was spent stays spent, and the dead session dead.
-    expect(await failureOf(session.infer(pixels))).toBe(error);
-    await again.close();
-    await second.close();
-    // Numbers go on behind what the client has had.
-    expect(numbers).toEqual([2]);
-  });
-
-  it('ends a session that lives, keeps its options, and goes on with what is prepared', async () => {
-    const server = await serve(models, { port: 0, pool });
-    const phases: string[] = [];
-    const session = await connect(server.url, {
-      pool,
-      onProgress: ({ phase }) => phases.push(phase),
-    });
-    await session.prepare();
-    phases.length = 0;
-    const again = await session.reconnect();
-    expect(phases).toEqual(['connect', 'setup', 'done']);
-    expect([session.available, again.available]).toEqual([0, 1]);
-    expect(await failureOf(session.infer(pixels))).toMatchObject({ code: 'closed' });
-    expect(await failureOf(again.reconnect({ signal: AbortSignal.abort() }))).toMatchObject({
-      name: 'AbortError',
-    });
-    await server.close();
-  });
-
-  it('refuses another program under the same name', async () => {
-    const first = await serve(models, { port: 0, pool });
-    const { port } = first.address;
-    const session = await connect(first.url, { pool });
-    await first.close();
-    const second = await serve([{ name: 'tiny', model: tinyModel('label') }], { port, pool });
-    expect(await failureOf(session.reconnect())).toMatchObject({ code: 'program-mismatch' });
-    await second.close();
-  });
-
-  it('is not for sessions over a channel of the caller', async () => {
-    const session = await new LocalServer(models).connect();
-    expect(await failureOf(session.reconnect())).toBeInstanceOf(TypeError);
-    await session.infer(pixels);
-    await session.close();
-  });
-});
 
 describe('connecting', () => {
   it('decorates the channel', async () => {

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { openSession, type SessionProgress } from '../../client/session.ts';
 import { ProtocolError } from '../../protocol/errors.ts';
 import { argmax } from '../../protocol/gadgets/argmax.ts';
@@ -141,19 +141,56 @@ describe('a session', () => {
     await expect(server.connect({ bitsPerSecond: 0 })).rejects.toThrow(RangeError);
   });
 
-  it('runs calls in their order, however they are made', async () => {
+  it('runs inferences in their order, beside preparations: one that is ready waits for none', async () => {
     const server = new LocalServer([tiny]);
     const session = await server.connect();
+    await session.prepare();
     const order: string[] = [];
     const note = (what: string) => () => void order.push(what);
-    await Promise.all([
-      session.infer(somePixels(model, 1)).then(note('infer 1')),
-      session.prepare({ inferences: 2 }).then(note('prepare')),
+    const [, first] = await Promise.all([
+      session.prepare({ inferences: 8 }).then(note('prepare')),
+      session.infer(somePixels(model, 1)),
       session.infer(somePixels(model, 2)).then(note('infer 2')),
     ]);
-    expect(order).toEqual(['infer 1', 'prepare', 'infer 2']);
-    expect(session.available).toBe(1);
+    expect(order).toEqual(['infer 2', 'prepare']);
+    expect(first.logits).toBeDefined();
+    expect(session.available).toBe(7);
+    // Begun before the preparation was over, at the server too.
+    const events = server.events.map(({ type }) => type);
+    expect(events.indexOf('inference')).toBeLessThan(events.lastIndexOf('bundle'));
     await session.close();
+  });
+
+  it('takes what is on its way, rather than prepare once more', async () => {
+    const server = new LocalServer([tiny]);
+    const session = await server.connect();
+    await Promise.all([
+      session.infer(somePixels(model, 1)),
+      session.prepare({ inferences: 2 }),
+      session.infer(somePixels(model, 2)),
+    ]);
+    expect([session.available, server.of('bundle').length]).toEqual([0, 2]);
+    await session.close();
+  });
+
+  it('keeps inferences ready in the background, also after they were used', async () => {
+    const server = new LocalServer([tiny]);
+    const session = await server.connect({ keepReady: 2 });
+    await vi.waitFor(() => expect(session.available).toBe(2), 5000);
+    const { stats } = await session.infer(somePixels(model));
+    expect(stats.waitMs).toBeLessThan(1000);
+    await vi.waitFor(() => expect(session.available).toBe(2), 5000);
+    expect(server.of('bundle')).toHaveLength(3);
+    await session.close();
+  });
+
+  it('refuses options that there are not', async () => {
+    const server = new LocalServer([tiny]);
+    const options = { keepready: 2 } as object;
+    expect((await failureOf(server.connect(options))).message).toMatch(
+      /^there is no option "keepready"; there are signal, onProgress, model, /,
+    );
+    expect(await failureOf(server.connect({ keepReady: -1 }))).toBeInstanceOf(RangeError);
   });
 
   it('reports progress that only grows, phase after phase', async () => {
@@ -294,27 +331,33 @@ describe('aborting', () => {
     await server.settled();
   });
 
-  it.each(['prepare', 'infer'] as const)('%s: the session is over', async (phase) => {
+  it('prepare: at once, and what it had begun is finished and kept', async () => {
     const server = new LocalServer([tiny]);
     const session = await server.connect();
     await session.prepare({ inferences: 2 });
-    const options = at(phase);
-    const call =
-      phase === 'prepare'
-        ? session.prepare({ inferences: 3, ...options })
-        : session.infer(somePixels(model), options);
-    const error = await within(5000, failureOf(call));
-    expect(error).toMatchObject({ name: 'AbortError' });
-    expect(session.available).toBe(0);
-    expect(await failureOf(session.infer(somePixels(model)))).toBe(error);
+    const call = session.prepare({ inferences: 3, ...at('prepare') });
+    expect(await within(5000, failureOf(call))).toMatchObject({ name: 'AbortError' });
+    await vi.waitFor(() => expect(session.available).toBe(3), 5000);
+    // What was reserved and not made is used by the next.
+    await session.prepare({ inferences: 3 });
+    expect(server.of('bundle')).toHaveLength(6);
+    for (let i = 0; i < 6; i++) await session.infer(somePixels(model));
+    await session.close();
     await server.settled();
-    expect(server.of('error')).toMatchObject([
-      { code: 'closed', message: 'the peer gave up: the other side cancelled' },
-    ]);
-    // The server itself goes on.
-    const next = await server.connect();
-    await next.infer(somePixels(model));
-    await next.close();
+    expect(server.of('error')).toEqual([]);
+  });
+
+  it('infer: at once, for its bundle; the session goes on', async () => {
+    const server = new LocalServer([tiny]);
+    const session = await server.connect();
+    await session.prepare({ inferences: 2 });
+    const call = session.infer(somePixels(model), at('infer'));
+    expect(await within(5000, failureOf(call))).toMatchObject({ name: 'AbortError' });
+    await session.infer(somePixels(model));
+    expect(session.available).toBe(0);
+    await session.close();
+    await server.settled();
+    expect(server.of('error')).toEqual([]);
   });
 
   it('a call that waits for its turn: only that call', async () => {

@@ -8,7 +8,7 @@ import type { Channel } from '../../protocol/channel/index.ts';
 import { memoryPair } from '../../protocol/channel/memory.ts';
 import { type RecordedFrame, recorded } from '../../protocol/channel/recorded.ts';
 import { ProtocolError } from '../../protocol/errors.ts';
-import { Kind } from '../../protocol/inference/messages.ts';
+import { Command, Kind } from '../../protocol/inference/messages.ts';
 import { POINT_BYTES } from '../../protocol/ot/base.ts';
 import { Prg } from '../../protocol/random/index.ts';
 import type { SessionEnd } from '../../server/limits.ts';
@@ -98,10 +98,27 @@ beforeAll(async () => {
 
 const nameOf = (kind: number) => Object.entries(Kind).find(([, value]) => value === kind)![0];
 
+/** Waits until a bundle is prepared, or the channel has ended. */
+async function ready(channel: Channel, prepared: () => boolean): Promise<void> {
+  let ended = false;
+  void channel.closed.then(() => {
+    ended = true;
+  });
+  while (!prepared() && !ended) await new Promise((resolve) => setTimeout(resolve, 1));
+}
+
 /** Replays `frames` with a misdeed in place of frame `at`. What the channel says to that is not its business. */
-async function replay(channel: Channel, frames: RecordedFrame[], at: number, misdeed: string) {
+async function replay(
+  channel: Channel,
+  frames: RecordedFrame[],
+  at: number,
+  misdeed: string,
+  prepared: () => boolean = () => true,
+) {
   try {
     for (const [i, frame] of frames.entries()) {
+      // The other lane is not waited for by itself.
+      if (frame.kind === Kind.infer) await ready(channel, prepared);
       if (i !== at) await channel.send(frame.kind, frame.payload);
       else await misdeeds[misdeed]!(channel, frame);
       if (i === at && misdeed === 'silence') return;
@@ -121,7 +138,11 @@ describe.each(Object.keys(misdeeds))('a frame %s', (misdeed) => {
 
   it('from a client ends its own session, spends its bundle, and no other session', async () => {
     const server = new LocalServer([named], { limits: patience });
-    await Promise.all(fromClient.map((_, at) => replay(server.accept(), fromClient, at, misdeed)));
+    const prepared = (at: number) => () =>
+      server.of('bundle').some(({ session }) => session === at + 1);
+    await Promise.all(
+      fromClient.map((_, at) => replay(server.accept(), fromClient, at, misdeed, prepared(at))),
+    );
     await server.settled();
     const inference = fromClient.findIndex(({ kind }) => kind === Kind.maskedInput);
     for (const [at, { kind }] of fromClient.entries()) {
@@ -131,7 +152,7 @@ describe.each(Object.keys(misdeeds))('a frame %s', (misdeed) => {
       const where = `frame ${at}, ${nameOf(kind)}: ${error?.message}`;
       const [closed] = ofThis(server.of('closed'));
       // Between two requests a client may leave, or rest, and that is no error.
-      if (kind !== Kind.command || closed!.reason !== RESTS[misdeed]) {
+      if ((kind !== Kind.command && kind !== Kind.infer) || closed!.reason !== RESTS[misdeed]) {
         expect(error?.code ?? 'none', where).toMatch(verdicts[misdeed]!);
         expect(closed!.reason, where).toBe(error?.code ?? 'goodbye');
       } else expect(error, where).toBeUndefined();
@@ -214,7 +235,7 @@ it('a client that answers before it is asked, and leaves then, is no reason to w
   const channel = server.accept();
   leave = () => channel.close();
   // All but the goodbye and its seal.
-  await replay(channel, frames.slice(0, -2), -1, '');
+  await replay(channel, frames.slice(0, -2), -1, '', () => server.of('bundle').length > 0);
   await server.settled();
   expect(server.of('error')).toMatchObject([{ code: 'closed' }]);
 });
@@ -222,7 +243,7 @@ it('a client that answers before it is asked, and leaves then, is no reason to w
 it('bundles out of turn, unknown and spent ones are refused', async () => {
   const command = (command: number, bundle: number): RecordedFrame => ({
     direction: 'sent',
-    kind: Kind.command,
+    kind: command === Command.infer ? Kind.infer : Kind.command,
     payload: new Uint8Array(Uint32Array.of(command, bundle).buffer),
   });
   const setup = fromClient.slice(
@@ -250,7 +271,9 @@ it('bundles out of turn, unknown and spent ones are refused', async () => {
     [[...setup, command(6, 0)], 'there is no command 6'],
   ] as const) {
     const server = new LocalServer([named]);
-    await replay(server.accept(), [...frames], -1, '');
+    const prepares = frames.some(({ kind }) => kind === Kind.corrections);
+    const prepared = () => !prepares || server.of('bundle').length > 0;
+    await replay(server.accept(), [...frames], -1, '', prepared);
     await server.settled();
     expect(server.of('error')).toMatchObject([{ code: 'bad-message', message }]);
   }

@@ -13,12 +13,13 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
 import { openSession } from '../../client/index.ts';
-import { freshResumption } from '../../client/session.ts';
+import { freshResumption } from '../../client/link.ts';
 import { Decorator } from '../../protocol/channel/decorator.ts';
+import { laneOf } from '../../protocol/channel/frames.ts';
 import type { Channel } from '../../protocol/channel/index.ts';
 import { CLIENT_SOCKET_OPTIONS, socketChannel } from '../../protocol/channel/websocket.ts';
 import { decodeWelcome, encodeHello } from '../../protocol/inference/hello.ts';
-import { Command, decodeCommand, Kind } from '../../protocol/inference/messages.ts';
+import { decodeCommand, Kind } from '../../protocol/inference/messages.ts';
 import type { ProtocolPool } from '../../protocol/inference/session.ts';
 import { encodeModel } from '../../protocol/program/model.ts';
 import {
@@ -77,16 +78,13 @@ class Noting extends Decorator {
   }
 
   override send(kind: number, payload: Uint8Array): Promise<void> {
-    if (kind === Kind.command) {
-      const { command, bundle } = decodeCommand(payload);
-      this.#running = command === Command.infer ? bundle : undefined;
-    }
+    if (kind === Kind.infer) this.#running = decodeCommand(payload).bundle;
     return super.send(kind, payload);
   }
 
   override async receive(kind: number, bytes: number): Promise<Uint8Array> {
     const payload = await super.receive(kind, bytes);
-    if (this.#running !== undefined) this.#used.add(this.#running);
+    if (this.#running !== undefined && laneOf(kind) === 1) this.#used.add(this.#running);
     return payload;
   }
 }
@@ -108,9 +106,18 @@ describe.skipIf(notBuilt !== undefined)('a server that is killed', () => {
         // A client that lies: it names all there ever was.
         const liar = channelTo(url);
         const named = Array.from({ length: 1000 }, (_, i) => i);
-        const own = { nonce: new Uint8Array(32), otK: 4, model: null, ticket: resume.ticket };
+        const own = {
+          nonce: new Uint8Array(32),
+          otK: 4,
+          model: null,
+          ticket: resume.ticket,
+          next: 0,
+        };
         await liar.send(Kind.hello, encodeHello({ ...own, bundles: named }));
-        const { bundles } = decodeWelcome(await liar.receiveUpTo(Kind.welcome, 65536), named);
+        const { bundles } = decodeWelcome(await liar.receiveUpTo(Kind.welcome, 65536), {
+          bundles: named,
+          next: 0,
+        });
         expect(bundles.filter((number) => used.has(number))).toEqual([]);
         liar.close(new Error('the cable'));
 

@@ -18,6 +18,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { connect, type Session } from '../../client/index.ts';
 import { Decorator } from '../../protocol/channel/decorator.ts';
 import type { Channel } from '../../protocol/channel/index.ts';
+import { ProtocolError } from '../../protocol/errors.ts';
 import type { ServerBundle } from '../../protocol/inference/bundle.ts';
 import { Kind } from '../../protocol/inference/messages.ts';
 import type { ProtocolPool } from '../../protocol/inference/session.ts';
@@ -101,15 +102,14 @@ describe('prepared inferences on disk', () => {
     await until(() => files().length === 2);
     await server.close();
     server = await start({ port });
-    const again = await session.reconnect();
-    expect(again.available).toBe(2);
-    await expectRight(again);
+    await until(() => session.available === 2);
+    await expectRight(session);
     await until(() => files().length === 1);
-    await again.prepare();
-    await expectRight(again);
-    await expectRight(again);
+    await session.prepare();
+    await expectRight(session);
+    await expectRight(session);
     await until(() => files().length === 0);
-    await again.close();
+    await session.close();
     expect(events.flatMap((event) => (event.type === 'inference' ? event.bundle : []))).toEqual([
       0, 1, 2, 3,
     ]);
@@ -135,20 +135,22 @@ describe('prepared inferences on disk', () => {
   it('are used by one of two processes that both have them in memory', async () => {
     const [first, second] = [await start(), await start()];
     const link = await relay(first.address.port);
-    const session = await connect(`ws://127.0.0.1:${link.port}`, { pool });
+    let own: Channel | undefined;
+    const decorate = (channel: Channel) => (own = channel);
+    const session = await connect(`ws://127.0.0.1:${link.port}`, { pool, decorate });
     await session.prepare({ inferences: 2 });
     await until(() => files().length === 2);
     // The first process does not see that the client has left.
     link.freeze();
     link.to(second.address.port);
-    const again = await session.reconnect();
-    expect(again.available).toBe(2);
-    await expectRight(again);
+    own?.close(new ProtocolError('timeout', 'nothing came'));
+    await until(() => session.available === 2);
+    await expectRight(session);
     expect(first.sessions).toBe(1);
     // A thief of the ticket, and of the client's half, finds the other process without it.
     const [name] = readdirSync(folder);
     rmSync(join(folder, name!, '1'));
-    const error = await failureOf(again.infer(pixels));
+    const error = await failureOf(session.infer(pixels));
     expect(error).toMatchObject({ code: 'bad-message' });
     expect(error.message).toMatch(/bundle 1 is not ready: it is spent/);
     link.close();

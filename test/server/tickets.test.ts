@@ -1,9 +1,20 @@
 /** Sessions whose link is lost, and what their clients find when they come back. */
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { connect, type Session } from '../../client/index.ts';
+import { WebSocket } from 'ws';
+import {
+  type ConnectOptions,
+  connect,
+  openSession,
+  type Session,
+  type SessionStatus,
+} from '../../client/index.ts';
+import { freshResumption, type Resumption } from '../../client/link.ts';
 import { encodeControl } from '../../protocol/channel/codec.ts';
+import type { Channel } from '../../protocol/channel/index.ts';
 import { memoryPair } from '../../protocol/channel/memory.ts';
+import { CLIENT_SOCKET_OPTIONS, socketChannel } from '../../protocol/channel/websocket.ts';
+import { ProtocolError } from '../../protocol/errors.ts';
 import { BundleStore } from '../../protocol/inference/bundle.ts';
 import {
   decodeWelcome,
@@ -65,31 +76,48 @@ async function stop(): Promise<void> {
 const of = <T extends ServerEvent['type']>(type: T) =>
   events.filter((event) => event.type === type) as Extract<ServerEvent, { type: T }>[];
 
-const connected = (options = {}) => connect(`ws://127.0.0.1:${link.port}`, { pool, ...options });
+let statuses: SessionStatus[];
 
-/** Cuts the link of a session, and waits until both sides have seen it. */
-async function lose(session: Session): Promise<void> {
-  const closed = of('closed').length;
-  link.cut();
-  while (session.available > 0 || of('closed').length === closed) await turn();
-}
+const connected = (options: ConnectOptions = {}) => {
+  statuses = [];
+  const onStatus = (status: SessionStatus) => void statuses.push(status);
+  return connect(`ws://127.0.0.1:${link.port}`, { pool, onStatus, ...options });
+};
 
-const turn = () => new Promise((resolve) => setTimeout(resolve, 5));
+/** Waits until the session has lost its link and come back so often. */
+const resumed = (times = 1) =>
+  until(() => statuses.filter((status) => status === 'resumed').length === times);
 
 async function expectRight(session: Session): Promise<void> {
   const { logits } = await session.infer(pixels);
   expect(distance(logits!, plain.logits)).toBeLessThanOrEqual(plain.tolerance);
 }
 
+/** A session that does not come back by itself, and how its cable is pulled out. */
+async function plainSession(resume: Resumption) {
+  const channel = socketChannel(new WebSocket(server.url, CLIENT_SOCKET_OPTIONS));
+  const session = await openSession({ channel, pool, resume });
+  const lose = async () => {
+    const before = of('closed').length;
+    channel.close(new ProtocolError('closed', 'the cable'));
+    await session.closed;
+    await until(() => of('closed').length > before);
+  };
+  return { session, lose };
+}
+
 /** What a server answers to a hello. */
 async function greeted(local: LocalServer, hello: Partial<Hello>) {
   const channel = local.accept();
-  const own = { nonce: new Uint8Array(32), otK: 4, model: null, bundles: [] };
+  const own = { nonce: new Uint8Array(32), otK: 4 as const, model: null, bundles: [], next: 0 };
   const ticket = new Uint8Array(32).fill(7);
   const named = hello.bundles ?? [];
   await channel.send(Kind.hello, encodeHello({ ...own, ticket, ...hello }));
   try {
-    return decodeWelcome(await channel.receiveUpTo(Kind.welcome, 4096), named);
+    return decodeWelcome(await channel.receiveUpTo(Kind.welcome, 4096), {
+      bundles: named,
+      next: hello.next ?? 0,
+    });
   } finally {
     channel.close();
     await local.settled();
@@ -100,31 +128,33 @@ describe('a client whose link was lost', () => {
   beforeEach(() => start());
   afterEach(stop);
 
-  it('comes back to what it had prepared, and to right answers', async () => {
+  it('comes back by itself to what it had prepared, and to right answers', async () => {
     const session = await connected();
     await session.prepare({ inferences: 3 });
     await expectRight(session);
-    await lose(session);
+    link.cut();
+    await resumed();
+    expect(statuses).toEqual(['connecting', 'ready', 'lost', 'resumed']);
     expect(of('closed').at(-1)).toMatchObject({ unused: 2, kept: 2 });
-    expect(await failureOf(session.infer(pixels))).toMatchObject({ code: 'closed' });
-    const again = await session.reconnect();
-    expect(of('session').map(({ resumed }) => resumed)).toEqual([0, 2]);
-    expect(again.available).toBe(2);
-    await expectRight(again);
-    await expectRight(again);
+    expect(of('session').map((event) => event.resumed)).toEqual([0, 2]);
+    expect(session.available).toBe(2);
+    await expectRight(session);
+    await expectRight(session);
     // And to fresh ones, whose numbers go on.
-    await expectRight(again);
+    await expectRight(session);
     expect(of('inference').map(({ bundle }) => bundle)).toEqual([0, 1, 2, 3]);
-    await again.close();
+    await session.close();
+    expect(statuses.at(-1)).toBe('closed');
+    expect(await session.closed).toBeUndefined();
   });
 
   it('comes back more than once, and room is counted with what it has', async () => {
-    let session = await connected();
+    const session = await connected();
     await session.prepare({ inferences: 16 });
-    for (let left = 16; left > 13; left--) {
-      await lose(session);
-      session = await session.reconnect();
-      expect(session.available).toBe(left);
+    for (const times of [1, 2, 3]) {
+      link.cut();
+      await resumed(times);
+      expect(session.available).toBe(17 - times);
       await expectRight(session);
     }
     expect(await failureOf(session.prepare({ inferences: 4 }))).toMatchObject({ code: 'refused' });
@@ -132,113 +162,110 @@ describe('a client whose link was lost', () => {
     await session.close();
   });
 
-  it('loses what was in use, and nothing else', async () => {
-    let arrived = 0;
-    const session = await connected({
-      onProgress: () => {
-        // In the middle of the second inference: after its first layer.
-        if (of('inference').length === 1 && ++arrived === 1) link.cut();
-      },
-    });
+  it('loses what was in use, and goes on with the calls that wait', async () => {
+    const session = await connected();
     await session.prepare({ inferences: 3 });
-    await session.infer(pixels, { onProgress: () => {} });
-    expect(await failureOf(session.infer(pixels))).toMatchObject({ code: 'closed' });
-    const again = await session.reconnect({});
-    expect(again.available).toBe(1);
-    await expectRight(again);
+    await session.infer(pixels);
+    let arrived = 0;
+    // In the middle of the second inference: after its first layer.
+    const onProgress = () => {
+      if (++arrived === 1) link.cut();
+    };
+    const cut = failureOf(session.infer(pixels, { onProgress }));
+    const waiting = session.infer(pixels);
+    expect(await cut).toMatchObject({ code: 'closed' });
+    await waiting;
+    expect(session.available).toBe(0);
     expect(of('inference').map(({ bundle }) => bundle)).toEqual([0, 2]);
-    await again.close();
+    await session.close();
   });
 
   it('comes back before the server has missed it', async () => {
-    const session = await connected();
+    let own: Channel | undefined;
+    const session = await connected({ decorate: (channel) => (own = channel) });
     await session.prepare({ inferences: 2 });
     link.freeze();
     expect(server.sessions).toBe(1);
-    const again = await within(5000, session.reconnect());
+    // As the client's own patience does, in half a minute.
+    own?.close(new ProtocolError('timeout', 'nothing came'));
+    await within(5000, resumed());
     expect(server.sessions).toBe(1);
-    expect(again.available).toBe(2);
-    await expectRight(again);
-    await again.close();
+    expect(session.available).toBe(2);
+    await expectRight(session);
+    await session.close();
   });
 
-  it('keeps what it had when a call is cancelled', async () => {
-    const session = await connected();
-    await session.prepare({ inferences: 3 });
-    const cancel = new AbortController();
-    const running = session.infer(pixels, {
-      signal: cancel.signal,
-      onProgress: () => cancel.abort(),
-    });
-    expect(await failureOf(running)).toMatchObject({ name: 'AbortError' });
-    expect(session.available).toBe(0);
-    const again = await session.reconnect();
-    expect(again.available).toBe(2);
-    await again.close();
-  });
-
-  it('may try again when it does not reach the server', async () => {
+  it('keeps trying while there is no server, and ends when it is another one', async () => {
     const session = await connected();
     await session.prepare();
-    await lose(session);
-    const { port } = link;
-    const aborted = session.reconnect({ signal: AbortSignal.abort() });
-    expect(await failureOf(aborted)).toMatchObject({ name: 'AbortError' });
-    const again = await session.reconnect();
-    expect([link.port, again.available]).toEqual([port, 1]);
-    await again.close();
-  });
-
-  it('has nothing left after a goodbye', async () => {
-    const session = await connected();
-    await session.prepare({ inferences: 2 });
-    await session.close();
-    const again = await session.reconnect();
-    expect(again.available).toBe(0);
-    expect(of('closed')[0]).toMatchObject({ unused: 2, kept: 0 });
-    await again.close();
+    const other = [{ name: 'tiny', model: tinyModel('label') }];
+    const { port } = server.address;
+    await server.close();
+    await until(() => statuses.at(-1) === 'lost');
+    expect(session.available).toBe(0);
+    // A call waits for one try, and the session goes on trying.
+    expect(await within(5000, failureOf(session.infer(pixels)))).toMatchObject({ code: 'closed' });
+    expect(statuses.at(-1)).toBe('lost');
+    server = await serve(other, { port, pool });
+    expect(await within(10_000, session.closed)).toMatchObject({ code: 'program-mismatch' });
   });
 });
 
 describe('what a session leaves', () => {
   afterEach(stop);
 
+  it('is nothing after a goodbye', async () => {
+    await start();
+    const resume = freshResumption();
+    const { session } = await plainSession(resume);
+    await session.prepare({ inferences: 2 });
+    await session.close();
+    await until(() => of('closed').length === 1);
+    expect(of('closed')[0]).toMatchObject({ unused: 2, kept: 0 });
+    expect(resume.bundles.available).toBe(0);
+  });
+
   it('is forgotten after a time', async () => {
     await start({ limits: { resumeMs: 100 } });
-    const session = await connected();
-    await session.prepare();
-    await lose(session);
+    const resume = freshResumption();
+    const first = await plainSession(resume);
+    await first.session.prepare();
+    await first.lose();
     await new Promise((resolve) => setTimeout(resolve, 300));
-    const again = await session.reconnect();
-    expect(again.available).toBe(0);
-    await expectRight(again);
-    await again.close();
+    const { session } = await plainSession(resume);
+    expect(session.available).toBe(0);
+    await expectRight(session);
+    await session.close();
   });
 
   it('is nothing where the operator wants it so', async () => {
     await start({ limits: { resumeMs: 0 } });
-    const session = await connected();
+    const { session, lose } = await plainSession(freshResumption());
     await session.prepare();
-    await lose(session);
+    await lose();
     expect(of('closed')[0]).toMatchObject({ unused: 1, kept: 0 });
-    await (await session.reconnect()).close();
   });
 
   it('makes room for sessions, the oldest first', async () => {
     await start({ limits: { sessions: 2 } });
-    const lost: Session[] = [];
-    for (let i = 0; i < 3; i++) {
-      const session = await connected();
+    const left = [freshResumption(), freshResumption(), freshResumption()];
+    for (const resume of left) {
+      const { session, lose } = await plainSession(resume);
       await session.prepare();
-      await lose(session);
-      lost.push(session);
+      await lose();
     }
-    const last = await lost[2]!.reconnect();
-    expect(last.available).toBe(1);
-    expect((await lost[0]!.reconnect()).available).toBe(0);
-    await last.close();
+    const last = await plainSession(left[2]!);
+    expect(last.session.available).toBe(1);
+    const first = await plainSession(left[0]!);
+    expect(first.session.available).toBe(0);
+    await Promise.all([first.session.close(), last.session.close()]);
   });
 });
+
+/** Waits for what the other side does in its own time. */
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
+}
 
 describe('a ticket', () => {
   const hello = async (local: LocalServer, bundles: number[], ticket = 7) =>
@@ -270,16 +297,17 @@ describe('a ticket', () => {
     const local = await withLeft();
     expect((await greeted(local, { bundles: [] })).next).toBe(3);
     expect((await greeted(local, { bundles: [9] })).next).toBe(10);
+    expect((await greeted(local, { bundles: [], next: 12 })).next).toBe(12);
     expect((await greeted(local, { bundles: [LAST_BUNDLE - 1] })).next).toBe(LAST_BUNDLE);
   });
 
   it('is worth nothing after a session that broke the protocol', async () => {
     const local = await withLeft();
     const channel = local.accept();
-    const own = { nonce: new Uint8Array(32), otK: 4, model: null };
+    const own = { nonce: new Uint8Array(32), otK: 4, model: null, next: 0 };
     const ticket = new Uint8Array(32).fill(7);
     await channel.send(Kind.hello, encodeHello({ ...own, ticket, bundles: [0, 1, 2] }));
-    await channel.send(Kind.result, new Uint8Array(3));
+    await channel.send(Kind.grant, new Uint8Array(3));
     await local.settled();
     expect(local.of('error').at(-1)).toMatchObject({ code: 'bad-message' });
     expect(await hello(local, [0, 1, 2])).toEqual([]);

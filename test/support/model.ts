@@ -390,8 +390,12 @@ export async function openSessions(
 }
 
 /** Reads a command and checks that it is the expected one. */
-async function expectCommand(channel: Channel, expected: number): Promise<number> {
-  const { command, bundle } = decodeCommand(await channel.receive(Kind.command, COMMAND_BYTES));
+async function expectCommand(
+  channel: Channel,
+  expected: number,
+  kind: number = Kind.command,
+): Promise<number> {
+  const { command, bundle } = decodeCommand(await channel.receive(kind, COMMAND_BYTES));
   if (command !== expected) throw new Error(`command ${command} instead of ${expected}`);
   return bundle;
 }
@@ -421,7 +425,7 @@ export async function inferBoth(sessions: Sessions, input: Int32Array): Promise<
   const { model, client, server, clientBundles, serverBundles } = sessions;
   const [result] = await Promise.all([
     inferClient(client, clientBundles.take(), input),
-    expectCommand(server.channel, Command.infer).then((number) =>
+    expectCommand(server.online, Command.infer, Kind.infer).then((number) =>
       inferServer(server, model, serverBundles.take(number)),
     ),
   ]);

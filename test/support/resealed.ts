@@ -1,6 +1,7 @@
 /** Seals of a peer that means what it sends, whatever that is. */
 
 import { Decorator } from '../../protocol/channel/decorator.ts';
+import { laneOf } from '../../protocol/channel/frames.ts';
 import type { Channel } from '../../protocol/channel/index.ts';
 import { SEAL_BYTES } from '../../protocol/channel/sealed.ts';
 import { Kind } from '../../protocol/inference/messages.ts';
@@ -8,18 +9,21 @@ import { RunningDigest } from '../../protocol/random/running.ts';
 
 /** Seals of what comes out of `channel`, in place of those that went in: whoever changes frames can change seals. */
 export function resealing(channel: Channel): void {
-  const running = new RunningDigest();
-  const add = (payload: Uint8Array) => {
-    running.add(payload);
+  const lanes = [new RunningDigest(), new RunningDigest()] as const;
+  const add = (kind: number, payload: Uint8Array) => {
+    lanes[laneOf(kind)].add(payload);
     return payload;
   };
   const { receive, receiveUpTo } = channel;
-  channel.receiveUpTo = async (...args) => add(await receiveUpTo.apply(channel, args));
+  channel.receiveUpTo = async (kind, limit) =>
+    add(kind, await receiveUpTo.call(channel, kind, limit));
   channel.receive = async (kind, bytes) => {
     const payload = await receive.call(channel, kind, bytes);
-    return kind === Kind.seal ? running.take().slice(0, SEAL_BYTES) : add(payload);
+    return isSeal(kind) ? lanes[laneOf(kind)].take().slice(0, SEAL_BYTES) : add(kind, payload);
   };
 }
+
+const isSeal = (kind: number) => kind === Kind.seal || kind === Kind.onlineSeal;
 
 /** What is sent in place of a frame's payload, which is left as it is. */
 export type Change = (kind: number, payload: Uint8Array) => Uint8Array;
@@ -31,7 +35,7 @@ export function changing(channel: Channel, change: Change): Channel {
 
 class Changer extends Decorator {
   readonly #change: Change;
-  readonly #running = new RunningDigest();
+  readonly #lanes = [new RunningDigest(), new RunningDigest()] as const;
 
   constructor(channel: Channel, change: Change) {
     super(channel);
@@ -39,11 +43,12 @@ class Changer extends Decorator {
   }
 
   override send(kind: number, payload: Uint8Array): Promise<void> {
-    if (kind === Kind.seal) {
-      return super.send(kind, this.#change(kind, this.#running.take().slice(0, SEAL_BYTES)));
+    const running = this.#lanes[laneOf(kind)];
+    if (isSeal(kind)) {
+      return super.send(kind, this.#change(kind, running.take().slice(0, SEAL_BYTES)));
     }
     const changed = this.#change(kind, payload);
-    this.#running.add(changed);
+    running.add(changed);
     return super.send(kind, changed);
   }
 }

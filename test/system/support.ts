@@ -2,12 +2,8 @@
 
 import { existsSync } from 'node:fs';
 import { serialize } from 'node:v8';
-import {
-  openSession,
-  type Resumption,
-  type Session,
-  type SessionOptions,
-} from '../../client/session.ts';
+import type { Resumption } from '../../client/link.ts';
+import { openSession, type Session, type SessionOptions } from '../../client/session.ts';
 import type { Channel } from '../../protocol/channel/index.ts';
 import { memoryPair } from '../../protocol/channel/memory.ts';
 import type { ProtocolPool } from '../../protocol/inference/session.ts';

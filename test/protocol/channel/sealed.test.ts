@@ -8,7 +8,7 @@ import { corrupted, ProtocolError } from '../../../protocol/errors.ts';
 import { RunningDigest } from '../../../protocol/random/running.ts';
 import { describeChannel, failure } from './conformance.ts';
 
-const SEAL = 99;
+const SEAL = 26;
 
 const bytes = (...values: number[]): Uint8Array => Uint8Array.from(values);
 

@@ -161,7 +161,7 @@ describe('nothing is used twice', () => {
     const peer = sessions.serverBundles.take(bundle.number);
     await Promise.all([
       inferClient(client, bundle, x),
-      server.channel.receive(Kind.command, 8).then(() => inferServer(server, model, peer)),
+      server.online.receive(Kind.infer, 8).then(() => inferServer(server, model, peer)),
     ]);
     expect(() => sessions.serverBundles.take(bundle.number)).toThrow(ProtocolError);
   });

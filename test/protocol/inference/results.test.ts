@@ -47,14 +47,14 @@ function lying(): { pair: [Channel, Channel]; lie: (how: Lie) => void } {
 }
 
 /** Reads the next command as a server does. */
-const nextCommand = async ({ server }: Sessions) =>
-  decodeCommand(await server.channel.receive(Kind.command, COMMAND_BYTES));
+const nextInference = async ({ server }: Sessions) =>
+  decodeCommand(await server.online.receive(Kind.infer, COMMAND_BYTES));
 
 /** One inference, with what the client came to. */
 async function infer(sessions: Sessions, input: Int32Array, bundle: ClientBundle) {
   const { model, client, server, serverBundles } = sessions;
   const serving = async () => {
-    const { bundle: number } = await nextCommand(sessions);
+    const { bundle: number } = await nextInference(sessions);
     await inferServer(server, model, serverBundles.take(number));
   };
   const asking = inferClient(client, bundle, input);
@@ -69,7 +69,7 @@ async function expectRefusal(
 ): Promise<void> {
   const reason = { name: 'ProtocolError', code: 'corrupted', message };
   expect(outcome).toMatchObject({ status: 'rejected', reason });
-  expect((await nextCommand(sessions)).command).toBe(Command.bye);
+  expect((await nextInference(sessions)).command).toBe(Command.bye);
   expect(await sessions.client.channel.closed).toBeUndefined();
 }
 
