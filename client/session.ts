@@ -33,7 +33,7 @@ import {
   type Resumption,
 } from './link.ts';
 import { type OnProgress, Reporter } from './reporter.ts';
-import { type Call, Turns } from './turns.ts';
+import { type Call, Occasion, Turns } from './turns.ts';
 
 export type { ResultTensor } from '../protocol/program/results.ts';
 export type { Inference } from './answers.ts';
@@ -147,13 +147,12 @@ export class Session implements AsyncDisposable {
   #end: Error | undefined;
   /** Why there is no link, while it is lost. */
   #loss: Error | undefined;
-  /** Resolves when the next try to come back is over, which `#hurry` begins at once. */
-  #tried: Promise<void> = Promise.resolve();
+  /** A try to come back is over; `#hurry` begins the next at once. */
+  readonly #tried = new Occasion();
   #hurry = new AbortController();
   #announce!: (why: Error | undefined) => void;
-  /** Resolves when there is a bundle more, or a preparation or link less. */
-  #change: Promise<void>;
-  #changed!: () => void;
+  /** There is a bundle more, or a preparation or link less. */
+  readonly #changed = new Occasion();
   #filling = false;
   #closing: Promise<void> | undefined;
 
@@ -164,7 +163,6 @@ export class Session implements AsyncDisposable {
     this.closed = new Promise((resolve) => {
       this.#announce = resolve;
     });
-    this.#change = this.#nextChange();
     this.#watch(link);
     this.#status('ready');
     this.#fill();
@@ -309,7 +307,7 @@ export class Session implements AsyncDisposable {
         const reporter = new Reporter(onProgress && ((own) => call.cancelled || onProgress(own)));
         return await work(call, reporter);
       } finally {
-        this.#changed();
+        this.#changed.happens();
       }
     });
   }
@@ -322,8 +320,9 @@ export class Session implements AsyncDisposable {
       if (this.#end !== undefined) throw this.#end;
       if (this.#link.alive) return this.#link;
       if (tries > 0 && this.#loss !== undefined) throw this.#loss;
+      const tried = this.#tried.next;
       this.#hurry.abort();
-      await this.#tried;
+      await tried;
     }
   }
 
@@ -342,7 +341,7 @@ export class Session implements AsyncDisposable {
         i + 1 < bundles,
       );
       this.#source.left.bundles.add(ready);
-      this.#changed();
+      this.#changed.happens();
     }
   }
 
@@ -351,7 +350,7 @@ export class Session implements AsyncDisposable {
     for (;;) {
       const link = await this.#linked();
       if (call.cancelled) throw new ProtocolError('closed', 'nobody waits for the inference');
-      const change = this.#change;
+      const change = this.#changed.next;
       if (this.available > 0) return [link, this.#source.left.bundles.take()];
       if (this.#offline.calls > 0) await change;
       else {
@@ -387,15 +386,6 @@ export class Session implements AsyncDisposable {
       });
   }
 
-  #nextChange(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#changed = () => {
-        this.#change = this.#nextChange();
-        resolve();
-      };
-    });
-  }
-
   // ------------------------------------------------------------------------------------------------------- links
 
   #watch(link: Link): void {
@@ -415,9 +405,8 @@ export class Session implements AsyncDisposable {
     const until = performance.now() + COMING_BACK_MS;
     for (let wait = PAUSE_MS.first; ; wait = Math.min(2 * wait, PAUSE_MS.longest)) {
       if (this.#end !== undefined) return;
-      const trying = this.#try();
-      this.#tried = trying;
-      await trying;
+      await this.#try();
+      this.#tried.happens();
       if (this.#loss === undefined || this.#end !== undefined) return;
       if (performance.now() > until) break;
       await this.#pause(wait * (0.5 + Math.random()));
@@ -428,12 +417,7 @@ export class Session implements AsyncDisposable {
   /** Until the next try, which whoever needs a link begins at once. */
   async #pause(ms: number): Promise<void> {
     this.#hurry = new AbortController();
-    let next!: () => void;
-    this.#tried = new Promise<void>((resolve) => {
-      next = resolve;
-    }).then(() => this.#tried);
     await pause(ms, this.#hurry.signal);
-    next();
   }
 
   async #try(): Promise<void> {
@@ -453,7 +437,7 @@ export class Session implements AsyncDisposable {
         await this.#finish(error, error);
       }
     }
-    this.#changed();
+    this.#changed.happens();
   }
 
   /** The session is over. */
@@ -462,7 +446,8 @@ export class Session implements AsyncDisposable {
     if (!isLost(end)) this.#source.left.bundles.retain([]);
     this.#over.abort(end);
     this.#hurry.abort();
-    this.#changed();
+    this.#tried.happens();
+    this.#changed.happens();
     await this.#link.closed;
     await this.#source.release?.();
     this.#status('closed');

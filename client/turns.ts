@@ -61,3 +61,30 @@ export class Turns {
     });
   }
 }
+
+/** Something that happens now and then. */
+export class Occasion {
+  #happens!: () => void;
+  #next: Promise<void>;
+
+  constructor() {
+    this.#next = this.#renewed();
+  }
+
+  /** Resolves when it happens the next time. */
+  get next(): Promise<void> {
+    return this.#next;
+  }
+
+  happens(): void {
+    const happens = this.#happens;
+    this.#next = this.#renewed();
+    happens();
+  }
+
+  #renewed(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#happens = resolve;
+    });
+  }
+}
