@@ -181,6 +181,12 @@ describe.skipIf(noFleet).each(['haproxy', 'nginx'] as const)('behind %s', (proxy
     await expectRight(again.session);
     await again.session.close();
   });
+
+  it('a client cannot connect when there is no process', async () => {
+    for (const { kill, child } of fleet.servers) if (child.exitCode === null) await kill();
+    const error = await failureOf(connectAs(fleet.port, address()));
+    expect(error).toMatchObject({ code: 'closed', message: expect.stringMatching(/ 50[03]$/) });
+  });
 });
 
 describe.skipIf(noFleet)('without a folder that all share', () => {
