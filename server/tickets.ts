@@ -80,6 +80,13 @@ export class Tickets {
     return this.#left.size;
   }
 
+  /** Bundles that wait in memory for their clients. */
+  get bundles(): number {
+    let sum = 0;
+    for (const { bundles } of this.#left.values()) sum += bundles.available;
+    return sum;
+  }
+
   /**
    * A session begins, which `end` ends. Whoever has its ticket is ended first, and waited for.
    * @returns what frees the ticket

@@ -27,7 +27,7 @@ const MOST_WORKERS = 1024;
 /** How long a thread may take to start in place of another before the pool has failed, in ms. LOCAL. */
 const START_MS = 30_000;
 
-/** How long a task may run, in ms: the longest of an honest session takes seconds. LOCAL. */
+/** How long a task may run, in ms: the longest of a ResNet-50 takes 2 s on a busy machine. LOCAL. */
 const TASK_MS = 120_000;
 
 /** Options of a thread pool. */
