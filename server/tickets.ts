@@ -109,7 +109,10 @@ export class Tickets {
   }
 
   /** What was left under a client's ticket; the session must have entered. */
-  async claim({ ticket, bundles: named }: Greeting, offer: OfferedModel): Promise<Holding> {
+  async claim(
+    { ticket, bundles: named, next: had }: Greeting,
+    offer: OfferedModel,
+  ): Promise<Holding> {
     const key = keyOf(ticket);
     const left = this.#left.get(key);
     this.#forget(key);
@@ -118,7 +121,7 @@ export class Tickets {
     const spilled = await this.#options.spill?.of(ticket, offer);
     if (!fits) for (const bundle of (await spilled?.load(named)) ?? []) bundles.add(bundle);
     bundles.retain(named);
-    const next = Math.max(bundles.next, spilled?.next ?? 0, (named.at(-1) ?? -1) + 1);
+    const next = Math.max(bundles.next, spilled?.next ?? 0, (named.at(-1) ?? -1) + 1, had);
     await spilled?.retain(bundles.numbers);
     this.#trim();
     return this.#holding(key, { offer, bundles, spilled, next });

@@ -37,7 +37,7 @@ const frame = (kind: number, sequence: number, payload: Uint8Array): Buffer =>
 
 const hello = (): Buffer => {
   const ticket = crypto.getRandomValues(new Uint8Array(32));
-  const own = { nonce: new Uint8Array(32), otK: 4, model: null, ticket, bundles: [] };
+  const own = { nonce: new Uint8Array(32), otK: 4, model: null, ticket, bundles: [], next: 0 };
   return frame(Kind.hello, 0, encodeHello(own));
 };
 
