@@ -151,7 +151,8 @@ export async function openSession(
     const { pool, random = systemRandom } = parts;
     const party = { channel, pool, random };
     const left = parts.resume ?? freshResumption(random);
-    const resume = { ticket: left.ticket, bundles: nameable(left.bundles.numbers) };
+    const { ticket, bundles } = left;
+    const resume = { ticket, bundles: nameable(bundles.numbers), next: bundles.next };
     const otK = otKFor(options.bitsPerSecond);
     reporter.begin('connect');
     reporter.report(0, 1);

@@ -3,7 +3,7 @@
  *
  *     client                                                 server
  *       |  ---- hello: version, agreement, nonce, otK, ------>  |
- *       |       model?, ticket, bundles it has                  |
+ *       |       model?, ticket, bundles it has, next            |
  *       |  <--- welcome: version, agreement, nonce, model, -----  |
  *       |       length of the program, generation and SHA-256     |
  *       |       of the hint, salted SHA-256 of the weights,       |
@@ -71,6 +71,8 @@ export interface Greeting {
   readonly ticket: Uint8Array;
   /** Numbers of the bundles that it has from earlier sessions, in order. */
   readonly bundles: readonly number[];
+  /** Above the numbers of all that it has ever had under the ticket. */
+  readonly next: number;
 }
 
 /** The first numbers of a client's bundles: as many as a hello may name. */
@@ -106,6 +108,7 @@ const hello = z.strictObject({
   model: z.string().max(200).nullable(),
   ticket: bytesOf(TICKET_BYTES).default(new Uint8Array(TICKET_BYTES)),
   bundles: numbers.default([]),
+  next: z.int().min(0).max(LAST_BUNDLE).default(0),
 });
 
 const welcome = z.strictObject({
@@ -168,15 +171,16 @@ export function encodeWelcome(message: Welcome): Uint8Array {
 
 /**
  * @param named - the bundles of the hello that it answers
+ * @param had - its `next`
  * @throws ProtocolError `version-mismatch`; `bad-message`, also when it resumes what was not named, or numbers bundles again
  */
-export function decodeWelcome(payload: Uint8Array, named: readonly number[]): Welcome {
+export function decodeWelcome(payload: Uint8Array, named: readonly number[], had: number): Welcome {
   const peer = decodeControl(payload, welcome);
   checkPeer(peer);
   if (!peer.bundles.every((number) => named.includes(number))) {
     throw new ProtocolError('bad-message', 'the server resumes a bundle that was not named');
   }
-  if (peer.next <= (named.at(-1) ?? -1)) {
+  if (peer.next < had || peer.next <= (named.at(-1) ?? -1)) {
     throw new ProtocolError('bad-message', `the server numbers bundle ${peer.next} again`);
   }
   return peer;

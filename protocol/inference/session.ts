@@ -3,7 +3,7 @@
  *
  *     client                                                    server
  *       |  ---- hello: version, agreement, nonce, otK, model?, --->  |
- *       |       ticket, bundles it still has                        |
+ *       |       ticket, bundles it still has, number of the next    |
  *       |  <--- welcome: the same, program, generation, SHA-256 --  |
  *       |       of the hint, salted SHA-256 of the weights, bundles |
  *       |       that both still have                                |
@@ -229,7 +229,7 @@ export interface ClientOptions {
   /** SoftSpoken's k; {@link DEFAULT_OT_K} when left out. */
   readonly otK?: OtK | undefined;
   /** What this session goes on from; default: a fresh ticket, no bundles. */
-  readonly resume?: Pick<Greeting, 'ticket' | 'bundles'> | undefined;
+  readonly resume?: Pick<Greeting, 'ticket' | 'bundles' | 'next'> | undefined;
   /** Looks at the program before it is laid out, which takes as long as the program is large; throws to refuse it. */
   readonly acceptProgram?: ((program: CheckedProgram, digest: Uint8Array) => void) | undefined;
   /** Looks at what it costs before any key is made; throws to refuse it. */
@@ -250,11 +250,12 @@ export async function openClient(party: Party, options: ClientOptions): Promise<
   const { otK = DEFAULT_OT_K } = options;
   const messageBytes = setupMessageBytes(otK);
   const nonce = randomBytes(random, NONCE_BYTES);
-  const resume = options.resume ?? { ticket: randomBytes(random, TICKET_BYTES), bundles: [] };
+  const fresh = () => ({ ticket: randomBytes(random, TICKET_BYTES), bundles: [], next: 0 });
+  const resume = options.resume ?? fresh();
   const model = options.model ?? null;
   await channel.send(Kind.hello, encodeHello({ nonce, otK, model, ...resume }));
   const answer = await channel.receiveUpTo(Kind.welcome, MAX_CONTROL_BYTES);
-  const peer = decodeWelcome(answer, resume.bundles);
+  const peer = decodeWelcome(answer, resume.bundles, resume.next);
   const encoded = await receiveMessage(channel, Kind.program, peer.programBytes);
   const digest = digestOf(encoded);
   const { layout, cost } = await layOut(encoded, digest, { ...options, otK });
@@ -366,8 +367,9 @@ export async function openServer(
       `the client asks for OTs with k = ${otK}, this server makes them with one of ${OT_KS.join(', ')}`,
     );
   }
-  const { ticket, bundles: named } = peer;
-  const reception = await receive({ model: peer.model ?? undefined, ticket, bundles: named });
+  const model = peer.model ?? undefined;
+  const { ticket, bundles: named, next: had } = peer;
+  const reception = await receive({ model, ticket, bundles: named, next: had });
   if (reception === undefined) {
     throw new ProtocolError('refused', `this server offers no model named "${peer.model}"`);
   }

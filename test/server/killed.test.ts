@@ -108,9 +108,15 @@ describe.skipIf(notBuilt !== undefined)('a server that is killed', () => {
         // A client that lies: it names all there ever was.
         const liar = channelTo(url);
         const named = Array.from({ length: 1000 }, (_, i) => i);
-        const own = { nonce: new Uint8Array(32), otK: 4, model: null, ticket: resume.ticket };
+        const own = {
+          nonce: new Uint8Array(32),
+          otK: 4,
+          model: null,
+          ticket: resume.ticket,
+          next: 0,
+        };
         await liar.send(Kind.hello, encodeHello({ ...own, bundles: named }));
-        const { bundles } = decodeWelcome(await liar.receiveUpTo(Kind.welcome, 65536), named);
+        const { bundles } = decodeWelcome(await liar.receiveUpTo(Kind.welcome, 65536), named, 0);
         expect(bundles.filter((number) => used.has(number))).toEqual([]);
         liar.close(new Error('the cable'));
 

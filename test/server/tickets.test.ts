@@ -84,12 +84,12 @@ async function expectRight(session: Session): Promise<void> {
 /** What a server answers to a hello. */
 async function greeted(local: LocalServer, hello: Partial<Hello>) {
   const channel = local.accept();
-  const own = { nonce: new Uint8Array(32), otK: 4, model: null, bundles: [] };
+  const own = { nonce: new Uint8Array(32), otK: 4, model: null, bundles: [], next: 0 };
   const ticket = new Uint8Array(32).fill(7);
   const named = hello.bundles ?? [];
   await channel.send(Kind.hello, encodeHello({ ...own, ticket, ...hello }));
   try {
-    return decodeWelcome(await channel.receiveUpTo(Kind.welcome, 4096), named);
+    return decodeWelcome(await channel.receiveUpTo(Kind.welcome, 4096), named, 0);
   } finally {
     channel.close();
     await local.settled();
@@ -115,6 +115,16 @@ describe('a client whose link was lost', () => {
     // And to fresh ones, whose numbers go on.
     await expectRight(again);
     expect(of('inference').map(({ bundle }) => bundle)).toEqual([0, 1, 2, 3]);
+    await again.close();
+  });
+
+  it('comes back with nothing left, and prepares and asks again', async () => {
+    const session = await connected();
+    await expectRight(session);
+    await lose(session);
+    const again = await session.reconnect();
+    await expectRight(again);
+    expect(of('inference').map(({ bundle }) => bundle)).toEqual([0, 1]);
     await again.close();
   });
 
@@ -270,13 +280,14 @@ describe('a ticket', () => {
     const local = await withLeft();
     expect((await greeted(local, { bundles: [] })).next).toBe(3);
     expect((await greeted(local, { bundles: [9] })).next).toBe(10);
+    expect((await greeted(local, { bundles: [9], next: 12 })).next).toBe(12);
     expect((await greeted(local, { bundles: [LAST_BUNDLE - 1] })).next).toBe(LAST_BUNDLE);
   });
 
   it('is worth nothing after a session that broke the protocol', async () => {
     const local = await withLeft();
     const channel = local.accept();
-    const own = { nonce: new Uint8Array(32), otK: 4, model: null };
+    const own = { nonce: new Uint8Array(32), otK: 4, model: null, next: 0 };
     const ticket = new Uint8Array(32).fill(7);
     await channel.send(Kind.hello, encodeHello({ ...own, ticket, bundles: [0, 1, 2] }));
     await channel.send(Kind.result, new Uint8Array(3));
