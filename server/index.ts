@@ -15,8 +15,7 @@
  */
 
 import type { ProtocolPool } from '../protocol/inference/session.ts';
-import type { tasks } from '../protocol/inference/tasks.ts';
-import { createThreadPool } from '../protocol/pool/node.ts';
+import { createPool } from '../protocol/inference/threads.ts';
 import type { Authorize } from './authorize.ts';
 import { Connections } from './connections.ts';
 import { loadDemo, type ModelCard } from './demo.ts';
@@ -182,13 +181,7 @@ export async function serve(
   }
   const proxies = options.trustProxies && proxiesOf(options.trustProxies);
   const origins = options.origins && originsOf(options.origins);
-  const own =
-    options.pool === undefined
-      ? createThreadPool<typeof tasks>(
-          new URL('../protocol/inference/worker.js', import.meta.url),
-          options.workers === undefined ? {} : { workers: options.workers },
-        )
-      : undefined;
+  const own = options.pool === undefined ? createPool({ workers: options.workers }) : undefined;
   const pool = options.pool ?? (own as ProtocolPool);
   const closers = [async () => own?.close()];
   const free = (): Promise<unknown> => Promise.all(closers.map((close) => close()));
