@@ -12,7 +12,7 @@
 
 export { best, METHODS, type Method, type ReduceOptions, reduce } from './auto.ts';
 export { type AutoRepOptions, autoRep } from './autorep.ts';
-export { type Chart, drawBudgets, drawChart, type Line, type Made } from './chart.ts';
+export type { Line } from './chart.ts';
 export { holdOut, readLabelled } from './data.ts';
 export {
   applyRecipe,
