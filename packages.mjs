@@ -1,4 +1,4 @@
-// Assembles the packages that are published, in dist/packages, from what the build has left in dist:
+// Assembles the packages that are published, in dist/packages or the folder that is named, from what the build has left in dist:
 //
 //   client/   `sotto`: the client and the protocol. What it uses of noble, msgpackr, zod and pngjs is in it, their licences too:
 //             it depends on ws and piscina alone
@@ -24,7 +24,7 @@ import ts from 'typescript';
 
 const root = dirname(fileURLToPath(import.meta.url));
 const dist = join(root, 'dist');
-const out = join(dist, 'packages');
+const out = resolve(process.argv[2] ?? join(dist, 'packages'));
 const project = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 
 const platforms = (types, browser, node) => ({ types, browser, default: node });
@@ -110,7 +110,7 @@ for (const folder of Object.keys(packages)) {
   const bytes = readdirSync(join(out, folder), { recursive: true })
     .map((path) => statSync(join(out, folder, path)))
     .reduce((sum, stat) => sum + (stat.isFile() ? stat.size : 0), 0);
-  console.log(`dist/packages/${folder}: ${packages[folder].name}, ${(bytes / 1e6).toFixed(2)} MB`);
+  console.log(`${join(out, folder)}: ${packages[folder].name}, ${(bytes / 1e6).toFixed(2)} MB`);
 }
 
 /**
