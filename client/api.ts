@@ -23,7 +23,14 @@ export type { EndpointOptions } from '../protocol/channel/endpoint.ts';
 export type { Channel } from '../protocol/channel/index.ts';
 export { type Socket, socketChannel } from '../protocol/channel/websocket.ts';
 export { ProtocolError, type ProtocolErrorCode } from '../protocol/errors.ts';
-export type { ProtocolPool, ProtocolRunner } from '../protocol/inference/session.ts';
+export type {
+  HintDownload,
+  HintSource,
+  ProtocolPool,
+  ProtocolRunner,
+} from '../protocol/inference/session.ts';
+export type { Pool, Runner, RunnerOptions, RunOptions } from '../protocol/pool/index.ts';
+export type { Input, Output, TaskTable } from '../protocol/pool/task.ts';
 export {
   type PixelTensor,
   pixelsOfRgba,

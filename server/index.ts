@@ -38,15 +38,18 @@ import { SHUT_DOWN, serveSession } from './session.ts';
 import { Spill } from './spill.ts';
 import { Tickets } from './tickets.ts';
 
-export type { Cost, PhaseCost, StepCost } from '../protocol/inference/cost.ts';
+export type { Bytes, Cost, PhaseCost, StepCost } from '../protocol/inference/cost.ts';
 export type { ProtocolPool } from '../protocol/inference/session.ts';
 export { type Authorize, authorizeByUrl, type Refusal } from './authorize.ts';
 export type { ModelCard, ModelSummary } from './demo.ts';
+export type { ModelFile } from './hints.ts';
 export type {
   AllowQuery,
   Decision,
   Grant,
   Later,
+  MadeHint,
+  Moved,
   OnGrant,
   Query,
   ServerEvent,

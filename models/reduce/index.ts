@@ -74,4 +74,11 @@ export {
   warningsOf,
 } from './stability.ts';
 export { type Stage, stagesOf } from './stages.ts';
-export { accuracy, fineTune, type StageEpoch, type Training, type Tuning } from './training.ts';
+export {
+  accuracy,
+  fineTune,
+  type StageEpoch,
+  type Training,
+  type Tuning,
+  type TuningStage,
+} from './training.ts';
