@@ -112,9 +112,15 @@ export interface SessionParts {
   readonly hints?: HintSource | undefined;
   /** Called once when the session has ended, however it did. */
   readonly release?: (() => Promise<void>) | undefined;
-  /** What an earlier session with the same server has left. */
+  /**
+   * What an earlier session with the same server has left.
+   * @internal
+   */
   readonly resume?: Resumption | undefined;
-  /** Opens another session with the same server: what {@link Session.reconnect} does. */
+  /**
+   * Opens another session with the same server: what {@link Session.reconnect} does.
+   * @internal
+   */
   readonly again?: ((options: SessionOptions, resume: Resumption) => Promise<Session>) | undefined;
 }
 

@@ -16,8 +16,7 @@
 
 import { setMaxListeners } from 'node:events';
 import type { ProtocolPool } from '../protocol/inference/session.ts';
-import type { tasks } from '../protocol/inference/tasks.ts';
-import { createThreadPool } from '../protocol/pool/node.ts';
+import { createPool } from '../protocol/inference/threads.ts';
 import type { Authorize } from './authorize.ts';
 import { Connections } from './connections.ts';
 import { loadDemo, type ModelCard } from './demo.ts';
@@ -41,16 +40,19 @@ import { SHUT_DOWN, serveSession } from './session.ts';
 import { Spill } from './spill.ts';
 import { Tickets } from './tickets.ts';
 
-export type { Cost, PhaseCost, StepCost } from '../protocol/inference/cost.ts';
+export type { Bytes, Cost, PhaseCost, StepCost } from '../protocol/inference/cost.ts';
 export type { ProtocolPool } from '../protocol/inference/session.ts';
 export { type Authorize, authorizeByUrl, type Refusal } from './authorize.ts';
 export type { ModelCard, ModelSummary } from './demo.ts';
+export type { ModelFile } from './hints.ts';
 export type {
   AllowQuery,
   Decision,
   Grant,
   Lack,
   Later,
+  MadeHint,
+  Moved,
   OnGrant,
   Query,
   ServerEvent,
@@ -192,13 +194,7 @@ export async function serve(
   }
   const proxies = options.trustProxies && proxiesOf(options.trustProxies);
   const origins = options.origins && originsOf(options.origins);
-  const own =
-    options.pool === undefined
-      ? createThreadPool<typeof tasks>(
-          new URL('../protocol/inference/worker.js', import.meta.url),
-          options.workers === undefined ? {} : { workers: options.workers },
-        )
-      : undefined;
+  const own = options.pool === undefined ? createPool({ workers: options.workers }) : undefined;
   const pool = options.pool ?? (own as ProtocolPool);
   const closers = [async () => own?.close()];
   const free = (): Promise<unknown> => Promise.all(closers.map((close) => close()));

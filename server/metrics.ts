@@ -27,7 +27,7 @@ const BUCKETS = {
 /**
  * Makes the metrics of a server, and those of the process.
  *
- *     import { serverMetrics } from 'sotto/server/metrics';
+ *     import { serverMetrics } from '@sotto/server/metrics';
  *     const metrics = serverMetrics();
  *     const server = await serve(models, { port, onEvent: metrics.onEvent, onTask: metrics.onTask });
  *     await metrics.text(server);
