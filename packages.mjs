@@ -10,6 +10,7 @@
 
 import {
   cpSync,
+  existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -100,10 +101,14 @@ const ownerOf = (path) => Object.keys(packages).find((folder) => packages[folder
 
 const isModule = (path) => /\.(js|d\.ts)$/.test(path) && !path.startsWith('web/');
 
+/** A module whose source is gone is left from an earlier build. */
+const isCurrent = (path) =>
+  !isModule(path) || existsSync(join(root, path.replace(/\.(js|d\.ts)$/, '.ts')));
+
 rmSync(out, { recursive: true, force: true });
 const built = readdirSync(dist, { recursive: true })
   .map((path) => path.replaceAll('\\', '/'))
-  .filter((path) => statSync(join(dist, path)).isFile());
+  .filter((path) => statSync(join(dist, path)).isFile() && isCurrent(path));
 const notices = await bundleClient(join(out, 'client/dist'));
 for (const folder of Object.keys(packages)) {
   assemble(folder);
