@@ -5,12 +5,16 @@
  * Exit codes: 0 done, 1 failed (one sentence on stderr, with a stack when SOTTO_DEBUG is set), 2 wrong usage.
  */
 
+import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 
 /** Where each command lives. Only the one that is asked for is loaded: drawing and training take a while to start. */
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
-  serve: async () => (await import('./server/command.ts')).serveCommand(),
+  serve: async () =>
+    (await import('./server/command.ts')).serveCommand(
+      (await import('./models/shipped.ts')).shippedModels,
+    ),
   hint: async () => (await import('./server/hint-command.ts')).hintCommand(),
   infer: async () => (await import('./client/command.ts')).inferCommand(),
   check: async () => (await import('./models/check-command.ts')).checkCommand(),
@@ -18,7 +22,10 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   reduce: async () => (await import('./models/reduce/command.ts')).reduceCommand(),
   audit: async () => (await import('./models/reduce/audit.ts')).auditCommand(),
   plan: async () => (await import('./bench/plan.ts')).planCommand(),
-  bench: async () => (await import('./bench/command.ts')).benchCommand(),
+  ...(existsSync(new URL('./bench/command.js', import.meta.url)) && {
+    // No package holds it.
+    bench: async () => (await import('./bench/command.ts')).benchCommand(),
+  }),
 };
 
 const { version, description } = createRequire(import.meta.url)('../package.json');

@@ -1,6 +1,6 @@
 /** A party of a run with networks of ImageNet's size, a process that does what it is told: the server, or the client. */
 
-import { connect, folderHints, type Session } from '../client/index.ts';
+import { connect, type Session, storedHints } from '../client/index.ts';
 import { loadModelFile, serve } from '../server/index.ts';
 import { obey, usage } from './budget/party.ts';
 import { timed } from './measure.ts';
@@ -26,7 +26,7 @@ const orders = {
   /** Opens a session with hints from a folder, in place of the one before; milliseconds. */
   async connect({ url, folder }: { url: string; folder: string }): Promise<number> {
     await session?.close();
-    const { ms, result } = await timed(() => connect(url, { hints: folderHints({ folder }) }));
+    const { ms, result } = await timed(() => connect(url, { hints: storedHints({ folder }) }));
     session = result;
     return ms;
   },

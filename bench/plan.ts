@@ -11,15 +11,20 @@ import {
   type Price,
   type Profile,
   priceOf,
+  timeOf,
 } from '../protocol/inference/price.ts';
 import { otKFor } from '../protocol/ot/groups.ts';
 import { decodeModel, type Model } from '../protocol/program/model.ts';
+import { capacityOf, type Demand, formatCapacity } from './capacity.ts';
 
 interface PlanOptions {
   readonly bandwidth: number;
   readonly rtt: number;
   readonly clientCores: number;
   readonly serverCores: number;
+  readonly clients?: number;
+  /** Inferences a second. */
+  readonly rate?: number;
   readonly json?: boolean;
 }
 
@@ -28,6 +33,13 @@ function milliseconds(text: string): number {
   const [, number] = /^(\d+(?:\.\d+)?)ms$/i.exec(text) ?? [];
   if (number === undefined) throw new InvalidArgumentError('It must be like 40ms.');
   return Number(number);
+}
+
+/** Inferences a second of text such as `600/min`. */
+export function perSecond(text: string): number {
+  const [, number, unit] = /^(\d+(?:\.\d+)?)\/(s|min)$/.exec(text) ?? [];
+  if (!(Number(number) > 0)) throw new InvalidArgumentError('It must be like 5/s or 600/min.');
+  return Number(number) / (unit === 's' ? 1 : 60);
 }
 
 export function planCommand(): Command {
@@ -45,11 +57,14 @@ export function planCommand(): Command {
     .option('--rtt <R>', 'round trip time, like 40ms', milliseconds, 0.5)
     .option('--client-cores <COUNT>', 'cores of the client', Number, availableParallelism())
     .option('--server-cores <COUNT>', 'cores of the server', Number, availableParallelism())
+    .option('--clients <COUNT>', 'clients at a time; with --rate: what serving them takes')
+    .option('--rate <R>', 'inferences of all clients, like 5/s or 600/min', perSecond)
     .option('--json', 'print one JSON document')
     .action(plan);
 }
 
 async function plan(path: string, options: PlanOptions): Promise<void> {
+  const demand = demandOf(options);
   const { program } = await readModel(path);
   const measured = measureProgram(layoutOf(program), otKFor(options.bandwidth));
   const profile: Profile = {
@@ -59,10 +74,20 @@ async function plan(path: string, options: PlanOptions): Promise<void> {
     serverCores: options.serverCores,
   };
   const price = priceOf(measured, profile);
+  const capacity = demand && capacityOf(measured, demand);
   const text = options.json
-    ? JSON.stringify({ profile, price, ...measured }, null, 2)
-    : formatPlan(measured, price);
+    ? JSON.stringify({ profile, price, capacity, ...measured }, null, 2)
+    : formatPlan(measured, price) +
+      (demand && capacity ? `\n\n${formatCapacity(demand, capacity)}` : '');
   process.stdout.write(`${text}\n`);
+}
+
+function demandOf({ clients, rate, serverCores }: PlanOptions): Demand | undefined {
+  if (clients === undefined && rate === undefined) return undefined;
+  if (clients !== undefined && rate !== undefined) {
+    return { clients, perSecond: rate, cores: serverCores };
+  }
+  throw new TypeError('--clients and --rate are needed together');
 }
 
 /** @throws Error with one sentence that names the file when it cannot be read or is no model */
@@ -128,7 +153,7 @@ export function formatPlan({ cost, steps, hint }: MeasuredProgram, price: Price)
   const moved = ({ up, down }: typeof cost.offline) => up + down;
   const every = moved(cost.offline) + moved(cost.online);
   const everyMs = price.offline.totalMs + price.online.totalMs;
-  const serverMs = steps.reduce((total, { time }) => total + time.serverOffline, 0);
+  const { serverOffline } = timeOf({ steps });
   const inference = (name: string, bytes: number, time: number) =>
     `${name}: ${megabytes(bytes)} MB, about ${ms(time)} ms`;
   return [
@@ -147,7 +172,7 @@ export function formatPlan({ cost, steps, hint }: MeasuredProgram, price: Price)
             'a client that makes one inference and keeps nothing pays it each time',
         ]
       : []),
-    `a server prepares about ${(1000 / serverMs).toFixed(1)} inferences a second and core`,
+    `a server prepares about ${(1000 / serverOffline).toFixed(1)} inferences a second and core`,
     `a bundle keeps ${stored('clientStored')} MB at the client, ${stored('serverStored')} MB at the server`,
   ].join('\n');
 }

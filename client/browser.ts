@@ -13,61 +13,33 @@
 
 import type { ProtocolPool } from '../protocol/inference/session.ts';
 import type { tasks } from '../protocol/inference/tasks.ts';
-import { createWebPool, type WebPoolOptions } from '../protocol/pool/web.ts';
-import { type CommonConnectOptions, connectOn, type Platform } from './connect.ts';
+import { createWebPool } from '../protocol/pool/web.ts';
+import type { ConnectOptions, PoolOptions } from './api.ts';
+import { connectOn, type Platform } from './connect.ts';
 import { storedHints } from './hint-storage.ts';
 import type { Session } from './session.ts';
 
-export type { EndpointOptions } from '../protocol/channel/endpoint.ts';
-export type { Channel } from '../protocol/channel/index.ts';
-export { type Socket, socketChannel } from '../protocol/channel/websocket.ts';
-export { ProtocolError, type ProtocolErrorCode } from '../protocol/errors.ts';
-export type { ProtocolPool, ProtocolRunner } from '../protocol/inference/session.ts';
-export type { WebPoolOptions } from '../protocol/pool/web.ts';
-export {
-  type PixelTensor,
-  pixelsOfRgba,
-  pixelsOfTensor,
-  type RgbaImage,
-} from '../protocol/program/pixels.ts';
-export type { Random } from '../protocol/random/index.ts';
-export type { Shape } from '../protocol/ring/shape.ts';
-export type { ClientLimits, Expectation } from './accept.ts';
-export { type Fit, type ImageSource, pixelsOf, readImage } from './canvas.ts';
-export type { CommonConnectOptions } from './connect.ts';
+export * from './api.ts';
+export { pixelsOf, readImage } from './canvas.ts';
 export { storedHints } from './hint-storage.ts';
-export { type HintCache, memoryHints } from './hints.ts';
-export type { OnProgress } from './reporter.ts';
-export type {
-  CallOptions,
-  Inference,
-  PhaseStats,
-  PrepareOptions,
-  ResultTensor,
-  Session,
-  SessionOptions,
-  SessionParts,
-  SessionPhase,
-  SessionProgress,
-  SessionStatus,
-} from './session.ts';
-export { openSession } from './session.ts';
 
-/** Options of {@link connect}. */
-export type ConnectOptions = CommonConnectOptions;
-
-/** Web workers for sessions: one for each core, at most eight, unless `workers` says otherwise. The caller closes it. */
-export function createPool(options: WebPoolOptions = {}): ProtocolPool {
-  // Bundlers find the worker's module by these very words.
-  const spawn = () => new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
-  return createWebPool<typeof tasks>(spawn, options);
+/** Web workers for sessions: see api.ts. */
+export function createPool({ workers, workerUrl }: PoolOptions = {}): ProtocolPool {
+  const spawn = () =>
+    workerUrl === undefined
+      ? // Bundlers find the worker's module by these very words.
+        new Worker(new URL('./worker.js', import.meta.url), { type: 'module' })
+      : new Worker(workerUrl, { type: 'module' });
+  return createWebPool<typeof tasks>(spawn, { workers });
 }
 
 const browser: Platform<ConnectOptions> = {
-  options: [],
   createPool,
   hints: storedHints,
-  openSocket(url) {
+  openSocket(url, { ca, headers }) {
+    if (ca !== undefined || headers !== undefined) {
+      throw new TypeError('ca, headers: a browser lets no page set them');
+    }
     let socket: WebSocket;
     try {
       socket = new WebSocket(url);
@@ -79,14 +51,7 @@ const browser: Platform<ConnectOptions> = {
   },
 };
 
-/**
- * Connects to a server and opens a session.
- * @param url - wss://HOST:PORT, or ws://HOST:PORT from pages that are not https://
- * @throws TypeError when `url` is not such a URL
- * @throws ProtocolError `closed` when the server cannot be reached, `refused` when it is busy or has no such model,
- *   `version-mismatch`, `program-mismatch` (see `expect`), or another code when it breaks the protocol
- * @throws AbortError when `signal` fires first
- */
+/** Connects to a server and opens a session: see api.ts. */
 export function connect(url: string, options: ConnectOptions = {}): Promise<Session> {
   return connectOn(browser, url, options);
 }

@@ -1,18 +1,8 @@
 /** Images of a browser as the pixels a program takes: canvases, bitmaps, elements, files, tensors. */
 
-import {
-  type PixelTensor,
-  pixelsOfRgba,
-  pixelsOfTensor,
-  type RgbaImage,
-} from '../protocol/program/pixels.ts';
+import { pixelsOfRgba, pixelsOfTensor, type RgbaImage } from '../protocol/program/pixels.ts';
 import type { Shape } from '../protocol/ring/shape.ts';
-
-/** Whatever holds an image. Elements and videos must have loaded. */
-export type ImageSource = CanvasImageSource | RgbaImage | PixelTensor;
-
-/** How an image of another size is made to fit: in the middle and cut, in the middle with black around, stretched. */
-export type Fit = 'cover' | 'contain' | 'fill';
+import type { Fit, ImageSource } from './api.ts';
 
 /**
  * Reads an image file.
@@ -48,7 +38,7 @@ export function pixelsOf(source: ImageSource, shape: Shape, fit?: Fit): Float32A
   if (raw !== undefined && (fit === undefined || isExact(raw, shape))) {
     return pixelsOfRgba(raw, shape);
   }
-  const image = raw === undefined ? (source as CanvasImageSource) : canvasOf(raw);
+  const image = raw === undefined ? (source as unknown as CanvasImageSource) : canvasOf(raw);
   const size = sizeOf(image);
   const exact = isExact(size, shape);
   if (fit === undefined && !exact) return pixelsOfRgba({ ...size, data: new Uint8Array() }, shape);

@@ -3,7 +3,8 @@
 import { X509Certificate } from 'node:crypto';
 import { Command } from 'commander';
 import { readWhole } from '../protocol/files.ts';
-import { connect, type Image, type Inference, pixelsOf, readImage } from './index.ts';
+import type { PngImage } from './image.ts';
+import { connect, type Inference, pixelsOf, readImage } from './index.ts';
 import { bytesText, ProgressLine, timeText } from './progress.ts';
 
 interface InferOptions {
@@ -102,7 +103,7 @@ async function readCertificates(path: string): Promise<string> {
   return text;
 }
 
-function describe({ name }: Image, { label, labelName, results, stats }: Inference): string {
+function describe({ name }: PngImage, { label, labelName, results, stats }: Inference): string {
   const { offline, online } = stats;
   const several = results.map((result) => `${result.name} of ${result.shape.join('x')}`).join(', ');
   const phase = ({ ms, bytesUp, bytesDown }: typeof online) =>

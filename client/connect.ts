@@ -23,12 +23,13 @@ export interface CommonConnectOptions extends SessionOptions {
   readonly decorate?: ((channel: Channel) => Channel) | undefined;
 }
 
-const CONNECT_OPTIONS = [...SESSION_OPTIONS, 'workers', 'pool', 'hints', 'decorate'];
+const CONNECT_OPTIONS = [
+  ...[...SESSION_OPTIONS, 'workers', 'workerUrl', 'pool', 'hints', 'decorate'],
+  ...['ca', 'headers'],
+];
 
 /** What a platform provides. */
 export interface Platform<Options extends CommonConnectOptions> {
-  /** Names of the options that it has beside the common ones. */
-  readonly options: readonly string[];
   /** A pool for one session. */
   createPool(options: Options): ProtocolPool;
   /** Where hints are kept when the options do not say. */
@@ -58,7 +59,7 @@ export async function connectOn<Options extends CommonConnectOptions>(
   if (!/^wss?:\/\/[^/#][^#]*$/.test(url) || !URL.canParse(url)) {
     throw new TypeError(`url: expected ws://HOST:PORT or wss://HOST:PORT, got "${place(url)}"`);
   }
-  checkOptions(options, [...CONNECT_OPTIONS, ...platform.options]);
+  checkOptions(options, CONNECT_OPTIONS);
   // Before a pool or a socket is made.
   clientLimits(options.limits);
   const own = options.pool === undefined ? platform.createPool(options) : undefined;

@@ -4,17 +4,8 @@ import { mkdir, readdir, readFile, rm, stat, utimes } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
 import { replaceFile } from '../protocol/files.ts';
+import type { StoredHintsOptions } from './api.ts';
 import { CACHE_BYTES, type HintCache } from './hints.ts';
-
-/** Options of {@link folderHints}. */
-export interface FolderHintsOptions {
-  /** {@link defaultHintFolder} unless given; made when it is not there. */
-  readonly folder?: string | undefined;
-  /** Bytes of all hints together; 2 GiB unless given. LOCAL. */
-  readonly maxBytes?: number | undefined;
-  /** Told, once, in one sentence, why hints are not kept. */
-  readonly onTrouble?: ((reason: string) => void) | undefined;
-}
 
 /** Temporary files older than this were left behind by a process that was killed, in ms. LOCAL. */
 const LEFT_BEHIND_MS = 60 * 60_000;
@@ -42,7 +33,7 @@ export function folderHints({
   folder = defaultHintFolder(),
   maxBytes = CACHE_BYTES,
   onTrouble,
-}: FolderHintsOptions = {}): HintCache {
+}: StoredHintsOptions = {}): HintCache {
   let troubled = false;
   const tell = ({ code, message }: NodeJS.ErrnoException): void => {
     if (!troubled) onTrouble?.(`hints are not kept in ${folder}: ${code ?? message}`);

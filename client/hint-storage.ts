@@ -1,12 +1,7 @@
 /** Hints kept in a browser's Cache storage. Pages that have none, such as those of insecure origins, do without. */
 
+import type { StoredHintsOptions } from './api.ts';
 import { CACHE_BYTES, type HintCache } from './hints.ts';
-
-/** Options of {@link storedHints}. */
-export interface StoredHintsOptions {
-  /** Bytes of all hints together; 2 GiB unless given, as long as the browser grants them. LOCAL. */
-  readonly maxBytes?: number | undefined;
-}
 
 const NAME = 'sotto-hints';
 const LENGTH = 'content-length';

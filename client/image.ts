@@ -1,13 +1,21 @@
-/** Images from PNG files as the pixels a program takes. Node only. */
+/** Images from PNG files, and from memory, as the pixels a program takes. Node only. */
 
 import { basename } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { readWhole } from '../protocol/files.ts';
-import { checkSize, pixelsOfRgba } from '../protocol/program/pixels.ts';
+import {
+  checkSize,
+  type PixelTensor,
+  pixelsOfRgba,
+  pixelsOfTensor,
+  type RgbaImage,
+} from '../protocol/program/pixels.ts';
 import { decodePng, readPngHeader } from '../protocol/program/png.ts';
 import type { Shape } from '../protocol/ring/shape.ts';
+import type { ImageSource } from './api.ts';
 
 /** A PNG file that has been read, not yet decoded. */
-export interface Image {
+export interface PngImage {
   /** The file's name without its folder, for messages. */
   readonly name: string;
   readonly width: number;
@@ -20,22 +28,63 @@ const MOST_BYTES = 2 ** 26;
 
 /**
  * Reads a PNG file and its size.
+ * @param source - the path of a file, a URL, or a file or blob
  * @throws Error with one sentence when there is no such file, it is larger than 64 MiB, or it is not a PNG
  */
-export async function readImage(path: string): Promise<Image> {
-  const bytes = await readWhole(path, { most: MOST_BYTES });
-  const name = basename(path);
+export async function readImage(source: string | URL | Blob): Promise<PngImage> {
+  const { name, bytes } = await readSource(source);
   const header = readPngHeader(bytes);
   if (header === undefined) throw new RangeError(`${name} is not a PNG file`);
   return { name, width: header.width, height: header.height, bytes };
+}
+
+async function readSource(
+  source: string | URL | Blob,
+): Promise<{ name: string; bytes: Uint8Array }> {
+  if (source instanceof Blob) {
+    const { name = 'the image' } = source as Partial<File>;
+    return { name, bytes: await readStream(source.stream(), name) };
+  }
+  const url = source instanceof URL || /^https?:/.test(source) ? new URL(source) : undefined;
+  if (url === undefined || url.protocol === 'file:') {
+    const path = url === undefined ? String(source) : fileURLToPath(url);
+    return { name: basename(path), bytes: await readWhole(path, { most: MOST_BYTES }) };
+  }
+  const response = await fetch(url).catch((cause) => {
+    throw new Error(`${url} cannot be reached`, { cause });
+  });
+  if (!response.ok) throw new RangeError(`${url} answers ${response.status}`);
+  return { name: basename(url.pathname), bytes: await readStream(response.body ?? [], url.href) };
+}
+
+async function readStream(
+  stream: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  name: string,
+): Promise<Uint8Array> {
+  const pieces: Uint8Array[] = [];
+  let length = 0;
+  for await (const piece of stream) {
+    length += piece.length;
+    if (length > MOST_BYTES) throw new RangeError(`${name} has more than 64 MiB`);
+    pieces.push(piece);
+  }
+  return Buffer.concat(pieces);
 }
 
 /**
  * The pixels of an image, 0..1, [channels, height, width]. A program of one channel gets the luminance (Rec. 601), one of
  * three red, green and blue; transparency is ignored.
  * @throws RangeError with one sentence when the image is damaged or is not of the size that the program takes
+ * @throws TypeError when it is none that Node can look into
  */
-export function pixelsOf(image: Image, shape: Shape): Float32Array {
-  checkSize(image, shape, image.name);
-  return pixelsOfRgba(decodePng(image.bytes, image.name), shape, image.name);
+export function pixelsOf(image: ImageSource, shape: Shape): Float32Array {
+  const held = image as Partial<PngImage & RgbaImage & PixelTensor>;
+  if (held.bytes !== undefined) {
+    const { name, bytes } = image as PngImage;
+    checkSize(image as PngImage, shape, name);
+    return pixelsOfRgba(decodePng(bytes, name), shape, name);
+  }
+  if (held.dims !== undefined) return pixelsOfTensor(image as PixelTensor, shape);
+  if (held.data !== undefined) return pixelsOfRgba(image as RgbaImage, shape);
+  throw new TypeError('image: expected what readImage gave, RGBA pixels or a tensor');
 }

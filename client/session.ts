@@ -20,7 +20,7 @@ import { ProtocolError } from '../protocol/errors.ts';
 import type { HintSource, ProtocolRunner } from '../protocol/inference/session.ts';
 import { encodeInput } from '../protocol/program/input.ts';
 import type { Program } from '../protocol/program/program.ts';
-import type { Random } from '../protocol/random/index.ts';
+import { type Random, randomBytes, systemRandom } from '../protocol/random/index.ts';
 import { hexOf } from './accept.ts';
 import { answerOf, floatsOf, type Inference } from './answers.ts';
 import {
@@ -74,7 +74,10 @@ export interface SessionParts {
   readonly random?: Random | undefined;
   /** Where the model's hint may be kept; it comes over the channel otherwise. */
   readonly hints?: HintSource | undefined;
-  /** What an earlier session with the same server has left. */
+  /**
+   * What an earlier session with the same server has left.
+   * @internal
+   */
   readonly resume?: Resumption | undefined;
   /** Called once when the session has ended, however it did. */
   readonly release?: (() => Promise<void>) | undefined;
@@ -409,7 +412,8 @@ export class Session implements AsyncDisposable {
       this.#tried.happens();
       if (this.#loss === undefined || this.#end !== undefined) return;
       if (performance.now() > until) break;
-      await this.#pause(wait * (0.5 + Math.random()));
+      // Not all clients of a server that was started anew at once.
+      await this.#pause(wait * (0.5 + randomBytes(systemRandom, 1)[0]! / 255));
     }
     await this.#finish(reason, reason);
   }

@@ -7,16 +7,22 @@
  * - `runFloat` is what the network means, `runClear` what the program computes, exactly; `scoreAll` compares the two.
  */
 
+export type { Masks } from '../protocol/linear/index.ts';
 export { type ClearObserver, runClear } from '../protocol/program/clear.ts';
 export { decodeLogits, encodeInput } from '../protocol/program/input.ts';
+export type { KindName } from '../protocol/program/kinds.ts';
 export {
+  type ChannelConstants,
   decodeModel,
   encodeModel,
+  type LinearWeights,
   type Model,
   type StepWeights,
 } from '../protocol/program/model.ts';
 export type {
   ActivationStep,
+  AddStep,
+  ConcatStep,
   GatherStep,
   LinearStep,
   LocalStep,
@@ -24,10 +30,15 @@ export type {
   Program,
   ProgramInput,
   ProgramResult,
+  Readout as ProgramReadout,
   Step,
+  SumPoolStep,
 } from '../protocol/program/program.ts';
 export { decodeResults, type ResultTensor, readOut } from '../protocol/program/results.ts';
+export type { Tables } from '../protocol/ring/gather.ts';
+export type { ConvShape, DenseShape, LinearShape } from '../protocol/ring/shape.ts';
 export type { ComparisonReport } from './compile/comparisons.ts';
+export type { Fidelity } from './compile/fidelity.ts';
 export {
   type Compiled,
   type CompileOptions,
@@ -39,12 +50,14 @@ export {
 } from './compile/index.ts';
 export {
   type Extents,
+  type Job as MeasureJob,
   type Measured,
   type MeasureProgress,
   measure,
   measureAll,
   measureTasks,
   runFast,
+  type Share as MeasuredShare,
   type Wanted,
 } from './compile/measure.ts';
 export type { Preparation } from './compile/report.ts';

@@ -23,23 +23,30 @@ import {
 } from './index.ts';
 import { lineLog } from './log.ts';
 import { type ServeCommandOptions, serveOptions } from './serve-options.ts';
-import { keeping, ServedFiles, shippedModels } from './served-files.ts';
+import { keeping, ServedFiles } from './served-files.ts';
 import { notifier } from './systemd.ts';
 
 /** How long a stopping server waits for the reader of its log, in ms. LOCAL. */
 const FLUSHING_MS = 1000;
 
-export function serveCommand(): Command {
-  return serveOptions().action(run);
+/** @param shipped - paths of the models that are served where none are named, with the demo page */
+export function serveCommand(shipped: () => Promise<string[]>): Command {
+  return serveOptions().action((options: ServeCommandOptions, command: Command) =>
+    run(options, command, shipped),
+  );
 }
 
-async function run(options: ServeCommandOptions, command: Command): Promise<void> {
+async function run(
+  options: ServeCommandOptions,
+  command: Command,
+  shipped: () => Promise<string[]>,
+): Promise<void> {
   const journal = openJournal(options.json ?? false);
   const { tell } = journal;
   const abandon = (error: unknown): never => fail(error, journal);
   // An unhandled rejection is one too.
   process.on('uncaughtException', abandon);
-  const models = options.model ?? (options.demo ? await shippedModels() : []);
+  const models = options.model ?? (options.demo ? await shipped() : []);
   if (models.length === 0) command.error("error: required option '--model <FILE>' not specified");
   const spill = spillOf(options);
   const files = await ServedFiles.read({ models, tls: tlsPaths(options) });

@@ -5,22 +5,44 @@
  * bytes wait in the system's buffers.
  */
 
+import type { Socket } from 'node:net';
 import type { WebSocket } from 'ws';
 import { printable } from '../protocol/channel/frames.ts';
 import type { Channel } from '../protocol/channel/index.ts';
 import { socketChannel } from '../protocol/channel/websocket.ts';
 import { ProtocolError } from '../protocol/errors.ts';
 import { type Authorize, decisionOf, type Refusal } from './authorize.ts';
-import type { ServerEvent, ServerLimits } from './limits.ts';
+import type { Lack, ServerEvent, ServerLimits } from './limits.ts';
+import type { Load } from './load.ts';
 import type { ConnectionRequest } from './request.ts';
 import type { Connection } from './session.ts';
 
 /** How often a session's client hears from the server at least, in ms. LOCAL. */
 const BEAT_MS = 15_000;
 
+/**
+ * Bytes that a client may send outside of a session: its first message, and what was on its way when the session ended. Of a message that
+ * has not ended its socket holds as much, and there may be many such clients. LOCAL.
+ */
+const OUTSIDE_BYTES = 2 ** 20;
+
+/** How long a client whose session is over may take to close its socket, in ms. LOCAL. */
+const CLOSING_MS = 2000;
+
+/** What a client is told. */
+const SENTENCES: Readonly<Record<Lack, string>> = {
+  connections: 'the server has too many connections',
+  address: 'too many connections come from this address',
+  sessions: 'the server is busy',
+  principal: 'this client has as many sessions as it may',
+  queue: 'the server is busy',
+  memory: 'the server is busy',
+};
+
 /** What a connection is held to, and who serves it. */
 export interface ConnectionsOptions {
   readonly limits: ServerLimits;
+  readonly load: Pick<Load, 'over'>;
   readonly onEvent: (event: ServerEvent) => void;
   /** Who a client is; by default its address says so. */
   readonly authorize: Authorize | undefined;
@@ -38,8 +60,8 @@ export class Connections {
   readonly #open = new Map<Promise<void>, (reason: Error) => void>();
   /** How many come from an address. */
   readonly #from = new Map<string, number>();
-  /** Those that have a session, by their number. */
-  readonly #sessions = new Set<number>();
+  /** Principals of those that have a session, by their number. */
+  readonly #sessions = new Map<number, string>();
   #count = 0;
 
   constructor(options: ConnectionsOptions) {
@@ -57,26 +79,20 @@ export class Connections {
   }
 
   /** A client has connected: its socket is taken over in the same turn. */
-  take(socket: WebSocket, request: ConnectionRequest): void {
-    const { limits } = this.#options;
+  take(socket: WebSocket, connection: Socket, request: ConnectionRequest): void {
     const { address, port } = request;
     const channel = socketChannel(socket, {
-      maxQueuedBytes: limits.queuedBytes,
+      maxQueuedBytes: this.#options.limits.queuedBytes,
       beatMs: BEAT_MS,
     });
     const who = { session: ++this.#count, address, port, principal: address };
-    const others = this.#from.get(address) ?? 0;
-    const full =
-      this.#open.size >= limits.connections
-        ? busy('the server has too many connections')
-        : others >= limits.connectionsPerAddress && this.#options.counts(address)
-          ? busy('too many connections come from this address')
-          : undefined;
-    if (full !== undefined) {
-      this.#refuse(channel, who, full);
+    this.#boundOutside(socket, connection, channel, who.session);
+    const lack = this.#lackOfConnections(address);
+    if (lack !== undefined) {
+      this.#refuse(channel, who, this.#busy(who, lack));
       return;
     }
-    this.#from.set(address, others + 1);
+    this.#from.set(address, (this.#from.get(address) ?? 0) + 1);
     const served = this.#serve(socket, channel, request, who);
     this.#open.set(served, (reason) => channel.close(reason));
     void served.finally(() => {
@@ -85,6 +101,8 @@ export class Connections {
       const left = this.#from.get(address)! - 1;
       if (left > 0) this.#from.set(address, left);
       else this.#from.delete(address);
+      // It is counted no more, but may hold a message that has not ended.
+      setTimeout(() => socket.terminate(), CLOSING_MS).unref();
     });
   }
 
@@ -111,13 +129,14 @@ export class Connections {
     request: ConnectionRequest,
     who: Connection,
   ): Promise<void> {
-    const { limits, onSession, serve } = this.#options;
+    const { onSession, serve } = this.#options;
     const principal = await this.#identify(socket, channel, request, who);
     if (principal === undefined) return;
     const known = { ...who, principal };
     const enter = async (): Promise<() => void> => {
-      if (this.#sessions.size >= limits.sessions) throw busy('the server is busy');
-      this.#sessions.add(who.session);
+      const lack = this.#lackOfSessions(known);
+      if (lack !== undefined) throw this.#busy(known, lack);
+      this.#sessions.set(who.session, principal);
       await onSession(known);
       return () => void this.#sessions.delete(who.session);
     };
@@ -148,11 +167,45 @@ export class Connections {
       socket.resume();
     }
     if (failure !== undefined) {
-      this.#refuse(channel, who, busy('who you are cannot be decided now'), failure);
+      this.#refuse(channel, who, later('who you are cannot be decided now'), failure);
     } else if (typeof decision === 'object') {
       this.#refuse(channel, who, refusalOf(decision));
     }
     return typeof decision === 'string' ? decision : undefined;
+  }
+
+  /** Cuts a client that sends more outside of a session than it may. */
+  #boundOutside(socket: WebSocket, connection: Socket, channel: Channel, session: number): void {
+    let bytes = 0;
+    connection.on('data', ({ length }: Uint8Array) => {
+      if (this.#sessions.has(session)) return;
+      bytes += length;
+      if (bytes <= OUTSIDE_BYTES) return;
+      const what = `expected at most ${OUTSIDE_BYTES} bytes outside of a session`;
+      channel.close(new ProtocolError('bad-message', what));
+      socket.terminate();
+    });
+  }
+
+  #lackOfConnections(address: string): Lack | undefined {
+    const { limits, counts } = this.#options;
+    if (this.#open.size >= limits.connections) return 'connections';
+    const full = (this.#from.get(address) ?? 0) >= limits.connectionsPerAddress;
+    return full && counts(address) ? 'address' : undefined;
+  }
+
+  #lackOfSessions({ address, principal }: Connection): Lack | undefined {
+    const { limits, load, counts } = this.#options;
+    if (this.#sessions.size >= limits.sessions) return 'sessions';
+    const own = [...this.#sessions.values()].filter((other) => other === principal).length;
+    const full = own >= limits.sessionsPerPrincipal;
+    return full && (principal !== address || counts(address)) ? 'principal' : load.over;
+  }
+
+  #busy(who: Connection, reason: Lack): ProtocolError {
+    const { session, address, port, principal } = who;
+    this.#options.onEvent({ type: 'busy', session, address, port, principal, reason });
+    return later(SENTENCES[reason]);
   }
 
   /** @param failure - why, when the fault is this server's */
@@ -164,7 +217,7 @@ export class Connections {
   }
 }
 
-const busy = (what: string) => new ProtocolError('refused', `${what}, try again later`);
+const later = (what: string) => new ProtocolError('refused', `${what}, try again later`);
 
 /** An error's frame has no room for a number, so the sentence says when to come again. */
 function refusalOf({ message, retryAfterSeconds: seconds }: Refusal): ProtocolError {

@@ -95,6 +95,8 @@ export function sentence(event: ServerEvent | Notice): string {
       return `session ${event.session}: ${event.code}: ${printable(event.message)}`;
     case 'refused':
       return `session ${event.session}: ${event.inferences} preparations refused: ${event.message ?? event.reason}`;
+    case 'busy':
+      return `session ${event.session}: not let in for lack of room: ${event.reason}`;
     case 'closed':
       return `session ${event.session}: closed (${event.reason}) after ${event.inferences} inferences, ${event.unused} unused${event.kept > 0 ? `, ${event.kept} kept` : ''}`;
     case 'uncounted':

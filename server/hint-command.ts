@@ -1,9 +1,7 @@
 /** `sotto hint`: makes the hints of models before a server needs them, or checks those that are kept. */
 
 import { Command } from 'commander';
-import type { ProtocolPool } from '../protocol/inference/session.ts';
-import type { tasks } from '../protocol/inference/tasks.ts';
-import { createThreadPool } from '../protocol/pool/node.ts';
+import { createPool } from '../protocol/inference/threads.ts';
 import { hintPaths } from './hints.ts';
 import { loadModelFile, offerModels } from './models.ts';
 
@@ -23,10 +21,7 @@ export function hintCommand(): Command {
 
 async function run(paths: readonly string[], { workers }: HintCommandOptions): Promise<void> {
   const models = await Promise.all(paths.map(loadModelFile));
-  const pool: ProtocolPool = createThreadPool<typeof tasks>(
-    new URL('../protocol/inference/worker.js', import.meta.url),
-    workers === undefined ? {} : { workers },
-  );
+  const pool = createPool({ workers });
   try {
     for (const [i, model] of models.entries()) {
       const path = hintPaths(paths[i]!).hint;

@@ -14,9 +14,9 @@
  *   without, unless `insecure` says that something in front of it provides it.
  */
 
+import { setMaxListeners } from 'node:events';
 import type { ProtocolPool } from '../protocol/inference/session.ts';
-import type { tasks } from '../protocol/inference/tasks.ts';
-import { createThreadPool } from '../protocol/pool/node.ts';
+import { createPool } from '../protocol/inference/threads.ts';
 import type { Authorize } from './authorize.ts';
 import { Connections } from './connections.ts';
 import { loadDemo, type ModelCard } from './demo.ts';
@@ -24,12 +24,13 @@ import { healthRequests } from './health.ts';
 import {
   type AllowQuery,
   checkLimits,
-  DEFAULT_LIMITS,
+  limitsOf,
   type OnGrant,
   type ServerEvent,
   type ServerLimits,
 } from './limits.ts';
 import { isLoopback, listen, type Tls } from './listen.ts';
+import { Load, type Overload } from './load.ts';
 import type { NamedModel, OfferOptions } from './models.ts';
 import { type ModelNames, Offers } from './offers.ts';
 import { hintRequests } from './publish.ts';
@@ -39,15 +40,19 @@ import { SHUT_DOWN, serveSession } from './session.ts';
 import { Spill } from './spill.ts';
 import { Tickets } from './tickets.ts';
 
-export type { Cost, PhaseCost, StepCost } from '../protocol/inference/cost.ts';
+export type { Bytes, Cost, PhaseCost, StepCost } from '../protocol/inference/cost.ts';
 export type { ProtocolPool } from '../protocol/inference/session.ts';
 export { type Authorize, authorizeByUrl, type Refusal } from './authorize.ts';
 export type { ModelCard, ModelSummary } from './demo.ts';
+export type { ModelFile } from './hints.ts';
 export type {
   AllowQuery,
   Decision,
   Grant,
+  Lack,
   Later,
+  MadeHint,
+  Moved,
   OnGrant,
   Query,
   ServerEvent,
@@ -57,6 +62,7 @@ export type {
   Work,
 } from './limits.ts';
 export type { Tls } from './listen.ts';
+export type { Overload } from './load.ts';
 export { loadModelFile, type NamedModel } from './models.ts';
 export type { ModelNames } from './offers.ts';
 export type { Quotas } from './quotas.ts';
@@ -64,6 +70,12 @@ export type { ConnectionRequest } from './request.ts';
 
 /** How long workers may take to show that they are there: when the server starts, and when it is asked, in ms. LOCAL. */
 const PROBE_MS = { start: 60_000, healthy: 5_000 };
+
+/** Why a loaded server takes no sessions. */
+const UNREADY: Readonly<Record<Overload, string>> = {
+  queue: "the server's tasks wait longer for a thread than they may",
+  memory: 'the server has as much memory as it may',
+};
 
 /** Options of {@link serve}. */
 export interface ServeOptions {
@@ -170,7 +182,7 @@ export async function serve(
   options: ServeOptions,
 ): Promise<RunningServer> {
   const { port, host = '127.0.0.1', tls, onGrant, onEvent = () => {} } = options;
-  const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const limits = limitsOf(options.limits);
   checkLimits(limits);
   if (!(Number.isInteger(port) && port >= 0 && port <= 65535)) {
     throw new RangeError(`port: expected an integer from 0 to 65535, got ${port}`);
@@ -182,13 +194,7 @@ export async function serve(
   }
   const proxies = options.trustProxies && proxiesOf(options.trustProxies);
   const origins = options.origins && originsOf(options.origins);
-  const own =
-    options.pool === undefined
-      ? createThreadPool<typeof tasks>(
-          new URL('../protocol/inference/worker.js', import.meta.url),
-          options.workers === undefined ? {} : { workers: options.workers },
-        )
-      : undefined;
+  const own = options.pool === undefined ? createPool({ workers: options.workers }) : undefined;
   const pool = options.pool ?? (own as ProtocolPool);
   const closers = [async () => own?.close()];
   const free = (): Promise<unknown> => Promise.all(closers.map((close) => close()));
@@ -217,6 +223,8 @@ export async function serve(
     return decision === true ? quotas.allowQuery(query) : decision;
   };
   const draining = new AbortController();
+  // Each session listens.
+  setMaxListeners(0, draining.signal);
   const { idleMs, resumeMs, sessions: most } = limits;
   const keepMs = resumeMs + idleMs;
   const spill = options.spill && (await openSpill(options.spill, keepMs, onEvent).catch(freed));
@@ -225,10 +233,14 @@ export async function serve(
     tickets.close();
     spill?.close();
   });
-  const asked = { allowQuery, onGrant, tickets, draining: draining.signal };
+  const load = new Load(pool, limits);
+  load.count(() => tickets.bundles);
+  closers.push(async () => load.close());
+  const asked = { allowQuery, onGrant, tickets, load, draining: draining.signal };
   const parts = { offers: offers.models, limits, onEvent, ...asked };
   const connections = new Connections({
     limits,
+    load,
     onEvent,
     authorize: options.authorize,
     // A proxy on this machine speaks for everybody, unless it is named and says for whom.
@@ -257,8 +269,10 @@ export async function serve(
       if (connections.sessions >= limits.sessions) {
         return 'the server has as many sessions as it may';
       }
-      if (connections.size < limits.connections) return undefined;
-      return 'the server has as many connections as it may';
+      if (connections.size >= limits.connections) {
+        return 'the server has as many connections as it may';
+      }
+      return load.over && UNREADY[load.over];
     },
   };
   const onRequest = healthRequests(watched, hintRequests(offers.hints, page, onSent));
@@ -274,7 +288,7 @@ export async function serve(
       if (!allowed) connections.forbid(request);
       return allowed;
     },
-    onSocket: (socket, request) => connections.take(socket, request),
+    onSocket: (socket, connection, request) => connections.take(socket, connection, request),
   }).catch(freed);
 
   const stop = async (): Promise<void> => {

@@ -1,8 +1,10 @@
 /** What a server grants its clients, and what it tells its operator. */
 
+import { totalmem } from 'node:os';
 import { MAX_FRAME_BYTES } from '../protocol/channel/index.ts';
 import { MAX_TIMER_MS } from '../protocol/channel/lifetime.ts';
 import type { ProtocolErrorCode } from '../protocol/errors.ts';
+import type { Overload } from './load.ts';
 
 /** Limits of a server. LOCAL. */
 export interface ServerLimits {
@@ -11,6 +13,11 @@ export interface ServerLimits {
    * are counted too, but make room.
    */
   readonly sessions: number;
+  /**
+   * Sessions at a time of one principal; default: half of all, so that one that opens as many as it can leaves room for others. Where the
+   * principal is an address, it is counted as in `connectionsPerAddress`.
+   */
+  readonly sessionsPerPrincipal: number;
   /** Connections at a time, those that have said nothing yet included. */
   readonly connections: number;
   /**
@@ -30,11 +37,26 @@ export interface ServerLimits {
   readonly stallMs: number;
   /** Bytes of a session that may wait to be read before its client is slowed down; at least one frame, 16 MiB. */
   readonly queuedBytes: number;
+  /** How long the first task of a client may wait for a thread, in ms: where it waits longer, sessions and preparations are refused. */
+  readonly queueMs: number;
+  /**
+   * Resident memory of the process, in bytes: beyond it, and as long as inferences are prepared, sessions and preparations are refused.
+   * Default: 0.8 of what the machine or the container has.
+   */
+  readonly memoryBytes: number;
+}
+
+/** Memory of the container, or else of the machine. */
+function memoryOfMachine(): number {
+  // 0 where there is no container's limit to be found, and far too much where it is none.
+  const constrained = process.constrainedMemory();
+  return constrained > 0 ? Math.min(constrained, totalmem()) : totalmem();
 }
 
 /** The default limits. LOCAL. */
 export const DEFAULT_LIMITS: ServerLimits = {
   sessions: 32,
+  sessionsPerPrincipal: 16,
   connections: 256,
   connectionsPerAddress: 32,
   handshakeMs: 10_000,
@@ -43,11 +65,20 @@ export const DEFAULT_LIMITS: ServerLimits = {
   idleMs: 10 * 60_000,
   stallMs: 60_000,
   queuedBytes: 32 * 1024 * 1024,
+  queueMs: 10_000,
+  memoryBytes: Math.floor(0.8 * memoryOfMachine()),
 };
+
+/** What is given, and defaults for the rest. */
+export function limitsOf(given: Partial<ServerLimits> = {}): ServerLimits {
+  const { sessions = DEFAULT_LIMITS.sessions } = given;
+  return { ...DEFAULT_LIMITS, sessionsPerPrincipal: Math.ceil(sessions / 2), ...given };
+}
 
 /** Least and largest value of each limit. */
 const RANGES: Readonly<Record<keyof ServerLimits, readonly [least: number, most: number]>> = {
   sessions: [1, Number.MAX_SAFE_INTEGER],
+  sessionsPerPrincipal: [1, Number.MAX_SAFE_INTEGER],
   connections: [1, Number.MAX_SAFE_INTEGER],
   connectionsPerAddress: [1, Number.MAX_SAFE_INTEGER],
   handshakeMs: [1, MAX_TIMER_MS],
@@ -57,6 +88,8 @@ const RANGES: Readonly<Record<keyof ServerLimits, readonly [least: number, most:
   idleMs: [1, MAX_TIMER_MS],
   stallMs: [1, MAX_TIMER_MS],
   queuedBytes: [MAX_FRAME_BYTES, Number.MAX_SAFE_INTEGER],
+  queueMs: [1, MAX_TIMER_MS],
+  memoryBytes: [1, Number.MAX_SAFE_INTEGER],
 };
 
 /** @throws RangeError with the range when a limit is not an integer in its range */
@@ -175,9 +208,11 @@ export type ServerEvent =
       readonly type: 'refused';
       readonly model: string;
       readonly inferences: number;
-      readonly reason: 'full' | 'quota' | 'draining' | 'audit';
+      readonly reason: 'full' | 'quota' | 'draining' | 'audit' | Overload;
       readonly message?: string | undefined;
     } & Who)
+  /** A client was not let in for lack of room, and of which; an `error` says what it was told. */
+  | ({ readonly type: 'busy'; readonly reason: Lack } & Who)
   /** The store of quotas does not count, so that a session or preparations were refused. */
   | ({ readonly type: 'uncounted'; readonly message: string } & Who)
   /** A connection is over, unless it was refused before anything was read from it: `unused` bundles were left, `kept` wait for the client. */
@@ -193,6 +228,9 @@ export type ServerEvent =
     }
   /** Prepared inferences are not kept on disk. */
   | { readonly type: 'spill'; readonly message: string };
+
+/** Of what a server has no more for a client: of which limit, or what it is loaded with. */
+export type Lack = 'connections' | 'address' | 'sessions' | 'principal' | Overload;
 
 /** A hint that was not there. */
 export interface MadeHint {

@@ -24,8 +24,8 @@ export interface ListenOptions {
   readonly proxies?: BlockList | undefined;
   /** Whether a client may have a WebSocket at all, else it is told 403 by HTTP; default: all may. */
   readonly allows?: (request: ConnectionRequest) => boolean;
-  /** A client has connected. The socket must be taken over in the same turn. */
-  readonly onSocket: (socket: WebSocket, request: ConnectionRequest) => void;
+  /** A client has connected, and over what. The socket must be taken over in the same turn. */
+  readonly onSocket: (socket: WebSocket, connection: Socket, request: ConnectionRequest) => void;
 }
 
 /** A server that listens. */
@@ -81,7 +81,7 @@ export async function listen({
   });
   sockets.on('connection', (socket, request) => {
     watch(socket, request.socket);
-    onSocket(socket, requestOf(request, proxies));
+    onSocket(socket, request.socket, requestOf(request, proxies));
   });
   await new Promise<void>((resolve, reject) => {
     // It repeats the server's errors.

@@ -27,7 +27,7 @@ const BUCKETS = {
 /**
  * Makes the metrics of a server, and those of the process.
  *
- *     import { serverMetrics } from 'sotto/server/metrics';
+ *     import { serverMetrics } from '@sotto/server/metrics';
  *     const metrics = serverMetrics();
  *     const server = await serve(models, { port, onEvent: metrics.onEvent, onTask: metrics.onTask });
  *     await metrics.text(server);
@@ -91,6 +91,11 @@ function fedByEvents(registry: Registry) {
     'Prepared inferences that died with their session, and do not wait for their client',
   );
   const refused = counter('refusals', 'Reservations that were refused', 'reason');
+  const busy = counter(
+    'busy',
+    'Clients that were not let in for lack of room, and of which',
+    'reason',
+  );
   const errors = counter('errors', 'Sessions, or attempts at one, that failed', 'code');
   const closed = counter('closed', 'Connections that have ended', 'reason');
   const made = counter('hints_made', 'Hints that were not there and have been made');
@@ -122,6 +127,9 @@ function fedByEvents(registry: Registry) {
         break;
       case 'refused':
         refused.inc({ reason: event.reason });
+        break;
+      case 'busy':
+        busy.inc({ reason: event.reason });
         break;
       case 'error':
         errors.inc({ code: event.code });

@@ -1,7 +1,5 @@
 /** The files that `sotto serve` serves: read at its start, and again when it is told to. */
 
-import { readdir, readFile } from 'node:fs/promises';
-import { fileURLToPath } from 'node:url';
 import { readWhole } from '../protocol/files.ts';
 import type { Notice } from './events-text.ts';
 import type { ModelCard, NamedModel, RunningServer } from './index.ts';
@@ -87,19 +85,6 @@ export async function keeping(
 
 const same = (a: string | Uint8Array, b: string | Uint8Array): boolean =>
   Buffer.from(a).equals(Buffer.from(b));
-
-/** The models of the package, those with the fewest bytes first. */
-export async function shippedModels(): Promise<string[]> {
-  const folder = fileURLToPath(new URL('../../models/zoo/', import.meta.url));
-  const names = (await readdir(folder)).filter((name) => name.endsWith('.sotto'));
-  const files = await Promise.all(
-    names.map(async (name) => ({
-      path: `${folder}${name}`,
-      bytes: (await readFile(`${folder}${name}`)).length,
-    })),
-  );
-  return files.sort((a, b) => a.bytes - b.bytes).map(({ path }) => path);
-}
 
 /** What the card beside a model file, NAME.json for NAME.sotto, says; nothing when there is none. */
 async function readCard(path: string): Promise<ModelCard> {

@@ -47,6 +47,7 @@ import type {
   Who,
   Work,
 } from './limits.ts';
+import type { Load } from './load.ts';
 import type { OfferedModel } from './models.ts';
 import { type Holding, Tickets } from './tickets.ts';
 
@@ -59,6 +60,8 @@ export interface ServerParts {
   readonly onEvent: (event: ServerEvent) => void;
   /** Fires when the server is about to stop: what is prepared is still answered, nothing else begins. Never by default. */
   readonly draining?: AbortSignal | undefined;
+  /** Whether the server has room for more; default: it has. */
+  readonly load?: Load | undefined;
   /** What sessions leave when their link is lost; default: nothing. */
   readonly tickets?: Tickets | undefined;
   /** Asked before each query; every one goes on when it is left out. */
@@ -138,7 +141,8 @@ class Served {
   }
 
   async run(): Promise<void> {
-    const { onEvent, draining } = this.#parts;
+    const { onEvent, draining, load } = this.#parts;
+    const uncount = load?.count(() => this.#held);
     const drain = (): void => this.#drain();
     draining?.addEventListener('abort', drain);
     let reason: SessionEnd = 'goodbye';
@@ -164,6 +168,7 @@ class Served {
       const unused = this.#bundles?.available ?? 0;
       const kept = (await this.#bundles?.end(lost).catch(() => 0)) ?? 0;
       for (const leave of this.#leave.reverse()) leave();
+      uncount?.();
       const done = { session: this.#who.session, model: this.#offer?.name, reason };
       onEvent({ type: 'closed', ...done, inferences: this.#inferences, unused, kept });
     }
@@ -309,9 +314,10 @@ class Served {
 
   /** Decides on the preparation of so many bundles. */
   async #reserve(session: ServerSession, inferences: number): Promise<Verdict> {
-    const { limits, onEvent, draining, allowQuery, onGrant } = this.#parts;
+    const { limits, onEvent, draining, load, allowQuery, onGrant } = this.#parts;
     const { model, digest, weights } = session;
-    const room = limits.bundlesPerSession - this.#bundles!.available - this.#granted;
+    const room = limits.bundlesPerSession - this.#held;
+    const over = load?.over;
     const query = { ...this.#who, model, inferences, bytes: inferences * bytesOf(session) };
     const allowed = () =>
       allowQuery === undefined || decide(() => allowQuery(query), this.#traffic, limits.stallMs);
@@ -319,7 +325,9 @@ class Served {
       ? { verdict: 'draining' }
       : inferences > room
         ? { verdict: 'full', bundles: Math.max(0, room) }
-        : verdictOf(await allowed(), inferences);
+        : over !== undefined
+          ? { verdict: 'busy' }
+          : verdictOf(await allowed(), inferences);
     const grant = { ...query, program: hexOf(digest), weights: hexOf(weights) };
     const message =
       onGrant && decided.verdict === 'granted'
@@ -328,7 +336,8 @@ class Served {
     const verdict: Verdict = message === undefined ? decided : { verdict: 'quota', seconds: 0 };
     if (verdict.verdict === 'granted') this.#granted += inferences;
     else {
-      const reason = message === undefined ? verdict.verdict : 'audit';
+      const reason =
+        message !== undefined ? 'audit' : verdict.verdict === 'busy' ? over! : verdict.verdict;
       onEvent({ type: 'refused', ...this.#who, model, inferences, reason, message });
     }
     return verdict;
@@ -358,9 +367,14 @@ class Served {
     };
   }
 
+  /** Inferences that are prepared, or are going to be. */
+  get #held(): number {
+    return (this.#bundles?.available ?? 0) + this.#granted;
+  }
+
   /** Ends a session that has nothing left to finish. */
   #drain(): void {
-    if (this.#running === 0 && this.#bundles!.available + this.#granted === 0) {
+    if (this.#running === 0 && this.#held === 0) {
       this.#channel.close(stopping());
     }
   }

@@ -80,6 +80,13 @@ export class Tickets {
     return this.#left.size;
   }
 
+  /** Bundles that wait in memory for their clients. */
+  get bundles(): number {
+    let sum = 0;
+    for (const { bundles } of this.#left.values()) sum += bundles.available;
+    return sum;
+  }
+
   /**
    * A session begins, which `end` ends. Whoever has its ticket is ended first, and waited for.
    * @returns what frees the ticket
@@ -103,7 +110,7 @@ export class Tickets {
 
   /** What was left under a client's ticket; the session must have entered. */
   async claim(
-    { ticket, bundles: named, next: asked }: Greeting,
+    { ticket, bundles: named, next: had }: Greeting,
     offer: OfferedModel,
   ): Promise<Holding> {
     const key = keyOf(ticket);
@@ -114,7 +121,7 @@ export class Tickets {
     const spilled = await this.#options.spill?.of(ticket, offer);
     if (!fits) for (const bundle of (await spilled?.load(named)) ?? []) bundles.add(bundle);
     bundles.retain(named);
-    const next = Math.max(bundles.next, spilled?.next ?? 0, asked, (named.at(-1) ?? -1) + 1);
+    const next = Math.max(bundles.next, spilled?.next ?? 0, (named.at(-1) ?? -1) + 1, had);
     await spilled?.retain(bundles.numbers);
     this.#trim();
     return this.#holding(key, { offer, bundles, spilled, next });

@@ -1,6 +1,6 @@
 // Bundles what browsers load, from the compiled modules in dist/, into dist/web/:
 //
-//   client.js   the client, for pages and bundlers: `sotto/client` in a browser
+//   client.js   the client, for pages and bundlers: `sotto` in a browser
 //   worker.js   its web worker, found beside client.js
 //   page.js     the demo page, with index.html, its styles and example images; how.html, which explains it
 //

@@ -48,10 +48,10 @@ const CODES = Math.max(...KINDS) + 1;
 export type MeasureProgress = (done: number, total: number) => void;
 
 /** What one thread measures. */
-interface Job {
+export interface Job {
   /** The same for the same graph and wishes. */
   readonly key: string;
-  /** Prepared by {@link prepare}. */
+  /** Prepared by `prepare`. */
   readonly graph: Graph;
   readonly wanted: ReadonlyMap<string, Wanted>;
   /** Preprocessed. */
@@ -252,7 +252,7 @@ function checkImages(images: readonly Float32Array[]): void {
 let last: { readonly key: string; readonly meter: Meter } | undefined;
 
 /** {@link Measured} as it travels between threads. */
-interface Share {
+export interface Share {
   readonly values: readonly (readonly [key: string, extents: Extents])[];
   readonly outputs: readonly Float32Array[];
 }

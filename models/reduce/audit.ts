@@ -6,7 +6,6 @@ import { checkOutput, replaceFile } from '../../protocol/files.ts';
 import { readLines } from '../files.ts';
 import { type ReadOptions, readGraph, withReadOptions } from '../read.ts';
 import { createTrainingPool, Network } from '../train/index.ts';
-import { drawChart } from './chart.ts';
 import { GROUPINGS, readGrouping, readLabelled } from './data.ts';
 import { reluCount } from './elements.ts';
 import { auditGroups, disparity, type GroupTable } from './groups.ts';
@@ -66,7 +65,9 @@ async function run(paths: readonly string[], options: AuditCommandOptions): Prom
     const text = JSON.stringify({ groups: grouping.names, networks: audited }, null, 2);
     await replaceFile(options.json, `${text}\n`);
   }
-  if (options.svg !== undefined) await replaceFile(options.svg, drawAudit(audited, grouping.names));
+  if (options.svg !== undefined) {
+    await replaceFile(options.svg, await drawAudit(audited, grouping.names));
+  }
 }
 
 /**
@@ -94,8 +95,17 @@ export function formatAudit(audited: readonly Audited[], names: readonly string[
   return lines.join('\n');
 }
 
-/** Each group's disparity against the ReLUs. */
-export function drawAudit(audited: readonly Audited[], names: readonly string[]): string {
+/**
+ * Each group's disparity against the ReLUs, as an SVG.
+ * @throws Error when the packages that draw are not installed
+ */
+export async function drawAudit(
+  audited: readonly Audited[],
+  names: readonly string[],
+): Promise<string> {
+  const { drawChart } = await import('./chart.ts').catch((cause) => {
+    throw new Error('drawing needs the packages @observablehq/plot and linkedom', { cause });
+  });
   const [dense] = audited;
   const sorted = [...audited].sort((a, b) => a.relus - b.relus);
   const lines = names.map((name, g) => ({

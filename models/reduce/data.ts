@@ -4,11 +4,10 @@ import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { readWholeSync } from '../../protocol/files.ts';
 import { readText } from '../files.ts';
+import type { Triple } from '../graph/graph.ts';
 import { readPixels } from '../samples/index.ts';
 import { concatenate, type LabelledImages, readCifar10, readMnist, slice } from '../train/index.ts';
 import { type Grouping, groupsOfLabels, majorityAndMinority, readGroups } from './groups.ts';
-
-type Shape = readonly [number, number, number];
 
 /**
  * Reads labelled images: an IDX file of images with its labels' file beside it, a file of CIFAR-10 records, or a folder
@@ -17,13 +16,13 @@ type Shape = readonly [number, number, number];
  */
 export async function readLabelled(
   paths: readonly string[],
-  shape: Shape,
+  shape: Triple,
 ): Promise<LabelledImages> {
   const sets = await Promise.all(paths.map((path) => readOne(path, shape)));
   return concatenate(sets);
 }
 
-async function readOne(path: string, shape: Shape): Promise<LabelledImages> {
+async function readOne(path: string, shape: Triple): Promise<LabelledImages> {
   if (existsSync(path) && statSync(path).isDirectory()) {
     const set = existsSync(join(path, 'train-images-idx3-ubyte.gz'))
       ? readMnist(path, 'train')

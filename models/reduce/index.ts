@@ -12,7 +12,7 @@
 
 export { best, METHODS, type Method, type ReduceOptions, reduce } from './auto.ts';
 export { type AutoRepOptions, autoRep } from './autorep.ts';
-export { type Chart, drawBudgets, drawChart, type Line, type Made } from './chart.ts';
+export type { Line } from './chart.ts';
 export { holdOut, readLabelled } from './data.ts';
 export {
   applyRecipe,
@@ -74,4 +74,11 @@ export {
   warningsOf,
 } from './stability.ts';
 export { type Stage, stagesOf } from './stages.ts';
-export { accuracy, fineTune, type StageEpoch, type Training, type Tuning } from './training.ts';
+export {
+  accuracy,
+  fineTune,
+  type StageEpoch,
+  type Training,
+  type Tuning,
+  type TuningStage,
+} from './training.ts';

@@ -6,7 +6,7 @@ export interface Pressure {
   readonly least: number;
 }
 
-/** How {@link nextPressure} works. */
+/** How `nextPressure` works. */
 export interface PressureRule {
   /** What the weight grows by. */
   readonly growth: number;

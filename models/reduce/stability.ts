@@ -44,7 +44,7 @@ export interface LayerStability extends LayerRange {
   readonly growth: number;
   /** Bits left above the largest values; negative where they do not fit, infinite in a layer without squares. */
   readonly headroom: number;
-  /** Images without a margin of headroom, {@link LEAST_HEADROOM}. */
+  /** Images without a margin of headroom, `LEAST_HEADROOM`. */
   readonly escaped: number;
 }
 

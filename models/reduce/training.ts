@@ -62,7 +62,7 @@ export interface StageEpoch extends EpochStats {
 }
 
 /** One stage. */
-export interface Stage
+export interface TuningStage
   extends Pick<
     TrainOptions,
     'epochs' | 'schedule' | 'groups' | 'mode' | 'beforeStep' | 'afterStep'
@@ -110,7 +110,7 @@ export function checkImages(
 }
 
 /** Sixteen bytes, as numbers, that tell runs apart which would give different results. */
-function fingerprintOf(network: Network, training: Training, stage: Stage): Float32Array {
+function fingerprintOf(network: Network, training: Training, stage: TuningStage): Float32Array {
   const { batch, shards = 1, seed, augmentation, teacher } = training;
   const { name, epochs, settings, groups } = stage;
   const kept = [batch, shards, seed, augmentation, name, epochs, settings, network.options];
@@ -133,7 +133,11 @@ function bytesOf(numbers: Float32Array): Uint8Array {
  * Runs a stage to its end, in place, from its checkpoint if there is one.
  * @throws RangeError when data does not fit the network, or the checkpoint is of another run
  */
-export async function runStage(network: Network, training: Training, stage: Stage): Promise<void> {
+export async function runStage(
+  network: Network,
+  training: Training,
+  stage: TuningStage,
+): Promise<void> {
   const { name, epochs, memory = {}, optimiser } = stage;
   const { checkpoints, pool, signal } = training;
   checkImages(training.training, network);
@@ -227,10 +231,10 @@ export async function fineTune(
     ranges,
     settleEpochs = 0,
   }: Tuning & { readonly name: string },
-  more: Partial<Stage> = {},
+  more: Partial<TuningStage> = {},
 ): Promise<Graph> {
   const network = new Network(graph, training.batch, ranges ? { ranges } : {});
-  const stage = (name: string, epochs: number, rate: number): Stage => ({
+  const stage = (name: string, epochs: number, rate: number): TuningStage => ({
     name,
     epochs,
     optimiser: new Adam({ decay }),

@@ -3,6 +3,7 @@
  * folders (one for each class), NumPy's `.npy` and `.npz`, tables as CSV, IDX files, CIFAR-10's files. Node only.
  */
 
+import type { Triple } from '../graph/graph.ts';
 import type { GraphInput } from '../graph/index.ts';
 import { type Fit, fitted, planesOf, type Raster } from './raster.ts';
 import { isLast, type Sample, type Source, sameWithoutOnes, sourcesOf } from './sources.ts';
@@ -32,8 +33,6 @@ export interface ReadOptions extends Fit {
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
-type Shape = readonly [number, number, number];
-
 /**
  * Reads samples as a network takes them.
  * @param paths in turn, see sources.ts
@@ -53,7 +52,7 @@ export async function readImages(
 /** Reads samples as pixels; otherwise as {@link readImages}. */
 export async function readPixels(
   paths: string | readonly string[],
-  shape: Shape,
+  shape: Triple,
   options: ReadOptions = {},
 ): Promise<PixelImages> {
   return read(paths, shape, options, Uint8Array, (sample, name) =>
@@ -63,7 +62,7 @@ export async function readPixels(
 
 async function read<T extends Uint8Array | Float32Array>(
   paths: string | readonly string[],
-  shape: Shape,
+  shape: Triple,
   { most = Number.POSITIVE_INFINITY, onProgress }: ReadOptions,
   type: new (length: number) => T,
   convert: (sample: Sample, name: string) => T,
@@ -114,7 +113,7 @@ function labelsOf(labels: readonly number[], names: readonly string[]): Uint8Arr
 }
 
 /** A sample as pixels [C][H][W]. */
-function pixelsOf(sample: Sample, shape: Shape, fit: Fit, name: string): Uint8Array {
+function pixelsOf(sample: Sample, shape: Triple, fit: Fit, name: string): Uint8Array {
   const [, height, width] = shape;
   const image = sample.kind === 'picture' ? sample.raster : rasterOf(sample, shape, name);
   return planesOf(fitted(image, height, width, fit, name));
@@ -123,7 +122,7 @@ function pixelsOf(sample: Sample, shape: Shape, fit: Fit, name: string): Uint8Ar
 /** Numbers as an image of the network's channels, of any size. */
 function rasterOf(
   { shape: own, type, data }: Extract<Sample, { kind: 'numbers' }>,
-  shape: Shape,
+  shape: Triple,
   name: string,
 ): Raster {
   const wrong = data.findIndex((v) => !(Number.isInteger(v) && v >= 0 && v <= 255));
@@ -153,7 +152,7 @@ function turned(data: Float64Array, channels: number, plane: number): Float64Arr
 }
 
 /** A sample as numbers [C][H][W]. */
-function numbersOf(sample: Sample, shape: Shape, name: string): Float32Array {
+function numbersOf(sample: Sample, shape: Triple, name: string): Float32Array {
   if (sample.kind === 'picture') {
     throw new RangeError(
       `${name} is a picture, the network takes numbers: they should be in a .npy, .npz or .csv file`,
@@ -169,6 +168,6 @@ function numbersOf(sample: Sample, shape: Shape, name: string): Float32Array {
   return Float32Array.from(data, (_, i) => data[(i % plane) * channels + Math.floor(i / plane)]!);
 }
 
-function misfit(own: readonly number[], shape: Shape, name: string): RangeError {
+function misfit(own: readonly number[], shape: Triple, name: string): RangeError {
   return new RangeError(`${name} is ${own.join('x')}, the network takes ${shape.join('x')}`);
 }

@@ -7,7 +7,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { replaceFile } from '../../protocol/files.ts';
-import { disparity, drawChart, type Line, PUBLISHED_CIFAR10 } from '../reduce/index.ts';
+import { drawChart } from '../reduce/chart.ts';
+import { disparity, type Line, PUBLISHED_CIFAR10 } from '../reduce/index.ts';
 import { networksOf, recipeOf } from '../zoo/recipes.ts';
 import type { FairnessResult } from './fairness.ts';
 import type { MethodResult } from './methods.ts';

@@ -69,9 +69,11 @@ export { Stream } from './random.ts';
 export {
   type Groups,
   groupWeights,
+  type Original,
   type ScoresJob,
   type ShardJob,
   type ShardResult,
+  type SharedTeacher,
   type StatisticsJob,
   trainTasks,
 } from './shard.ts';

@@ -229,7 +229,7 @@ export class Network {
     this.results = sizeOf(this.value(graph.output));
   }
 
-  /** A network over the very tensors of another one's {@link shared} graph: what one trains, the other computes with. */
+  /** A network over the very tensors of another one's `shared` graph: what one trains, the other computes with. */
   static replica(shared: Graph, batch: number, options: NetworkOptions): Network {
     return new Network(shared, batch, options, true);
   }

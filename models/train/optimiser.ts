@@ -116,8 +116,8 @@ export class Lookahead implements Optimiser {
   readonly #share: number;
 
   /**
-   * @param every steps; a divisor of those of an epoch, so that epochs end with averages
-   * @param share 0..1, at the end of training
+   * @param options - `every`: steps, a divisor of those of an epoch, so that epochs end with averages; `share`: 0..1, at the end of
+   *   training
    */
   constructor(inner: Optimiser, { every, share }: { every: number; share: number }) {
     this.memory = inner.memory;

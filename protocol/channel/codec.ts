@@ -12,7 +12,6 @@
  */
 
 import { Packr } from 'msgpackr/pack';
-import type { ZodType } from 'zod';
 import { ProtocolError } from '../errors.ts';
 import { printable } from './frames.ts';
 
@@ -26,6 +25,21 @@ export type ControlValue =
   | Uint8Array
   | readonly ControlValue[]
   | { readonly [key: string]: ControlValue };
+
+/** What says whether a value has the wanted form: a schema of zod is one. */
+export interface Schema<T> {
+  safeParse(value: unknown):
+    | { readonly success: true; readonly data: T }
+    | {
+        readonly success: false;
+        readonly error: {
+          readonly issues: readonly {
+            readonly path: readonly PropertyKey[];
+            readonly message: string;
+          }[];
+        };
+      };
+}
 
 /** Deepest nesting of arrays and objects. AGREEMENT. */
 export const MAX_CONTROL_DEPTH = 16;
@@ -64,7 +78,7 @@ export function encodeControl(value: ControlValue): Uint8Array {
  */
 export function decodeControl<T>(
   bytes: Uint8Array,
-  schema: ZodType<T>,
+  schema: Schema<T>,
   limit: number = MAX_CONTROL_BYTES,
 ): T {
   if (bytes.length > limit) {

@@ -35,6 +35,8 @@ export const SOCKET_OPTIONS = {
   maxPayload: MAX_FRAME_BYTES,
   /** Browsers may split a message, but not into crumbs. */
   maxFragments: 1024,
+  /** Nor may a message arrive in crumbs, each of which takes more memory than it carries: 512 bytes for each of the largest. */
+  maxBufferedChunks: 32 * 1024,
   perMessageDeflate: false,
 } as const;
 

@@ -14,7 +14,7 @@
  */
 
 import { sha256 } from '@noble/hashes/sha2.js';
-import * as z from 'zod';
+import * as z from 'zod/mini';
 import { decodeControl, encodeControl } from '../channel/codec.ts';
 import { ProtocolError } from '../errors.ts';
 import { LANE_ELEMENTS } from '../gadgets/index.ts';
@@ -71,7 +71,7 @@ export interface Greeting {
   readonly ticket: Uint8Array;
   /** Numbers of the bundles that it has from earlier sessions, in order. */
   readonly bundles: readonly number[];
-  /** Above the numbers of all that it has ever had. */
+  /** Above the numbers of all that it has ever had under the ticket. */
   readonly next: number;
 }
 
@@ -86,46 +86,45 @@ const bytesOf = (length: number) =>
     `must be ${length} bytes`,
   );
 
+const whole = (least: number, most: number) => z.int().check(z.minimum(least), z.maximum(most));
+
 /** One is left for the next bundle. */
-const bundleNumber = z
-  .int()
-  .min(0)
-  .max(LAST_BUNDLE - 1);
+const bundleNumber = whole(0, LAST_BUNDLE - 1);
 
 /** Numbers of bundles, in order. */
-const numbers = z
-  .array(bundleNumber)
-  .max(MOST_NAMED)
-  .refine((all) => all.every((n, i) => i === 0 || n > all[i - 1]!), 'must increase')
-  .readonly();
+const numbers = z.readonly(
+  z.array(bundleNumber).check(
+    z.maxLength(MOST_NAMED),
+    z.refine((all) => all.every((n, i) => i === 0 || n > all[i - 1]!), 'must increase'),
+  ),
+);
+
+const modelName = z.string().check(z.maxLength(200));
 
 const hello = z.strictObject({
   version: z.int(),
   agreement: bytesOf(32),
   nonce: bytesOf(NONCE_BYTES),
   // Earlier versions do not send it: they are told of the version, not of this.
-  otK: z.int().default(DEFAULT_OT_K),
-  model: z.string().max(200).nullable(),
-  ticket: bytesOf(TICKET_BYTES).default(new Uint8Array(TICKET_BYTES)),
-  bundles: numbers.default([]),
-  next: z.int().min(0).max(LAST_BUNDLE).default(0),
+  otK: z._default(z.int(), DEFAULT_OT_K),
+  model: z.nullable(modelName),
+  ticket: z._default(bytesOf(TICKET_BYTES), new Uint8Array(TICKET_BYTES)),
+  bundles: z._default(numbers, []),
+  next: z._default(whole(0, LAST_BUNDLE), 0),
 });
 
 const welcome = z.strictObject({
   version: z.int(),
   agreement: bytesOf(32),
   nonce: bytesOf(NONCE_BYTES),
-  model: z.string().max(200),
-  programBytes: z.int().min(1).max(MAX_PROGRAM_BYTES),
-  generation: z.int().min(0).max(0xffffffff),
+  model: modelName,
+  programBytes: whole(1, MAX_PROGRAM_BYTES),
+  generation: whole(0, 0xffffffff),
   hint: bytesOf(DIGEST_BYTES),
   weights: bytesOf(DIGEST_BYTES),
-  /** Prepared inferences that the server keeps for a session. */
-  maxBundles: z.int().min(1).max(LAST_BUNDLE),
-  /** The bundles of the hello that the server has too. */
+  maxBundles: whole(1, LAST_BUNDLE),
   bundles: numbers,
-  /** Number of the next bundle. */
-  next: z.int().min(0).max(LAST_BUNDLE),
+  next: whole(0, LAST_BUNDLE),
 });
 
 /** @throws ProtocolError `version-mismatch` that names both versions */
@@ -145,10 +144,31 @@ function checkPeer(peer: { version: number; agreement: Uint8Array }): void {
 }
 
 /** A hello. */
-export type Hello = Omit<z.infer<typeof hello>, 'version' | 'agreement'>;
+export interface Hello {
+  readonly nonce: Uint8Array;
+  readonly otK: number;
+  readonly model: string | null;
+  readonly ticket: Uint8Array;
+  readonly bundles: readonly number[];
+  /** Above the numbers of all bundles that the client has ever had. */
+  readonly next: number;
+}
 
 /** A welcome. */
-export type Welcome = Omit<z.infer<typeof welcome>, 'version' | 'agreement'>;
+export interface Welcome {
+  readonly nonce: Uint8Array;
+  readonly model: string;
+  readonly programBytes: number;
+  readonly generation: number;
+  readonly hint: Uint8Array;
+  readonly weights: Uint8Array;
+  /** Prepared inferences that the server keeps for a session. */
+  readonly maxBundles: number;
+  /** The bundles of the hello that the server has too. */
+  readonly bundles: readonly number[];
+  /** Number of the next bundle. */
+  readonly next: number;
+}
 
 const own = { version: PROTOCOL_VERSION, agreement: AGREEMENT_DIGEST };
 
@@ -170,6 +190,7 @@ export function encodeWelcome(message: Welcome): Uint8Array {
 }
 
 /**
+ * @param named - what the hello that it answers says of bundles
  * @throws ProtocolError `version-mismatch`; `bad-message`, also when it resumes what was not named, or numbers bundles again
  */
 export function decodeWelcome(

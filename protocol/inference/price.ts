@@ -93,7 +93,8 @@ const DOWN_MS_PER_MB = 3;
 /** What each core beyond the first adds: cores share caches and often an arithmetic unit. LOCAL. */
 const FURTHER_CORE = 0.6;
 
-const effective = (cores: number) => 1 + FURTHER_CORE * (cores - 1);
+/** What so many cores do in the time in which one does 1. */
+export const effective = (cores: number): number => 1 + FURTHER_CORE * (cores - 1);
 
 /** Half of what a transfer takes the two parties. */
 const handling = ({ up, down }: Bytes) => (UP_MS_PER_MB * up + DOWN_MS_PER_MB * down) / 2e6;
@@ -198,6 +199,10 @@ const scaled = (times: StepTime, factor: number): StepTime => ({
   serverOnline: times.serverOnline * factor,
 });
 
+/** Milliseconds of one core that all steps take. */
+export const timeOf = ({ steps }: Pick<MeasuredProgram, 'steps'>): StepTime =>
+  steps.reduce((times, step) => sum(times, step.time), noTime);
+
 const sum = (x: StepTime, y: StepTime): StepTime => ({
   clientOffline: x.clientOffline + y.clientOffline,
   serverOffline: x.serverOffline + y.serverOffline,
@@ -290,9 +295,10 @@ export function measureProgram(layout: Layout, otK: OtK = DEFAULT_OT_K): Measure
 }
 
 /** The price of the hint, one bundle and one inference under a profile. */
-export function priceOf({ cost, steps, hint, parallel }: MeasuredProgram, profile: Profile): Price {
+export function priceOf(measured: MeasuredProgram, profile: Profile): Price {
+  const { cost, hint, parallel } = measured;
   const { clientCores, serverCores, shared, bitsPerSecond, roundTripMs } = profile;
-  const total = steps.reduce((times, step) => sum(times, step.time), noTime);
+  const total = timeOf(measured);
   const transfer = (bytes: number) => (8000 * bytes) / bitsPerSecond;
   const offlineCompute = shared
     ? (total.clientOffline + total.serverOffline) / effective(clientCores)

@@ -25,11 +25,13 @@ export type Verdict =
   | { readonly verdict: 'full'; readonly bundles: number }
   /** No more queries of this client for now; `seconds` until it may ask again, 0 when that is not known. */
   | { readonly verdict: 'quota'; readonly seconds: number }
+  /** The server has no memory or no time for more at this moment. */
+  | { readonly verdict: 'busy' }
   /** The server is about to stop. */
   | { readonly verdict: 'draining' };
 
 /** Verdicts by their number. AGREEMENT: append only. */
-const VERDICTS = ['granted', 'full', 'quota', 'draining'] as const;
+const VERDICTS = ['granted', 'full', 'quota', 'draining', 'busy'] as const;
 
 /** The payload of a grant. */
 export function encodeGrant(grant: Verdict): Uint8Array {
@@ -56,6 +58,7 @@ export function decodeGrant(payload: Uint8Array): Verdict {
     case 'quota':
       return { verdict, seconds: number };
     case 'draining':
+    case 'busy':
       return { verdict };
     default:
       throw new ProtocolError('bad-message', 'the grant has a verdict that does not exist');
@@ -93,6 +96,8 @@ export async function reserveClient(
         `the server answers no more queries of this client for ${grant.seconds > 0 ? `${grant.seconds} s` : 'now'}`,
         grant.seconds > 0 ? { retryAfterMs: 1000 * grant.seconds } : {},
       );
+    case 'busy':
+      return new ProtocolError('refused', 'the server is busy, try again later');
     case 'draining':
       return new ProtocolError('draining', 'the server is about to stop and prepares nothing more');
   }

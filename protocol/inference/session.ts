@@ -3,7 +3,7 @@
  *
  *     client                                                    server
  *       |  ---- hello: version, agreement, nonce, otK, model?, --->  |
- *       |       ticket, bundles it still has                        |
+ *       |       ticket, bundles it still has, number of the next    |
  *       |  <--- welcome: the same, program, generation, SHA-256 --  |
  *       |       of the hint, salted SHA-256 of the weights, bundles |
  *       |       that both still have                                |
@@ -253,11 +253,8 @@ export async function openClient(party: Party, options: ClientOptions): Promise<
   const { otK = DEFAULT_OT_K } = options;
   const messageBytes = setupMessageBytes(otK);
   const nonce = randomBytes(random, NONCE_BYTES);
-  const resume = options.resume ?? {
-    ticket: randomBytes(random, TICKET_BYTES),
-    bundles: [],
-    next: 0,
-  };
+  const fresh = () => ({ ticket: randomBytes(random, TICKET_BYTES), bundles: [], next: 0 });
+  const resume = options.resume ?? fresh();
   const model = options.model ?? null;
   await channel.send(Kind.hello, encodeHello({ nonce, otK, model, ...resume }));
   const answer = await channel.receiveUpTo(Kind.welcome, MAX_CONTROL_BYTES);

@@ -29,8 +29,7 @@ import { sha256, sha512 } from '@noble/hashes/sha2.js';
 import { ProtocolError } from '../errors.ts';
 import { type Random, randomBytes } from '../random/index.ts';
 
-const Point = ristretto255.Point;
-type Point = InstanceType<typeof Point>;
+type Point = InstanceType<typeof ristretto255.Point>;
 
 /** Base OTs of one batch: one for each bit of the offset. SECURITY. */
 export const BASE_OTS = 128;
@@ -65,7 +64,7 @@ export interface BaseReceiverKeys {
 /** Sender, first step: A = a G with a fresh a. The message is {@link POINT_BYTES} bytes. */
 export function offerBaseOt(random: Random): BaseSender {
   const scalar = randomScalar(random);
-  return { scalar, message: Point.BASE.multiply(scalar).toBytes() };
+  return { scalar, message: ristretto255.Point.BASE.multiply(scalar).toBytes() };
 }
 
 /**
@@ -96,7 +95,7 @@ export function chooseBaseOt(
     const choice = (choices[i >> 3]! >> (i & 7)) & 1;
     const scalar = randomScalar(random);
     const other = derivedPoint(randomBytes(random, 64)).toBytes();
-    const own = Point.BASE.multiply(scalar)
+    const own = ristretto255.Point.BASE.multiply(scalar)
       .subtract(oracle(context, i, choice, other))
       .toBytes();
     const pair = pairOf(message, i - from);
@@ -163,13 +162,13 @@ const TABLE_WINDOW = 6;
 /** A uniform scalar in 1 .. L - 1: 64 bytes reduced, so that the bias is below 2^-256. */
 function randomScalar(random: Random): bigint {
   const wide = randomBytes(random, 64).reduceRight((sum, byte) => (sum << 8n) | BigInt(byte), 0n);
-  return (wide % (Point.Fn.ORDER - 1n)) + 1n;
+  return (wide % (ristretto255.Point.Fn.ORDER - 1n)) + 1n;
 }
 
 function decodePoint(bytes: Uint8Array): Point {
   let point: Point;
   try {
-    point = Point.fromBytes(bytes);
+    point = ristretto255.Point.fromBytes(bytes);
   } catch {
     throw badPoint();
   }

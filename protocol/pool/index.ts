@@ -13,6 +13,7 @@
  * - run() always settles. A task's own error rejects with its class, message and code; a crashed worker rejects what it
  *   was running, and another takes its place; close() rejects whatever is not done; an aborted signal rejects at once
  *   (a task that is already running is left to end, and its result is dropped: tasks are short, threads are not).
+ * - In the threads of Node a task that does not end is ended with its worker, as one that crashes it.
  * - A pool fails when a worker cannot start, the one in place of a crashed one included: then every run() rejects.
  *
  * Implementations: `createInlinePool` (inline.ts), without threads; `createThreadPool` (node.ts), the threads of Node;

@@ -27,10 +27,15 @@ const MOST_WORKERS = 1024;
 /** How long a thread may take to start in place of another before the pool has failed, in ms. LOCAL. */
 const START_MS = 30_000;
 
+/** How long a task may run, in ms: the longest of a ResNet-50 takes 2 s on a busy machine. LOCAL. */
+const TASK_MS = 120_000;
+
 /** Options of a thread pool. */
 export interface ThreadPoolOptions {
   /** Number of threads, 1024 at most; default: as many as the machine runs at a time. LOCAL. */
   readonly workers?: number;
+  /** How long a task may run before its thread is ended and replaced, in ms; default: 2 minutes. LOCAL. */
+  readonly taskMs?: number;
 }
 
 /**
@@ -42,7 +47,7 @@ export function createThreadPool<T extends TaskTable>(
   workerUrl: URL,
   options: ThreadPoolOptions = {},
 ): Pool<T> {
-  const workers = options.workers ?? availableParallelism();
+  const { workers = availableParallelism(), taskMs = TASK_MS } = options;
   if (!(Number.isInteger(workers) && workers >= 1 && workers <= MOST_WORKERS)) {
     throw new RangeError(`workers: expected an integer from 1 to ${MOST_WORKERS}, got ${workers}`);
   }
@@ -62,12 +67,19 @@ export function createThreadPool<T extends TaskTable>(
     workers,
     async execute(task, input, give) {
       let outcome: Outcome;
+      const stuck = new AbortController();
+      const timer = setTimeout(() => stuck.abort(), taskMs).unref();
       try {
         const transferList = transferables(give, BULK_BYTES);
-        outcome = await threads.run({ task, input }, { transferList });
+        const { signal } = stuck;
+        outcome = await threads.run({ task, input }, { transferList, signal });
       } catch (cause) {
-        last = cause as Error;
+        last = stuck.signal.aborted
+          ? new Error(`it ran for more than ${taskMs / 1000} s`, { cause })
+          : (cause as Error);
         throw new Error(`pool: the worker broke at task "${task}": ${last.message}`, { cause });
+      } finally {
+        clearTimeout(timer);
       }
       return unwrap(outcome);
     },

@@ -4,7 +4,7 @@
  */
 
 import { sha256 } from '@noble/hashes/sha2.js';
-import * as z from 'zod';
+import * as z from 'zod/mini';
 import { OUTSIDE, runsOf, tableOf } from '../ring/gather.ts';
 import { pack, packedBytes, unpack } from '../ring/packing.ts';
 import { type CheckedProgram, checkProgram } from './check.ts';
@@ -20,18 +20,21 @@ export const MAX_PROGRAM_BYTES = 8 << 20;
 /** Most entries of all tables of a program together. LOCAL. */
 const MAX_TABLE_ENTRIES = 1 << 24;
 
-const count = z.int().min(0).max(0x7fffffff);
-const positive = count.min(1);
-const triple = z.tuple([positive, positive, positive]).readonly();
-const pair = z.tuple([positive, positive]).readonly();
+// The smaller half of zod comes without sentences, which what is refused must have.
+z.config(z.locales.en());
+
+const whole = (least: number, most: number) => z.int().check(z.minimum(least), z.maximum(most));
+const most = 0x7fffffff;
+const count = whole(0, most);
+const positive = whole(1, most);
+const triple = z.readonly(z.tuple([positive, positive, positive]));
+const pair = z.readonly(z.tuple([positive, positive]));
+const sides = z.readonly(z.tuple([count, count, count, count]));
 /** Of a window that sums: the counts of cells of all windows are gone through. */
-const extent = positive.max(1 << 16);
-const name = z.string().max(200);
-const fractionBits = z.int().min(0).max(31);
-const norm = z
-  .number()
-  .min(0)
-  .max(2 ** 40);
+const extent = whole(1, 1 << 16);
+const name = z.string().check(z.maxLength(200));
+const fractionBits = whole(0, 31);
+const norm = z.number().check(z.minimum(0), z.maximum(2 ** 40));
 
 const linearShape = z.discriminatedUnion('kind', [
   z.strictObject({
@@ -42,27 +45,33 @@ const linearShape = z.discriminatedUnion('kind', [
     outChannels: positive,
     kernel: pair,
     stride: pair,
-    pads: z.tuple([count, count, count, count]).readonly(),
+    pads: sides,
     groups: positive,
   }),
   z.strictObject({ kind: z.literal('dense'), inputs: positive, outputs: positive }),
 ]);
 
-const entry = z.int().min(OUTSIDE).max(0x7fffffff);
+const entry = whole(OUTSIDE, most);
 
 /** Start, step and length of a part of a table. */
-const run = z
-  .tuple([entry, z.int().min(-0x80000000).max(0x7fffffff), positive])
-  .refine(
-    ([start, step, length]) => {
+const run = z.readonly(
+  z.tuple([entry, whole(-0x80000000, most), positive]).check(
+    z.refine(([start, step, length]) => {
       const last = start + (length - 1) * step;
       return entry.safeParse(last).success;
-    },
-    { message: 'a run leaves the range of what a table holds' },
-  )
-  .readonly();
+    }, 'a run leaves the range of what a table holds'),
+  ),
+);
 
-const kindsText = z.strictObject({ length: count.max(1 << 24), packed: z.string() });
+const kinds = z.pipe(
+  z.strictObject({ length: whole(0, 1 << 24), packed: z.string() }),
+  z.transform(({ packed, length }, { issues }) => {
+    const kinds = unpackKinds(packed, length);
+    if (kinds !== undefined) return kinds;
+    issues.push({ code: 'custom', message: 'the ReLU map is cut short', input: packed });
+    return z.NEVER;
+  }),
+);
 
 const step = z.discriminatedUnion('op', [
   z.strictObject({
@@ -80,8 +89,8 @@ const step = z.discriminatedUnion('op', [
     op: z.literal('add'),
     name,
     fractionBits,
-    inputs: z.tuple([count, count]).readonly(),
-    shifts: z.tuple([fractionBits, fractionBits]).readonly(),
+    inputs: z.readonly(z.tuple([count, count])),
+    shifts: z.readonly(z.tuple([fractionBits, fractionBits])),
     subtract: z.boolean(),
   }),
   z.strictObject({
@@ -90,34 +99,31 @@ const step = z.discriminatedUnion('op', [
     fractionBits,
     input: count,
     size: triple,
-    tables: z.array(z.array(run).min(1)).min(1).max(MAX_TABLES),
+    tables: z
+      .array(z.array(run).check(z.minLength(1)))
+      .check(z.minLength(1), z.maxLength(MAX_TABLES)),
   }),
   z.strictObject({
     op: z.literal('concat'),
     name,
     fractionBits,
-    inputs: z.array(count).min(1).max(1000).readonly(),
+    inputs: z.readonly(z.array(count).check(z.minLength(1), z.maxLength(1000))),
   }),
   z.strictObject({
     op: z.literal('sumPool'),
     name,
     fractionBits,
     input: count,
-    kernel: z.tuple([extent, extent]).readonly(),
+    kernel: z.readonly(z.tuple([extent, extent])),
     stride: pair,
-    pads: z.tuple([count, count, count, count]).readonly(),
+    pads: sides,
   }),
   z.strictObject({
     op: z.literal('activation'),
     name,
     fractionBits,
     input: count,
-    kinds: kindsText.transform((text, context) => {
-      const kinds = unpackKinds(text.packed, text.length);
-      if (kinds !== undefined) return kinds;
-      context.addIssue({ code: 'custom', message: 'the ReLU map is cut short' });
-      return z.NEVER;
-    }),
+    kinds,
     constants: z.boolean(),
     rangeBits: count,
     dropBits: count,
@@ -137,10 +143,12 @@ const step = z.discriminatedUnion('op', [
 
 const result = z.strictObject({
   name,
-  shape: z.array(positive).max(8),
+  shape: z.array(positive).check(z.maxLength(8)),
   bits: z.int(),
-  readout: z.strictObject({ kind: z.enum(READOUTS), axis: count }).exactOptional(),
+  readout: z.exactOptional(z.strictObject({ kind: z.enum(READOUTS), axis: count })),
 });
+
+const above0 = z.number().check(z.positive());
 
 const programSchema = z.strictObject({
   format: z.literal(FORMAT),
@@ -148,14 +156,14 @@ const programSchema = z.strictObject({
   input: z.strictObject({
     shape: triple,
     fractionBits,
-    mean: z.array(z.number()).max(4096),
-    std: z.array(z.number().positive()).max(4096),
-    limit: z.number().positive().exactOptional(),
+    mean: z.array(z.number()).check(z.maxLength(4096)),
+    std: z.array(above0).check(z.maxLength(4096)),
+    limit: z.exactOptional(above0),
   }),
   comparison: z.enum(COMPARISONS),
-  steps: z.array(step).min(1).max(10_000),
-  results: z.array(result).min(1).max(1000),
-  labels: z.array(name).max(100_000),
+  steps: z.array(step).check(z.minLength(1), z.maxLength(10_000)),
+  results: z.array(result).check(z.minLength(1), z.maxLength(1000)),
+  labels: z.array(name).check(z.maxLength(100_000)),
 });
 
 /** KIND_BITS bits an element, as base64. */

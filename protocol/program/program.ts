@@ -72,7 +72,7 @@ export interface GatherStep extends StepBase {
   readonly input: number;
   /** Shape of the result. Its elements are those of the block that the tables span, in order. */
   readonly size: Shape;
-  /** Which element of the input each one is: see ring/gather.ts. At most {@link MAX_TABLES}. */
+  /** Which element of the input each one is: see ring/gather.ts. At most `MAX_TABLES`. */
   readonly tables: Tables;
 }
 

@@ -38,7 +38,7 @@ export function shiftLeft(a: Int32Array, bits: number): Int32Array {
 export interface Pooling {
   readonly kernel: readonly [number, number];
   readonly stride: readonly [number, number];
-  /** [top, left, bottom, right]: cells around the input that windows reach over, each fewer than the kernel has there. */
+  /** Top, left, bottom and right: cells around the input that windows reach over, each fewer than the kernel has there. */
   readonly pads: readonly [number, number, number, number];
 }
 

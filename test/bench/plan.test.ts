@@ -1,6 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { formatPlan } from '../../bench/plan.ts';
-import type { MeasuredProgram, Price } from '../../protocol/inference/price.ts';
+import { type Capacity, capacityOf, formatCapacity } from '../../bench/capacity.ts';
+import { formatPlan, perSecond } from '../../bench/plan.ts';
+import { effective, type MeasuredProgram, type Price } from '../../protocol/inference/price.ts';
+import { DEFAULT_LIMITS } from '../../server/limits.ts';
+import { memoryOf } from '../../server/memory.ts';
 
 const none = { up: 0, down: 0 };
 
@@ -42,5 +45,69 @@ describe('a plan as text', () => {
   it('says when the hint is most of it', () => {
     expect(formatPlan(measured(30e6), price)).toMatch(/^the hint is 86 % of what the first/m);
     expect(formatPlan(measured(4e6), price)).not.toContain('% of what');
+  });
+});
+
+describe('what serving many takes', () => {
+  // 21 ms of a core an inference.
+  const of = (clients: number, rate: number, cores = 2) =>
+    capacityOf(measured(30e6), { clients, perSecond: rate, cores });
+
+  it('is a process for as many sessions as one has, whatever they ask', () => {
+    for (const [clients, processes, sessions] of [
+      [1, 1, 1],
+      [32, 1, 32],
+      [33, 2, 17],
+      [96, 3, 32],
+    ] as const) {
+      const capacity = of(clients, 1);
+      expect(capacity).toMatchObject({ processes, sessions, cores: 1 });
+      expect(capacity.memory).toBe(memoryOf({ ...DEFAULT_LIMITS, sessions }, 4000));
+    }
+  });
+
+  it('is cores, then processes, that are never busier than they should be', () => {
+    expect(of(1, 30)).toMatchObject({ processes: 1, cores: 1, busy: 0.63 });
+    expect(of(1, 40)).toMatchObject({ processes: 1, cores: 2 });
+    expect(of(1, 200).processes).toBe(4);
+    for (let rate = 1; rate < 300; rate += 7) {
+      for (const most of [1, 2, 8]) {
+        const { processes, cores, busy } = of(40, rate, most);
+        expect(busy).toBeLessThanOrEqual(0.7);
+        expect(cores).toBeLessThanOrEqual(most);
+        expect(processes * effective(cores) * busy).toBeCloseTo(0.021 * rate);
+        // Without the last core of each, or the last process, it would not do.
+        const fewer =
+          cores > 1 ? processes * effective(cores - 1) : (processes - 1) * effective(most);
+        if (processes > 2 || cores > 1) expect(0.7 * fewer).toBeLessThan(0.021 * rate);
+      }
+    }
+  });
+
+  it('moves what its inferences move, and a core does what it takes', () => {
+    const { up, down, prepared, answered } = of(10, 5);
+    expect([up, down]).toEqual([8 * 5 * 3.5e6, 8 * 5 * 1.5e6]);
+    expect([prepared, answered]).toEqual([50, 1000]);
+  });
+
+  it('is said in sentences', () => {
+    const capacity: Capacity = {
+      ...{ prepared: 50, answered: 1000, processes: 2, cores: 1, sessions: 20 },
+      ...{ memory: 1.7e9, busy: 0.525, up: 1400e6, down: 6e6 },
+    };
+    const demand = { clients: 40, perSecond: 50, cores: 2 };
+    expect(formatCapacity(demand, capacity).split('\n')).toEqual([
+      'for 40 clients at a time and 3000 inferences a minute, at servers:',
+      'a core prepares about 50 inferences a second, or answers about 1000',
+      '2 processes, each with 1 core (about 53 % busy), 20 sessions and up to 1.7 GB',
+      '1400 Mbit/s from clients, 6.0 Mbit/s to them, beside hints',
+    ]);
+  });
+
+  it('is asked for by a rate', () => {
+    expect([perSecond('5/s'), perSecond('600/min'), perSecond('0.5/s')]).toEqual([5, 10, 0.5]);
+    for (const text of ['5', '0/s', '-1/s', '5/h', '5 /s', 's', '1e3/s']) {
+      expect(() => perSecond(text), text).toThrow('It must be like 5/s or 600/min.');
+    }
   });
 });

@@ -1,10 +1,12 @@
-import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { PNG } from 'pngjs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { pixelsOf, readImage } from '../../client/image.ts';
 import { interlacedPng, peakMebibytes, pngBomb } from '../support/pictures.ts';
+import { serveFolder } from '../system/serving.ts';
 import { failureOf } from '../system/support.ts';
 
 let folder: string;
@@ -118,6 +120,47 @@ describe('an image', () => {
     truncateSync(path, 2 ** 26 + 1);
     expect((await failureOf(readImage(path))).message).toBe(
       `${path}: it has 67108865 bytes, files up to 67108864 bytes are read`,
+    );
+  });
+
+  it('is the same from its path, its URL, over HTTP, as a blob and as a file', async () => {
+    const path = join(folder, 'same.png');
+    writeFileSync(path, interlacedPng(4, 3));
+    const bytes = readFileSync(path);
+    const site = await serveFolder(folder);
+    try {
+      const sources = [
+        path,
+        pathToFileURL(path),
+        `${site.url}same.png`,
+        new URL('same.png', site.url),
+        new Blob([bytes]),
+        new File([bytes], 'same.png'),
+      ];
+      const images = await Promise.all(sources.map(readImage));
+      for (const image of images) {
+        expect(pixelsOf(image, [1, 3, 4])).toEqual(pixelsOf(images[0]!, [1, 3, 4]));
+      }
+      expect(images.map(({ name }) => name)).toEqual([
+        ...Array(4).fill('same.png'),
+        'the image',
+        'same.png',
+      ]);
+      await expect(readImage(`${site.url}none.png`)).rejects.toThrow(/none.png answers 404$/);
+    } finally {
+      site.close();
+    }
+    await expect(readImage('http://127.0.0.1:9/x.png')).rejects.toThrow(/x.png cannot be reached$/);
+  });
+
+  it('may be RGBA pixels or a tensor, and nothing else', () => {
+    const data = Uint8Array.of(255, 255, 255, 255);
+    expect(pixelsOf({ width: 1, height: 1, data }, [1, 1, 1])).toEqual(Float32Array.of(1));
+    expect(pixelsOf({ dims: [1, 1, 1], data: data.subarray(3) }, [1, 1, 1])).toEqual(
+      Float32Array.of(1),
+    );
+    expect(() => pixelsOf({ width: 1, height: 1 }, [1, 1, 1])).toThrow(
+      new TypeError('image: expected what readImage gave, RGBA pixels or a tensor'),
     );
   });
 });

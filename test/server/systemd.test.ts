@@ -11,6 +11,7 @@ import { layoutOf } from '../../protocol/inference/layout.ts';
 import { measureProgram } from '../../protocol/inference/price.ts';
 import { decodeModel, encodeModel } from '../../protocol/program/model.ts';
 import { DEFAULT_LIMITS } from '../../server/limits.ts';
+import { memoryOf } from '../../server/memory.ts';
 import { notifier } from '../../server/systemd.ts';
 import { root } from '../system/serving.ts';
 import { notBuilt, tinyModel, within } from '../system/support.ts';
@@ -198,8 +199,7 @@ describe('the unit', () => {
     const { program } = decodeModel(readFileSync(join(root, 'models/zoo/digits.sotto')));
     const { steps } = measureProgram(layoutOf(program));
     const kept = steps.reduce((sum, { serverStored }) => sum + serverStored, 0);
-    const { sessions, bundlesPerSession, queuedBytes } = DEFAULT_LIMITS;
-    const planned = 1e9 + sessions * (bundlesPerSession * kept + queuedBytes);
+    const planned = memoryOf(DEFAULT_LIMITS, kept);
     const [, mebibytes] = /^MemoryMax=(\d+)M$/m.exec(unit)!;
     const given = Number(mebibytes) * 2 ** 20;
     expect(given).toBeGreaterThanOrEqual(planned);

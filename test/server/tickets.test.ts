@@ -148,6 +148,16 @@ describe('a client whose link was lost', () => {
     expect(await session.closed).toBeUndefined();
   });
 
+  it('comes back with nothing left, and prepares and asks again', async () => {
+    const session = await connected();
+    await expectRight(session);
+    link.cut();
+    await resumed();
+    await expectRight(session);
+    expect(of('inference').map(({ bundle }) => bundle)).toEqual([0, 1]);
+    await session.close();
+  });
+
   it('comes back more than once, and room is counted with what it has', async () => {
     const session = await connected();
     await session.prepare({ inferences: 16 });
@@ -297,7 +307,7 @@ describe('a ticket', () => {
     const local = await withLeft();
     expect((await greeted(local, { bundles: [] })).next).toBe(3);
     expect((await greeted(local, { bundles: [9] })).next).toBe(10);
-    expect((await greeted(local, { bundles: [], next: 12 })).next).toBe(12);
+    expect((await greeted(local, { bundles: [9], next: 12 })).next).toBe(12);
     expect((await greeted(local, { bundles: [LAST_BUNDLE - 1] })).next).toBe(LAST_BUNDLE);
   });
 

@@ -45,6 +45,10 @@ export const tasks = {
   },
   unclonable: () => () => 1,
   exit: () => process.exit(3),
+  /** Never ends, nor lets anything else run in its thread. */
+  loop: () => {
+    for (;;);
+  },
 };
 
 export const run = serveTasks(tasks);

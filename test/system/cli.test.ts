@@ -142,6 +142,14 @@ describe.skipIf(notBuilt)('the command', () => {
     );
   });
 
+  it('a plan for clients without their rate, likewise; with it, it says what they take', async () => {
+    const plan = ['plan', file('tiny.sotto'), '--clients', '70'];
+    expectFailure(await sotto(plan), /^--clients and --rate are needed together$/);
+    const { code, out } = await sotto([...plan, '--rate', '60/min', '--json']);
+    expect(code).toBe(0);
+    expect(JSON.parse(out).capacity).toMatchObject({ processes: 3, cores: 1, sessions: 24 });
+  });
+
   it('what is no file is refused before it is opened, by every command', async () => {
     if (process.platform === 'win32') return;
     execFileSync('mkfifo', [file('pipe')]);
@@ -207,6 +215,7 @@ describe.skipIf(notBuilt)('the command', () => {
       ['serve', '--port', '0', '--model', file('tiny.sotto'), '--max-sessions', '0'],
       ['serve', '--port', '0', '--model', file('tiny.sotto'), '--max-bundles', '1e3'],
       ['hint', file('tiny.sotto'), '--workers', '9999999999'],
+      ['plan', file('tiny.sotto'), '--clients', '3', '--rate', '6'],
     ];
     const outcomes = await Promise.all(wrong.map((args) => sotto(args)));
     expect(outcomes.map(({ code }) => code)).toEqual(wrong.map(() => 2));

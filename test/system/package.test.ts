@@ -1,24 +1,16 @@
-/** The packed package, as another project gets it: what it holds, its types, its command, and the examples that use it. */
+/** The packed packages, as another project gets them: what they hold, their types, their command, and the examples. */
 
 import { execFile } from 'node:child_process';
-import {
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { promisify } from 'node:util';
 import { checkPackage, createPackageFromTarballData } from '@arethetypeswrong/core';
 import type { Browser, Page } from 'playwright-core';
 import { publint } from 'publint';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { noBrowser, openBrowser } from './chromium.ts';
+import { filesOf, NAMES, type PackageFolder, packAll, place } from './packages.ts';
 import { root, type Served, serveFolder, serveProcess } from './serving.ts';
 import { notBuilt } from './support.ts';
 
@@ -29,31 +21,22 @@ else if (noBrowser) console.log(`examples in a browser skipped: ${noBrowser}`);
 
 const image = join(root, 'models/zoo/digits-images/6.png');
 
-describe.skipIf(notBuilt)('the packed package', () => {
-  /** A project with the package and what it depends on, nothing else. */
+describe.skipIf(notBuilt)('the packed packages', () => {
+  /** A project with the packages and what they depend on, nothing else. */
   let project: string;
-  let installed: string;
-  let tarball: string;
+  let tarballs: Record<PackageFolder, string>;
   let server: Served;
+
+  const placed = (folder: PackageFolder) => join(project, 'node_modules', NAMES[folder]);
+  const folders = Object.keys(NAMES) as PackageFolder[];
 
   beforeAll(async () => {
     project = mkdtempSync(join(tmpdir(), 'sotto-package-'));
-    const pack = ['pack', '--json', '--ignore-scripts', '--pack-destination', project];
-    const { stdout } = await execute('npm', pack, { cwd: root, maxBuffer: 1 << 26 });
-    tarball = join(project, JSON.parse(stdout)[0].filename);
-    installed = join(project, 'node_modules/sotto');
-    mkdirSync(installed, { recursive: true });
-    await execute('tar', ['xzf', tarball, '-C', installed, '--strip-components=1']);
-    const { dependencies } = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8'));
+    tarballs = await packAll(project);
     // And what the Vite example builds with.
-    for (const name of [...Object.keys(dependencies), 'vite']) {
-      const link = join(project, 'node_modules', name);
-      mkdirSync(dirname(link), { recursive: true });
-      symlinkSync(join(root, 'node_modules', name), link);
-    }
-    cpSync(join(root, 'client/examples'), project, { recursive: true });
-    // The command of the package, with the models it ships.
-    const cli = join(installed, 'dist/cli.js');
+    await place(tarballs, project, ['vite']);
+    // The command of the package, with the models that ship.
+    const cli = join(placed('server'), 'dist/cli.js');
     server = await serveProcess(['--demo', '--port', '0'], cli);
   });
 
@@ -62,21 +45,82 @@ describe.skipIf(notBuilt)('the packed package', () => {
     rmSync(project, { recursive: true });
   });
 
-  it('holds what it needs and no sources', () => {
-    const has = (path: string) => existsSync(join(installed, path));
-    const needed = ['dist/cli.js', 'dist/web/index.html', 'models/zoo/digits.sotto', 'LICENSE'];
-    expect(needed.filter((path) => !has(path))).toEqual([]);
-    const unwanted = ['client/index.ts', 'test', 'models/zoo/draw.ts', 'dist/test'];
-    expect(unwanted.filter(has)).toEqual([]);
+  it('hold what they need, and no sources, no benchmarks', () => {
+    const needed: Record<PackageFolder, readonly string[]> = {
+      client: ['dist/web/client.js', 'dist/web/worker.js', 'LICENSE', 'LICENSES-OF-OTHERS'],
+      server: ['dist/cli.js', 'dist/web/index.html', 'deploy/sotto.service', 'LICENSE'],
+      models: ['models/zoo/digits.sotto', 'models/zoo/digits.json', 'LICENSE'],
+    };
+    for (const folder of folders) {
+      const files = filesOf(placed(folder)).map((path) => relative(placed(folder), path));
+      expect(files).toEqual(expect.arrayContaining([...needed[folder], 'README.md']));
+      const unwanted = files.filter(
+        (path) =>
+          /(?<!\.d)\.ts$|\.map$|\.sottonet$|^dist\/test/.test(path) &&
+          !path.startsWith('examples/vite/src/'),
+      );
+      expect(unwanted).toEqual([]);
+      expect(
+        files.filter((path) => path.startsWith('dist/bench/') && !/plan\./.test(path)),
+      ).toEqual([]);
+    }
   });
 
-  it('is what publint and are-the-types-wrong want', async () => {
-    const { messages } = await publint({ pkgDir: installed, pack: false, strict: true });
+  it('hold every module in one of them', () => {
+    const modules = folders.flatMap((folder) =>
+      filesOf(join(placed(folder), 'dist'))
+        .map((path) => relative(placed(folder), path))
+        .filter((path) => /\.(js|d\.ts)$/.test(path) && !path.startsWith('dist/web/')),
+    );
+    expect(modules.length).toBeGreaterThan(200);
+    expect(new Set(modules).size).toBe(modules.length);
+  });
+
+  it('have documents whose links lead to files that are there', () => {
+    const broken: string[] = [];
+    let links = 0;
+    for (const path of folders.flatMap((folder) => filesOf(placed(folder)))) {
+      if (!path.endsWith('.md')) continue;
+      const text = readFileSync(path, 'utf8');
+      for (const [, words, source] of text.matchAll(/\]\(([^)\s]+)\)|src="([^"]+)"/g)) {
+        const link = (words ?? source)!.replace(/#.*/, '');
+        if (link === '' || /^https:/.test(link)) continue;
+        links++;
+        if (!existsSync(join(dirname(path), link)))
+          broken.push(`${relative(project, path)}: ${link}`);
+      }
+    }
+    expect(links).toBeGreaterThan(10);
+    expect(broken).toEqual([]);
+  });
+
+  it('share the classes of their errors', async () => {
+    const script = join(project, 'classes.mjs');
+    writeFileSync(
+      script,
+      `import { ProtocolError, readImage } from 'sotto';
+       import { connect } from 'sotto';
+       import { serve } from '@sotto/server';
+       import { serverMetrics } from '@sotto/server/metrics';
+       import { compile } from '@sotto/models';
+       import { drawChart } from '@sotto/models/charts';
+       import { ProtocolError as own } from 'sotto/internal/protocol/errors.js';
+       const error = await connect('ws://127.0.0.1:9').catch((error) => error);
+       console.log([own === ProtocolError, error instanceof own, error.code, typeof serve, typeof compile].join());`,
+    );
+    const drawn = ['@observablehq/plot', 'linkedom'];
+    await place({}, project, drawn);
+    const { stdout } = await execute(process.execPath, [script]);
+    expect(stdout.trim()).toBe('true,true,closed,function,function');
+  });
+
+  it.each(folders)('%s is what publint and are-the-types-wrong want', async (folder) => {
+    const { messages } = await publint({ pkgDir: placed(folder), pack: false, strict: true });
     expect(messages).toEqual([]);
     const analysis = await checkPackage(
-      createPackageFromTarballData(new Uint8Array(readFileSync(tarball))),
+      createPackageFromTarballData(new Uint8Array(readFileSync(tarballs[folder]))),
     );
-    // It has modules alone: CommonJS, and the resolution of Node 10, are not meant to find them.
+    // They have modules alone: CommonJS, and the resolution of Node 10, are not meant to find them.
     const problems = analysis.types
       ? analysis.problems.filter(
           (problem) =>
@@ -93,26 +137,47 @@ describe.skipIf(notBuilt)('the packed package', () => {
     expect(stdout).toMatch(/6\.png: 6, answered in \d+ ms/);
   });
 
-  it('has types that an app in TypeScript finds', async () => {
-    const compilerOptions = {
-      noEmit: true,
-      strict: true,
-      module: 'esnext',
-      moduleResolution: 'bundler',
-      target: 'es2022',
-      lib: ['es2023', 'dom', 'esnext.disposable'],
-      // Not even those of Node.
-      types: [],
-    };
-    writeFileSync(
-      join(project, 'vite/tsconfig.json'),
-      JSON.stringify({ compilerOptions, include: ['src'] }),
-    );
-    const tsc = join(root, 'node_modules/typescript/bin/tsc');
-    const args = [tsc, '-p', join(project, 'vite/tsconfig.json')];
-    const said = await execute(process.execPath, args).catch(({ stdout }) => ({ stdout }));
-    expect(said.stdout).toBe('');
-  });
+  it.each([
+    ['bundler', 'esnext'],
+    ['nodenext', 'nodenext'],
+  ])(
+    'have types that a strict app finds by moduleResolution %s',
+    async (moduleResolution, module) => {
+      const compilerOptions = {
+        noEmit: true,
+        strict: true,
+        exactOptionalPropertyTypes: true,
+        module,
+        moduleResolution,
+        target: 'es2022',
+        // Nothing newer, and not even the types of Node.
+        lib: ['es2022', 'dom'],
+        types: [],
+        skipLibCheck: false,
+      };
+      const app = join(project, 'vite');
+      writeFileSync(
+        join(app, 'tsconfig.json'),
+        JSON.stringify({ compilerOptions, include: ['src'] }),
+      );
+      writeFileSync(
+        join(app, 'src/sources.ts'),
+        `import { connect, type ImageSource, pixelsOf, readImage } from 'sotto';
+       export async function all(file: File, canvas: HTMLCanvasElement, video: HTMLVideoElement, frame: VideoFrame): Promise<void> {
+         const { program } = await connect('wss://host', { workerUrl: '/worker.js' });
+         const sources: ImageSource[] = [canvas, video, frame, new ImageData(1, 1), await createImageBitmap(file),
+           { data: new Float32Array(4), dims: [1, 2, 2] }, await readImage(file), await readImage(new URL('https://host/3.png')),
+           await readImage('3.png')];
+         for (const source of sources) pixelsOf(source, program.input.shape, 'cover');
+       }`,
+      );
+      const tsc = join(root, 'node_modules/typescript/bin/tsc');
+      const args = [tsc, '-p', join(app, 'tsconfig.json')];
+      const said = await execute(process.execPath, args).catch(({ stdout }) => ({ stdout }));
+      rmSync(join(app, 'src/sources.ts'));
+      expect(said.stdout).toBe('');
+    },
+  );
 
   describe.skipIf(noBrowser)('in a browser', () => {
     let browser: Browser;

@@ -1,6 +1,6 @@
 // Classifies one PNG file privately:  node classify.mjs ws://127.0.0.1:8080 3.png
 
-import { connect, pixelsOf, readImage } from 'sotto/client';
+import { connect, pixelsOf, readImage } from 'sotto';
 
 const [url, path] = process.argv.slice(2);
 const session = await connect(url);

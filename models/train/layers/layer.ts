@@ -49,7 +49,7 @@ export interface Value {
 
 /**
  * How a pass treats what it meets. To train is to take the batch's statistics in batch norms; to settle is to train with the
- * running ones, as inference will be. Both cut the inputs of limited activations at {@link CUT} times the limit: of values that
+ * running ones, as inference will be. Both cut the inputs of limited activations at `CUT` times the limit: of values that
  * escape, those of the layer where it began are pulled back, not those that it has become further on.
  */
 export type Mode = 'train' | 'settle' | 'evaluate';

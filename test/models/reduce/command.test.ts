@@ -199,7 +199,7 @@ describe('pictures and tables', () => {
     }
   });
 
-  it('say what a group lost beyond the rest', () => {
+  it('say what a group lost beyond the rest', async () => {
     const labels = Uint8Array.of(0, 1, 0, 1);
     const grouping = { of: Uint8Array.of(0, 0, 1, 1), names: ['a', 'b'] };
     const scores = (right: readonly number[]) =>
@@ -216,7 +216,7 @@ describe('pictures and tables', () => {
     expect(text).toMatch(/reduced: 5 ReLUs\n {2}overall +75.00 %/);
     expect(text).toMatch(/ a +100.00 % .* -25.00 {2}2 images/);
     expect(text).toMatch(/ b +50.00 % .* \+25.00 {2}2 images/);
-    expect(drawAudit(audited, grouping.names).match(/aria-label="line"/g)).toHaveLength(2);
+    expect((await drawAudit(audited, grouping.names)).match(/aria-label="line"/g)).toHaveLength(2);
   });
 
   it('hold out the last tenth', () => {

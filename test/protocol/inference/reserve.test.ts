@@ -18,6 +18,7 @@ describe('a grant', () => {
       { verdict: 'full', bundles: 0 },
       { verdict: 'quota', seconds: 3600 },
       { verdict: 'draining' },
+      { verdict: 'busy' },
     ];
     for (const grant of grants) {
       const payload = encodeGrant(grant);
@@ -27,7 +28,7 @@ describe('a grant', () => {
   });
 
   it('has no other verdicts', () => {
-    const payload = new Uint8Array(Uint32Array.of(4, 1).buffer);
+    const payload = new Uint8Array(Uint32Array.of(5, 1).buffer);
     expect(() => decodeGrant(payload)).toThrow('the grant has a verdict that does not exist');
   });
 });

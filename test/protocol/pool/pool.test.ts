@@ -23,6 +23,7 @@ type Tasks = {
   other(): never;
   unclonable(): unknown;
   exit(): never;
+  loop(): never;
 };
 
 const workerUrl = new URL('../../support/pool-worker.mjs', import.meta.url);
@@ -208,6 +209,18 @@ describe.runIf(isBuilt)('createThreadPool', () => {
       expect(await Promise.all(jobs)).toEqual([0, 1, 4, 9, 16, 25]);
     },
   );
+
+  it('ends workers whose tasks do not end, and replaces them', async () => {
+    // Long enough for a thread to start on a busy machine.
+    const pool = createThreadPool<Tasks>(workerUrl, { workers: 2, taskMs: 3000 });
+    made.push(pool as unknown as Pool<never>);
+    const stuck = [1, 2].map(() => failure(pool.run('loop', undefined)));
+    const waiting = [1, 2, 3].map((x) => pool.run('square', x));
+    const message = 'pool: the worker broke at task "loop": it ran for more than 3 s';
+    for (const error of await Promise.all(stuck)) expect(error).toMatchObject({ message });
+    expect(await Promise.all(waiting)).toEqual([1, 4, 9]);
+    expect(await pool.run('spin', 500)).toBe(500);
+  });
 
   it('moves the large whole arrays it is given, and copies all else', async () => {
     const pool = make();

@@ -1,4 +1,4 @@
-import { connect, pixelsOf, readImage, type Session } from 'sotto/client/browser';
+import { connect, pixelsOf, readImage, type Session } from 'sotto';
 
 const form = document.querySelector('form') as HTMLFormElement;
 const output = document.querySelector('output') as HTMLOutputElement;

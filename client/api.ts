@@ -1,0 +1,149 @@
+/// <reference lib="esnext.disposable" preserve="true" />
+/**
+ * Private inference with a Sotto server.
+ *
+ *     const session = await connect('wss://host:8443');
+ *     await session.prepare({ inferences: 3 });
+ *     const pixels = pixelsOf(await readImage(file), session.program.input.shape);
+ *     const { label, logits } = await session.infer(pixels);
+ *     await session.close();
+ *
+ * The same calls in Node and in browsers; the conditions of the package choose the platform. This is what both offer, with what
+ * they share: index.ts has the rest for Node, browser.ts for browsers.
+ */
+
+import type { ProtocolPool } from '../protocol/inference/session.ts';
+import type { PixelTensor, RgbaImage } from '../protocol/program/pixels.ts';
+import type { Shape } from '../protocol/ring/shape.ts';
+import type { CommonConnectOptions } from './connect.ts';
+import type { HintCache } from './hints.ts';
+import type { Session } from './session.ts';
+
+export type { EndpointOptions } from '../protocol/channel/endpoint.ts';
+export type { Channel } from '../protocol/channel/index.ts';
+export { type Socket, socketChannel } from '../protocol/channel/websocket.ts';
+export { ProtocolError, type ProtocolErrorCode } from '../protocol/errors.ts';
+export type {
+  HintDownload,
+  HintSource,
+  ProtocolPool,
+  ProtocolRunner,
+} from '../protocol/inference/session.ts';
+export type { Pool, Runner, RunnerOptions, RunOptions } from '../protocol/pool/index.ts';
+export type { Input, Output, TaskTable } from '../protocol/pool/task.ts';
+export {
+  type PixelTensor,
+  pixelsOfRgba,
+  pixelsOfTensor,
+  type RgbaImage,
+} from '../protocol/program/pixels.ts';
+export type { Random } from '../protocol/random/index.ts';
+export type { Shape } from '../protocol/ring/shape.ts';
+export type { ClientLimits, Expectation } from './accept.ts';
+export type { CommonConnectOptions } from './connect.ts';
+export { type HintCache, memoryHints } from './hints.ts';
+export type { OnProgress } from './reporter.ts';
+export type {
+  CallOptions,
+  Inference,
+  PhaseStats,
+  PrepareOptions,
+  ResultTensor,
+  Session,
+  SessionOptions,
+  SessionParts,
+  SessionPhase,
+  SessionProgress,
+  SessionStatus,
+} from './session.ts';
+export { openSession } from './session.ts';
+
+/** Options of {@link connect}. */
+export interface ConnectOptions extends CommonConnectOptions {
+  /** In Node: certificate authorities (PEM) to trust instead of the well-known ones, for wss:// URLs. */
+  readonly ca?: string | undefined;
+  /**
+   * In Node: further headers of the request for the WebSocket, such as `authorization`. A browser sets none: its pages have the
+   * URL's query, and cookies.
+   */
+  readonly headers?: Readonly<Record<string, string>> | undefined;
+  /** Where the module `sotto/worker` is, when a bundler has put it elsewhere; an absolute URL. */
+  readonly workerUrl?: string | URL | undefined;
+}
+
+/** Options of {@link createPool}. */
+export interface PoolOptions {
+  /** Workers; as many as the machine runs at a time unless given, in a browser at most eight. LOCAL. */
+  readonly workers?: number | undefined;
+  /** As in {@link ConnectOptions}. */
+  readonly workerUrl?: string | URL | undefined;
+}
+
+/** Options of {@link storedHints}. */
+export interface StoredHintsOptions {
+  /** Bytes of all hints together; 2 GiB unless given, in a browser as long as it grants them. LOCAL. */
+  readonly maxBytes?: number | undefined;
+  /** In Node: the folder, made when it is not there; by default what SOTTO_CACHE names, else the user's folder for caches. */
+  readonly folder?: string | undefined;
+  /** In Node: told, once, in one sentence, why hints are not kept. */
+  readonly onTrouble?: ((reason: string) => void) | undefined;
+}
+
+/** An image that has been read, or an element of a page that shows one: an image, a canvas, a video, a bitmap. */
+export interface Image {
+  readonly width: number;
+  readonly height: number;
+}
+
+/** A `VideoFrame`. */
+export interface Frame {
+  readonly displayWidth: number;
+  readonly displayHeight: number;
+}
+
+/** Whatever holds an image: in Node what {@link readImage} gave, or numbers. Elements and videos must have loaded. */
+export type ImageSource = Image | Frame | RgbaImage | PixelTensor;
+
+/** How an image of another size is made to fit: in the middle and cut, in the middle with black around, stretched. */
+export type Fit = 'cover' | 'contain' | 'fill';
+
+/**
+ * Connects to a server and opens a session.
+ * @param url - wss://HOST:PORT or ws://HOST:PORT, with a path and a query where the server asks for them; pages that are https://
+ *   may use wss:// alone
+ * @throws TypeError when `url` is not such a URL, or an option is given that a browser has not
+ * @throws RangeError when a limit, `workers` or `bitsPerSecond` is out of its range
+ * @throws ProtocolError `closed` when the server cannot be reached, `refused` when it is busy or has no such model,
+ *   `version-mismatch`, `program-mismatch` (see `expect`), or another code when it breaks the protocol
+ * @throws AbortError when `signal` fires first
+ */
+export declare function connect(url: string, options?: ConnectOptions): Promise<Session>;
+
+/**
+ * Workers for sessions: threads in Node, web workers in a browser. The caller closes them.
+ * @throws RangeError when `workers` is out of its range
+ */
+export declare function createPool(options?: PoolOptions): ProtocolPool;
+
+/**
+ * Keeps hints where the platform keeps such things: in a folder of files, or in the Cache storage of the page's origin. Beyond its
+ * limit, those go first that were not used for longest; in a browser, that were saved first.
+ */
+export declare function storedHints(options?: StoredHintsOptions): HintCache;
+
+/**
+ * Reads an image file: in Node a PNG file of 64 MiB at most, in a browser whatever it can show.
+ * @param source - a file or blob, a URL, or in Node the path of a file
+ * @throws Error, with one sentence, when there is no such file, or it is not such an image
+ */
+export declare function readImage(source: string | URL | Blob): Promise<Image>;
+
+/**
+ * The pixels of an image, 0..1, [channels, height, width]. A program of one channel gets the luminance (Rec. 601), one
+ * of three red, green and blue; opacity is ignored.
+ * @param shape - the program's: `session.program.input.shape`
+ * @param fit - for images of another size, which are refused without it. Node scales no images
+ * @throws RangeError when the image does not have the size that the program takes, or is empty or damaged
+ * @throws TypeError when it is nothing that holds an image on this platform
+ */
+export declare function pixelsOf(image: ImageSource, shape: Shape, fit?: Fit): Float32Array;

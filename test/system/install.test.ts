@@ -1,0 +1,288 @@
+/**
+ * The packages installed by npm from its registry, with bundlers from there: what an app's developer gets. Skipped, with the reason,
+ * where no registry answers. webpack, React and Next take minutes together: SOTTO_LONG=1.
+ */
+
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import type { Browser } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { noBrowser, openBrowser } from './chromium.ts';
+import { filesOf, type PackageFolder, packAll, run } from './packages.ts';
+import { root, type Served, serveFolder, serveProcess } from './serving.ts';
+import { notBuilt } from './support.ts';
+
+const noRegistry = await run('npm', ['ping', '--fetch-retries=0', '--fetch-timeout=5000'], tmpdir())
+  .then(() => undefined)
+  .catch(() => 'no registry of npm answers');
+const skipped = notBuilt ?? noRegistry;
+if (skipped) console.log(`tests of installed packages skipped: ${skipped}`);
+else if (noBrowser) console.log(`bundles in a browser skipped: ${noBrowser}`);
+const long = Boolean(process.env['SOTTO_LONG']);
+if (!skipped && !long) console.log('webpack, React and Next skipped: set SOTTO_LONG=1');
+
+const image = join(root, 'models/zoo/digits-images/6.png');
+
+/** What an app does: classifies the file of a form, and shows it. */
+const APP = `
+import { connect, pixelsOf, readImage } from 'sotto';
+document.querySelector('form').addEventListener('submit', async (event) => {
+  event.preventDefault();
+  const output = document.querySelector('output');
+  try {
+    const { server, image } = event.target.elements;
+    const session = await connect(server.value, globalThis.options ?? {});
+    const pixels = pixelsOf(await readImage(image.files[0]), session.program.input.shape, 'contain');
+    const { label } = await session.infer(pixels);
+    await session.close();
+    output.textContent = 'It is: ' + label;
+  } catch (error) {
+    output.textContent = error.message;
+  }
+});
+`;
+
+const FORM = `<form><input name="server"><input name="image" type="file"><button>Go</button></form><output></output>`;
+
+/** Bytes of all scripts of a folder, each gzipped. */
+const gzipped = (folder: string): number =>
+  filesOf(folder)
+    .filter((path) => path.endsWith('.js'))
+    .reduce((sum, path) => sum + gzipSync(readFileSync(path)).length, 0);
+
+describe.skipIf(skipped)('installed from the registry', () => {
+  let folder: string;
+  let tarballs: Record<PackageFolder, string>;
+  let server: Served;
+  let browser: Browser | undefined;
+
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'sotto-install-'));
+    tarballs = await packAll(folder);
+    server = await serveProcess([
+      '--model',
+      join(root, 'models/zoo/digits.sotto'),
+      '--port',
+      '0',
+      '--workers',
+      '1',
+    ]);
+    if (!noBrowser) browser = await openBrowser();
+  });
+
+  afterAll(async () => {
+    await browser?.close();
+    await server?.kill();
+    rmSync(folder, { recursive: true });
+  });
+
+  /** An empty project with packages from tarballs and from the registry. */
+  async function install(name: string, packages: readonly string[]): Promise<string> {
+    const project = join(folder, name);
+    mkdirSync(project);
+    writeFileSync(join(project, 'package.json'), '{ "private": true, "type": "module" }');
+    const quiet = ['--no-audit', '--no-fund', '--prefer-offline'];
+    await run('npm', ['install', ...quiet, ...packages], project);
+    return project;
+  }
+
+  /** Fills in a page's form as its visitor does; what it shows. */
+  async function use(page: string): Promise<string | null> {
+    const tab = await browser!.newPage();
+    try {
+      await tab.goto(page);
+      await tab.fill('input[name=server]', server.url);
+      await tab.setInputFiles('input[name=image]', image);
+      await tab.click('button');
+      await tab.waitForFunction(() => document.querySelector('output')!.textContent !== '');
+      return await tab.textContent('output');
+    } finally {
+      await tab.close();
+    }
+  }
+
+  async function useFolder(site: string): Promise<void> {
+    if (browser === undefined) return;
+    const files = await serveFolder(site);
+    try {
+      expect(await use(files.url)).toBe('It is: 6');
+    } finally {
+      files.close();
+    }
+  }
+
+  it('sotto is at most 10 packages and 3 MB, none of which runs a script', async () => {
+    const project = await install('client', [tarballs.client]);
+    const lock = JSON.parse(readFileSync(join(project, 'package-lock.json'), 'utf8'));
+    const packages = Object.entries<{ hasInstallScript?: boolean; optional?: boolean }>(
+      lock.packages,
+    ).filter(([path]) => path !== '' && statSync(join(project, path), { throwIfNoEntry: false }));
+    const bytes = filesOf(join(project, 'node_modules')).reduce(
+      (sum, path) => sum + statSync(path).size,
+      0,
+    );
+    console.log(`npm install sotto: ${packages.length} packages, ${(bytes / 1e6).toFixed(2)} MB`);
+    expect(packages.length).toBeLessThanOrEqual(10);
+    expect(bytes).toBeLessThan(3e6);
+    expect(packages.filter(([, { hasInstallScript }]) => hasInstallScript)).toEqual([]);
+    cpSync(join(root, 'client/examples/node/classify.mjs'), join(project, 'classify.mjs'));
+    const said = await run(process.execPath, ['classify.mjs', server.url, image], project);
+    expect(said).toMatch(/6\.png: 6, answered in \d+ ms/);
+  });
+
+  it('@sotto/server brings the command, the models that ship and nothing that draws', async () => {
+    const project = await install('server', Object.values(tarballs));
+    const said = await run('npx', ['--no-install', 'sotto', '--help'], project);
+    for (const command of ['serve', 'infer', 'check', 'compile', 'reduce', 'audit', 'plan']) {
+      expect(said).toMatch(new RegExp(`^  ${command} `, 'm'));
+    }
+    expect(said).not.toMatch(/^ {2}bench /m);
+    const names = filesOf(join(project, 'node_modules')).map((path) => basename(dirname(path)));
+    expect(names.filter((name) => /^d3|^linkedom|^ioredis/.test(name))).toEqual([]);
+    const digits = join(project, 'node_modules/@sotto/models/models/zoo/digits.sotto');
+    expect(await run('npx', ['--no-install', 'sotto', 'plan', digits], project)).toMatch(/online/);
+  });
+
+  it('esbuild bundles the page and its worker with one shared chunk, and a script of Node', async () => {
+    const project = await install('esbuild', [tarballs.client, 'esbuild']);
+    writeFileSync(
+      join(project, 'app.js'),
+      `globalThis.options = { workerUrl: new URL('./worker.js', import.meta.url) };${APP}`,
+    );
+    const esbuild = (...args: string[]) =>
+      run('npx', ['--no-install', 'esbuild', ...args], project);
+    const split = ['--bundle', '--minify', '--format=esm', '--splitting', '--outdir=site'];
+    await esbuild('app=app.js', 'worker=sotto/worker', ...split);
+    const page = `${FORM}<script type="module" src="app.js"></script>`;
+    writeFileSync(join(project, 'site/index.html'), page);
+    const bytes = gzipped(join(project, 'site'));
+    console.log(`through esbuild: ${(bytes / 1000).toFixed(1)} kB gzipped`);
+    expect(bytes).toBeLessThan(110_000);
+    await useFolder(join(project, 'site'));
+    // Without an install at its place: the worker's module is bundled too, and named.
+    writeFileSync(
+      join(project, 'script.js'),
+      `import { connect, pixelsOf, readImage } from 'sotto';
+       const session = await connect(process.argv[2], { workers: 1, workerUrl: new URL('./worker.mjs', import.meta.url) });
+       const { label } = await session.infer(pixelsOf(await readImage(process.argv[3]), session.program.input.shape));
+       console.log('label', label);
+       await session.close();`,
+    );
+    const forNode = ['--bundle', '--platform=node', '--format=esm', '--outdir=elsewhere'];
+    await esbuild(
+      'script=script.js',
+      'worker=sotto/worker',
+      ...forNode,
+      '--out-extension:.js=.mjs',
+      '--external:piscina',
+      '--external:ws',
+    );
+    const script = join(project, 'elsewhere/script.mjs');
+    expect(await run(process.execPath, [script, server.url, image], project)).toContain('label 6');
+  });
+
+  it.runIf(long)('webpack follows the worker by itself', async () => {
+    const project = await install('webpack', [tarballs.client, 'webpack@5', 'webpack-cli']);
+    writeFileSync(join(project, 'app.js'), APP);
+    const args = ['--mode', 'production', '--entry', './app.js', '-o', 'site'];
+    await run('npx', ['--no-install', 'webpack', ...args], project);
+    writeFileSync(join(project, 'site/index.html'), `${FORM}<script src="main.js"></script>`);
+    const bytes = gzipped(join(project, 'site'));
+    console.log(`through webpack: ${(bytes / 1000).toFixed(1)} kB gzipped`);
+    expect(bytes).toBeLessThan(150_000);
+    await useFolder(join(project, 'site'));
+  });
+
+  it.runIf(long)('Vite with React builds what TypeScript finds nothing wrong with', async () => {
+    const packages = [
+      'vite',
+      'react',
+      'react-dom',
+      'typescript',
+      '@types/react',
+      '@types/react-dom',
+    ];
+    const project = await install('react', [tarballs.client, ...packages]);
+    mkdirSync(join(project, 'src'));
+    writeFileSync(join(project, 'src/app.tsx'), `${REACT_APP}${RENDER}`);
+    const module = '<div id="root"></div><script type="module" src="/src/app.tsx"></script>';
+    writeFileSync(join(project, 'index.html'), module);
+    writeFileSync(
+      join(project, 'tsconfig.json'),
+      JSON.stringify({
+        compilerOptions: {
+          ...{ target: 'es2022', lib: ['ES2022', 'DOM'], module: 'esnext', types: [] },
+          ...{ moduleResolution: 'bundler', jsx: 'react-jsx', noEmit: true },
+          ...{ strict: true, skipLibCheck: false },
+        },
+        include: ['src'],
+      }),
+    );
+    await run('npx', ['--no-install', 'tsc', '-p', '.'], project);
+    writeFileSync(
+      join(project, 'vite.config.js'),
+      `export default { worker: { format: 'es' }, optimizeDeps: { exclude: ['sotto'] }, logLevel: 'error' };`,
+    );
+    await run('npx', ['--no-install', 'vite', 'build'], project);
+    await useFolder(join(project, 'dist'));
+  });
+
+  it.runIf(long)('Next renders pages that import it, on the server too', async () => {
+    const packages = ['next', 'react', 'react-dom', 'typescript@5', '@types/react', '@types/node'];
+    const project = await install('next', [tarballs.client, ...packages]);
+    mkdirSync(join(project, 'app'));
+    writeFileSync(join(project, 'next.config.mjs'), `export default { output: 'export' };`);
+    writeFileSync(
+      join(project, 'app/layout.tsx'),
+      `export default function Layout({ children }: { children: React.ReactNode }) {
+         return <html lang="en"><body>{children}</body></html>;
+       }`,
+    );
+    writeFileSync(join(project, 'app/classify.tsx'), `'use client';\n${REACT_APP}`);
+    writeFileSync(
+      join(project, 'app/page.tsx'),
+      `import { ProtocolError } from 'sotto';
+       import { Classify } from './classify';
+       export default function Page() { return <main title={ProtocolError.name}><Classify /></main>; }`,
+    );
+    await run('npx', ['--no-install', 'next', 'build'], project, { NEXT_TELEMETRY_DISABLED: '1' });
+    await useFolder(join(project, 'out'));
+  });
+});
+
+const REACT_APP = `
+import { connect, pixelsOf, readImage } from 'sotto';
+import { type FormEvent, useState } from 'react';
+export function Classify() {
+  const [said, say] = useState('');
+  const classify = async (event: FormEvent<HTMLFormElement>) => {
+    event.preventDefault();
+    const fields = new FormData(event.currentTarget);
+    try {
+      await using session = await connect(fields.get('server') as string);
+      const picture = await readImage(fields.get('image') as File);
+      const { label } = await session.infer(pixelsOf(picture, session.program.input.shape, 'contain'));
+      say('It is: ' + label);
+    } catch (error) {
+      say((error as Error).message);
+    }
+  };
+  return <><form onSubmit={classify}><input name="server" /><input name="image" type="file" /><button>Go</button></form>
+    <output>{said}</output></>;
+}
+`;
+
+const RENDER = `
+import { createRoot } from 'react-dom/client';
+createRoot(document.getElementById('root')!).render(<Classify />);
+`;
