@@ -24,13 +24,13 @@ export function faultText(error: Error, online: boolean): string {
     code === 'quota'
       ? `You have used what it answers one visitor: try again ${waitText(retryAfterMs)}.`
       : (advice[code] ?? 'Try again to reconnect.');
-  return `${message[0]!.toUpperCase()}${message.slice(1)}. ${helps}${refuses(error) ? '' : ' What was prepared is thrown away.'}`;
+  return `${message[0]!.toUpperCase()}${message.slice(1)}. ${helps}${goesOn(error) ? '' : ' What was prepared is thrown away.'}`;
 }
 
-/** Has the server only refused to begin something? What was prepared is still good then. */
-export function refuses(error: Error): boolean {
-  return error instanceof ProtocolError && ['refused', 'quota', 'draining'].includes(error.code);
-}
+/** Errors after which a session goes on: the server has refused to begin something, or the link was lost. */
+const GOES_ON: readonly string[] = ['refused', 'quota', 'draining', 'closed', 'timeout', 'idle'];
+
+const goesOn = ({ code }: ProtocolError): boolean => GOES_ON.includes(code);
 
 function waitText(ms: number | undefined): string {
   if (!ms) return 'later';

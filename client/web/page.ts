@@ -150,7 +150,7 @@ async function run(work: (open: Open, signal: AbortSignal) => Promise<void>): Pr
   const running = sessions.run(work);
   update();
   try {
-    if (!(await running)) tell('Cancelled. What was prepared is thrown away.');
+    if (!(await running)) tell('Cancelled.');
   } catch (error) {
     element<HTMLProgressElement>('bar').value = 0;
     tell('');

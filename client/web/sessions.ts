@@ -1,13 +1,6 @@
 /** The page's session: one at a time, with the model that was asked for last, and one call at a time. */
 
-import {
-  connect,
-  createPool,
-  ProtocolError,
-  type Session,
-  type SessionProgress,
-} from '../browser.ts';
-import { refuses } from './faults.ts';
+import { connect, createPool, type Session, type SessionProgress } from '../browser.ts';
 import type { Wire } from './wire.ts';
 
 export class Sessions {
@@ -51,31 +44,17 @@ export class Sessions {
    * Runs calls of sessions; cancel() ends them.
    * @param work - gets what opens the session with a model
    * @returns false when it was cancelled
-   * @throws what the calls throw; the session is over then, unless the server only refused
+   * @throws what the calls throw
    */
   async run(
     work: (open: (model: string) => Promise<Session>, signal: AbortSignal) => Promise<void>,
   ): Promise<boolean> {
     this.#running = new AbortController();
     const { signal } = this.#running;
-    const open = (model: string) => this.#open(model, signal);
-    const idle = this.#session;
     try {
-      try {
-        await work(open, signal);
-      } catch (error) {
-        // The server may have closed a session that rested, or been started anew: that session is over, not the wish.
-        const lost = error instanceof ProtocolError && error.code === 'closed';
-        if (!lost || idle === undefined || idle !== this.#session) throw error;
-        this.#session = undefined;
-        await work(open, signal);
-      }
+      await work((model) => this.#open(model, signal), signal);
       return true;
     } catch (error) {
-      if (!refuses(error as Error)) {
-        await this.#session?.close();
-        this.#session = undefined;
-      }
       if (signal.aborted) return false;
       throw error;
     } finally {
@@ -88,13 +67,17 @@ export class Sessions {
     if (this.#session?.model === model) return this.#session;
     await this.#session?.close();
     this.#session = undefined;
-    this.#session = await connect(this.#server, {
+    const session = await connect(this.#server, {
       model,
       pool: this.#pool,
       signal,
       onProgress: this.#progress,
       decorate: (channel) => this.#wire.watch(channel),
     });
-    return this.#session;
+    this.#session = session;
+    void session.closed.then(() => {
+      if (this.#session === session) this.#session = undefined;
+    });
+    return session;
   }
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { cameraFault, faultText, refuses } from '../../client/web/faults.ts';
+import { cameraFault, faultText } from '../../client/web/faults.ts';
 import { readView, viewHash } from '../../client/web/link.ts';
 import { ProtocolError, type ProtocolErrorCode } from '../../protocol/errors.ts';
 
@@ -15,8 +15,8 @@ const fault = (code: ProtocolErrorCode, retryAfterMs?: number) =>
 
 describe('what a visitor is told', () => {
   it('says what would help, and whether what was prepared is lost', () => {
-    expect(fault('closed')).toMatch(/^The server said so\. It may have stopped.*thrown away\.$/);
-    expect(fault('timeout')).toMatch(/The link may be slow.*thrown away\.$/);
+    expect(fault('closed')).toMatch(/^The server said so\. It may have stopped.*reconnect\.$/);
+    expect(fault('timeout')).toMatch(/The link may be slow.*reconnect\.$/);
     expect(fault('refused')).toMatch(/It may be busy: try again in a minute[^.]*\.$/);
     expect(fault('draining')).toMatch(/It may come back: try again in a minute\.$/);
     expect(fault('version-mismatch')).toMatch(/reload the page\. What was/);
@@ -35,14 +35,6 @@ describe('what a visitor is told', () => {
     expect(faultText(new ProtocolError('closed', 'x'), false)).toMatch(
       /^This browser is offline\./,
     );
-  });
-
-  it('keeps the session where a server only refuses', () => {
-    const kept = (['refused', 'quota', 'draining', 'closed', 'corrupted'] as const).map((code) =>
-      refuses(new ProtocolError(code, 'x')),
-    );
-    expect(kept).toEqual([true, true, true, false, false]);
-    expect(refuses(new Error('x'))).toBe(false);
   });
 
   it('says why there is no camera, and what to do instead', () => {

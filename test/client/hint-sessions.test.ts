@@ -72,7 +72,8 @@ async function visit(url: string, hints: HintCache | false, inferences = 1) {
   const { logits: exact, tolerance } = plainAnswer(model, pixels);
   expect(distance(logits!, exact)).toBeLessThanOrEqual(tolerance);
   const commands = frames
-    .filter(({ kind, direction }) => kind === Kind.command && direction === 'sent')
+    .filter(({ kind }) => kind === Kind.command || kind === Kind.infer)
+    .filter(({ direction }) => direction === 'sent')
     .map(({ payload }) => decodeCommand(payload));
   return {
     commands,

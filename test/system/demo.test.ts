@@ -209,7 +209,6 @@ describe.skipIf(skipped)('the demo page', () => {
     await idle(page);
     expect(await text(page, '#status')).toMatch(/^Cancelled\./);
     expect(await text(page, '#verdict')).toBe('');
-    expect(await text(page, '#available')).toBe('0');
     await page.click('#classify');
     await page.waitForFunction(() => document.getElementById('verdict')!.textContent !== '');
     expect(await text(page, '#verdict')).toBe('8');
@@ -236,9 +235,7 @@ describe.skipIf(skipped)('the demo page', () => {
       await page.click('#prepare');
       await idle(page);
     }
-    expect(await text(page, '#error')).toMatch(
-      /([Cc]onnection ended|Cannot connect).*thrown away/s,
-    );
+    expect(await text(page, '#error')).toMatch(/[Cc]onnection ended|Cannot connect/);
     expect(await text(page, '#available')).toBe('0');
     const model = join(root, 'models/zoo/digits.sotto');
     server = await serveProcess(['--demo', '--port', String(port), '--model', model]);
