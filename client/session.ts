@@ -112,10 +112,7 @@ export interface SessionParts {
   readonly hints?: HintSource | undefined;
   /** Called once when the session has ended, however it did. */
   readonly release?: (() => Promise<void>) | undefined;
-  /**
-   * What an earlier session with the same server has left.
-   * @internal
-   */
+  /** What an earlier session with the same server has left. @internal */
   readonly resume?: Resumption | undefined;
   /**
    * Opens another session with the same server: what {@link Session.reconnect} does.
@@ -154,11 +151,11 @@ export async function openSession(
   try {
     const limits = clientLimits(options.limits);
     const channel = withTimeout(traffic, limits.stallMs);
-    const { pool, random = systemRandom } = parts;
-    const party = { channel, pool, random };
+    const { random = systemRandom } = parts;
+    const party = { channel, pool: parts.pool, random };
     const left = parts.resume ?? freshResumption(random);
-    const { ticket, bundles } = left;
-    const resume = { ticket, bundles: nameable(bundles.numbers), next: bundles.next };
+    const { numbers, next } = left.bundles;
+    const resume = { ticket: left.ticket, bundles: nameable(numbers), next };
     const otK = otKFor(options.bitsPerSecond);
     reporter.begin('connect');
     reporter.report(0, 1);
