@@ -120,8 +120,9 @@ describe('a server with records', () => {
     await session.infer(pixels);
     await session.infer(pixels);
     const { weights, digest: program } = session;
-    const record = { session: 1, address: '127.0.0.1', model: 'tiny', program, weights };
-    expect(recordsIn('grants')).toEqual([
+    const peer = { address: '127.0.0.1', principal: '127.0.0.1' };
+    const record = { session: 1, ...peer, model: 'tiny', program, weights };
+    expect(recordsIn('grants')).toMatchObject([
       { ...record, inferences: 2 },
       { ...record, inferences: 1 },
     ]);

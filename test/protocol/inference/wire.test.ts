@@ -58,7 +58,7 @@ const worker = new URL('../../../dist/protocol/inference/worker.js', import.meta
 describe('the wire', () => {
   it('carries the same bytes as ever under the same seeds', async () => {
     expect(await digests(createInlinePool(tasks))).toEqual({
-      client: '8b4180ff14fd964862c9f7b1',
+      client: '6d07efaa3e103567d9e1e645',
       server: '2fb39c9c94f0f3d3f01166af',
       results: '130b020b1290baf11cba2142',
     });
