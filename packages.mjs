@@ -101,9 +101,11 @@ const ownerOf = (path) => Object.keys(packages).find((folder) => packages[folder
 
 const isModule = (path) => /\.(js|d\.ts)$/.test(path) && !path.startsWith('web/');
 
-/** A module whose source is gone is left from an earlier build. */
+/** A module whose source is gone is left from an earlier build, and so are maps of sources. */
 const isCurrent = (path) =>
-  !isModule(path) || existsSync(join(root, path.replace(/\.(js|d\.ts)$/, '.ts')));
+  isModule(path)
+    ? existsSync(join(root, path.replace(/\.(js|d\.ts)$/, '.ts')))
+    : !path.endsWith('.map');
 
 rmSync(out, { recursive: true, force: true });
 const built = readdirSync(dist, { recursive: true })

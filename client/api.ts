@@ -73,7 +73,7 @@ export interface ConnectOptions extends CommonConnectOptions {
 
 /** Options of {@link createPool}. */
 export interface PoolOptions {
-  /** Workers; as many as the machine runs at a time unless given, in a browser at most eight. LOCAL. */
+  /** Workers; default: as many as the machine runs at a time, in a browser at most eight. LOCAL. */
   readonly workers?: number | undefined;
   /** As in {@link ConnectOptions}. */
   readonly workerUrl?: string | URL | undefined;
@@ -81,7 +81,7 @@ export interface PoolOptions {
 
 /** Options of {@link storedHints}. */
 export interface StoredHintsOptions {
-  /** Bytes of all hints together; 2 GiB unless given, in a browser as long as it grants them. LOCAL. */
+  /** Bytes of all hints together; default: 2 GiB, in a browser as long as it grants them. LOCAL. */
   readonly maxBytes?: number | undefined;
   /** In Node: the folder, made when it is not there; by default what SOTTO_CACHE names, else the user's folder for caches. */
   readonly folder?: string | undefined;

@@ -6,7 +6,7 @@ import type { tasks } from './tasks.ts';
 
 /** Options of {@link createPool}. */
 export interface PoolOptions {
-  /** Threads, 1024 at most; as many as the machine runs at a time unless given. LOCAL. */
+  /** Threads, 1024 at most; default: as many as the machine runs at a time. LOCAL. */
   readonly workers?: number | undefined;
   /** Where the module of its threads is, worker.ts, when it is not beside this one. */
   readonly workerUrl?: string | URL | undefined;

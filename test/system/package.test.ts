@@ -61,7 +61,7 @@ describe.skipIf(notBuilt)('the packed packages', () => {
       );
       expect(unwanted).toEqual([]);
       expect(
-        files.filter((path) => path.startsWith('dist/bench/') && !/plan\./.test(path)),
+        files.filter((path) => path.startsWith('dist/bench/') && !/(plan|capacity)\./.test(path)),
       ).toEqual([]);
     }
   });
