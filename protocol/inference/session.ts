@@ -228,7 +228,7 @@ export interface ClientOptions {
   readonly model?: string | undefined;
   /** SoftSpoken's k; {@link DEFAULT_OT_K} when left out. */
   readonly otK?: OtK | undefined;
-  /** What this session goes on from; default: a fresh ticket, no bundles. */
+  /** What an earlier session has left; default: a fresh ticket, no bundles. */
   readonly resume?: Pick<Greeting, 'ticket' | 'bundles' | 'next'> | undefined;
   /** Looks at the program before it is laid out, which takes as long as the program is large; throws to refuse it. */
   readonly acceptProgram?: ((program: CheckedProgram, digest: Uint8Array) => void) | undefined;
