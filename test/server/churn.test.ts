@@ -17,6 +17,8 @@ import { freshResumption, type Resumption } from '../../client/link.ts';
 import { CLIENT_SOCKET_OPTIONS, socketChannel } from '../../protocol/channel/websocket.ts';
 import type { ProtocolPool } from '../../protocol/inference/session.ts';
 import { encodeModel } from '../../protocol/program/model.ts';
+import { Prg, randomBytes } from '../../protocol/random/index.ts';
+import { seedOf } from '../support/model.ts';
 import {
   distance,
   notBuilt,
@@ -48,7 +50,10 @@ const skipped = process.env['SOTTO_LONG']
 if (skipped !== undefined) console.log(`skipped, for ${skipped}`);
 
 const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
-const upTo = (n: number): number => Math.floor(n * Math.random());
+const dice = new Prg(seedOf(1600));
+/** Uniform in 0..1, the same numbers in each run. */
+const chance = (): number => new Uint32Array(randomBytes(dice, 4).buffer)[0]! / 2 ** 32;
+const upTo = (n: number): number => Math.floor(n * chance());
 
 describe.skipIf(skipped !== undefined)('a server whose clients come and go', () => {
   let folder: string;
@@ -134,8 +139,8 @@ describe.skipIf(skipped !== undefined)('a server whose clients come and go', () 
 
   /** Does one thing at random; true when the session has said goodbye. */
   async function act({ session, cut }: Awaited<ReturnType<typeof open>>): Promise<boolean> {
-    const what = Math.random();
-    const work = Math.random() < 0.5 && session.available < 8 ? prepare : infer;
+    const what = chance();
+    const work = chance() < 0.5 && session.available < 8 ? prepare : infer;
     if (what < 0.7) await work(session);
     else if (what < 0.8) {
       counts.aborts++;

@@ -8,7 +8,7 @@ import { model, withTiny } from './serving.ts';
 
 const client = new URL('../../dist/client/index.js', import.meta.url).href;
 
-/** A client in a process of its own that prepares without end. */
+/** A client in a separate process that prepares without end. */
 function busyClient(url: string): ChildProcess {
   const script = `
     import { connect } from '${client}';

@@ -52,7 +52,7 @@ afterAll(async () => {
   rmSync(root, { recursive: true });
 });
 
-/** A server in a process of its own that keeps what it prepares on disk. */
+/** A server in a separate process that keeps what it prepares on disk. */
 async function start(): Promise<{ process: ChildProcess; url: string }> {
   const files = ['--model', 'tiny.sotto', '--spill', 'bundles', '--spill-key', 'key'];
   const options = ['serve', ...files, '--port', '0', '--workers', '1', '--json'];

@@ -1,4 +1,4 @@
-/** What a page looks like to those who read it: functions that run in the page, and return what is wrong, in words. */
+/** What a page looks like to those who read it: functions that run in the page, and return sentences that say what is wrong. */
 
 /** Text that is smaller than 12 px, or too faint: its contrast with what is behind it is below 4.5 (WCAG 2.2, 1.4.3). */
 export function faintText(): string[] {
