@@ -60,7 +60,7 @@ export function hexOf(bytes: Uint8Array): string {
 }
 
 /**
- * @throws ProtocolError `program-mismatch` when it is not the expected program, `refused` when it is beyond the limits
+ * @throws ProtocolError `program-mismatch` when it is not the expected program, `limit` when it is beyond the limits
  */
 export function checkOffer(
   { shapes }: CheckedProgram,
@@ -78,24 +78,24 @@ export function checkOffer(
   const elements = shapes.reduce((sum, shape) => sum + sizeOf(shape), 0);
   if (!(elements <= limits.maxElements)) {
     throw new ProtocolError(
-      'refused',
+      'limit',
       `the program has ${elements} elements, this client takes at most ${limits.maxElements}`,
     );
   }
 }
 
-/** @throws ProtocolError `refused` when an inference or the hint moves more bytes than the limits allow */
+/** @throws ProtocolError `limit` when an inference or the hint moves more bytes than the limits allow */
 export function checkCost({ hint, offline, online }: Cost, limits: ClientLimits): void {
   const bytes = offline.up + offline.down + online.up + online.down;
   if (!(bytes <= limits.maxBytes)) {
     throw new ProtocolError(
-      'refused',
+      'limit',
       `an inference of the program moves ${bytes} bytes, this client takes at most ${limits.maxBytes}`,
     );
   }
   if (!(hint <= limits.maxHintBytes)) {
     throw new ProtocolError(
-      'refused',
+      'limit',
       `the hint of the program has ${hint} bytes, this client takes at most ${limits.maxHintBytes}`,
     );
   }

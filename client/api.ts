@@ -13,16 +13,22 @@
  */
 
 import type { ProtocolPool } from '../protocol/inference/session.ts';
-import type { PixelTensor, RgbaImage } from '../protocol/program/pixels.ts';
 import type { Shape } from '../protocol/ring/shape.ts';
 import type { CommonConnectOptions } from './connect.ts';
 import type { HintCache } from './hints.ts';
-import type { Session } from './session.ts';
+import type { Fit, Image, ImageSource } from './images.ts';
+import type { SessionOptions } from './options.ts';
+import type { Session, SessionParts } from './session.ts';
 
 export type { EndpointOptions } from '../protocol/channel/endpoint.ts';
 export type { Channel } from '../protocol/channel/index.ts';
 export { type Socket, socketChannel } from '../protocol/channel/websocket.ts';
-export { ProtocolError, type ProtocolErrorCode } from '../protocol/errors.ts';
+export {
+  isAbortError,
+  isProtocolError,
+  ProtocolError,
+  type ProtocolErrorCode,
+} from '../protocol/errors.ts';
 export type {
   HintDownload,
   HintSource,
@@ -40,23 +46,27 @@ export {
 export type { Random } from '../protocol/random/index.ts';
 export type { Shape } from '../protocol/ring/shape.ts';
 export type { ClientLimits, Expectation } from './accept.ts';
+export type { Classification, ClassOptions } from './classify.ts';
 export type { CommonConnectOptions } from './connect.ts';
 export { type HintCache, memoryHints } from './hints.ts';
-export type { OnProgress } from './reporter.ts';
+export type { Fit, Frame, Image, ImageArgument, ImageSource } from './images.ts';
 export type {
   CallOptions,
+  ClassifyOptions,
+  PrepareOptions,
+  SessionOptions,
+  SessionStatus,
+} from './options.ts';
+export type { OnProgress } from './reporter.ts';
+export type {
   Inference,
   PhaseStats,
-  PrepareOptions,
   ResultTensor,
   Session,
-  SessionOptions,
   SessionParts,
   SessionPhase,
   SessionProgress,
-  SessionStatus,
 } from './session.ts';
-export { openSession } from './session.ts';
 
 /** Options of {@link connect}. */
 export interface ConnectOptions extends CommonConnectOptions {
@@ -89,35 +99,29 @@ export interface StoredHintsOptions {
   readonly onTrouble?: ((reason: string) => void) | undefined;
 }
 
-/** An image that has been read, or an element of a page that shows one: an image, a canvas, a video, a bitmap. */
-export interface Image {
-  readonly width: number;
-  readonly height: number;
-}
-
-/** A `VideoFrame`. */
-export interface Frame {
-  readonly displayWidth: number;
-  readonly displayHeight: number;
-}
-
-/** Whatever holds an image: in Node what {@link readImage} gave, or numbers. Elements and videos must have loaded. */
-export type ImageSource = Image | Frame | RgbaImage | PixelTensor;
-
-/** How an image of another size is made to fit: in the middle and cut, in the middle with black around, stretched. */
-export type Fit = 'cover' | 'contain' | 'fill';
-
 /**
  * Connects to a server and opens a session.
  * @param url - wss://HOST:PORT or ws://HOST:PORT, with a path and a query where the server asks for them; pages that are https://
  *   may use wss:// alone
  * @throws TypeError when `url` is not such a URL, or an option is given that a browser has not
  * @throws RangeError when a limit, `workers` or `bitsPerSecond` is out of its range
- * @throws ProtocolError `closed` when the server cannot be reached, `refused` when it is busy or has no such model,
- *   `version-mismatch`, `program-mismatch` (see `expect`), or another code when it breaks the protocol
+ * @throws ProtocolError `unreachable`, `busy`, `refused` when it has no such model or does not let this client in, `limit` (see `limits`),
+ *   `version-mismatch`, `program-mismatch` (see `expect`), or another code: {@link ProtocolErrorCode}
  * @throws AbortError when `signal` fires first
  */
 export declare function connect(url: string, options?: ConnectOptions): Promise<Session>;
+
+/**
+ * Opens a session over a channel of the caller's, which belongs to the session from here on. It ends with that channel.
+ * @throws TypeError for an option that there is not
+ * @throws RangeError when `bitsPerSecond` is not a positive number, or a limit is out of its range
+ * @throws ProtocolError as {@link connect} does
+ * @throws AbortError when `signal` fires first
+ */
+export declare function openSession(
+  parts: SessionParts,
+  options?: SessionOptions,
+): Promise<Session>;
 
 /**
  * Workers for sessions: threads in Node, web workers in a browser. The caller closes them.
@@ -142,7 +146,7 @@ export declare function readImage(source: string | URL | Blob): Promise<Image>;
  * The pixels of an image, 0..1, [channels, height, width]. A program of one channel gets the luminance (Rec. 601), one
  * of three red, green and blue; opacity is ignored.
  * @param shape - the program's: `session.program.input.shape`
- * @param fit - for images of another size, which are refused without it. Node scales no images
+ * @param fit - for images of another size, which are refused without it
  * @throws RangeError when the image does not have the size that the program takes, or is empty or damaged
  * @throws TypeError when it is nothing that holds an image on this platform
  */

@@ -15,13 +15,16 @@ import type { ProtocolPool } from '../protocol/inference/session.ts';
 import type { tasks } from '../protocol/inference/tasks.ts';
 import { createWebPool } from '../protocol/pool/web.ts';
 import type { ConnectOptions, PoolOptions } from './api.ts';
+import { pixelsOf, readImage } from './canvas.ts';
 import { connectOn, type Platform } from './connect.ts';
 import { storedHints } from './hint-storage.ts';
-import type { Session } from './session.ts';
+import { pixelReader } from './images.ts';
+import type { SessionOptions } from './options.ts';
+import { openSession as openOver, type Session, type SessionParts } from './session.ts';
 
 export * from './api.ts';
-export { pixelsOf, readImage } from './canvas.ts';
 export { storedHints } from './hint-storage.ts';
+export { pixelsOf, readImage };
 
 /** Web workers for sessions: see api.ts. */
 export function createPool({ workers, workerUrl }: PoolOptions = {}): ProtocolPool {
@@ -33,8 +36,11 @@ export function createPool({ workers, workerUrl }: PoolOptions = {}): ProtocolPo
   return createWebPool<typeof tasks>(spawn, { workers });
 }
 
+const readPixels = pixelReader(readImage, pixelsOf);
+
 const browser: Platform<ConnectOptions> = {
   createPool,
+  readPixels,
   hints: storedHints,
   openSocket(url, { ca, headers }) {
     if (ca !== undefined || headers !== undefined) {
@@ -54,4 +60,9 @@ const browser: Platform<ConnectOptions> = {
 /** Connects to a server and opens a session: see api.ts. */
 export function connect(url: string, options: ConnectOptions = {}): Promise<Session> {
   return connectOn(browser, url, options);
+}
+
+/** Opens a session over a channel: see api.ts. */
+export function openSession(parts: SessionParts, options?: SessionOptions): Promise<Session> {
+  return openOver({ readPixels, ...parts }, options);
 }

@@ -2,7 +2,7 @@
 
 import { pixelsOfRgba, pixelsOfTensor, type RgbaImage } from '../protocol/program/pixels.ts';
 import type { Shape } from '../protocol/ring/shape.ts';
-import type { Fit, ImageSource } from './api.ts';
+import type { Fit, ImageSource } from './images.ts';
 
 /**
  * Reads an image file.

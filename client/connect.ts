@@ -8,8 +8,10 @@ import type { HintSource, ProtocolPool } from '../protocol/inference/session.ts'
 import { hintDigest } from '../protocol/linear/index.ts';
 import { clientLimits, hexOf } from './accept.ts';
 import { fetchHint, type HintCache } from './hints.ts';
+import type { PixelReader } from './images.ts';
 import { freshResumption, Link, type Resumption } from './link.ts';
-import { checkOptions, SESSION_OPTIONS, Session, type SessionOptions } from './session.ts';
+import { checkOptions, SESSION_OPTIONS, type SessionOptions } from './options.ts';
+import { Session } from './session.ts';
 
 /** Options of connecting, on every platform. */
 export interface CommonConnectOptions extends SessionOptions {
@@ -32,6 +34,8 @@ const CONNECT_OPTIONS = [
 export interface Platform<Options extends CommonConnectOptions> {
   /** A pool for one session. */
   createPool(options: Options): ProtocolPool;
+  /** Reads images. */
+  readonly readPixels: PixelReader;
   /** Where hints are kept when the options do not say. */
   hints(): HintCache;
   /** A socket that begins to connect, and in words why it did not, as far as that is known. */
@@ -69,6 +73,7 @@ export async function connectOn<Options extends CommonConnectOptions>(
   return Session.begin(
     {
       left,
+      readPixels: platform.readPixels,
       lasting: true,
       release: own && (() => own.close()),
       async open(linkOptions) {
@@ -91,7 +96,7 @@ async function openOver(
 ): Promise<Link> {
   const channel = decorate(socketChannel(socket, { silenceMs: SILENCE_MS }));
   const unreached = ({ reason, cause }: Failure) =>
-    new ProtocolError('closed', `cannot connect to ${place}: ${reason}`, { cause });
+    new ProtocolError('unreachable', `cannot connect to ${place}: ${reason}`, { cause });
   const late = unreached({ reason: `no answer within ${CONNECTING_MS / 1000} s` });
   const slow = setTimeout(() => channel.close(late), CONNECTING_MS);
   let opened = false;
@@ -102,7 +107,7 @@ async function openOver(
   try {
     return await open(channel);
   } catch (error) {
-    const lost = error instanceof ProtocolError && error.code === 'closed';
+    const lost = error instanceof ProtocolError && error.code === 'lost';
     throw !opened && lost && error !== late ? unreached(failure()) : error;
   } finally {
     clearTimeout(slow);

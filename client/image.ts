@@ -12,7 +12,8 @@ import {
 } from '../protocol/program/pixels.ts';
 import { decodePng, readPngHeader } from '../protocol/program/png.ts';
 import type { Shape } from '../protocol/ring/shape.ts';
-import type { ImageSource } from './api.ts';
+import { fitRgba } from './fit.ts';
+import type { Fit, ImageSource } from './images.ts';
 
 /** A PNG file that has been read, not yet decoded. */
 export interface PngImage {
@@ -25,6 +26,9 @@ export interface PngImage {
 
 /** Bytes of the largest file that is read. LOCAL */
 const MOST_BYTES = 2 ** 26;
+
+/** Pixels of the largest image that is made to fit, which takes some eight bytes for each. LOCAL */
+const MOST_PIXELS = 2 ** 25;
 
 /**
  * Reads a PNG file and its size.
@@ -73,18 +77,29 @@ async function readStream(
 
 /**
  * The pixels of an image, 0..1, [channels, height, width]. A program of one channel gets the luminance (Rec. 601), one of
- * three red, green and blue; transparency is ignored.
+ * three red, green and blue; opacity is ignored.
+ * @param fit - for images of another size; without it they are refused
  * @throws RangeError with one sentence when the image is damaged or is not of the size that the program takes
  * @throws TypeError when it is none that Node can look into
  */
-export function pixelsOf(image: ImageSource, shape: Shape): Float32Array {
+export function pixelsOf(image: ImageSource, shape: Shape, fit?: Fit): Float32Array {
   const held = image as Partial<PngImage & RgbaImage & PixelTensor>;
   if (held.bytes !== undefined) {
     const { name, bytes } = image as PngImage;
-    checkSize(image as PngImage, shape, name);
-    return pixelsOfRgba(decodePng(bytes, name), shape, name);
+    if (fit === undefined) checkSize(image as PngImage, shape, name);
+    else if (held.width! * held.height! > MOST_PIXELS) {
+      throw new RangeError(`${name} is ${held.width}x${held.height}: more than 32 Mpixel`);
+    }
+    return fitting(decodePng(bytes, name), shape, fit, name);
   }
   if (held.dims !== undefined) return pixelsOfTensor(image as PixelTensor, shape);
-  if (held.data !== undefined) return pixelsOfRgba(image as RgbaImage, shape);
+  if (held.data !== undefined) return fitting(image as RgbaImage, shape, fit);
   throw new TypeError('image: expected what readImage gave, RGBA pixels or a tensor');
+}
+
+function fitting(image: RgbaImage, shape: Shape, fit: Fit | undefined, name?: string) {
+  const [, height, width] = shape;
+  const exact = image.height === height && image.width === width;
+  const fitted = fit === undefined || exact ? image : fitRgba(image, height, width, fit);
+  return pixelsOfRgba(fitted, shape, name);
 }

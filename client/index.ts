@@ -15,15 +15,21 @@ import { createPool } from '../protocol/inference/threads.ts';
 import type { ConnectOptions } from './api.ts';
 import { connectOn, type Platform } from './connect.ts';
 import { folderHints } from './hint-folder.ts';
-import type { Session } from './session.ts';
+import { pixelsOf, readImage } from './image.ts';
+import { pixelReader } from './images.ts';
+import type { SessionOptions } from './options.ts';
+import { openSession as openOver, type Session, type SessionParts } from './session.ts';
 
 export { createPool } from '../protocol/inference/threads.ts';
 export * from './api.ts';
 export { folderHints as storedHints } from './hint-folder.ts';
-export { pixelsOf, readImage } from './image.ts';
+export { pixelsOf, readImage };
+
+const readPixels = pixelReader(readImage, pixelsOf);
 
 const node: Platform<ConnectOptions> = {
   createPool,
+  readPixels,
   hints: folderHints,
   openSocket(url, { ca, headers }) {
     const socket = new WebSocket(url, {
@@ -54,4 +60,9 @@ function explain({ code, message }: Partial<Error & { code: string }> = {}): str
     default:
       return message || code || 'the connection failed';
   }
+}
+
+/** Opens a session over a channel: see api.ts. */
+export function openSession(parts: SessionParts, options?: SessionOptions): Promise<Session> {
+  return openOver({ readPixels, ...parts }, options);
 }

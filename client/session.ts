@@ -8,7 +8,7 @@
  * - With `keepReady` bundles are made in the background.
  * - A mistake in an argument (a TypeError or RangeError) costs nothing. A call that is cancelled rejects at once and begins nothing more;
  *   the bundle or inference that it had begun is finished, and a bundle is kept. A server that refuses to prepare (`refused`, `quota`,
- *   `draining`) ends that call alone.
+ *   `draining`, `busy`) ends that call alone.
  * - A lost link ends the calls that were using it, and spends the bundle of an inference. The session comes back by itself, with
  *   what both sides still have; a call waits for one try. Any other error ends the session, and every later call rejects with it.
  * - `onProgress` and `onStatus` are called between steps of the protocol; what `onProgress` throws ends the session.
@@ -16,13 +16,15 @@
 
 import type { Channel } from '../protocol/channel/index.ts';
 import { MAX_TIMER_MS } from '../protocol/channel/lifetime.ts';
-import { ProtocolError } from '../protocol/errors.ts';
+import { abortError, isProtocolError, ProtocolError } from '../protocol/errors.ts';
 import type { HintSource, ProtocolRunner } from '../protocol/inference/session.ts';
 import { encodeInput } from '../protocol/program/input.ts';
 import type { Program } from '../protocol/program/program.ts';
 import { type Random, randomBytes, systemRandom } from '../protocol/random/index.ts';
 import { hexOf } from './accept.ts';
 import { answerOf, floatsOf, type Inference } from './answers.ts';
+import { type Classification, checkClassOptions, classesOf } from './classify.ts';
+import { type ImageArgument, type PixelReader, readRaw } from './images.ts';
 import {
   freshResumption,
   Link,
@@ -32,39 +34,25 @@ import {
   type ReadyBundle,
   type Resumption,
 } from './link.ts';
-import { type OnProgress, Reporter } from './reporter.ts';
+import {
+  CALL_OPTIONS,
+  type CallOptions,
+  CLASSIFY_OPTIONS,
+  type ClassifyOptions,
+  checkOptions,
+  PREPARE_OPTIONS,
+  type PrepareOptions,
+  SESSION_OPTIONS,
+  type SessionOptions,
+  type SessionStatus,
+} from './options.ts';
+import { Reporter } from './reporter.ts';
 import { type Call, Occasion, Turns } from './turns.ts';
 
 export type { ResultTensor } from '../protocol/program/results.ts';
 export type { Inference } from './answers.ts';
 export type { PhaseStats } from './link.ts';
 export type { SessionPhase, SessionProgress } from './reporter.ts';
-
-/** Options of every call. */
-export interface CallOptions {
-  readonly signal?: AbortSignal | undefined;
-  readonly onProgress?: OnProgress;
-}
-
-/**
- * How a session is. `connecting`; `ready`; `draining`: the server is about to stop and prepares nothing more; `lost`: the link is, and the
- * session tries to come back; `resumed`: it has; `closed`: it is over.
- */
-export type SessionStatus = 'connecting' | 'ready' | 'draining' | 'lost' | 'resumed' | 'closed';
-
-/** Options of a session. Its `onProgress` serves every call that has none of its own; its `signal` the opening alone. */
-export interface SessionOptions extends LinkOptions {
-  /** Inferences that are kept prepared in the background; default: none. At most what the server keeps for a session. */
-  readonly keepReady?: number | undefined;
-  /** Status callback. Must not throw. */
-  readonly onStatus?: ((status: SessionStatus) => void) | undefined;
-}
-
-/** Options of {@link Session.prepare}. */
-export interface PrepareOptions extends CallOptions {
-  /** How many inferences to prepare; default: one. */
-  readonly inferences?: number | undefined;
-}
 
 /** What a session over a channel of the caller's stands on. */
 export interface SessionParts {
@@ -79,6 +67,11 @@ export interface SessionParts {
    * @internal
    */
   readonly resume?: Resumption | undefined;
+  /**
+   * How {@link Session.classify} reads images; default: RGBA pixels and tensors alone.
+   * @internal
+   */
+  readonly readPixels?: PixelReader | undefined;
   /** Called once when the session has ended, however it did. */
   readonly release?: (() => Promise<void>) | undefined;
 }
@@ -88,25 +81,11 @@ export interface SessionSource {
   readonly left: Resumption;
   /** Opens the first link, or another after it was lost. */
   open(options: LinkOptions): Promise<Link>;
+  readonly readPixels: PixelReader;
   /** Whether there is another link after the first. */
   readonly lasting: boolean;
   /** Frees what all links share. */
   readonly release?: (() => Promise<void>) | undefined;
-}
-
-/** Names of the options of a session. */
-export const SESSION_OPTIONS: readonly string[] = [
-  ...['signal', 'onProgress', 'model', 'expect', 'limits', 'bitsPerSecond'],
-  ...['keepReady', 'onStatus'],
-];
-
-/** @throws TypeError for an option that there is not: misspelt, it would do nothing */
-export function checkOptions(options: object, known: readonly string[]): void {
-  for (const name of Object.keys(options)) {
-    if (!known.includes(name)) {
-      throw new TypeError(`there is no option "${name}"; there are ${known.join(', ')}`);
-    }
-  }
 }
 
 /** How long a session tries to come back, in ms: as long as servers keep what is prepared, by default. LOCAL. */
@@ -130,9 +109,9 @@ export async function openSession(
   options: SessionOptions = {},
 ): Promise<Session> {
   checkOptions(options, SESSION_OPTIONS);
-  const { resume: left = freshResumption(parts.random), release } = parts;
+  const { resume: left = freshResumption(parts.random), readPixels = readRaw, release } = parts;
   const open = (own: LinkOptions) => Link.open(parts, own, left);
-  return Session.begin({ left, open, lasting: false, release }, options);
+  return Session.begin({ left, open, readPixels, lasting: false, release }, options);
 }
 
 /** An open session; see the contract above. */
@@ -223,12 +202,13 @@ export class Session implements AsyncDisposable {
   /**
    * Prepares inferences, so that infer() has only its online phase left.
    * @throws RangeError when `inferences` is not a positive integer, or more than the server keeps for a session, `maxBundles`
-   * @throws ProtocolError `refused`, `quota` or `draining` when the server prepares none; `closed` or `timeout` when the link is lost:
+   * @throws ProtocolError `refused`, `busy`, `quota` or `draining` when the server prepares none; `lost` or `timeout` when the link is lost:
    *   the session goes on
    * @throws other ProtocolErrors: the session is over then
    * @throws AbortError when the signal fires: what is prepared until then is kept
    */
   async prepare(options: PrepareOptions = {}): Promise<void> {
+    checkOptions(options, PREPARE_OPTIONS);
     const { inferences = 1 } = options;
     if (!(Number.isInteger(inferences) && inferences >= 1)) {
       throw new RangeError(`inferences: expected a positive integer, got ${inferences}`);
@@ -249,12 +229,13 @@ export class Session implements AsyncDisposable {
    * @param pixels - [channels, height, width] of the program's input: Float32Array in 0..1, or Uint8Array in 0..255. Where the
    *   program's input has a `limit`, a Float32Array of any numbers that keep it after mean and std (`program.input`)
    * @throws TypeError, RangeError when the pixels are not that; nothing is spent then
-   * @throws ProtocolError `refused`, `quota` or `draining` when no bundle is ready and the server prepares none; `closed` or `timeout`
+   * @throws ProtocolError `refused`, `busy`, `quota` or `draining` when no bundle is ready and the server prepares none; `lost` or `timeout`
    *   when the link is lost, with the bundle: the session goes on
    * @throws other ProtocolErrors: the session is over then
    * @throws AbortError when the signal fires: the bundle is spent if the inference had begun
    */
   async infer(pixels: Float32Array | Uint8Array, options: CallOptions = {}): Promise<Inference> {
+    checkOptions(options, CALL_OPTIONS);
     const input = encodeInput(this.program, floatsOf(this.program, pixels));
     return this.#inTurn(this.#online, 'the inference', options, async (call, reporter) => {
       const [link, ready] = await this.#take(call, reporter);
@@ -270,6 +251,22 @@ export class Session implements AsyncDisposable {
       const stats = { offline: ready.stats, online, waitMs };
       return { ...answerOf(this.program, result), stats };
     });
+  }
+
+  /**
+   * The likeliest classes of an image, the likeliest first.
+   * @param image - a file or blob, a URL, an element that shows an image, RGBA pixels, a tensor; in Node the path of a PNG file
+   * @throws TypeError when the model's result is no list of classes, or `image` is nothing that holds an image
+   * @throws RangeError when an option is out of its range, or the image cannot be read
+   * @throws what infer() throws
+   */
+  async classify(image: ImageArgument, options: ClassifyOptions = {}): Promise<Classification[]> {
+    checkOptions(options, CLASSIFY_OPTIONS);
+    const checked = checkClassOptions(this.program, options);
+    const { input } = this.program;
+    const pixels = await this.#source.readPixels(image, input.shape, checked.fit);
+    const { signal, onProgress } = options;
+    return classesOf(this.program, await this.infer(pixels, { signal, onProgress }), checked);
   }
 
   /** Says goodbye and ends the session. A call that is still running or waiting rejects. Never rejects itself. */
@@ -352,7 +349,7 @@ export class Session implements AsyncDisposable {
   async #take(call: Call, reporter: Reporter): Promise<[Link, ReadyBundle]> {
     for (;;) {
       const link = await this.#linked();
-      if (call.cancelled) throw new ProtocolError('closed', 'nobody waits for the inference');
+      if (call.cancelled) throw abortError('the inference');
       const change = this.#changed.next;
       if (this.available > 0) return [link, this.#source.left.bundles.take()];
       if (this.#offline.calls > 0) await change;
@@ -379,9 +376,9 @@ export class Session implements AsyncDisposable {
       },
     );
     void filled
-      .catch(async (error: ProtocolError) => {
+      .catch(async (error: Error) => {
         const refused = this.#end === undefined && this.#link.alive;
-        if (refused) await pause(error.retryAfterMs ?? REFUSED_MS, signal);
+        if (refused) await pause(retryAfterMs(error) || REFUSED_MS, signal);
       })
       .finally(() => {
         this.#filling = false;
@@ -404,7 +401,7 @@ export class Session implements AsyncDisposable {
     this.#loss = reason;
     this.#status('lost');
     // A session that rested comes back when it is used.
-    if (reason instanceof ProtocolError && reason.code === 'idle') await this.#pause(MAX_TIMER_MS);
+    if (isProtocolError(reason) && reason.code === 'idle') await this.#pause(MAX_TIMER_MS);
     const until = performance.now() + COMING_BACK_MS;
     for (let wait = PAUSE_MS.first; ; wait = Math.min(2 * wait, PAUSE_MS.longest)) {
       if (this.#end !== undefined) return;
@@ -413,7 +410,8 @@ export class Session implements AsyncDisposable {
       if (this.#loss === undefined || this.#end !== undefined) return;
       if (performance.now() > until) break;
       // Not all clients of a server that was started anew at once.
-      await this.#pause(wait * (0.5 + randomBytes(systemRandom, 1)[0]! / 255));
+      const spread = 0.5 + randomBytes(systemRandom, 1)[0]! / 255;
+      await this.#pause(Math.max(wait * spread, retryAfterMs(this.#loss)));
     }
     await this.#finish(reason, reason);
   }
@@ -437,7 +435,7 @@ export class Session implements AsyncDisposable {
     } catch (cause) {
       const error = cause as Error;
       this.#loss = error;
-      if (this.#end === undefined && !isLost(error) && !isBusy(error)) {
+      if (this.#end === undefined && !isLost(error)) {
         await this.#finish(error, error);
       }
     }
@@ -463,23 +461,18 @@ export class Session implements AsyncDisposable {
   }
 }
 
-/** Whether a link ended without a fault of either side's: bundles are as good as before. */
-function isLost(end: Error): boolean {
-  return (
-    end instanceof ProtocolError && ['closed', 'timeout', 'draining', 'idle'].includes(end.code)
-  );
-}
+/** Whether a link ended without a fault of either side's: bundles are as good as before, and another link may come about. */
+const isLost = (end: Error): boolean => isProtocolError(end) && end.retryable;
 
-/** Whether a server has no room now. */
-function isBusy(error: Error): boolean {
-  return error instanceof ProtocolError && error.code === 'refused';
-}
+/** After how many ms it is worth trying again, as far as the server has said so. */
+const retryAfterMs = (error: Error | undefined): number =>
+  (isProtocolError(error) ? error.retryAfterMs : undefined) ?? 0;
 
 /** Waits, unless the signal fires. */
 async function pause(ms: number, signal: AbortSignal): Promise<void> {
   if (signal.aborted) return;
   await new Promise<void>((resolve) => {
-    const timer = setTimeout(done, ms);
+    const timer = setTimeout(done, Math.min(ms, MAX_TIMER_MS));
     function done(): void {
       clearTimeout(timer);
       signal.removeEventListener('abort', done);

@@ -217,10 +217,12 @@ export class Connections {
   }
 }
 
-const later = (what: string) => new ProtocolError('refused', `${what}, try again later`);
+const later = (what: string) => new ProtocolError('busy', `${what}, try again later`);
 
-/** An error's frame has no room for a number, so the sentence says when to come again. */
 function refusalOf({ message, retryAfterSeconds: seconds }: Refusal): ProtocolError {
-  const when = seconds === undefined ? '' : `, try again in ${Math.ceil(seconds)} s`;
-  return new ProtocolError('refused', printable(message).slice(0, 150) + when);
+  const what = printable(message).slice(0, 150);
+  if (seconds === undefined) return new ProtocolError('refused', what);
+  return new ProtocolError('quota', `${what}, try again in ${Math.ceil(seconds)} s`, {
+    retryAfterMs: Math.ceil(1000 * seconds),
+  });
 }

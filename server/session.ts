@@ -85,11 +85,11 @@ const OFFLINE = laneOf(Kind.command);
 const ONLINE = laneOf(Kind.infer);
 
 /** Ends connections when the server stops at once. */
-export const SHUT_DOWN: Error = new ProtocolError('closed', 'the server shuts down');
+export const SHUT_DOWN: Error = new ProtocolError('draining', 'the server shuts down');
 
 /** What ends a rest between two requests without being an error. */
 const QUIET_ENDS: Readonly<Partial<Record<SessionEnd, SessionEnd>>> = {
-  closed: 'left',
+  lost: 'left',
   idle: 'idle',
   draining: 'draining',
 };
@@ -155,7 +155,7 @@ class Served {
       // The channel knows why it died first; what came here may be a consequence.
       const death = (await this.#channel.closed) ?? (error as Error);
       const code = death instanceof ProtocolError ? death.code : 'internal';
-      lost = code === 'closed' || code === 'timeout' || code === 'idle';
+      lost = code === 'lost' || code === 'timeout' || code === 'idle';
       const quiet =
         death === SHUT_DOWN ? 'stopped' : this.#running === 0 ? QUIET_ENDS[code] : undefined;
       reason = quiet ?? code;

@@ -94,7 +94,7 @@ export class Tickets {
   async enter(ticket: Uint8Array, end: (reason: Error) => void): Promise<() => void> {
     const key = keyOf(ticket);
     for (let live = this.#live.get(key); live !== undefined; live = this.#live.get(key)) {
-      live.end(new ProtocolError('closed', 'the client has come back with another connection'));
+      live.end(new ProtocolError('lost', 'the client has come back with another connection'));
       await live.over;
     }
     let free!: () => void;

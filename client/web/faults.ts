@@ -4,9 +4,11 @@ import { ProtocolError } from '../browser.ts';
 
 /** What helps against an error of the protocol. */
 const advice: Partial<Record<ProtocolError['code'], string>> = {
-  closed: 'It may have stopped or be starting anew: try again to reconnect.',
+  unreachable: 'It may have stopped or be starting anew: try again to reconnect.',
+  lost: 'It may have stopped or be starting anew: try again to reconnect.',
   timeout: 'The link may be slow or broken: try again to reconnect.',
-  refused: 'It may be busy: try again in a minute, or choose another model.',
+  busy: 'Try again in a minute, or choose another model.',
+  refused: 'Choose another model.',
   draining: 'It may come back: try again in a minute.',
   'version-mismatch': 'This page and the server are of different versions: reload the page.',
   'program-mismatch': 'The server has changed this model: reload the page.',
@@ -27,10 +29,8 @@ export function faultText(error: Error, online: boolean): string {
   return `${message[0]!.toUpperCase()}${message.slice(1)}. ${helps}${goesOn(error) ? '' : ' What was prepared is thrown away.'}`;
 }
 
-/** Errors after which a session goes on: the server has refused to begin something, or the link was lost. */
-const GOES_ON: readonly string[] = ['refused', 'quota', 'draining', 'closed', 'timeout', 'idle'];
-
-const goesOn = ({ code }: ProtocolError): boolean => GOES_ON.includes(code);
+/** Whether a session goes on after an error: the server has refused to begin something, or the link was lost. */
+const goesOn = ({ code, retryable }: ProtocolError): boolean => retryable || code === 'refused';
 
 function waitText(ms: number | undefined): string {
   if (!ms) return 'later';

@@ -3,9 +3,10 @@
  * folders (one for each class), NumPy's `.npy` and `.npz`, tables as CSV, IDX files, CIFAR-10's files. Node only.
  */
 
+import type { Raster } from '../../protocol/program/resize.ts';
 import type { Triple } from '../graph/graph.ts';
 import type { GraphInput } from '../graph/index.ts';
-import { type Fit, fitted, planesOf, type Raster } from './raster.ts';
+import { type Fit, fitted, planesOf } from './raster.ts';
 import { isLast, type Sample, type Source, sameWithoutOnes, sourcesOf } from './sources.ts';
 
 export type { Fit } from './raster.ts';

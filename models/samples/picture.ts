@@ -4,7 +4,7 @@ import { decode as decodeJpeg } from 'jpeg-js';
 import { readWholeSync } from '../../protocol/files.ts';
 import type { RgbaImage } from '../../protocol/program/pixels.ts';
 import { decodePng, readPngHeader } from '../../protocol/program/png.ts';
-import type { Raster } from './raster.ts';
+import type { Raster } from '../../protocol/program/resize.ts';
 
 /** What is decoded at most: bytes of a file, millions of pixels, scans of a JPEG file, and the memory that one takes, in MB. LOCAL */
 const MOST = { bytes: 2 ** 28, megapixels: 64, scans: 64, megabytes: 2048 };

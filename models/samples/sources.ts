@@ -3,12 +3,12 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { readWholeSync } from '../../protocol/files.ts';
+import type { Raster } from '../../protocol/program/resize.ts';
 import { readText } from '../files.ts';
 import { readCifar } from '../train/data/cifar.ts';
 import { readIdx } from '../train/data/idx.ts';
 import { type NumberArray, readNpy, readNpz } from './numpy.ts';
 import { isPicture, readPicture } from './picture.ts';
-import type { Raster } from './raster.ts';
 import { readTable } from './table.ts';
 
 type Shape = readonly [number, number, number];

@@ -16,7 +16,7 @@
  * instead of a wrong answer. It is no defence against an attacker on the network: that is TLS's job.
  */
 
-import { ProtocolError, type ProtocolErrorCode } from '../errors.ts';
+import { isAbortError, ProtocolError, type ProtocolErrorCode } from '../errors.ts';
 
 /** Bytes of a frame before its payload. AGREEMENT: every cost formula counts them. */
 export const FRAME_HEADER_BYTES = 16;
@@ -40,7 +40,7 @@ const MAGIC = 0x51;
 
 /** Codes by their byte in an ERROR frame. AGREEMENT: append only. */
 const ERROR_CODES: readonly ProtocolErrorCode[] = [
-  'closed',
+  'lost',
   'version-mismatch',
   'program-mismatch',
   'bad-message',
@@ -51,6 +51,9 @@ const ERROR_CODES: readonly ProtocolErrorCode[] = [
   'quota',
   'draining',
   'idle',
+  'failed',
+  'busy',
+  'limit',
 ];
 
 /**
@@ -121,29 +124,40 @@ export function decodeFrame(bytes: Uint8Array, payload: Uint8Array, sequence: nu
   return { kind: bytes[1]!, payload };
 }
 
+/** Bytes of an ERROR frame before its sentence: the code, and after how many ms it is worth asking again, 0 where that is not said. */
+const ERROR_HEADER_BYTES = 5;
+
 /**
  * The payload of an ERROR frame. Only a {@link ProtocolError} speaks to the peer in its own words, which are about the
  * peer's behaviour; anything else might describe our inside, so it is replaced by a general sentence.
  */
 export function encodeError(reason: Error): Uint8Array {
-  let code: ProtocolErrorCode = 'closed';
-  let text = reason.name === 'AbortError' ? 'the other side cancelled' : 'the other side failed';
+  let code: ProtocolErrorCode = isAbortError(reason) ? 'lost' : 'failed';
+  let text = code === 'lost' ? 'the other side cancelled' : 'the other side failed';
+  let retryAfterMs = 0;
   if (reason instanceof ProtocolError) {
-    code = reason.code;
+    // What one side has closed is lost to the other.
+    code = reason.code === 'closed' ? 'lost' : reason.code;
     text = reason.message;
+    retryAfterMs = Math.min(reason.retryAfterMs ?? 0, 2 ** 32 - 1);
   }
-  const payload = new Uint8Array(1 + MAX_ERROR_TEXT_BYTES);
+  const payload = new Uint8Array(ERROR_HEADER_BYTES + MAX_ERROR_TEXT_BYTES);
   payload[0] = ERROR_CODES.indexOf(code);
+  new DataView(payload.buffer).setUint32(1, retryAfterMs, true);
   // encodeInto stops before a character that does not fit, so the text never ends inside one.
-  const { written } = new TextEncoder().encodeInto(text, payload.subarray(1));
-  return payload.slice(0, 1 + written);
+  const { written } = new TextEncoder().encodeInto(text, payload.subarray(ERROR_HEADER_BYTES));
+  return payload.slice(0, ERROR_HEADER_BYTES + written);
 }
 
 /** What the peer said in its ERROR frame, as the error our callers see. Total: any payload gives an error. */
 export function decodeError(payload: Uint8Array): ProtocolError {
-  const text = new TextDecoder().decode(payload.subarray(1));
-  const code = ERROR_CODES[payload[0] ?? 0] ?? 'closed';
-  return new ProtocolError(code, `the peer gave up: ${printable(text) || 'it gave no reason'}`);
+  const text = new TextDecoder().decode(payload.subarray(ERROR_HEADER_BYTES));
+  const code = ERROR_CODES[payload[0] ?? -1] ?? 'failed';
+  const said = `the peer gave up: ${printable(text) || 'it gave no reason'}`;
+  if (payload.length < ERROR_HEADER_BYTES) return new ProtocolError(code, said);
+  const { buffer, byteOffset } = payload;
+  const retryAfterMs = new DataView(buffer, byteOffset).getUint32(1, true);
+  return new ProtocolError(code, said, { retryAfterMs: retryAfterMs || undefined });
 }
 
 /** Text in which the peer had a hand, fit for a message that may end on a terminal: short, no control characters. */

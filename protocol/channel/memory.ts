@@ -47,6 +47,6 @@ class Wire implements Transport {
   }
 
   close(): void {
-    this.#peer.ended(new ProtocolError('closed', 'the peer closed the channel'));
+    this.#peer.ended(new ProtocolError('lost', 'the peer closed the channel'));
   }
 }

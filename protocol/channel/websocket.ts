@@ -104,7 +104,7 @@ class SocketTransport implements Transport {
     let opened = socket.readyState !== CONNECTING;
     const lost = (): void => {
       const what = opened ? 'the connection ended' : 'could not connect';
-      endpoint.ended(new ProtocolError('closed', what));
+      endpoint.ended(new ProtocolError('lost', what));
     };
     socket.addEventListener('open', () => {
       opened = true;

@@ -97,7 +97,7 @@ export async function reserveClient(
         grant.seconds > 0 ? { retryAfterMs: 1000 * grant.seconds } : {},
       );
     case 'busy':
-      return new ProtocolError('refused', 'the server is busy, try again later');
+      return new ProtocolError('busy', 'the server is busy, try again later');
     case 'draining':
       return new ProtocolError('draining', 'the server is about to stop and prepares nothing more');
   }

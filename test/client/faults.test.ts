@@ -15,9 +15,12 @@ const fault = (code: ProtocolErrorCode, retryAfterMs?: number) =>
 
 describe('what a visitor is told', () => {
   it('says what would help, and whether what was prepared is lost', () => {
-    expect(fault('closed')).toMatch(/^The server said so\. It may have stopped.*reconnect\.$/);
+    for (const code of ['lost', 'unreachable'] as const) {
+      expect(fault(code)).toMatch(/^The server said so\. It may have stopped.*reconnect\.$/);
+    }
     expect(fault('timeout')).toMatch(/The link may be slow.*reconnect\.$/);
-    expect(fault('refused')).toMatch(/It may be busy: try again in a minute[^.]*\.$/);
+    expect(fault('busy')).toMatch(/Try again in a minute, or choose another model\.$/);
+    expect(fault('refused')).toMatch(/so\. Choose another model\.$/);
     expect(fault('draining')).toMatch(/It may come back: try again in a minute\.$/);
     expect(fault('version-mismatch')).toMatch(/reload the page\. What was/);
     expect(fault('corrupted')).toMatch(
@@ -32,9 +35,7 @@ describe('what a visitor is told', () => {
   });
 
   it('blames the network where there is none', () => {
-    expect(faultText(new ProtocolError('closed', 'x'), false)).toMatch(
-      /^This browser is offline\./,
-    );
+    expect(faultText(new ProtocolError('lost', 'x'), false)).toMatch(/^This browser is offline\./);
   });
 
   it('says why there is no camera, and what to do instead', () => {

@@ -69,6 +69,35 @@ describe('an image', () => {
     );
   });
 
+  it('of another size is cut, framed or stretched where that is asked for', async () => {
+    const image = await readImage(writePng('fit.png', colors, 6));
+    // The middle column, doubled; red of the rows above and below, 0 or 1 or between.
+    const middle = pixelsOf(image, [3, 2, 1], 'cover');
+    expect([...middle]).toEqual([0, 1, 1, 1, 0, 1]);
+    const framed = pixelsOf(image, [3, 4, 3], 'contain');
+    const planes = pixelsOf(image, [3, 2, 3]);
+    for (let c = 0; c < 3; c++) {
+      const rows = [...framed.subarray(12 * c, 12 * c + 12)];
+      expect(rows).toEqual([0, 0, 0, ...planes.subarray(6 * c, 6 * c + 6), 0, 0, 0]);
+    }
+    const stretched = pixelsOf(image, [3, 2, 6], 'fill');
+    expect(stretched[0]).toBe(planes[0]);
+    expect(stretched[5]).toBe(planes[2]);
+    expect(stretched[2]).toBeCloseTo(0.25 * planes[0]! + 0.75 * planes[1]!, 2);
+    expect(pixelsOf(image, [3, 2, 3], 'cover')).toEqual(planes);
+    const pixels = { width: 3, height: 2, data: Uint8Array.from(colors.flat()) };
+    expect(pixelsOf(pixels, [3, 2, 6], 'fill')).toEqual(stretched);
+  });
+
+  it('that is too large to be made to fit is refused before it is decoded', async () => {
+    const path = join(folder, 'large.png');
+    writeFileSync(path, pngBomb(8192, 4097, 1));
+    const image = await readImage(path);
+    expect(() => pixelsOf(image, [1, 28, 28], 'cover')).toThrow(
+      /^large.png is 8192x4097: more than 32 Mpixel$/,
+    );
+  });
+
   it('that is none is refused in one sentence', async () => {
     const write = (name: string, bytes: Uint8Array) => {
       writeFileSync(join(folder, name), bytes);

@@ -415,7 +415,7 @@ describe('what a client accepts', () => {
     await (await server.connect({ limits: fits })).close();
     const small = server.connect({ limits: { ...fits, maxElements: fits.maxElements - 1 } });
     expect(await failureOf(small)).toMatchObject({
-      code: 'refused',
+      code: 'limit',
       message: 'the program has 78 elements, this client takes at most 77',
     });
     const hint = costOf(layoutOf(model.program)).hint;
@@ -425,6 +425,6 @@ describe('what a client accepts', () => {
       `the hint of the program has ${hint} bytes, this client takes at most ${hint - 1}`,
     );
     const short = server.connect({ limits: { ...fits, maxBytes: bytes - 1 } });
-    expect(await failureOf(short)).toMatchObject({ code: 'refused' });
+    expect(await failureOf(short)).toMatchObject({ code: 'limit' });
   });
 });

@@ -77,7 +77,7 @@ describe.skipIf(skipped !== undefined)('a server whose clients come and go', () 
     if (event.type === 'listening') port = Number(new URL(event.url).port);
     if (event.type === 'session') bySession.set(event.session, byPort.get(event.port)!);
     if (event.type === 'closed') bySession.delete(event.session);
-    if (event.type === 'error' && event.code !== 'closed') surprises.push(line);
+    if (event.type === 'error' && event.code !== 'lost') surprises.push(line);
     if (event.type === 'spill') surprises.push(line);
     if (event.type !== 'inference') return;
     const ticket = bySession.get(event.session)!;
@@ -172,7 +172,7 @@ describe.skipIf(skipped !== undefined)('a server whose clients come and go', () 
         }
       } catch (error) {
         const { name, code, message } = error as Error & { code?: string };
-        const expected = name === 'AbortError' || name === 'TimeoutError' || code === 'closed';
+        const expected = name === 'AbortError' || name === 'TimeoutError' || code === 'lost';
         if (!expected) surprises.push(`client: ${code ?? name}: ${message}`);
       }
       cut();

@@ -58,7 +58,7 @@ describe('a session ends without an error', () => {
     expect(events.filter(({ type }) => type === 'closed')).toMatchObject([{ session: 1, reason }]);
     expect(events.filter(({ type }) => type === 'error')).toEqual([]);
     // Nobody is there when its client tries to come back.
-    expect(await failureOf(session.prepare())).toMatchObject({ code: 'closed' });
+    expect(await failureOf(session.prepare())).toMatchObject({ code: 'unreachable' });
     await session.close();
   });
 });
@@ -71,6 +71,6 @@ it('a session whose client goes away during a request ends with an error, and by
   };
   await failureOf(session.prepare({ onProgress }));
   await server.settled();
-  expect(server.of('closed')).toMatchObject([{ model: 'tiny', reason: 'closed' }]);
-  expect(server.of('error')).toMatchObject([{ model: 'tiny', code: 'closed' }]);
+  expect(server.of('closed')).toMatchObject([{ model: 'tiny', reason: 'lost' }]);
+  expect(server.of('error')).toMatchObject([{ model: 'tiny', code: 'lost' }]);
 });

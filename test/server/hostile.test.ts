@@ -237,7 +237,7 @@ it('a client that answers before it is asked, and leaves then, is no reason to w
   // All but the goodbye and its seal.
   await replay(channel, frames.slice(0, -2), -1, '', () => server.of('bundle').length > 0);
   await server.settled();
-  expect(server.of('error')).toMatchObject([{ code: 'closed' }]);
+  expect(server.of('error')).toMatchObject([{ code: 'lost' }]);
 });
 
 it('bundles out of turn, unknown and spent ones are refused', async () => {

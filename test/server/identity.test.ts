@@ -114,7 +114,7 @@ describe('authorize', () => {
     ];
     for (const authorize of failing) {
       await withTiny({ authorize }, async ({ url, of }) => {
-        expect(await turnedAway(url)).toMatchObject({ code: 'refused', message: UNDECIDED });
+        expect(await turnedAway(url)).toMatchObject({ code: 'busy', message: UNDECIDED });
         const [error] = of('error');
         expect(error).toMatchObject({ code: 'internal', principal: '127.0.0.1' });
         expect(error!.message).toMatch(
@@ -135,7 +135,7 @@ describe('authorize', () => {
     const authorize = () => (silent ? new Promise<string>(() => {}) : 'alice');
     const limits = { connections: 1, handshakeMs: 300 };
     await withTiny({ authorize, limits }, async ({ url, of }) => {
-      expect(await turnedAway(url)).toMatchObject({ code: 'refused', message: UNDECIDED });
+      expect(await turnedAway(url)).toMatchObject({ code: 'busy', message: UNDECIDED });
       expect(of('error')).toMatchObject([
         { code: 'internal', message: 'authorize: no decision for 300 ms' },
       ]);

@@ -133,7 +133,7 @@ describe.skipIf(notBuilt !== undefined)('a server that is killed', () => {
             answers++;
           }
         } catch (error) {
-          if ((error as { code?: string }).code !== 'closed') throw error;
+          if (!['lost', 'unreachable'].includes((error as { code: string }).code)) throw error;
         }
         clearTimeout(killing);
         await ended;

@@ -12,8 +12,8 @@ import { numberOf, samplesOf } from './samples.ts';
 import { model, type Serving, serveTiny } from './serving.ts';
 
 const pixels = somePixels(model);
-const BUSY = { code: 'refused', message: 'the peer gave up: the server is busy, try again later' };
-const BUSY_CALL = { code: 'refused', message: 'the server is busy, try again later' };
+const BUSY = { code: 'busy', message: 'the peer gave up: the server is busy, try again later' };
+const BUSY_CALL = { code: 'busy', message: 'the server is busy, try again later' };
 
 let serving: Serving | undefined;
 afterEach(() => serving?.server.close());
@@ -139,7 +139,7 @@ describe('one principal', () => {
       });
     const greedy = await Promise.all(['203.0.113.9', '203.0.113.9'].map(from));
     const message = 'the peer gave up: this client has as many sessions as it may, try again later';
-    expect(await failureOf(from('203.0.113.9'))).toMatchObject({ code: 'refused', message });
+    expect(await failureOf(from('203.0.113.9'))).toMatchObject({ code: 'busy', message });
     expect(serving.of('busy')).toMatchObject([{ principal: '203.0.113.9', reason: 'principal' }]);
     const other = await from('203.0.113.10');
     await other.infer(pixels);
@@ -154,7 +154,7 @@ describe('one principal', () => {
     const authorize = async () => 'the same';
     serving = await serveTiny({ limits: { sessions: 2 }, authorize });
     const session = await open();
-    expect(await failureOf(open())).toMatchObject({ code: 'refused' });
+    expect(await failureOf(open())).toMatchObject({ code: 'busy' });
     expect(serving.of('busy')).toMatchObject([{ principal: 'the same', reason: 'principal' }]);
     await session.close();
   });

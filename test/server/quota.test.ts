@@ -118,7 +118,7 @@ describe('a decision on a query', () => {
       const session = await server.connect();
       const error = await within(10_000, failureOf(session.prepare()));
       expect(error).toMatchObject({
-        code: 'closed',
+        code: 'failed',
         message: 'the peer gave up: the other side failed',
       });
       await server.settled();
@@ -134,7 +134,7 @@ describe('a decision on a query', () => {
     const allowQuery = () => new Promise<boolean>(() => {});
     const server = new LocalServer([tiny], { allowQuery, limits });
     const session = await server.connect();
-    expect(await failureOf(session.prepare())).toMatchObject({ code: 'closed' });
+    expect(await failureOf(session.prepare())).toMatchObject({ code: 'lost' });
     await server.settled();
     expect(server.of('error')).toMatchObject([
       { code: 'internal', message: 'allowQuery: no decision for 300 ms' },

@@ -168,7 +168,7 @@ describe('a quota of sessions', () => {
     await withTiny({ authorize, limits, quotas: { sessionsPerHour: 2 } }, async (serving) => {
       const session = await open(serving);
       for (let i = 0; i < 3; i++) {
-        expect(await failureOf(open(serving))).toMatchObject({ code: 'refused' });
+        expect(await failureOf(open(serving))).toMatchObject({ code: 'busy' });
       }
       await session.close();
       while (serving.server.sessions > 0) await new Promise((resolve) => setTimeout(resolve, 10));

@@ -217,7 +217,7 @@ describe.skipIf(notBuilt || process.platform === 'win32')('`sotto serve` at SIGH
     const { digest: program, weights } = session;
     expect(started).toMatchObject({
       version: expect.stringMatching(/^\d+\.\d+\.\d+$/),
-      protocol: 9,
+      protocol: 10,
       pid: served.child.pid,
       url: served.url,
       models: [{ name: 'net', file: model(), program, weights }],

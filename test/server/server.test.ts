@@ -106,7 +106,7 @@ describe('a server', () => {
       const first = await connect(server.url, { pool });
       const refused = await within(5000, failureOf(connect(server.url, { pool })));
       expect(refused).toMatchObject({
-        code: 'refused',
+        code: 'busy',
         message: 'the peer gave up: the server is busy, try again later',
       });
       await first.infer(pixels);
@@ -114,7 +114,7 @@ describe('a server', () => {
       while (server.sessions > 0) await new Promise((resolve) => setTimeout(resolve, 10));
       await (await connect(server.url, { pool })).close();
       expect(events.filter(({ type }) => type === 'error')).toMatchObject([
-        { session: 2, address: '127.0.0.1', code: 'refused' },
+        { session: 2, address: '127.0.0.1', code: 'busy' },
       ]);
     });
   });
@@ -130,7 +130,7 @@ describe('a server', () => {
       expect(server.sessions).toBe(1);
       // Beyond the limit of connections nobody is heard; the silent ones make room when their time is over.
       expect(await failureOf(connect(server.url, { pool }))).toMatchObject({
-        code: 'refused',
+        code: 'busy',
         message: 'the peer gave up: the server has too many connections, try again later',
       });
       await within(8000, ended);
@@ -138,7 +138,7 @@ describe('a server', () => {
       await session.close();
       expect(
         events.filter(({ type }) => type === 'error').map((e) => 'code' in e && e.code),
-      ).toEqual(['refused', ...silent.map(() => 'timeout')]);
+      ).toEqual(['busy', ...silent.map(() => 'timeout')]);
     });
   });
 
@@ -160,7 +160,7 @@ describe('a server', () => {
     await busy.infer(pixels);
     await within(5000, drained);
     // Nobody is there when they try to come back.
-    expect(await failureOf(busy.infer(pixels))).toMatchObject({ code: 'closed' });
+    expect(await failureOf(busy.infer(pixels))).toMatchObject({ code: 'lost' });
     await Promise.all([busy.close(), idle.close()]);
     expect(events.filter(({ type }) => type === 'inference')).toHaveLength(2);
     expect(events.filter(({ type }) => type === 'draining')).toEqual([
@@ -173,7 +173,7 @@ describe('a server', () => {
     const session = await connect(server.url, { pool });
     await session.prepare();
     await within(5000, server.drain(50));
-    expect(await failureOf(session.infer(pixels))).toMatchObject({ code: 'closed' });
+    expect(await failureOf(session.infer(pixels))).toMatchObject({ code: 'lost' });
   });
 
   it('is healthy while its pool is', async () => {
@@ -269,9 +269,9 @@ describe('a server', () => {
         await session.infer(pixels);
       };
       const error = await within(10_000, failureOf(run()));
-      expect(error, phase).toMatchObject({ code: 'closed' });
+      expect(error, phase).toMatchObject({ code: 'lost' });
       await within(5000, closing!);
-      expect(await failureOf(connect(server.url, { pool }))).toMatchObject({ code: 'closed' });
+      expect(await failureOf(connect(server.url, { pool }))).toMatchObject({ code: 'lost' });
     }
   });
 
@@ -319,7 +319,7 @@ describe('a server', () => {
       await session.infer(pixels);
       await session.close();
       expect(await failureOf(connect(url, { pool }))).toMatchObject({
-        code: 'closed',
+        code: 'lost',
         message: `cannot connect to ${url}: self-signed certificate`,
       });
     });
@@ -433,7 +433,7 @@ describe('connecting', () => {
   it('fails in one sentence where there is no server', async () => {
     const url = 'ws://127.0.0.1:1';
     expect(await failureOf(connect(url, { pool }))).toMatchObject({
-      code: 'closed',
+      code: 'lost',
       message: `cannot connect to ${url}: no server listens there`,
     });
     for (const wrong of [

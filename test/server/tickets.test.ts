@@ -99,7 +99,7 @@ async function plainSession(resume: Resumption) {
   const session = await openSession({ channel, pool, resume });
   const lose = async () => {
     const before = of('closed').length;
-    channel.close(new ProtocolError('closed', 'the cable'));
+    channel.close(new ProtocolError('lost', 'the cable'));
     await session.closed;
     await until(() => of('closed').length > before);
   };
@@ -183,7 +183,7 @@ describe('a client whose link was lost', () => {
     };
     const cut = failureOf(session.infer(pixels, { onProgress }));
     const waiting = session.infer(pixels);
-    expect(await cut).toMatchObject({ code: 'closed' });
+    expect(await cut).toMatchObject({ code: 'lost' });
     await waiting;
     expect(session.available).toBe(0);
     expect(of('inference').map(({ bundle }) => bundle)).toEqual([0, 2]);
@@ -214,7 +214,9 @@ describe('a client whose link was lost', () => {
     await until(() => statuses.at(-1) === 'lost');
     expect(session.available).toBe(0);
     // A call waits for one try, and the session goes on trying.
-    expect(await within(5000, failureOf(session.infer(pixels)))).toMatchObject({ code: 'closed' });
+    expect(await within(5000, failureOf(session.infer(pixels)))).toMatchObject({
+      code: 'unreachable',
+    });
     expect(statuses.at(-1)).toBe('lost');
     server = await serve(other, { port, pool });
     expect(await within(10_000, session.closed)).toMatchObject({ code: 'program-mismatch' });
@@ -288,7 +290,7 @@ describe('a ticket', () => {
     const channel = local.accept();
     const session = await openLocal(channel, {}, undefined, resume);
     await session.prepare({ inferences: 3 });
-    channel.close(new Error('the cable'));
+    channel.close(new ProtocolError('lost', 'the cable'));
     await local.settled();
     return local;
   }

@@ -1,6 +1,8 @@
-/** PNG files that pngjs does not write: interlaced ones, and those that unpack to far more than their size. */
+/** PNG files, also such as pngjs does not write: interlaced ones, and those that unpack to far more than their size. */
 
 import { constants, crc32, deflateRawSync, deflateSync } from 'node:zlib';
+import { PNG } from 'pngjs';
+import type { RgbaImage } from '../../protocol/program/pixels.ts';
 
 /** A chunk of a PNG file. */
 function chunk(type: string, contents: Uint8Array): Buffer {
@@ -37,6 +39,13 @@ const PASSES = [
   '56565656',
   '77777777',
 ];
+
+/** A PNG file of an image. */
+export function pngOf(image: RgbaImage): Buffer {
+  const png = new PNG({ width: image.width, height: image.height });
+  png.data.set(image.data);
+  return PNG.sync.write(png);
+}
 
 /** An interlaced gray PNG file whose pixels count from 0. */
 export function interlacedPng(width: number, height: number): Buffer {

@@ -61,7 +61,7 @@ class Wire implements Transport {
   resume(): void {}
 
   close(): void {
-    this.peer.ended(new ProtocolError('closed', 'the peer closed the channel'));
+    this.peer.ended(new ProtocolError('lost', 'the peer closed the channel'));
   }
 }
 

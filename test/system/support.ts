@@ -3,7 +3,8 @@
 import { existsSync } from 'node:fs';
 import { serialize } from 'node:v8';
 import type { Resumption } from '../../client/link.ts';
-import { openSession, type Session, type SessionOptions } from '../../client/session.ts';
+import type { SessionOptions } from '../../client/options.ts';
+import { openSession, type Session } from '../../client/session.ts';
 import type { Channel } from '../../protocol/channel/index.ts';
 import { memoryPair } from '../../protocol/channel/memory.ts';
 import type { ProtocolPool } from '../../protocol/inference/session.ts';

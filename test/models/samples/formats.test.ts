@@ -8,7 +8,8 @@ import { PNG } from 'pngjs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readImages, readPixels } from '../../../models/samples/index.ts';
 import { readNpy, readNpz } from '../../../models/samples/numpy.ts';
-import { fitted, resize } from '../../../models/samples/raster.ts';
+import { fitted } from '../../../models/samples/raster.ts';
+import { resize } from '../../../protocol/program/resize.ts';
 import { peakMebibytes, pngBomb } from '../../support/pictures.ts';
 
 let folder: string;

@@ -100,7 +100,7 @@ export function describeChannel(name: string, makePair: () => Promise<[Channel, 
       expect(await b.receive(1, 1)).toEqual(bytes(1));
       expect(await b.receive(2, 1)).toEqual(bytes(2));
       const end = await failure(b.receive(3, 1));
-      expect(end).toMatchObject({ code: 'closed' });
+      expect(end).toMatchObject({ code: 'lost' });
       expect(await b.closed).toBe(end);
     });
 
@@ -111,7 +111,7 @@ export function describeChannel(name: string, makePair: () => Promise<[Channel, 
       a.close(reason);
       expect(await waiting[0]).toBe(reason);
       expect(await waiting[1]).toMatchObject({
-        code: 'closed',
+        code: 'lost',
         message: 'the peer gave up: the other side cancelled',
       });
     });

@@ -124,7 +124,7 @@ describe('delayed', () => {
     client.close();
     expect(await failure(client.send(1, Uint8Array.of(1)))).toMatchObject({ code: 'closed' });
     expect(await b.receive(1, 1)).toEqual(Uint8Array.of(1));
-    expect(await failure(b.receive(1, 1))).toMatchObject({ code: 'closed' });
+    expect(await failure(b.receive(1, 1))).toMatchObject({ code: 'lost' });
   });
 
   it('ends the channel on a frame that cannot go out', async () => {
@@ -151,7 +151,7 @@ describe('withSignal', () => {
     const error = await failure(work);
     expect(error).toMatchObject({ name: 'AbortError', message: 'the inference was cancelled' });
     expect(await a.closed).toBe(error);
-    expect(await failure(b.receive(1, 1))).toMatchObject({ code: 'closed' });
+    expect(await failure(b.receive(1, 1))).toMatchObject({ code: 'lost' });
   });
 
   it('does not begin the work when the signal has fired', async () => {

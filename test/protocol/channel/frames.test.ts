@@ -57,7 +57,7 @@ describe('frames', () => {
 
 describe('ERROR frames', () => {
   it.each<ProtocolErrorCode>([
-    'closed',
+    'lost',
     'version-mismatch',
     'program-mismatch',
     'bad-message',
@@ -66,11 +66,32 @@ describe('ERROR frames', () => {
     'timeout',
     'corrupted',
     'quota',
+    'draining',
+    'idle',
+    'failed',
+    'busy',
+    'limit',
   ])('carry the code %s and its sentence', (code) => {
     const error = decodeError(encodeError(new ProtocolError(code, 'too many sessions')));
     expect(error).toBeInstanceOf(ProtocolError);
     expect(error.code).toBe(code);
     expect(error.message).toBe('the peer gave up: too many sessions');
+  });
+
+  it('say when it is worth asking again, in ms', () => {
+    const refusal = new ProtocolError('busy', 'too many sessions', { retryAfterMs: 2500 });
+    expect(decodeError(encodeError(refusal)).retryAfterMs).toBe(2500);
+    const silent = decodeError(encodeError(new ProtocolError('busy', 'too many sessions')));
+    expect(silent.retryAfterMs).toBeUndefined();
+    const long = new ProtocolError('quota', 'too many queries', { retryAfterMs: 2 ** 40 });
+    expect(decodeError(encodeError(long)).retryAfterMs).toBe(2 ** 32 - 1);
+  });
+
+  it('tell what one side has closed as lost, what it cancelled too, and a fault inside as failed', () => {
+    const told = (reason: Error) => decodeError(encodeError(reason)).code;
+    expect(told(new ProtocolError('closed', 'over'))).toBe('lost');
+    expect(told(abortError('it'))).toBe('lost');
+    expect(told(new TypeError('x is undefined'))).toBe('failed');
   });
 
   it('never carry the words of an inner error', () => {
@@ -82,7 +103,7 @@ describe('ERROR frames', () => {
 
   it('hold at most 200 bytes of text, cut between characters', () => {
     const payload = encodeError(new ProtocolError('refused', `x${'é'.repeat(300)}`));
-    expect(payload.length).toBe(1 + 199);
+    expect(payload.length).toBe(5 + 199);
     expect(decodeError(payload).message.endsWith('é')).toBe(true);
   });
 
@@ -95,7 +116,7 @@ describe('ERROR frames', () => {
         expect(error.message.length).toBeLessThan(230);
       }),
     );
-    expect(decodeError(new Uint8Array()).code).toBe('closed');
-    expect(decodeError(Uint8Array.of(200)).code).toBe('closed');
+    expect(decodeError(new Uint8Array()).code).toBe('failed');
+    expect(decodeError(Uint8Array.of(200)).code).toBe('failed');
   });
 });

@@ -113,5 +113,5 @@ it('a sender that waits learns that the receiver has left', async () => {
   await a.send(1, new Uint8Array(MAX_FRAME_BYTES / 2));
   const waiting = failure(a.send(1, new Uint8Array(MAX_FRAME_BYTES / 2)));
   b.close();
-  expect(await waiting).toMatchObject({ code: 'closed' });
+  expect(await waiting).toMatchObject({ code: 'lost' });
 });

@@ -79,7 +79,7 @@ it('a server that is not there is an error of every call', async () => {
   const channel = socketChannel(new WebSocket('ws://127.0.0.1:1'));
   const calls = [failure(channel.send(1, new Uint8Array())), failure(channel.receive(1, 1))];
   for (const error of await Promise.all(calls)) {
-    expect(error).toMatchObject({ code: 'closed', message: 'could not connect' });
+    expect(error).toMatchObject({ code: 'lost', message: 'could not connect' });
   }
 });
 
@@ -109,7 +109,7 @@ it('a message beyond the largest frame is refused while it arrives', async () =>
   });
   client.on('error', () => {});
   client.send(new Uint8Array(MAX_FRAME_BYTES + 1));
-  expect(await failure(channel.receive(1, 4))).toMatchObject({ code: 'closed' });
+  expect(await failure(channel.receive(1, 4))).toMatchObject({ code: 'lost' });
   await closed;
 });
 
@@ -117,7 +117,7 @@ it('a connection cut in the middle is an error of what waits', async () => {
   const [client, channel] = await rawClient();
   const waiting = failure(channel.receive(1, 4));
   client.terminate();
-  expect(await waiting).toMatchObject({ code: 'closed' });
+  expect(await waiting).toMatchObject({ code: 'lost' });
 });
 
 it('a peer that ignores the closing handshake is cut soon after an error', async () => {

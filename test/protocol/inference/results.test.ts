@@ -69,7 +69,8 @@ async function expectRefusal(
 ): Promise<void> {
   const reason = { name: 'ProtocolError', code: 'corrupted', message };
   expect(outcome).toMatchObject({ status: 'rejected', reason });
-  expect((await nextInference(sessions)).command).toBe(Command.bye);
+  const said = await sessions.server.channel.receive(Kind.command, COMMAND_BYTES);
+  expect(decodeCommand(said).command).toBe(Command.bye);
   expect(await sessions.client.channel.closed).toBeUndefined();
 }
 
