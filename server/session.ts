@@ -146,7 +146,7 @@ class Served {
     const drain = (): void => this.#drain();
     draining?.addEventListener('abort', drain);
     let reason: SessionEnd = 'goodbye';
-    /** Whether the link was lost, and nothing else went wrong. */
+    /** Whether the link is, and nothing else went wrong: what is prepared may still be used. */
     let lost = false;
     try {
       await this.#serve(...(await this.#open()));
@@ -155,9 +155,9 @@ class Served {
       // The channel knows why it died first; what came here may be a consequence.
       const death = (await this.#channel.closed) ?? (error as Error);
       const code = death instanceof ProtocolError ? death.code : 'internal';
-      lost = code === 'lost' || code === 'timeout' || code === 'idle';
-      const quiet =
-        death === SHUT_DOWN ? 'stopped' : this.#running === 0 ? QUIET_ENDS[code] : undefined;
+      const stopped = death === SHUT_DOWN;
+      lost = stopped || code === 'lost' || code === 'timeout' || code === 'idle';
+      const quiet = stopped ? 'stopped' : this.#running === 0 ? QUIET_ENDS[code] : undefined;
       reason = quiet ?? code;
       if (quiet === undefined) {
         const model = this.#offer?.name;
@@ -288,6 +288,8 @@ class Served {
       } else if (command === Command.bye) {
         // Or another command, damaged, would end a session in peace.
         await session.channel.expectSeal();
+        // Beside this one.
+        if (this.#running > 1) throw new ProtocolError('lost', 'the client left during a request');
         this.#left = true;
         this.#channel.close();
         return;

@@ -3,7 +3,7 @@
  *
  * ```
  * byte  0        magic and version, 0x51 (AGREEMENT)
- *       1        kind: what the payload is, chosen by the layer above; 255 is the ERROR frame, 254 a beat
+ *       1        kind: what the payload is, chosen by the layer above up to 63; 255 is the ERROR frame, 254 a beat
  *       2.. 3    zero
  *       4.. 7    sequence number of the frame in its direction, from 0, little-endian
  *       8..11    payload length in bytes, little-endian
@@ -26,6 +26,9 @@ export const MAX_PAYLOAD_BYTES = 16 * 1024 * 1024;
 
 /** Largest frame in bytes, and so the largest message a WebSocket has to accept. AGREEMENT. */
 export const MAX_FRAME_BYTES = FRAME_HEADER_BYTES + MAX_PAYLOAD_BYTES;
+
+/** The last kind that the layer above may choose: of what is none, nobody would ever ask. AGREEMENT. */
+export const LAST_KIND = 63;
 
 /** The kind of the frame in which a party says why it gives up. AGREEMENT. */
 export const ERROR_KIND = 255;
@@ -57,7 +60,7 @@ const ERROR_CODES: readonly ProtocolErrorCode[] = [
 ];
 
 /**
- * The lane of a kind: 1 for kinds from 32 to 63, else 0. Frames of one lane are received in order, whatever waits in the other. AGREEMENT.
+ * The lane of a kind up to {@link LAST_KIND}: 1 from 32 on, else 0. Frames of one lane are received in order, whatever waits in the other. AGREEMENT.
  */
 export function laneOf(kind: number): 0 | 1 {
   return kind >> 5 === 1 ? 1 : 0;
@@ -121,7 +124,9 @@ export function decodeFrame(bytes: Uint8Array, payload: Uint8Array, sequence: nu
   if (length !== payload.length) {
     throw malformed(`it announces ${length} payload bytes, it has ${payload.length}`);
   }
-  return { kind: bytes[1]!, payload };
+  const kind = bytes[1]!;
+  if (kind > LAST_KIND && kind < BEAT_KIND) throw malformed(`there is no kind ${kind}`);
+  return { kind, payload };
 }
 
 /** Bytes of an ERROR frame before its sentence: the code, and after how many ms it is worth asking again, 0 where that is not said. */

@@ -86,7 +86,7 @@ it.skipIf(notBuilt)(
     }
     server.kill('SIGTERM');
     await within(60_000, Promise.all(answers));
-    expect(await failureOf(sessions[0]!.prepare())).toMatchObject({ code: 'draining' });
+    expect(await failureOf(sessions[0]!.prepare())).toMatchObject({ retryable: true });
     expect(await within(30_000, exited)).toEqual([0, null]);
     const count = (wanted: string) => events.filter(({ type }) => type === wanted).length;
     expect(count('inference')).toBe(CLIENTS * PREPARED);

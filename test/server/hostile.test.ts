@@ -8,7 +8,7 @@ import type { Channel } from '../../protocol/channel/index.ts';
 import { memoryPair } from '../../protocol/channel/memory.ts';
 import { type RecordedFrame, recorded } from '../../protocol/channel/recorded.ts';
 import { ProtocolError } from '../../protocol/errors.ts';
-import { Command, Kind } from '../../protocol/inference/messages.ts';
+import { Command, decodeCommand, Kind } from '../../protocol/inference/messages.ts';
 import { POINT_BYTES } from '../../protocol/ot/base.ts';
 import { Prg } from '../../protocol/random/index.ts';
 import type { SessionEnd } from '../../server/limits.ts';
@@ -66,7 +66,7 @@ const verdicts: Record<string, RegExp> = {
   garbage: /^(bad-message|bad-point|program-mismatch|corrupted)$/,
   'sent twice': /^(none|bad-message|corrupted)$/,
   'all zero': /^(bad-message|bad-point|program-mismatch|corrupted)$/,
-  'the end of the connection': /^closed$/,
+  'the end of the connection': /^lost$/,
   silence: /^timeout$/,
 };
 
@@ -98,13 +98,20 @@ beforeAll(async () => {
 
 const nameOf = (kind: number) => Object.entries(Kind).find(([, value]) => value === kind)![0];
 
-/** Waits until a bundle is prepared, or the channel has ended. */
-async function ready(channel: Channel, prepared: () => boolean): Promise<void> {
-  let ended = false;
-  void channel.closed.then(() => {
-    ended = true;
-  });
-  while (!prepared() && !ended) await new Promise((resolve) => setTimeout(resolve, 1));
+/** Whether a client's bundle is prepared, or its inference answered; or the session over. */
+type Reached = (what: 'bundle' | 'inference') => boolean;
+
+/** Of session `session`. */
+const reachedBy =
+  (server: LocalServer, session = 1): Reached =>
+  (what) =>
+    [...server.of(what), ...server.of('closed')].some((event) => event.session === session);
+
+/** What an honest client has waited for before it sends a frame: one lane does not wait for the other. */
+function awaited({ kind, payload }: RecordedFrame): 'bundle' | 'inference' | undefined {
+  if (kind === Kind.infer) return 'bundle';
+  const bye = kind === Kind.command && decodeCommand(payload).command === Command.bye;
+  return bye ? 'inference' : undefined;
 }
 
 /** Replays `frames` with a misdeed in place of frame `at`. What the channel says to that is not its business. */
@@ -113,12 +120,12 @@ async function replay(
   frames: RecordedFrame[],
   at: number,
   misdeed: string,
-  prepared: () => boolean = () => true,
+  reached: Reached = () => true,
 ) {
   try {
     for (const [i, frame] of frames.entries()) {
-      // The other lane is not waited for by itself.
-      if (frame.kind === Kind.infer) await ready(channel, prepared);
+      const before = awaited(frame);
+      while (before && !reached(before)) await new Promise((resolve) => setTimeout(resolve, 1));
       if (i !== at) await channel.send(frame.kind, frame.payload);
       else await misdeeds[misdeed]!(channel, frame);
       if (i === at && misdeed === 'silence') return;
@@ -138,10 +145,10 @@ describe.each(Object.keys(misdeeds))('a frame %s', (misdeed) => {
 
   it('from a client ends its own session, spends its bundle, and no other session', async () => {
     const server = new LocalServer([named], { limits: patience });
-    const prepared = (at: number) => () =>
-      server.of('bundle').some(({ session }) => session === at + 1);
     await Promise.all(
-      fromClient.map((_, at) => replay(server.accept(), fromClient, at, misdeed, prepared(at))),
+      fromClient.map((_, at) =>
+        replay(server.accept(), fromClient, at, misdeed, reachedBy(server, at + 1)),
+      ),
     );
     await server.settled();
     const inference = fromClient.findIndex(({ kind }) => kind === Kind.maskedInput);
@@ -235,7 +242,7 @@ it('a client that answers before it is asked, and leaves then, is no reason to w
   const channel = server.accept();
   leave = () => channel.close();
   // All but the goodbye and its seal.
-  await replay(channel, frames.slice(0, -2), -1, '', () => server.of('bundle').length > 0);
+  await replay(channel, frames.slice(0, -2), -1, '', reachedBy(server));
   await server.settled();
   expect(server.of('error')).toMatchObject([{ code: 'lost' }]);
 });
@@ -272,8 +279,8 @@ it('bundles out of turn, unknown and spent ones are refused', async () => {
   ] as const) {
     const server = new LocalServer([named]);
     const prepares = frames.some(({ kind }) => kind === Kind.corrections);
-    const prepared = () => !prepares || server.of('bundle').length > 0;
-    await replay(server.accept(), [...frames], -1, '', prepared);
+    const reached = reachedBy(server);
+    await replay(server.accept(), [...frames], -1, '', prepares ? reached : undefined);
     await server.settled();
     expect(server.of('error')).toMatchObject([{ code: 'bad-message', message }]);
   }

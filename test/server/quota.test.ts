@@ -134,7 +134,7 @@ describe('a decision on a query', () => {
     const allowQuery = () => new Promise<boolean>(() => {});
     const server = new LocalServer([tiny], { allowQuery, limits });
     const session = await server.connect();
-    expect(await failureOf(session.prepare())).toMatchObject({ code: 'lost' });
+    expect(await failureOf(session.prepare())).toMatchObject({ code: 'failed' });
     await server.settled();
     expect(server.of('error')).toMatchObject([
       { code: 'internal', message: 'allowQuery: no decision for 300 ms' },

@@ -160,7 +160,7 @@ describe('a server', () => {
     await busy.infer(pixels);
     await within(5000, drained);
     // Nobody is there when they try to come back.
-    expect(await failureOf(busy.infer(pixels))).toMatchObject({ code: 'lost' });
+    expect(await failureOf(busy.infer(pixels))).toMatchObject({ code: 'unreachable' });
     await Promise.all([busy.close(), idle.close()]);
     expect(events.filter(({ type }) => type === 'inference')).toHaveLength(2);
     expect(events.filter(({ type }) => type === 'draining')).toEqual([
@@ -173,7 +173,7 @@ describe('a server', () => {
     const session = await connect(server.url, { pool });
     await session.prepare();
     await within(5000, server.drain(50));
-    expect(await failureOf(session.infer(pixels))).toMatchObject({ code: 'lost' });
+    expect(await failureOf(session.infer(pixels))).toMatchObject({ code: 'unreachable' });
   });
 
   it('is healthy while its pool is', async () => {
@@ -269,9 +269,9 @@ describe('a server', () => {
         await session.infer(pixels);
       };
       const error = await within(10_000, failureOf(run()));
-      expect(error, phase).toMatchObject({ code: 'lost' });
+      expect(error, phase).toMatchObject({ code: 'draining' });
       await within(5000, closing!);
-      expect(await failureOf(connect(server.url, { pool }))).toMatchObject({ code: 'lost' });
+      expect(await failureOf(connect(server.url, { pool }))).toMatchObject({ code: 'unreachable' });
     }
   });
 
@@ -306,7 +306,7 @@ describe('a server', () => {
       await session.infer(pixels);
       await session.close();
       const codes = events.flatMap((event) => (event.type === 'error' ? [event.code] : []));
-      expect(codes.slice(0, 3)).toEqual(['closed', 'closed', 'closed']);
+      expect(codes.slice(0, 3)).toEqual(['failed', 'failed', 'failed']);
       expect(codes.slice(3, 7)).toEqual(Array(4).fill('bad-message'));
       expect(codes).not.toContain('internal');
     });
@@ -319,7 +319,7 @@ describe('a server', () => {
       await session.infer(pixels);
       await session.close();
       expect(await failureOf(connect(url, { pool }))).toMatchObject({
-        code: 'lost',
+        code: 'unreachable',
         message: `cannot connect to ${url}: self-signed certificate`,
       });
     });
@@ -433,7 +433,7 @@ describe('connecting', () => {
   it('fails in one sentence where there is no server', async () => {
     const url = 'ws://127.0.0.1:1';
     expect(await failureOf(connect(url, { pool }))).toMatchObject({
-      code: 'lost',
+      code: 'unreachable',
       message: `cannot connect to ${url}: no server listens there`,
     });
     for (const wrong of [

@@ -19,7 +19,7 @@ describe('frames', () => {
   it('round trip', () => {
     fc.assert(
       fc.property(
-        fc.integer({ min: 0, max: 255 }),
+        fc.oneof(fc.nat(63), fc.constantFrom(254, 255)),
         fc.nat(0xffffffff),
         fc.uint8Array({ maxLength: 100 }),
         (kind, sequence, payload) => {
@@ -31,12 +31,12 @@ describe('frames', () => {
     );
   });
 
-  it('are refused when any header bit but the kind is flipped', () => {
+  it('are refused when any header bit is flipped but those of a kind that there is', () => {
     const good = encodeFrame(7, 5, new Uint8Array(20));
     for (let bit = 0; bit < 8 * FRAME_HEADER_BYTES; bit++) {
       const bad = good.slice();
       bad[bit >> 3]! ^= 1 << (bit & 7);
-      if (bit >> 3 === 1) {
+      if (bit >> 3 === 1 && bad[1]! < 64) {
         expect(readFrame(bad, 5).kind).not.toBe(7);
       } else {
         expect(() => readFrame(bad, 5)).toThrow(ProtocolError);
