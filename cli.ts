@@ -17,6 +17,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
     ),
   hint: async () => (await import('./server/hint-command.ts')).hintCommand(),
   infer: async () => (await import('./client/command.ts')).inferCommand(),
+  models: async () => (await import('./client/command.ts')).modelsCommand(),
   check: async () => (await import('./models/check-command.ts')).checkCommand(),
   compile: async () => (await import('./models/command.ts')).compileCommand(),
   reduce: async () => (await import('./models/reduce/command.ts')).reduceCommand(),

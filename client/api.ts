@@ -12,6 +12,7 @@
  * they share: index.ts has the rest for Node, browser.ts for browsers.
  */
 
+import type { ListedModel } from '../protocol/inference/listing.ts';
 import type { ProtocolPool } from '../protocol/inference/session.ts';
 import type { PixelTensor, RgbaImage } from '../protocol/program/pixels.ts';
 import type { Shape } from '../protocol/ring/shape.ts';
@@ -23,6 +24,7 @@ export type { EndpointOptions } from '../protocol/channel/endpoint.ts';
 export type { Channel } from '../protocol/channel/index.ts';
 export { type Socket, socketChannel } from '../protocol/channel/websocket.ts';
 export { ProtocolError, type ProtocolErrorCode } from '../protocol/errors.ts';
+export type { ListedModel, PhaseBytes } from '../protocol/inference/listing.ts';
 export type {
   HintDownload,
   HintSource,
@@ -69,6 +71,11 @@ export interface ConnectOptions extends CommonConnectOptions {
   readonly headers?: Readonly<Record<string, string>> | undefined;
   /** Where the module `sotto/worker` is, when a bundler has put it elsewhere; an absolute URL. */
   readonly workerUrl?: string | URL | undefined;
+}
+
+/** Options of {@link models}. */
+export interface ModelsOptions extends Pick<ConnectOptions, 'ca' | 'headers'> {
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Options of {@link createPool}. */
@@ -118,6 +125,17 @@ export type Fit = 'cover' | 'contain' | 'fill';
  * @throws AbortError when `signal` fires first
  */
 export declare function connect(url: string, options?: ConnectOptions): Promise<Session>;
+
+/**
+ * What a server offers, in its order; the first is what a client gets that names none. Asked by HTTP, as hints are: `models`
+ * beside the WebSocket's address, with the URL's query. A browser sends cookies along to its page's own origin alone.
+ * @param url - as of {@link connect}
+ * @throws TypeError when `url` is not such a URL, or an option is given that there is not, or that a browser has not
+ * @throws ProtocolError `closed` when the server cannot be reached, `refused` when it does not let this client in, `timeout` when it
+ *   stops to answer, `version-mismatch` when it is of another release, `bad-message` when what it answers is no such list
+ * @throws AbortError when `signal` fires first
+ */
+export declare function models(url: string, options?: ModelsOptions): Promise<ListedModel[]>;
 
 /**
  * Workers for sessions: threads in Node, web workers in a browser. The caller closes them.

@@ -11,12 +11,14 @@
  * memory, on others they copy, with the same results.
  */
 
+import type { ListedModel } from '../protocol/inference/listing.ts';
 import type { ProtocolPool } from '../protocol/inference/session.ts';
 import type { tasks } from '../protocol/inference/tasks.ts';
 import { createWebPool } from '../protocol/pool/web.ts';
-import type { ConnectOptions, PoolOptions } from './api.ts';
+import type { ConnectOptions, ModelsOptions, PoolOptions } from './api.ts';
 import { connectOn, type Platform } from './connect.ts';
 import { storedHints } from './hint-storage.ts';
+import { type Answer, listModels, Unreached } from './models.ts';
 import type { Session } from './session.ts';
 
 export * from './api.ts';
@@ -33,25 +35,66 @@ export function createPool({ workers, workerUrl }: PoolOptions = {}): ProtocolPo
   return createWebPool<typeof tasks>(spawn, { workers });
 }
 
+/** A browser does not tell pages why. */
+const NO_ANSWER = 'no server answers there';
+
+/** @throws TypeError when an option is given that Node alone has */
+function refuseNodes({ ca, headers }: Pick<ConnectOptions, 'ca' | 'headers'>): void {
+  if (ca !== undefined || headers !== undefined) {
+    throw new TypeError('ca, headers: a browser lets no page set them');
+  }
+}
+
 const browser: Platform<ConnectOptions> = {
   createPool,
   hints: storedHints,
   openSocket(url, { ca, headers }) {
-    if (ca !== undefined || headers !== undefined) {
-      throw new TypeError('ca, headers: a browser lets no page set them');
-    }
+    refuseNodes({ ca, headers });
     let socket: WebSocket;
     try {
       socket = new WebSocket(url);
     } catch (cause) {
       throw new TypeError(`url: this page may not connect to ${url}, wss:// perhaps`, { cause });
     }
-    // A browser does not tell pages why.
-    return { socket, failure: () => ({ reason: 'no server answers there' }) };
+    return { socket, failure: () => ({ reason: NO_ANSWER }) };
   },
 };
 
 /** Connects to a server and opens a session: see api.ts. */
 export function connect(url: string, options: ConnectOptions = {}): Promise<Session> {
   return connectOn(browser, url, options);
+}
+
+/** What a server offers: see api.ts. */
+export async function models(url: string, options: ModelsOptions = {}): Promise<ListedModel[]> {
+  refuseNodes(options);
+  return listModels(get, url, options);
+}
+
+/** Asks by HTTP. */
+async function get(address: URL, { signal }: { readonly signal: AbortSignal }): Promise<Answer> {
+  const response = await fetch(address, {
+    signal,
+    redirect: 'error',
+    credentials: 'same-origin',
+    referrerPolicy: 'no-referrer',
+    cache: 'no-store',
+  }).catch((cause) => {
+    throw new Unreached(NO_ANSWER, { cause });
+  });
+  return {
+    status: response.status,
+    header: (name) => response.headers.get(name) ?? undefined,
+    body: piecesOf(response.body),
+  };
+}
+
+/** Not all browsers iterate over streams. */
+async function* piecesOf(body: ReadableStream<Uint8Array> | null): AsyncGenerator<Uint8Array> {
+  const reader = body?.getReader();
+  for (;;) {
+    const piece = await reader?.read();
+    if (piece?.value === undefined) return;
+    yield piece.value;
+  }
 }

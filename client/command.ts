@@ -1,10 +1,19 @@
-/** `sotto infer`: classifies images privately. */
+/** `sotto infer` classifies images privately, `sotto models` says what a server offers. */
 
 import { X509Certificate } from 'node:crypto';
 import { Command } from 'commander';
+import { printable } from '../protocol/channel/frames.ts';
 import { readWhole } from '../protocol/files.ts';
 import type { PngImage } from './image.ts';
-import { connect, type Inference, pixelsOf, readImage } from './index.ts';
+import {
+  connect,
+  type Inference,
+  type ListedModel,
+  models,
+  type PhaseBytes,
+  pixelsOf,
+  readImage,
+} from './index.ts';
 import { bytesText, ProgressLine, timeText } from './progress.ts';
 
 interface InferOptions {
@@ -88,6 +97,64 @@ async function infer(paths: readonly string[], options: InferOptions): Promise<v
     line.clear();
     process.removeListener('SIGINT', interrupt);
   }
+}
+
+interface ModelsCommandOptions {
+  readonly server: string;
+  readonly ca?: string;
+  readonly json?: boolean;
+}
+
+export function modelsCommand(): Command {
+  return new Command('models')
+    .description('list what a server offers, and what it costs; its first model is the default')
+    .requiredOption('--server <URL>', 'ws://HOST:PORT or wss://HOST:PORT')
+    .option('--ca <FILE>', 'certificates (PEM) to trust instead of the well-known ones')
+    .option('--json', 'print one JSON document')
+    .action(listModels);
+}
+
+async function listModels({ server, ca, json }: ModelsCommandOptions): Promise<void> {
+  const list = await models(server, {
+    ca: ca === undefined ? undefined : await readCertificates(ca),
+  });
+  const text = json ? JSON.stringify({ server, models: list }, null, 2) : formatModels(list);
+  process.stdout.write(`${text}\n`);
+}
+
+/** A row for each model; the names are the server's. */
+export function formatModels(list: readonly ListedModel[]): string {
+  const moved = ({ bytesUp, bytesDown }: PhaseBytes) => [bytesText(bytesUp), bytesText(bytesDown)];
+  const rows = [
+    [
+      'model',
+      'input',
+      'classes',
+      'hint, once',
+      'prepare up',
+      'down',
+      'answer up',
+      'down',
+      'rounds',
+      'bundles',
+      'program',
+    ],
+    ...list.map(({ name, shape, classes, hintBytes, offline, online, maxBundles, digest }) => [
+      printable(name),
+      shape.join('x'),
+      `${classes ?? '-'}`,
+      bytesText(hintBytes),
+      ...moved(offline),
+      ...moved(online),
+      `${offline.rounds} + ${online.rounds}`,
+      `${maxBundles}`,
+      `${digest.slice(0, 12)}…`,
+    ]),
+  ];
+  const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)));
+  const line = (row: readonly string[]) =>
+    row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!)));
+  return rows.map((row) => line(row).join('  ')).join('\n');
 }
 
 /** @throws Error with one sentence that names the file when it cannot be read or holds no certificate */

@@ -129,7 +129,7 @@ describe.skipIf(notBuilt)('the command', () => {
     );
     expectFailure(
       await sotto(['infer', '--server', url, '--model', 'other', '--json', image]),
-      /^the peer gave up: this server offers no model named "other"$/,
+      /^the peer gave up: this server offers no model named "other"; it offers tiny$/,
     );
     const debug = await sotto(['infer', '--server', nowhere, image], { SOTTO_DEBUG: '1' });
     expect(debug.err).toContain('\n    at ');
