@@ -1,7 +1,7 @@
 /** `sotto bench`: measures a private inference and its parts on this machine. */
 
 import { join } from 'node:path';
-import { Command } from 'commander';
+import { Command, InvalidArgumentError } from 'commander';
 import { say } from '../models/terminal.ts';
 import { checkOutput, makeFolder, replaceFile } from '../protocol/files.ts';
 import { benchBrowser } from './browser.ts';
@@ -98,7 +98,7 @@ async function bench(options: BenchOptions): Promise<void> {
   }
   const { repetitions: asked } = options;
   if (asked !== undefined && !(Number.isInteger(asked) && asked >= 1)) {
-    throw new RangeError(`--repetitions: expected a positive integer, got ${asked}`);
+    throw new InvalidArgumentError(`--repetitions: expected a positive integer, got ${asked}`);
   }
   for (const path of [options.json, options.results]) if (path !== undefined) checkOutput(path);
   if (options.onnx) {

@@ -4,6 +4,7 @@ import { X509Certificate } from 'node:crypto';
 import { Command } from 'commander';
 import { printable } from '../protocol/channel/frames.ts';
 import { readWhole } from '../protocol/files.ts';
+import { bitsPerSecondOf } from '../protocol/units.ts';
 import type { PngImage } from './image.ts';
 import {
   connect,
@@ -36,8 +37,9 @@ export function inferCommand(): Command {
     .option('--model <NAME>', "which of the server's models; default: its first one")
     .option('--digest <HEX>', 'accept the program with this SHA-256 alone')
     .option(
-      '--bandwidth <B>',
+      '--bandwidth <RATE>',
       'of the link to the server, like 20mbit: a slow one is sent fewer bytes for more work',
+      bitsPerSecondOf,
     )
     .option('--workers <COUNT>', 'threads; default: as many as the machine runs at a time')
     .option('--ca <FILE>', 'certificates (PEM) to trust instead of the well-known ones')

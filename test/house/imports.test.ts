@@ -50,6 +50,7 @@ const floors: Record<string, number> = {
   'protocol/errors.ts': 0,
   'protocol/bulk.ts': 0,
   'protocol/files.ts': 0,
+  'protocol/units.ts': 0,
   'protocol/kernels': 1,
   'protocol/random': 2,
   'protocol/ring': 2,

@@ -91,11 +91,15 @@ describe('sotto reduce', () => {
 
   it.each<[string, string[], RegExp]>([
     ['a budget above the count', ['--budget', '481'], /a budget of 481 ReLUs cannot be met.* 480/],
-    ['an unknown method', ['--method', 'magic'], /--method should be one of autorep, snl/],
+    [
+      'an unknown method',
+      ['--method', 'magic'],
+      /argument 'magic' is invalid. Allowed choices are autorep, snl/,
+    ],
     [
       'an unknown augmentation',
       ['--augment', 'blur'],
-      /--augment should be crop or none, not blur/,
+      /argument 'blur' is invalid. Allowed choices are crop, none/,
     ],
     [
       'scores of other images',
