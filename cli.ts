@@ -29,6 +29,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   reduce: async () => (await import('./models/reduce/command.ts')).reduceCommand(),
   audit: async () => (await import('./models/reduce/audit.ts')).auditCommand(),
   plan: async () => (await import('./bench/plan.ts')).planCommand(),
+  completion: async () => (await import('./completion.ts')).completionCommand(everything),
   ...(existsSync(new URL('./bench/command.js', import.meta.url)) && {
     // No package holds it.
     bench: async () => (await import('./bench/command.ts')).benchCommand(),
@@ -98,6 +99,13 @@ function wantingLast(command: Command): Command {
     const missing = needed.find((one) => command.getOptionValue(one.attributeName()) === undefined);
     if (missing) command.error(`error: required option '${missing.flags}' not specified`);
   });
+}
+
+/** What shells complete. */
+async function everything() {
+  const { shippedNames } = await import('./models/shipped.ts');
+  const loaded = await Promise.all(Object.values(commands).map((load) => load()));
+  return { commands: loaded, models: shippedNames() };
 }
 
 /** One of some words; the sentence for another lists them, with the one that may have been meant. */

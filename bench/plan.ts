@@ -4,6 +4,7 @@ import { availableParallelism } from 'node:os';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { modelPath } from '../models/shipped.ts';
 import { readWhole } from '../protocol/files.ts';
+import type { Bytes } from '../protocol/inference/cost.ts';
 import { layoutOf } from '../protocol/inference/layout.ts';
 import {
   type MeasuredProgram,
@@ -17,7 +18,7 @@ import {
 import { otKFor } from '../protocol/ot/groups.ts';
 import { decodeModel, type Model } from '../protocol/program/model.ts';
 import { bitsPerSecondOf, millisecondsOf, perSecondOf } from '../protocol/units.ts';
-import { capacityOf, type Demand, formatCapacity } from './capacity.ts';
+import { type Capacity, capacityOf, type Demand, formatCapacity } from './capacity.ts';
 
 interface PlanOptions {
   readonly bandwidth: number;
@@ -70,10 +71,55 @@ async function plan(path: string, options: PlanOptions): Promise<void> {
   const price = priceOf(measured, profile);
   const capacity = demand && capacityOf(measured, demand);
   const text = options.json
-    ? JSON.stringify({ profile, price, capacity, ...measured }, null, 2)
+    ? JSON.stringify(planDocument(measured, profile, price, capacity), null, 2)
     : formatPlan(measured, price) +
       (demand && capacity ? `\n\n${formatCapacity(demand, capacity)}` : '');
   process.stdout.write(`${text}\n`);
+}
+
+/** The plan for programs: units stand in the names. */
+export function planDocument(
+  { cost, steps, hint, parallel }: MeasuredProgram,
+  profile: Profile,
+  price: Price,
+  capacity: Capacity | undefined,
+): object {
+  const moved = ({ up, down }: Bytes) => ({ bytesUp: up, bytesDown: down });
+  const phase = (name: 'offline' | 'online') => ({
+    ...moved(cost[name]),
+    rounds: cost[name].rounds,
+    ...price[name],
+  });
+  return {
+    profile,
+    hint: { bytes: cost.hint, makeMs: hint.make, decodeMs: hint.decode, ...price.hint },
+    offline: { ...phase('offline'), drawnAhead: moved(cost.draw) },
+    online: phase('online'),
+    parallelLanes: parallel,
+    steps: steps.map(({ name, op, time, ...step }) => ({
+      name,
+      op,
+      offline: {
+        ...moved(step.offline),
+        clientMs: time.clientOffline,
+        serverMs: time.serverOffline,
+      },
+      online: { ...moved(step.online), clientMs: time.clientOnline, serverMs: time.serverOnline },
+      clientStoredBytes: step.clientStored,
+      serverStoredBytes: step.serverStored,
+    })),
+    capacity: capacity && {
+      processes: capacity.processes,
+      coresPerProcess: capacity.cores,
+      sessionsPerProcess: capacity.sessions,
+      memoryBytesPerProcess: capacity.memory,
+      busyShare: capacity.busy,
+      preparedPerSecondAndCore: capacity.prepared,
+      answeredPerSecondAndCore: capacity.answered,
+      bitsPerSecondUp: capacity.up,
+      bitsPerSecondDown: capacity.down,
+    },
+  };
 }
 
 function demandOf({ clients, rate, serverCores }: PlanOptions): Demand | undefined {

@@ -4,9 +4,10 @@ import { X509Certificate } from 'node:crypto';
 import { Command } from 'commander';
 import { printable } from '../protocol/channel/frames.ts';
 import { readWhole } from '../protocol/files.ts';
+import { revealsLabel } from '../protocol/program/results.ts';
 import { bitsPerSecondOf } from '../protocol/units.ts';
-import type { PngImage } from './image.ts';
 import {
+  type CallOptions,
   connect,
   type Inference,
   type ListedModel,
@@ -14,8 +15,10 @@ import {
   type PhaseBytes,
   pixelsOf,
   readImage,
+  type Session,
 } from './index.ts';
 import { bytesText, ProgressLine, timeText } from './progress.ts';
+import { type RankedClass, topClasses } from './top.ts';
 
 interface InferOptions {
   readonly server: string;
@@ -24,6 +27,7 @@ interface InferOptions {
   readonly bandwidth?: number;
   readonly workers?: number;
   readonly ca?: string;
+  readonly top?: number;
   readonly json?: boolean;
 }
 
@@ -43,6 +47,7 @@ export function inferCommand(): Command {
     )
     .option('--workers <COUNT>', 'threads; default: as many as the machine runs at a time')
     .option('--ca <FILE>', 'certificates (PEM) to trust instead of the well-known ones')
+    .option('--top <COUNT>', 'print so many classes of each image, with their softmax')
     .option('--json', 'print one JSON document')
     .action(infer);
 }
@@ -69,26 +74,27 @@ async function infer(paths: readonly string[], options: InferOptions): Promise<v
       ca,
     });
     try {
-      const { shape } = session.program.input;
-      const inputs = images.map((image) => pixelsOf(image, shape));
-      const results: Inference[] = [];
-      for (const [i, pixels] of inputs.entries()) {
-        const result = await session.infer(pixels, call);
-        results.push(result);
-        if (!options.json) process.stdout.write(`${describe(images[i]!, result)}\n`);
+      const { program, model, digest } = session;
+      if (options.top !== undefined && (revealsLabel(program) || program.results.length > 1)) {
+        throw new Error(`--top: the model "${printable(model)}" tells no logits of one result`);
+      }
+      const inputs = images.map((image) => pixelsOf(image, program.input.shape));
+      const results: Answered[] = [];
+      for await (const result of answers(session, inputs, call, line)) {
+        const top = options.top && topClasses(result.logits!, program.labels, options.top);
+        const answered = { ...result, ...(top && { top }) };
+        const { name } = images[results.length]!;
+        results.push(answered);
+        line.clear();
+        if (!options.json) process.stdout.write(`${describe(name, answered)}\n`);
       }
       if (options.json) {
-        const { model, digest } = session;
+        const { server } = options;
         const document = {
-          server: options.server,
+          server,
           model,
           digest,
-          results: results.map((result, i) => ({
-            image: paths[i],
-            ...result,
-            logits: result.logits && [...result.logits],
-            results: result.results.map((own) => ({ ...own, data: [...own.data] })),
-          })),
+          results: results.map((result, i) => plain(paths[i]!, result)),
         };
         process.stdout.write(`${JSON.stringify(document, null, 2)}\n`);
       }
@@ -99,6 +105,45 @@ async function infer(paths: readonly string[], options: InferOptions): Promise<v
     line.clear();
     process.removeListener('SIGINT', interrupt);
   }
+}
+
+/** An answer, with the likeliest classes where they were asked for. */
+interface Answered extends Inference {
+  readonly top?: readonly RankedClass[];
+}
+
+/** Answers in the order of the images; as each is answered the next one's inference is prepared, and no more than there are. */
+async function* answers(
+  session: Session,
+  inputs: readonly Float32Array[],
+  call: CallOptions,
+  line: ProgressLine,
+): AsyncGenerator<Inference> {
+  const prepare = (): Promise<void> => {
+    const preparing = session.prepare(call);
+    // It may fail while an image is answered; who waits for it hears of that.
+    preparing.catch(() => {});
+    return preparing;
+  };
+  let ready = prepare();
+  for (const [i, pixels] of inputs.entries()) {
+    if (inputs.length > 1) line.title = `image ${i + 1} of ${inputs.length}: `;
+    await ready;
+    const last = i + 1 === inputs.length;
+    if (!last) ready = prepare();
+    // The line is the preparation's, which takes longer.
+    yield await session.infer(pixels, last ? call : { ...call, onProgress: () => {} });
+  }
+}
+
+/** As JSON has it. */
+function plain(image: string, { logits, results, ...rest }: Answered): object {
+  return {
+    image,
+    ...rest,
+    logits: logits && [...logits],
+    results: results.map((own) => ({ ...own, data: [...own.data] })),
+  };
 }
 
 interface ModelsCommandOptions {
@@ -172,10 +217,16 @@ async function readCertificates(path: string): Promise<string> {
   return text;
 }
 
-function describe({ name }: PngImage, { label, labelName, results, stats }: Inference): string {
+function describe(name: string, { label, labelName, results, stats, top = [] }: Answered): string {
   const { offline, online } = stats;
   const several = results.map((result) => `${result.name} of ${result.shape.join('x')}`).join(', ');
   const phase = ({ ms, bytesUp, bytesDown }: typeof online) =>
     `${timeText(ms)}, ${bytesText(bytesUp + bytesDown)}`;
-  return `${name}: ${labelName ?? label ?? several}  (prepared in ${phase(offline)}; answered in ${phase(online)})`;
+  const classes = top.map(
+    (one) => `\n  ${(100 * one.score).toFixed(1).padStart(5)} %  ${one.labelName ?? one.label}`,
+  );
+  return (
+    `${name}: ${labelName ?? label ?? several}  (prepared in ${phase(offline)}; answered in ${phase(online)})` +
+    classes.join('')
+  );
 }

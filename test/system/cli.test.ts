@@ -3,6 +3,7 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -111,6 +112,61 @@ describe.skipIf(notBuilt)('the command', () => {
     });
   });
 
+  it('several images are answered in their order over one session, with as many preparations', async () => {
+    const seen = events.length;
+    const images = [1, 0, 1].map((i) => file(`${i}.png`));
+    const args = ['infer', '--server', url, '--workers', '1', '--top', '2', '--json', ...images];
+    const { code, out, err } = await sotto(args);
+    expect({ code, err }).toEqual({ code: 0, err: '' });
+    const { results } = JSON.parse(out);
+    expect(results.map(({ image }: { image: string }) => image)).toEqual(images);
+    for (const [i, { top, label }] of results.entries()) {
+      const { logits } = plainAnswer(model, somePixels(model, [1, 0, 1][i]));
+      const sum = logits.reduce((a, b) => a + Math.exp(b), 0);
+      expect(top).toHaveLength(2);
+      expect(top[0]).toMatchObject({ label, labelName: names[label] });
+      expect(top[0].score).toBeCloseTo(Math.exp(logits[label]!) / sum, 2);
+      expect(top[1].score).toBeLessThanOrEqual(top[0].score);
+    }
+    const closed = () => events.slice(seen).find(({ type }) => type === 'closed');
+    await within(
+      10_000,
+      until(() => closed() !== undefined),
+    );
+    expect(closed()).toMatchObject({ inferences: 3, unused: 0 });
+    const sessions = events.slice(seen).filter(({ type }) => type === 'session');
+    expect(sessions).toHaveLength(1);
+    const text = await sotto([
+      'infer',
+      '--server',
+      url,
+      '--workers',
+      '1',
+      '--top',
+      '9',
+      images[0]!,
+    ]);
+    expect(text.out.trimEnd().split('\n')).toHaveLength(4);
+    expect(text.out).toMatch(/^1\.png: .*\n {2,4}[\d.]+ % {2}(ant|bee|cat)\n/);
+  });
+
+  it('that is cancelled by SIGINT is exit code 130', async () => {
+    const deaf = createServer().listen(0, '127.0.0.1');
+    await once(deaf, 'listening');
+    const { port } = deaf.address() as AddressInfo;
+    const args = [cli, 'infer', '--server', `ws://127.0.0.1:${port}`, file('0.png')];
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    let err = '';
+    child.stderr.on('data', (data) => {
+      err += data;
+    });
+    await within(30_000, once(deaf, 'connection'));
+    child.kill('SIGINT');
+    expect(await within(10_000, once(child, 'close'))).toEqual([130, null]);
+    expect(err).toMatch(/^sotto: [^\n]+ was cancelled\n$/);
+    deaf.close();
+  });
+
   it.each<[string, () => string[], RegExp]>([
     ['an image of another size', () => ['large.png'], /^large\.png is 32x32, the model takes 6x6$/],
     ['a file that is no image', () => ['text.png'], /^text\.png is not a PNG file$/],
@@ -147,7 +203,11 @@ describe.skipIf(notBuilt)('the command', () => {
     expectFailure(await sotto(plan), /^--clients and --rate are needed together$/, 2);
     const { code, out } = await sotto([...plan, '--rate', '60/min', '--json']);
     expect(code).toBe(0);
-    expect(JSON.parse(out).capacity).toMatchObject({ processes: 3, cores: 1, sessions: 24 });
+    expect(JSON.parse(out).capacity).toMatchObject({
+      processes: 3,
+      coresPerProcess: 1,
+      sessionsPerProcess: 24,
+    });
   });
 
   it('what is no file is refused before it is opened, by every command', async () => {
@@ -173,7 +233,7 @@ describe.skipIf(notBuilt)('the command', () => {
       ['reduce', network, ...data],
       ['audit', network, '--data', file('pipe')],
       ['audit', network, '--data', images, '--svg', file('pipe')],
-      ['bench', '--json', file('pipe')],
+      ['bench', '--results', file('pipe')],
     ];
     symlinkSync('pipe', file('pipe.sottonet'));
     commands.push(['check', file('pipe.sottonet')]);
@@ -276,7 +336,7 @@ describe.skipIf(notBuilt)('the command', () => {
     const planned = async (args: string[], cwd?: string) => {
       const { code, out, err } = await run([cli, 'plan', '--json', ...args], {}, cwd);
       expect({ code, err }).toEqual({ code: 0, err: '' });
-      return JSON.parse(out).cost.hint;
+      return JSON.parse(out).hint.bytes;
     };
     const path = fileURLToPath(new URL('../../models/zoo/digits.sotto', import.meta.url));
     const digits = await planned([path]);
@@ -344,6 +404,10 @@ describe.skipIf(notBuilt)('the demo', () => {
     }
   });
 });
+
+async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 10));
+}
 
 /** Nothing on stdout, one sentence on stderr, exit code 1 or another. */
 function expectFailure({ code, out, err }: Outcome, sentence: RegExp, expected = 1): void {
