@@ -136,7 +136,9 @@ function zsh(commands: readonly Known[]): string {
   const action = ({ words, files }: Place) => {
     const named = words.length > 0 ? `(${words.join(' ')})` : ' ';
     if (!files) return named;
-    return words.length > 0 ? `{_alternative "words:word:${named}" "files:file:_files"}` : '_files';
+    return words.length > 0
+      ? `{_alternative "words\\:word\\:${named}" "files\\:file\\:_files"}`
+      : '_files';
   };
   const cases = commands.map(({ name, options, argument }) => {
     const specs = options.flatMap(({ flags, about, value }) =>
