@@ -65,7 +65,8 @@ const packages = {
     name: '@sotto/server',
     description: 'Offers models for private inference with Sotto, with the command sotto',
     bin: { sotto: './dist/cli.js' },
-    holds: (path) => /^(server\/|web\/|(cli|client\/command|bench\/(plan|capacity))\.)/.test(path),
+    holds: (path) =>
+      /^(server\/|web\/|(cli|completion|client\/command|bench\/(plan|capacity))\.)/.test(path),
     exports: {
       '.': entry('./dist/server/index'),
       './metrics': entry('./dist/server/metrics'),

@@ -1,7 +1,7 @@
 /** `sotto bench`: measures a private inference and its parts on this machine. */
 
 import { join } from 'node:path';
-import { Command } from 'commander';
+import { Command, InvalidArgumentError } from 'commander';
 import { say } from '../models/terminal.ts';
 import { checkOutput, makeFolder, replaceFile } from '../protocol/files.ts';
 import { benchBrowser } from './browser.ts';
@@ -31,7 +31,7 @@ interface BenchOptions {
   readonly budget?: string | true;
   readonly only?: string;
   readonly training?: boolean;
-  readonly json?: string;
+  readonly json?: boolean;
   readonly results?: string;
 }
 
@@ -69,7 +69,7 @@ export function benchCommand(): Command {
       '--training',
       'instead: steps of training on one thread and on two, beside PyTorch where there is one',
     )
-    .option('--json <FILE>', 'write the results as JSON')
+    .option('--json', 'print the results as one JSON document instead of the report')
     .option('--results <FILE>', 'write the report to a file instead of printing it')
     .action(bench);
 }
@@ -85,6 +85,10 @@ const REPORT_FOLDER = 'bench/report';
 
 async function bench(options: BenchOptions): Promise<void> {
   const { quick = false, only } = options;
+  const other = (['budget', 'profile', 'training', 'onnx'] as const).find((name) => options[name]);
+  if (options.json && other !== undefined) {
+    throw new InvalidArgumentError(`--json is of the report of all figures, not of --${other}`);
+  }
   if (options.budget !== undefined) {
     return budget(options.budget === true ? REPORT_FOLDER : options.budget, { quick, only });
   }
@@ -98,9 +102,9 @@ async function bench(options: BenchOptions): Promise<void> {
   }
   const { repetitions: asked } = options;
   if (asked !== undefined && !(Number.isInteger(asked) && asked >= 1)) {
-    throw new RangeError(`--repetitions: expected a positive integer, got ${asked}`);
+    throw new InvalidArgumentError(`--repetitions: expected a positive integer, got ${asked}`);
   }
-  for (const path of [options.json, options.results]) if (path !== undefined) checkOutput(path);
+  if (options.results !== undefined) checkOutput(options.results);
   if (options.onnx) {
     const subjects = ONNX_SUBJECTS.filter(({ name }) => name.includes(only ?? ''));
     process.stdout.write(onnxTable(await benchOnnx(subjects, asked ?? 1, say)));
@@ -131,12 +135,10 @@ async function bench(options: BenchOptions): Promise<void> {
     imagenet,
     browser,
   };
-  if (options.json !== undefined) {
-    await replaceFile(options.json, `${JSON.stringify(report, null, 2)}\n`);
-  }
   const page = markdown(report);
   if (options.results !== undefined) await replaceFile(options.results, page);
-  else process.stdout.write(page);
+  if (options.json) process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
+  else if (options.results === undefined) process.stdout.write(page);
 }
 
 /** Profiles networks; writes profile.md and a timeline of each. */

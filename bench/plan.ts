@@ -1,8 +1,10 @@
 /** `sotto plan`: what a compiled model will cost, before anybody connects. */
 
 import { availableParallelism } from 'node:os';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { modelPath } from '../models/shipped.ts';
 import { readWhole } from '../protocol/files.ts';
+import type { Bytes } from '../protocol/inference/cost.ts';
 import { layoutOf } from '../protocol/inference/layout.ts';
 import {
   type MeasuredProgram,
@@ -15,7 +17,8 @@ import {
 } from '../protocol/inference/price.ts';
 import { otKFor } from '../protocol/ot/groups.ts';
 import { decodeModel, type Model } from '../protocol/program/model.ts';
-import { capacityOf, type Demand, formatCapacity } from './capacity.ts';
+import { bitsPerSecondOf, millisecondsOf, perSecondOf } from '../protocol/units.ts';
+import { type Capacity, capacityOf, type Demand, formatCapacity } from './capacity.ts';
 
 interface PlanOptions {
   readonly bandwidth: number;
@@ -28,44 +31,36 @@ interface PlanOptions {
   readonly json?: boolean;
 }
 
-/** Milliseconds of text such as `40ms`. */
-function milliseconds(text: string): number {
-  const [, number] = /^(\d+(?:\.\d+)?)ms$/i.exec(text) ?? [];
-  if (number === undefined) throw new InvalidArgumentError('It must be like 40ms.');
-  return Number(number);
-}
-
-/** Inferences a second of text such as `600/min`. */
-export function perSecond(text: string): number {
-  const [, number, unit] = /^(\d+(?:\.\d+)?)\/(s|min)$/.exec(text) ?? [];
-  if (!(Number(number) > 0)) throw new InvalidArgumentError('It must be like 5/s or 600/min.');
-  return Number(number) / (unit === 's' ? 1 : 60);
-}
-
 export function planCommand(): Command {
   return new Command('plan')
     .description(
       'bytes, rounds, memory and estimated time of a compiled model, of its hint, and of both phases',
     )
-    .argument('<model>', 'a .sotto file')
-    .option(
-      '--bandwidth <B>',
-      'in each direction, like 100mbit; it decides what OTs send, as it does for a client that is told',
-      Number,
-      1e9,
+    .argument('<model>', 'a .sotto file, or the name of a model that ships')
+    .addOption(
+      new Option(
+        '--bandwidth <RATE>',
+        'in each direction, like 100mbit; it decides what OTs send, as it does for a client that is told',
+      )
+        .argParser(bitsPerSecondOf)
+        .default(1e9, '1gbit'),
     )
-    .option('--rtt <R>', 'round trip time, like 40ms', milliseconds, 0.5)
+    .addOption(
+      new Option('--rtt <TIME>', 'round trip time, like 40ms; a bare number is in ms')
+        .argParser((text) => millisecondsOf(text, 'ms'))
+        .default(0.5, '0.5ms'),
+    )
     .option('--client-cores <COUNT>', 'cores of the client', Number, availableParallelism())
     .option('--server-cores <COUNT>', 'cores of the server', Number, availableParallelism())
     .option('--clients <COUNT>', 'clients at a time; with --rate: what serving them takes')
-    .option('--rate <R>', 'inferences of all clients, like 5/s or 600/min', perSecond)
+    .option('--rate <RATE>', 'inferences of all clients, like 5/s or 600/min', perSecondOf)
     .option('--json', 'print one JSON document')
     .action(plan);
 }
 
 async function plan(path: string, options: PlanOptions): Promise<void> {
   const demand = demandOf(options);
-  const { program } = await readModel(path);
+  const { program } = await readModel(modelPath(path));
   const measured = measureProgram(layoutOf(program), otKFor(options.bandwidth));
   const profile: Profile = {
     bitsPerSecond: options.bandwidth,
@@ -76,10 +71,55 @@ async function plan(path: string, options: PlanOptions): Promise<void> {
   const price = priceOf(measured, profile);
   const capacity = demand && capacityOf(measured, demand);
   const text = options.json
-    ? JSON.stringify({ profile, price, capacity, ...measured }, null, 2)
+    ? JSON.stringify(planDocument(measured, profile, price, capacity), null, 2)
     : formatPlan(measured, price) +
       (demand && capacity ? `\n\n${formatCapacity(demand, capacity)}` : '');
   process.stdout.write(`${text}\n`);
+}
+
+/** The plan for programs: units stand in the names. */
+export function planDocument(
+  { cost, steps, hint, parallel }: MeasuredProgram,
+  profile: Profile,
+  price: Price,
+  capacity: Capacity | undefined,
+): object {
+  const moved = ({ up, down }: Bytes) => ({ bytesUp: up, bytesDown: down });
+  const phase = (name: 'offline' | 'online') => ({
+    ...moved(cost[name]),
+    rounds: cost[name].rounds,
+    ...price[name],
+  });
+  return {
+    profile,
+    hint: { bytes: cost.hint, makeMs: hint.make, decodeMs: hint.decode, ...price.hint },
+    offline: { ...phase('offline'), drawnAhead: moved(cost.draw) },
+    online: phase('online'),
+    parallelLanes: parallel,
+    steps: steps.map(({ name, op, time, ...step }) => ({
+      name,
+      op,
+      offline: {
+        ...moved(step.offline),
+        clientMs: time.clientOffline,
+        serverMs: time.serverOffline,
+      },
+      online: { ...moved(step.online), clientMs: time.clientOnline, serverMs: time.serverOnline },
+      clientStoredBytes: step.clientStored,
+      serverStoredBytes: step.serverStored,
+    })),
+    capacity: capacity && {
+      processes: capacity.processes,
+      coresPerProcess: capacity.cores,
+      sessionsPerProcess: capacity.sessions,
+      memoryBytesPerProcess: capacity.memory,
+      busyShare: capacity.busy,
+      preparedPerSecondAndCore: capacity.prepared,
+      answeredPerSecondAndCore: capacity.answered,
+      bitsPerSecondUp: capacity.up,
+      bitsPerSecondDown: capacity.down,
+    },
+  };
 }
 
 function demandOf({ clients, rate, serverCores }: PlanOptions): Demand | undefined {
@@ -87,7 +127,7 @@ function demandOf({ clients, rate, serverCores }: PlanOptions): Demand | undefin
   if (clients !== undefined && rate !== undefined) {
     return { clients, perSecond: rate, cores: serverCores };
   }
-  throw new TypeError('--clients and --rate are needed together');
+  throw new InvalidArgumentError('--clients and --rate are needed together');
 }
 
 /** @throws Error with one sentence that names the file when it cannot be read or is no model */

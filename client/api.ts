@@ -12,6 +12,7 @@
  * they share: index.ts has the rest for Node, browser.ts for browsers.
  */
 
+import type { ListedModel } from '../protocol/inference/listing.ts';
 import type { ProtocolPool } from '../protocol/inference/session.ts';
 import type { Shape } from '../protocol/ring/shape.ts';
 import type { CommonConnectOptions } from './connect.ts';
@@ -29,6 +30,7 @@ export {
   ProtocolError,
   type ProtocolErrorCode,
 } from '../protocol/errors.ts';
+export type { ListedModel, PhaseBytes } from '../protocol/inference/listing.ts';
 export type {
   HintDownload,
   HintSource,
@@ -81,6 +83,11 @@ export interface ConnectOptions extends CommonConnectOptions {
   readonly workerUrl?: string | URL | undefined;
 }
 
+/** Options of {@link models}. */
+export interface ModelsOptions extends Pick<ConnectOptions, 'ca' | 'headers'> {
+  readonly signal?: AbortSignal | undefined;
+}
+
 /** Options of {@link createPool}. */
 export interface PoolOptions {
   /** Workers; default: as many as the machine runs at a time, in a browser at most eight. LOCAL. */
@@ -122,6 +129,17 @@ export declare function openSession(
   parts: SessionParts,
   options?: SessionOptions,
 ): Promise<Session>;
+
+/**
+ * What a server offers, in its order; the first is what a client gets that names none. Asked by HTTP, as hints are: `models`
+ * beside the WebSocket's address, with the URL's query. A browser sends cookies along to its page's own origin alone.
+ * @param url - as of {@link connect}
+ * @throws TypeError when `url` is not such a URL, or an option is given that there is not, or that a browser has not
+ * @throws ProtocolError `unreachable`, `refused` when it does not let this client in, `timeout` when it
+ *   stops to answer, `version-mismatch` when it is of another release, `bad-message` when what it answers is no such list
+ * @throws AbortError when `signal` fires first
+ */
+export declare function models(url: string, options?: ModelsOptions): Promise<ListedModel[]>;
 
 /**
  * Workers for sessions: threads in Node, web workers in a browser. The caller closes them.

@@ -11,14 +11,16 @@
  * memory, on others they copy, with the same results.
  */
 
+import type { ListedModel } from '../protocol/inference/listing.ts';
 import type { ProtocolPool } from '../protocol/inference/session.ts';
 import type { tasks } from '../protocol/inference/tasks.ts';
 import { createWebPool } from '../protocol/pool/web.ts';
-import type { ConnectOptions, PoolOptions } from './api.ts';
+import type { ConnectOptions, ModelsOptions, PoolOptions } from './api.ts';
 import { pixelsOf, readImage } from './canvas.ts';
 import { connectOn, type Platform } from './connect.ts';
 import { storedHints } from './hint-storage.ts';
 import { pixelReader } from './images.ts';
+import { type Answer, listModels, Unreached } from './models.ts';
 import type { SessionOptions } from './options.ts';
 import { openSession as openOver, type Session, type SessionParts } from './session.ts';
 
@@ -38,22 +40,29 @@ export function createPool({ workers, workerUrl }: PoolOptions = {}): ProtocolPo
 
 const readPixels = pixelReader(readImage, pixelsOf);
 
+/** A browser does not tell pages why. */
+const NO_ANSWER = 'no server answers there';
+
+/** @throws TypeError when an option is given that Node alone has */
+function refuseNodes({ ca, headers }: Pick<ConnectOptions, 'ca' | 'headers'>): void {
+  if (ca !== undefined || headers !== undefined) {
+    throw new TypeError('ca, headers: a browser lets no page set them');
+  }
+}
+
 const browser: Platform<ConnectOptions> = {
   createPool,
   readPixels,
   hints: storedHints,
   openSocket(url, { ca, headers }) {
-    if (ca !== undefined || headers !== undefined) {
-      throw new TypeError('ca, headers: a browser lets no page set them');
-    }
+    refuseNodes({ ca, headers });
     let socket: WebSocket;
     try {
       socket = new WebSocket(url);
     } catch (cause) {
       throw new TypeError(`url: this page may not connect to ${url}, wss:// perhaps`, { cause });
     }
-    // A browser does not tell pages why.
-    return { socket, failure: () => ({ reason: 'no server answers there' }) };
+    return { socket, failure: () => ({ reason: NO_ANSWER }) };
   },
 };
 
@@ -65,4 +74,38 @@ export function connect(url: string, options: ConnectOptions = {}): Promise<Sess
 /** Opens a session over a channel: see api.ts. */
 export function openSession(parts: SessionParts, options?: SessionOptions): Promise<Session> {
   return openOver({ readPixels, ...parts }, options);
+}
+
+/** What a server offers: see api.ts. */
+export async function models(url: string, options: ModelsOptions = {}): Promise<ListedModel[]> {
+  refuseNodes(options);
+  return listModels(get, url, options);
+}
+
+/** Asks by HTTP. */
+async function get(address: URL, { signal }: { readonly signal: AbortSignal }): Promise<Answer> {
+  const response = await fetch(address, {
+    signal,
+    redirect: 'error',
+    credentials: 'same-origin',
+    referrerPolicy: 'no-referrer',
+    cache: 'no-store',
+  }).catch((cause) => {
+    throw new Unreached(NO_ANSWER, { cause });
+  });
+  return {
+    status: response.status,
+    header: (name) => response.headers.get(name) ?? undefined,
+    body: piecesOf(response.body),
+  };
+}
+
+/** Not all browsers iterate over streams. */
+async function* piecesOf(body: ReadableStream<Uint8Array> | null): AsyncGenerator<Uint8Array> {
+  const reader = body?.getReader();
+  for (;;) {
+    const piece = await reader?.read();
+    if (piece?.value === undefined) return;
+    yield piece.value;
+  }
 }

@@ -67,7 +67,7 @@ export function checkClassOptions(
 export function classesOf(
   { labels }: Pick<Program, 'labels'>,
   { label, logits }: Pick<Inference, 'label' | 'logits'>,
-  { topK, temperature }: CheckedClassOptions,
+  { topK, temperature }: Pick<CheckedClassOptions, 'topK' | 'temperature'>,
 ): Classification[] {
   const named = (index: number, score: number | undefined): Classification => ({
     label: labels[index] ?? String(index),

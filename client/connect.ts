@@ -52,7 +52,7 @@ export interface Failure {
 const SILENCE_MS = 35_000;
 
 /** How long the connection itself may take, in ms. LOCAL. */
-const CONNECTING_MS = 15_000;
+export const CONNECTING_MS = 15_000;
 
 /** Connects on a platform; the contract is that of its `connect`. */
 export async function connectOn<Options extends CommonConnectOptions>(
@@ -60,9 +60,7 @@ export async function connectOn<Options extends CommonConnectOptions>(
   url: string,
   options: Options,
 ): Promise<Session> {
-  if (!/^wss?:\/\/[^/#][^#]*$/.test(url) || !URL.canParse(url)) {
-    throw new TypeError(`url: expected ws://HOST:PORT or wss://HOST:PORT, got "${place(url)}"`);
-  }
+  checkUrl(url);
   checkOptions(options, CONNECT_OPTIONS);
   // Before a pool or a socket is made.
   clientLimits(options.limits);
@@ -123,8 +121,15 @@ function routed(url: string, { ticket }: Resumption): string {
   return `${url}${url.includes('?') ? '&' : '?'}session=${name}`;
 }
 
+/** @throws TypeError when it is no address of a server */
+export function checkUrl(url: string): void {
+  if (!/^wss?:\/\/[^/#][^#]*$/.test(url) || !URL.canParse(url)) {
+    throw new TypeError(`url: expected ws://HOST:PORT or wss://HOST:PORT, got "${place(url)}"`);
+  }
+}
+
 /** A URL as errors show it: its query may hold a token. */
-const place = (url: string): string => url.split('?', 1)[0]!;
+export const place = (url: string): string => url.split('?', 1)[0]!;
 
 /** A hint from the cache, or from the server by HTTP. */
 function hintSource(

@@ -9,14 +9,18 @@
  * The session itself, with its contract, is in session.ts and knows no platform. Here are the socket and the threads.
  */
 
+import { get as httpGet, type IncomingMessage } from 'node:http';
+import { get as httpsGet } from 'node:https';
 import { WebSocket } from 'ws';
 import { CLIENT_SOCKET_OPTIONS } from '../protocol/channel/websocket.ts';
+import type { ListedModel } from '../protocol/inference/listing.ts';
 import { createPool } from '../protocol/inference/threads.ts';
-import type { ConnectOptions } from './api.ts';
+import type { ConnectOptions, ModelsOptions } from './api.ts';
 import { connectOn, type Platform } from './connect.ts';
 import { folderHints } from './hint-folder.ts';
 import { pixelsOf, readImage } from './image.ts';
 import { pixelReader } from './images.ts';
+import { type Answer, listModels, Unreached } from './models.ts';
 import type { SessionOptions } from './options.ts';
 import { openSession as openOver, type Session, type SessionParts } from './session.ts';
 
@@ -48,6 +52,30 @@ const node: Platform<ConnectOptions> = {
 /** Connects to a server and opens a session: see api.ts. */
 export function connect(url: string, options: ConnectOptions = {}): Promise<Session> {
   return connectOn(node, url, options);
+}
+
+/** Asks by HTTP. */
+async function get(
+  address: URL,
+  { ca, headers, signal }: ModelsOptions & { readonly signal: AbortSignal },
+): Promise<Answer> {
+  const get = address.protocol === 'https:' ? httpsGet : httpGet;
+  const options = { signal, agent: false, ...(ca && { ca }), ...(headers && { headers }) };
+  const response = await new Promise<IncomingMessage>((resolve, reject) => {
+    get(address, options, resolve).on('error', (cause) => {
+      reject(new Unreached(explain(cause), { cause }));
+    });
+  });
+  return {
+    status: response.statusCode ?? 0,
+    header: (name) => response.headers[name]?.toString(),
+    body: response,
+  };
+}
+
+/** What a server offers: see api.ts. */
+export function models(url: string, options: ModelsOptions = {}): Promise<ListedModel[]> {
+  return listModels(get, url, options);
 }
 
 function explain({ code, message }: Partial<Error & { code: string }> = {}): string {

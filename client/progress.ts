@@ -30,6 +30,8 @@ export class ProgressLine {
   readonly #plain: boolean;
   #drawn = Number.NEGATIVE_INFINITY;
   #visible = false;
+  /** What stands in front of the line. */
+  title = '';
 
   constructor(
     terminal: Terminal,
@@ -52,7 +54,7 @@ export class ProgressLine {
     this.#drawn = this.#now();
     const filled = Math.floor((BAR_WIDTH * done) / total);
     const bar = `${'#'.repeat(filled)}${'-'.repeat(BAR_WIDTH - filled)}`;
-    const text = `${verbs[phase].padEnd(11)} [${bar}]  ${bytesText(bytesUp)} up, ${bytesText(bytesDown)} down`;
+    const text = `${this.title}${verbs[phase].padEnd(11)} [${bar}]  ${bytesText(bytesUp)} up, ${bytesText(bytesDown)} down`;
     const line = text.slice(0, (this.#terminal.columns ?? 80) - 1);
     this.#terminal.write(`\r${this.#plain ? line : `\x1b[2m${line}\x1b[0m`}\x1b[K`);
     this.#visible = true;

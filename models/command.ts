@@ -1,7 +1,7 @@
 /** `sotto compile`: makes the file that a server offers from a trained network. */
 
 import { basename, extname } from 'node:path';
-import { Command } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { checkOutput, replaceFile } from '../protocol/files.ts';
 import { createThreadPool } from '../protocol/pool/node.ts';
 import { encodeModel } from '../protocol/program/model.ts';
@@ -26,7 +26,7 @@ interface CompileCommandOptions extends ReadOptions {
   readonly compareBits?: string;
   readonly comparison?: Comparison;
   readonly margin?: string;
-  readonly reveal?: string;
+  readonly reveal?: 'logits' | 'label';
   readonly labels?: string;
   readonly name?: string;
   readonly score?: string;
@@ -65,12 +65,19 @@ export function compileCommand(): Command {
       '--compare-bits <BITS>',
       "fractional bits a ReLU's comparison looks at: fewer cost fewer bytes; auto measures how few each layer can do with (default: auto, of a network with more than 10^8 multiplications 12)",
     )
-    .option(
-      '--comparison <HOW>',
-      'how ReLUs compare: encoded (default), or garbled, the baseline of half gates',
+    .addOption(
+      new Option(
+        '--comparison <HOW>',
+        'how ReLUs compare: encoded (default), or garbled, the baseline of half gates',
+      ).choices(COMPARISONS),
     )
     .option('--margin <FACTOR>', 'room for values larger than the measured ones')
-    .option('--reveal <WHAT>', 'what clients learn: logits, or the label alone')
+    .addOption(
+      new Option('--reveal <WHAT>', 'what clients learn: logits, or the label alone').choices([
+        'logits',
+        'label',
+      ]),
+    )
     .option('--labels <FILE>', 'names of the classes, one a line')
     .option('--name <NAME>', "the model's name (default: that of its file)")
     .option(
@@ -147,19 +154,13 @@ function fitOf({ resize, crop }: CompileCommandOptions): FitOptions {
 
 function countOf(option: string, text: string): number {
   if (/^[1-9]\d{0,5}$/.test(text)) return Number(text);
-  throw new TypeError(`${option} should be a whole number from 1 on, not ${text}`);
+  throw new InvalidArgumentError(`${option} should be a whole number from 1 on, not ${text}`);
 }
 
 function settingsOf(path: string, options: CompileCommandOptions): CompileOptions {
   const { activationBits, weightBits, compareBits, margin, reveal, labels, errors, force } =
     options;
-  if (reveal !== undefined && reveal !== 'logits' && reveal !== 'label') {
-    throw new TypeError(`--reveal should be logits or label, not ${reveal}`);
-  }
   const { comparison } = options;
-  if (comparison !== undefined && !COMPARISONS.includes(comparison)) {
-    throw new TypeError(`--comparison should be ${COMPARISONS.join(' or ')}, not ${comparison}`);
-  }
   return {
     name: options.name ?? basename(path, extname(path)),
     ...(comparison === undefined ? {} : { comparison }),
@@ -179,5 +180,5 @@ function settingsOf(path: string, options: CompileCommandOptions): CompileOption
 function compareBitsOf(text: string): number | 'auto' {
   if (text === 'auto') return text;
   if (/^\d{1,9}$/.test(text)) return Number(text);
-  throw new TypeError(`--compare-bits should be a whole number or auto, not ${text}`);
+  throw new InvalidArgumentError(`--compare-bits should be a whole number or auto, not ${text}`);
 }

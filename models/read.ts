@@ -2,7 +2,7 @@
 
 import { existsSync, statSync } from 'node:fs';
 import { extname, join } from 'node:path';
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { readWholeSync } from '../protocol/files.ts';
 import { loadNamed, NETWORK_NAMES } from './graph/builders/index.ts';
 import { type Graph, loadGraph } from './graph/index.ts';
@@ -16,7 +16,7 @@ export interface ReadOptions {
   readonly std?: string;
   readonly outputName?: readonly string[];
   readonly shape?: readonly string[];
-  readonly layout?: string;
+  readonly layout?: 'NCHW' | 'NHWC';
   readonly numbers?: boolean;
   readonly pixels?: boolean;
 }
@@ -29,7 +29,9 @@ const also = (value: string, list: readonly string[] = []): string[] => [...list
 /** Gives a command the options that say how its network is read. */
 export function withReadOptions(command: Command): Command {
   return command
-    .option('--network <NAME>', `what safetensors are the weights of: ${NETWORK_NAMES.join(', ')}`)
+    .addOption(
+      new Option('--network <NAME>', 'what safetensors are the weights of').choices(NETWORK_NAMES),
+    )
     .option(
       '--mean <NUMBERS>',
       'per channel, of pixels in 0..1, with commas: what training subtracted',
@@ -45,7 +47,12 @@ export function withReadOptions(command: Command): Command {
       'extents of an input that the ONNX model leaves open, as x=1,3,64,64; may be repeated',
       also,
     )
-    .option('--layout <LAYOUT>', 'where the channels of an ONNX image are: NCHW or NHWC')
+    .addOption(
+      new Option('--layout <LAYOUT>', 'where the channels of an ONNX image are').choices([
+        'NCHW',
+        'NHWC',
+      ]),
+    )
     .option('--numbers', 'the network takes numbers of any size')
     .option('--pixels', 'the network takes pixels');
 }
@@ -53,7 +60,7 @@ export function withReadOptions(command: Command): Command {
 function numbersOf(option: string, text: string): number[] {
   const numbers = text.split(',').map((part) => (part.trim() === '' ? Number.NaN : Number(part)));
   if (numbers.some((n) => !Number.isFinite(n))) {
-    throw new TypeError(
+    throw new InvalidArgumentError(
       `${option} should be numbers with commas between them, such as 0.5,0.5,0.5`,
     );
   }
@@ -70,16 +77,13 @@ function shapeOf(text: string): [string, number[]] {
           .split(',')
           .map(Number);
   if (list.length === 0 || list.some((n) => !Number.isSafeInteger(n) || n < 1)) {
-    throw new TypeError(`--shape should be like x=1,3,64,64, not ${text}`);
+    throw new InvalidArgumentError(`--shape should be like x=1,3,64,64, not ${text}`);
   }
   return [text.slice(0, at), list];
 }
 
 function onnxOptions(options: ReadOptions): OnnxOptions {
   const { outputName, shape, layout } = options;
-  if (layout !== undefined && layout !== 'NCHW' && layout !== 'NHWC') {
-    throw new TypeError(`--layout should be NCHW or NHWC, not ${layout}`);
-  }
   return {
     ...inputOptions(options),
     ...(outputName === undefined ? {} : { outputs: outputName }),
@@ -95,7 +99,8 @@ function inputOptions({
   numbers,
   pixels,
 }: ReadOptions): Pick<OnnxOptions, 'mean' | 'std' | 'numbers'> {
-  if (numbers && pixels) throw new TypeError('--numbers and --pixels exclude each other');
+  if (numbers && pixels)
+    throw new InvalidArgumentError('--numbers and --pixels exclude each other');
   return {
     ...(mean === undefined ? {} : { mean: numbersOf('--mean', mean) }),
     ...(std === undefined ? {} : { std: numbersOf('--std', std) }),

@@ -1,16 +1,42 @@
-/** The models that ship. */
+/** The models that ship, and naming one of them instead of a file. */
 
-import { readdir, stat } from 'node:fs/promises';
+import { readdirSync, statSync } from 'node:fs';
+import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { nearest } from './nearest.ts';
 
 /** Where they are, from the built module. */
 const ZOO = fileURLToPath(new URL('../../models/zoo/', import.meta.url));
 
 /** Paths of the models that ship, those with the fewest bytes first. */
-export async function shippedModels(): Promise<string[]> {
-  const names = (await readdir(ZOO)).filter((name) => name.endsWith('.sotto'));
-  const files = await Promise.all(
-    names.map(async (name) => ({ path: ZOO + name, bytes: (await stat(ZOO + name)).size })),
+export function shippedModels(): string[] {
+  return readdirSync(ZOO)
+    .filter((name) => name.endsWith('.sotto'))
+    .map((name) => ({ path: ZOO + name, bytes: statSync(ZOO + name).size }))
+    .sort((a, b) => a.bytes - b.bytes)
+    .map(({ path }) => path);
+}
+
+/** Names of the models that ship, in that order. */
+export function shippedNames(): string[] {
+  return shippedModels().map((path) => basename(path, '.sotto'));
+}
+
+/**
+ * The path of a model that is named by its file, or by its name if it ships. A file of that name goes first.
+ * @throws Error that lists the names when it can only be one, and is none of them
+ */
+export function modelPath(text: string): string {
+  // A folder is no model, and may well have the name of one.
+  const there = statSync(text, { throwIfNoEntry: false });
+  if (there !== undefined && !there.isDirectory()) return text;
+  const names = shippedNames();
+  if (names.includes(text)) return `${ZOO}${text}.sotto`;
+  // What is wrong with such a path is told by whoever reads it.
+  if (there !== undefined || /[\\/]|\.sotto$/.test(text)) return text;
+  const meant = nearest(text, names);
+  const which = meant === undefined ? '' : `did you mean ${meant}? `;
+  throw new Error(
+    `there is no file and no model named "${text}"; ${which}the models that ship are ${names.join(', ')}`,
   );
-  return files.sort((a, b) => a.bytes - b.bytes).map(({ path }) => path);
 }

@@ -2,7 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { createRequire } from 'node:module';
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import { PROTOCOL_VERSION } from '../protocol/inference/hello.ts';
 import { type AuditFile, openAudit } from './audit.ts';
 import {
@@ -29,8 +29,15 @@ import { notifier } from './systemd.ts';
 /** How long a stopping server waits for the reader of its log, in ms. LOCAL. */
 const FLUSHING_MS = 1000;
 
-/** @param shipped - paths of the models that are served where none are named, with the demo page */
-export function serveCommand(shipped: () => Promise<string[]>): Command {
+/** The models that ship. */
+export interface Shipped {
+  /** Paths of those that are served where none are named, with the demo page. */
+  readonly paths: () => string[];
+  /** The path of a model that is named by its file or by its name. */
+  readonly pathOf: (text: string) => string;
+}
+
+export function serveCommand(shipped: Shipped): Command {
   return serveOptions().action((options: ServeCommandOptions, command: Command) =>
     run(options, command, shipped),
   );
@@ -39,15 +46,15 @@ export function serveCommand(shipped: () => Promise<string[]>): Command {
 async function run(
   options: ServeCommandOptions,
   command: Command,
-  shipped: () => Promise<string[]>,
+  shipped: Shipped,
 ): Promise<void> {
   const journal = openJournal(options.json ?? false);
   const { tell } = journal;
   const abandon = (error: unknown): never => fail(error, journal);
   // An unhandled rejection is one too.
   process.on('uncaughtException', abandon);
-  const models = options.model ?? (options.demo ? await shipped() : []);
-  if (models.length === 0) command.error("error: required option '--model <FILE>' not specified");
+  const models = options.model?.map(shipped.pathOf) ?? (options.demo ? shipped.paths() : []);
+  if (models.length === 0) command.error("error: required option '--model <MODEL>' not specified");
   const spill = spillOf(options);
   const files = await ServedFiles.read({ models, tls: tlsPaths(options) });
   if (files.tls?.warning !== undefined) tell({ type: 'certificate', message: files.tls.warning });
@@ -67,7 +74,7 @@ async function run(
     limits: {
       ...(maxSessions === undefined ? {} : { sessions: maxSessions }),
       ...(maxBundles === undefined ? {} : { bundlesPerSession: maxBundles }),
-      ...(resume === undefined ? {} : { resumeMs: 60_000 * resume }),
+      ...(resume === undefined ? {} : { resumeMs: resume }),
     },
     onHint: (model, done, total) =>
       showOnTerminal(`hint of ${model}: ${Math.round((100 * done) / total)} %`),
@@ -102,7 +109,7 @@ async function untilStopped(
   files: ServedFiles,
   audit: AuditFile | undefined,
   tell: (notice: Notice) => void,
-  grace: number,
+  graceMs: number,
 ): Promise<'SIGINT' | 'SIGTERM'> {
   const stopped = new Promise<'SIGINT' | 'SIGTERM'>((resolve) => {
     process.once('SIGINT', resolve);
@@ -128,7 +135,7 @@ async function untilStopped(
   unwatch();
   await Promise.all([
     systemd.stopping(),
-    signal === 'SIGTERM' ? server.drain(1000 * grace) : server.close(),
+    signal === 'SIGTERM' ? server.drain(graceMs) : server.close(),
   ]);
   await reloaded;
   return signal;
@@ -170,17 +177,17 @@ function recordIn(audit: AuditFile, run: string): OnGrant {
 function tlsPaths({ tlsCert: cert, tlsKey: key }: ServeCommandOptions) {
   if (cert !== undefined && key !== undefined) return { cert, key };
   if (cert === key) return undefined;
-  throw new TypeError('--tls-cert and --tls-key are needed together');
+  throw new InvalidArgumentError('--tls-cert and --tls-key are needed together');
 }
 
 function spillOf({ spill: folder, spillKey: keyFile }: ServeCommandOptions): ServeOptions['spill'] {
   if (folder !== undefined && keyFile !== undefined) return { folder, keyFile };
   if (folder === keyFile) return undefined;
-  throw new TypeError('--spill and --spill-key are needed together');
+  throw new InvalidArgumentError('--spill and --spill-key are needed together');
 }
 
 function configurationOf(
-  { grace, insecure = false, audit }: ServeCommandOptions,
+  { grace: graceMs, insecure = false, audit }: ServeCommandOptions,
   { paths }: ServedFiles,
   { url, models, limits, pool }: RunningServer,
 ): Configuration {
@@ -194,7 +201,7 @@ function configurationOf(
     models: models.map((names, i) => ({ ...names, file: paths.models[i]! })),
     workers: pool.workers,
     limits,
-    grace: Number(grace),
+    graceMs,
     insecure,
     tls: paths.tls,
     audit,

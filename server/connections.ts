@@ -80,37 +80,57 @@ export class Connections {
 
   /** A client has connected: its socket is taken over in the same turn. */
   take(socket: WebSocket, connection: Socket, request: ConnectionRequest): void {
-    const { address, port } = request;
     const channel = socketChannel(socket, {
       maxQueuedBytes: this.#options.limits.queuedBytes,
       beatMs: BEAT_MS,
     });
-    const who = { session: ++this.#count, address, port, principal: address };
+    const who = this.#known(request);
     this.#boundOutside(socket, connection, channel, who.session);
-    const lack = this.#lackOfConnections(address);
+    const lack = this.#lackOfConnections(who.address);
     if (lack !== undefined) {
       this.#refuse(channel, who, this.#busy(who, lack));
       return;
     }
-    this.#from.set(address, (this.#from.get(address) ?? 0) + 1);
     const served = this.#serve(socket, channel, request, who);
-    this.#open.set(served, (reason) => channel.close(reason));
-    void served.finally(() => {
-      this.#open.delete(served);
+    const end = (reason: Error): void => channel.close(reason);
+    void this.#counted(who.address, served, end).finally(() => {
       this.#sessions.delete(who.session);
-      const left = this.#from.get(address)! - 1;
-      if (left > 0) this.#from.set(address, left);
-      else this.#from.delete(address);
       // It is counted no more, but may hold a message that has not ended.
       setTimeout(() => socket.terminate(), CLOSING_MS).unref();
     });
   }
 
-  /** A page of another origin has asked, and was told no by HTTP. */
-  forbid({ address, port, origin = '' }: ConnectionRequest): void {
+  /**
+   * Decides on a client that asks by HTTP what a session would tell it, as on a connection, and counts it as one meanwhile.
+   * @throws ProtocolError `refused`, with the sentence that the client is told; the operator gets it as an event
+   */
+  async admit(request: ConnectionRequest): Promise<void> {
+    const { authorize, limits } = this.#options;
+    if (authorize === undefined) return;
+    const who = this.#known(request);
+    const lack = this.#lackOfConnections(who.address);
+    if (lack !== undefined) throw this.#told(who, this.#busy(who, lack));
+    const ended = new AbortController();
+    const over = new Promise<never>((_, reject) => {
+      ended.signal.addEventListener('abort', () => reject(ended.signal.reason));
+    });
+    const decided = Promise.race([decisionOf(authorize, request, limits.handshakeMs), over]);
+    const settled = decided.then(
+      () => {},
+      () => {},
+    );
+    void this.#counted(who.address, settled, (reason) => ended.abort(reason));
+    const decision = await decided.catch((failure: Error) => {
+      throw this.#told(who, undecided(), failure);
+    });
+    if (typeof decision === 'object') throw this.#told(who, refusalOf(decision));
+  }
+
+  /** A page of another origin has asked, and is told no by HTTP: in this sentence, where it gets one. */
+  forbid(request: ConnectionRequest): ProtocolError {
+    const { origin = '' } = request;
     const message = `pages of the origin ${printable(origin)} are not let in`;
-    const who = { session: ++this.#count, address, port, principal: address };
-    this.#options.onEvent({ type: 'error', ...who, code: 'refused', message });
+    return this.#told(this.#known(request), new ProtocolError('refused', message));
   }
 
   /** Ends all. */
@@ -121,6 +141,25 @@ export class Connections {
   /** Resolves when those of this moment are over. */
   async settled(): Promise<void> {
     await Promise.all(this.#open.keys());
+  }
+
+  #known({ address, port }: ConnectionRequest): Connection {
+    return { session: ++this.#count, address, port, principal: address };
+  }
+
+  /** Counts what lasts as long as `open`, which never rejects. */
+  async #counted(
+    address: string,
+    open: Promise<void>,
+    end: (reason: Error) => void,
+  ): Promise<void> {
+    this.#from.set(address, (this.#from.get(address) ?? 0) + 1);
+    this.#open.set(open, end);
+    await open;
+    this.#open.delete(open);
+    const left = this.#from.get(address)! - 1;
+    if (left > 0) this.#from.set(address, left);
+    else this.#from.delete(address);
   }
 
   async #serve(
@@ -167,7 +206,7 @@ export class Connections {
       socket.resume();
     }
     if (failure !== undefined) {
-      this.#refuse(channel, who, later('who you are cannot be decided now'), failure);
+      this.#refuse(channel, who, undecided(), failure);
     } else if (typeof decision === 'object') {
       this.#refuse(channel, who, refusalOf(decision));
     }
@@ -208,16 +247,26 @@ export class Connections {
     return later(SENTENCES[reason]);
   }
 
-  /** @param failure - why, when the fault is this server's */
   #refuse(channel: Channel, who: Connection, refusal: ProtocolError, failure?: Error): void {
-    channel.close(refusal);
+    channel.close(this.#told(who, refusal, failure));
+  }
+
+  /**
+   * Tells the operator of a refusal.
+   * @param failure - why, when the fault is this server's
+   * @returns what the client is told
+   */
+  #told(who: Connection, refusal: ProtocolError, failure?: Error): ProtocolError {
     const code = failure === undefined ? refusal.code : 'internal';
     const { message } = failure ?? refusal;
     this.#options.onEvent({ type: 'error', ...who, code, message });
+    return refusal;
   }
 }
 
 const later = (what: string) => new ProtocolError('busy', `${what}, try again later`);
+
+const undecided = () => later('who you are cannot be decided now');
 
 function refusalOf({ message, retryAfterSeconds: seconds }: Refusal): ProtocolError {
   const what = printable(message).slice(0, 150);

@@ -20,8 +20,7 @@ export interface Configuration {
   readonly models: readonly ServedModel[];
   readonly workers: number;
   readonly limits: ServerLimits;
-  /** Seconds. */
-  readonly grace: number;
+  readonly graceMs: number;
   readonly insecure: boolean;
   /** Paths of the certificate and its key. */
   readonly tls?: { readonly cert: string; readonly key: string } | undefined;

@@ -9,14 +9,20 @@ interface HintCommandOptions {
   readonly workers?: number;
 }
 
-export function hintCommand(): Command {
+/** @param pathOf - the path of a model that is named by its file or by its name */
+export function hintCommand(pathOf = (text: string): string => text): Command {
   return new Command('hint')
     .description(
       'make the public files that clients of a model keep, or check those that are there',
     )
-    .argument('<model...>', '.sotto files; the hint of NAME.sotto is NAME.sotto.hint')
+    .argument(
+      '<model...>',
+      '.sotto files, or names of models that ship; the hint of NAME.sotto is NAME.sotto.hint',
+    )
     .option('--workers <COUNT>', 'threads; default: as many as the machine runs at a time')
-    .action(run);
+    .action((models: readonly string[], options: HintCommandOptions) =>
+      run(models.map(pathOf), options),
+    );
 }
 
 async function run(paths: readonly string[], { workers }: HintCommandOptions): Promise<void> {

@@ -1,6 +1,7 @@
 /** The options of `sotto serve` that say who is let in, and how much each may have. */
 
 import { type Command, InvalidArgumentError } from 'commander';
+import { bytesPer, countPer } from '../protocol/units.ts';
 import { authorizeByUrl, type ServeOptions } from './index.ts';
 
 /** What {@link addIdentityOptions} adds. */
@@ -19,9 +20,17 @@ export function addIdentityOptions(command: Command): Command {
     .option('--authorize-url <URL>', 'asked by POST who a client is; default: its address says so')
     .option('--origin <URL>', 'let pages of this origin in, no others; repeat it for more', collect)
     .option('--trust-proxy <CIDR>', 'believe its X-Forwarded-For; repeat it for more', collect)
-    .option('--quota-answers <RATE>', 'prepared inferences of a principal, like 1000/day', daily)
-    .option('--quota-sessions <RATE>', 'sessions of a principal, like 60/hour', hourly)
-    .option('--quota-bytes <RATE>', 'bytes that these inferences move, like 10GB/day', dailyBytes)
+    .option(
+      '--quota-answers <RATE>',
+      'prepared inferences of a principal, like 1000/day',
+      countPer('day'),
+    )
+    .option('--quota-sessions <RATE>', 'sessions of a principal, like 60/hour', countPer('hour'))
+    .option(
+      '--quota-bytes <RATE>',
+      'bytes that these inferences move, like 10GB/day',
+      bytesPer('day'),
+    )
     .option('--quota-store <URL>', 'redis://HOST:PORT, to count for several processes');
 }
 
@@ -37,7 +46,9 @@ export function identityOf(
   };
   const some = Object.values(quotas).some((most) => most !== undefined);
   if (quotaStore !== undefined && !some) {
-    throw new TypeError('--quota-store counts nothing without a quota, such as --quota-answers');
+    throw new InvalidArgumentError(
+      '--quota-store counts nothing without a quota, such as --quota-answers',
+    );
   }
   return {
     authorize: authorizeUrl === undefined ? undefined : authorizeByUrl(authorizeUrl),
@@ -48,20 +59,3 @@ export function identityOf(
 }
 
 const collect = (value: string, previous: readonly string[] = []): string[] => [...previous, value];
-
-const SIZES: Readonly<Record<string, number>> = { '': 1, K: 1e3, M: 1e6, G: 1e9, T: 1e12 };
-
-function rate(form: RegExp, example: string): (text: string) => number {
-  return (text) => {
-    const [, number, size = ''] = form.exec(text) ?? [];
-    const most = Number(number) * SIZES[size.toUpperCase()]!;
-    if (!(Number.isSafeInteger(most) && most >= 1)) {
-      throw new InvalidArgumentError(`It must be like ${example}.`);
-    }
-    return most;
-  };
-}
-
-const daily = rate(/^(\d+)\/day$/, '1000/day');
-const hourly = rate(/^(\d+)\/hour$/, '60/hour');
-const dailyBytes = rate(/^(\d+(?:\.\d+)?)([kmgt])b\/day$/i, '10GB/day or 500MB/day');

@@ -30,12 +30,13 @@ import {
   type ServerLimits,
 } from './limits.ts';
 import { isLoopback, listen, type Tls } from './listen.ts';
+import { type Listed, listingRequests } from './listing.ts';
 import { Load, type Overload } from './load.ts';
 import type { NamedModel, OfferOptions } from './models.ts';
 import { type ModelNames, Offers } from './offers.ts';
 import { hintRequests } from './publish.ts';
 import { openQuotas, type Quotas } from './quotas.ts';
-import { originsOf, proxiesOf } from './request.ts';
+import { type ConnectionRequest, originsOf, proxiesOf } from './request.ts';
 import { SHUT_DOWN, serveSession } from './session.ts';
 import { Spill } from './spill.ts';
 import { Tickets } from './tickets.ts';
@@ -275,7 +276,19 @@ export async function serve(
       return load.over && UNREADY[load.over];
     },
   };
-  const onRequest = healthRequests(watched, hintRequests(offers.hints, page, onSent));
+  const lets = ({ origin }: ConnectionRequest): boolean =>
+    origin === undefined || origins === undefined || origins.has(origin);
+  const listed: Listed = {
+    offers: offers.models,
+    maxBundles: limits.bundlesPerSession,
+    proxies,
+    async admit(request) {
+      if (!lets(request)) throw connections.forbid(request);
+      await connections.admit(request);
+    },
+  };
+  const pages = hintRequests(offers.hints, page, onSent);
+  const onRequest = healthRequests(watched, listingRequests(listed, pages));
   const listener = await listen({
     host,
     port,
@@ -283,8 +296,7 @@ export async function serve(
     onRequest,
     proxies,
     allows(request) {
-      const { origin } = request;
-      const allowed = origin === undefined || origins === undefined || origins.has(origin);
+      const allowed = lets(request);
       if (!allowed) connections.forbid(request);
       return allowed;
     },

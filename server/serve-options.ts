@@ -1,6 +1,7 @@
 /** The options of `sotto serve`. */
 
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
+import { millisecondsOf } from '../protocol/units.ts';
 import { addIdentityOptions, type IdentityOptions } from './identity-command.ts';
 
 /** What the command was given. */
@@ -14,9 +15,9 @@ export interface ServeCommandOptions extends IdentityOptions {
   readonly tlsCert?: string;
   readonly tlsKey?: string;
   readonly insecure?: boolean;
-  /** Seconds. */
+  /** In ms. */
   readonly grace: number;
-  /** Minutes. */
+  /** In ms. */
   readonly resume?: number;
   readonly spill?: string;
   readonly spillKey?: string;
@@ -31,7 +32,11 @@ export interface ServeCommandOptions extends IdentityOptions {
 export function serveOptions(): Command {
   const command = new Command('serve')
     .description('offer models for private inference, until interrupted')
-    .option('--model <FILE>', 'a .sotto file; repeat it for more models', collect)
+    .option(
+      '--model <MODEL>',
+      'a .sotto file, or the name of a model that ships; repeat it for more models',
+      collect,
+    )
     .requiredOption('--port <N>', 'TCP port; 0 for any that is free')
     .option('--host <HOST>', 'address to listen on; default: 127.0.0.1')
     .option('--workers <COUNT>', 'threads; default: as many as the machine runs at a time')
@@ -40,10 +45,18 @@ export function serveOptions(): Command {
     .option('--tls-cert <FILE>', 'certificate chain (PEM)')
     .option('--tls-key <FILE>', "the certificate's key (PEM)")
     .option('--insecure', 'listen beyond this machine without TLS, such as behind a proxy')
-    .option('--grace <N>', 'seconds in which prepared inferences may still run after SIGTERM', '30')
+    .addOption(
+      new Option(
+        '--grace <TIME>',
+        'for which prepared inferences may still run after SIGTERM, like 30s; a bare number is in s',
+      )
+        .argParser((text) => Math.ceil(millisecondsOf(text, 's')))
+        .default(30_000, '30s'),
+    )
     .option(
-      '--resume <N>',
-      'minutes that prepared inferences wait for a client whose link was lost; default: 5',
+      '--resume <TIME>',
+      'for which prepared inferences wait for a client whose link was lost, like 5min (default); a bare number is in min',
+      (text) => Math.ceil(millisecondsOf(text, 'min')),
     )
     .option(
       '--spill <FOLDER>',
@@ -54,7 +67,7 @@ export function serveOptions(): Command {
     .option('--metrics-host <HOST>', 'address to listen on for those', '127.0.0.1')
     .option('--audit <FILE>', 'append a record of each grant; what cannot be recorded is refused')
     .option('--demo', 'serve the demo page as well; without --model, the models that ship')
-    .option('--json', 'log events as JSON, one a line');
+    .option('--json', 'log events on stderr as JSON, one object a line');
   return addIdentityOptions(command);
 }
 

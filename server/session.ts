@@ -187,7 +187,6 @@ class Served {
       const session = await openServer(party, async (greeting) => {
         clearTimeout(silent);
         const offer = await this.#enter(greeting);
-        if (offer === undefined) return undefined;
         const { resumed, next } = this.#bundles!;
         return { offer, maxBundles: limits.bundlesPerSession, bundles: resumed, next };
       });
@@ -203,7 +202,7 @@ class Served {
   }
 
   /** A client has said what it wants: takes its place, and what an earlier session of its ticket has left. */
-  async #enter(greeting: Greeting): Promise<OfferedModel | undefined> {
+  async #enter(greeting: Greeting): Promise<OfferedModel> {
     const { offers, draining, tickets = new Tickets({ resumeMs: 0, most: 0 }) } = this.#parts;
     if (draining?.aborted) throw stopping();
     const end = (reason: Error): void => this.#channel.close(reason);
@@ -213,8 +212,9 @@ class Served {
     const { model } = greeting;
     // Its own, whatever is offered under this name later.
     const offer = model === undefined ? first(offers) : offers.get(model);
+    if (offer === undefined) throw noSuchModel(model ?? '', [...offers.keys()]);
     this.#offer = offer;
-    if (offer !== undefined) this.#bundles = await tickets.claim(greeting, offer);
+    this.#bundles = await tickets.claim(greeting, offer);
     return offer;
   }
 
@@ -445,6 +445,24 @@ async function decide(
 
 function first(offers: ReadonlyMap<string, OfferedModel>): OfferedModel | undefined {
   return offers.values().next().value;
+}
+
+/** Names of models that a refusal has room for, in UTF-16 units: an ERROR frame takes 200 bytes. LOCAL. */
+const NAMES_LENGTH = 100;
+
+/** Names those that there are, as far as they fit: whoever may connect may know them. */
+function noSuchModel(asked: string, names: readonly string[]): ProtocolError {
+  const listed: string[] = [];
+  for (const name of names) {
+    if ([...listed, name].join(', ').length > NAMES_LENGTH) break;
+    listed.push(name);
+  }
+  const more = names.length - listed.length;
+  const rest = listed.length === 0 ? `${more} others` : `${more} more`;
+  const some = more === 0 ? listed : [...listed, rest];
+  const wanted = asked.length <= 40 ? asked : `${asked.slice(0, 40)}…`;
+  const what = `this server offers no model named "${wanted}"; it offers ${some.join(', ')}`;
+  return new ProtocolError('refused', what);
 }
 
 function outOfTurn(bundle: number): ProtocolError {

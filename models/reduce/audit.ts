@@ -21,7 +21,7 @@ interface AuditCommandOptions extends ReadOptions {
   readonly data: readonly string[];
   readonly groups: string;
   readonly labels?: string;
-  readonly json?: string;
+  readonly json?: boolean;
   readonly svg?: string;
   readonly workers?: number;
 }
@@ -36,14 +36,14 @@ export function auditCommand(): Command {
     .requiredOption('--data <PATH...>', 'labelled images that nothing was trained on')
     .option('--groups <WHAT>', GROUPINGS, 'classes')
     .option('--labels <FILE>', 'names of the classes, one a line')
-    .option('--json <FILE>', 'writes the tables')
+    .option('--json', 'print one JSON document')
     .option('--svg <FILE>', "draws each group's disparity against the ReLUs")
     .option('--workers <COUNT>', 'threads (default: those of the machine)');
   return withReadOptions(command).action(run);
 }
 
 async function run(paths: readonly string[], options: AuditCommandOptions): Promise<void> {
-  for (const path of [options.json, options.svg]) if (path !== undefined) checkOutput(path);
+  if (options.svg !== undefined) checkOutput(options.svg);
   const graphs = paths.map((path) => ({ name: basename(path), graph: readGraph(path, options) }));
   const [first] = graphs;
   const set = await readLabelled(options.data, first!.graph.input.shape);
@@ -60,11 +60,10 @@ async function run(paths: readonly string[], options: AuditCommandOptions): Prom
   } finally {
     await pool.close();
   }
-  process.stdout.write(`${formatAudit(audited, grouping.names)}\n`);
-  if (options.json !== undefined) {
-    const text = JSON.stringify({ groups: grouping.names, networks: audited }, null, 2);
-    await replaceFile(options.json, `${text}\n`);
-  }
+  const text = options.json
+    ? JSON.stringify({ groups: grouping.names, networks: audited }, null, 2)
+    : formatAudit(audited, grouping.names);
+  process.stdout.write(`${text}\n`);
   if (options.svg !== undefined) {
     await replaceFile(options.svg, await drawAudit(audited, grouping.names));
   }

@@ -1,7 +1,7 @@
 /** `sotto reduce`: brings a trained network to a budget of ReLUs, and makes the file that a server offers from it. */
 
 import { basename } from 'node:path';
-import { Command } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { checkOutput, replaceFile } from '../../protocol/files.ts';
 import { createThreadPool } from '../../protocol/pool/node.ts';
 import { encodeModel } from '../../protocol/program/model.ts';
@@ -32,9 +32,9 @@ interface ReduceCommandOptions extends ReadOptions {
   readonly data: readonly string[];
   readonly validation?: readonly string[];
   readonly budget: number;
-  readonly method: string;
+  readonly method: Method;
   readonly output: string;
-  readonly augment: string;
+  readonly augment: 'crop' | 'none';
   readonly searchEpochs?: string;
   readonly tuneEpochs?: string;
   readonly settleEpochs?: string;
@@ -71,11 +71,16 @@ export function reduceCommand(): Command {
       '--validation <PATH...>',
       'labelled images to validate on; unless given, a tenth of the data',
     )
-    .option('--method <METHOD>', METHODS.join(', '), 'autorep')
-    .option(
-      '--augment <KIND>',
-      'variants of training images: crop (shifted and mirrored) or none',
-      'crop',
+    .addOption(
+      new Option('--method <METHOD>', 'how ReLUs are chosen').choices(METHODS).default('autorep'),
+    )
+    .addOption(
+      new Option(
+        '--augment <KIND>',
+        'variants of training images: crop (shifted and mirrored) or none',
+      )
+        .choices(['crop', 'none'])
+        .default('crop'),
     )
     .option('--search-epochs <N>', 'epochs of a search; those of its method unless given')
     .option('--tune-epochs <N>', 'epochs of fine-tuning; 20 unless given')
@@ -109,26 +114,21 @@ export function reduceCommand(): Command {
 
 /** Bad options are told before anything is read or trained. */
 function checked(options: ReduceCommandOptions): { method: Method; augmentation?: Augmentation } {
-  const method = METHODS.find((name) => name === options.method);
-  if (method === undefined) {
-    throw new TypeError(`--method should be one of ${METHODS.join(', ')}, not ${options.method}`);
-  }
+  const { method } = options;
   for (const name of ['batch', 'shards'] as const) {
-    if (!(Number(options[name]) >= 1)) throw new RangeError(`--${name} should be at least 1`);
+    if (!(Number(options[name]) >= 1))
+      throw new InvalidArgumentError(`--${name} should be at least 1`);
   }
   for (const name of ['search', 'tune', 'settle'] as const) {
     const epochs = Number(options[`${name}Epochs`] ?? 0);
     if (!(Number.isInteger(epochs) && epochs >= 0)) {
-      throw new RangeError(`--${name}-epochs should be a whole number, 0 or more`);
+      throw new InvalidArgumentError(`--${name}-epochs should be a whole number, 0 or more`);
     }
   }
   if (!(Number(options.pressure ?? 1) > 0)) {
-    throw new RangeError(`--pressure should be above 0, not ${options.pressure}`);
+    throw new InvalidArgumentError(`--pressure should be above 0, not ${options.pressure}`);
   }
   if (options.augment === 'none') return { method };
-  if (options.augment !== 'crop') {
-    throw new TypeError(`--augment should be crop or none, not ${options.augment}`);
-  }
   return { method, augmentation: { kind: 'cropFlip', pad: 2 } };
 }
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { type Capacity, capacityOf, formatCapacity } from '../../bench/capacity.ts';
-import { formatPlan, perSecond } from '../../bench/plan.ts';
+import { formatPlan } from '../../bench/plan.ts';
 import { effective, type MeasuredProgram, type Price } from '../../protocol/inference/price.ts';
 import { DEFAULT_LIMITS } from '../../server/limits.ts';
 import { memoryOf } from '../../server/memory.ts';
@@ -102,12 +102,5 @@ describe('what serving many takes', () => {
       '2 processes, each with 1 core (about 53 % busy), 20 sessions and up to 1.7 GB',
       '1400 Mbit/s from clients, 6.0 Mbit/s to them, beside hints',
     ]);
-  });
-
-  it('is asked for by a rate', () => {
-    expect([perSecond('5/s'), perSecond('600/min'), perSecond('0.5/s')]).toEqual([5, 10, 0.5]);
-    for (const text of ['5', '0/s', '-1/s', '5/h', '5 /s', 's', '1e3/s']) {
-      expect(() => perSecond(text), text).toThrow('It must be like 5/s or 600/min.');
-    }
   });
 });

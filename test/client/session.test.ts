@@ -402,7 +402,7 @@ describe('what a client accepts', () => {
     });
     expect(await failureOf(server.connect({ model: 'other' }))).toMatchObject({
       code: 'refused',
-      message: 'the peer gave up: this server offers no model named "other"',
+      message: 'the peer gave up: this server offers no model named "other"; it offers tiny',
     });
   });
 

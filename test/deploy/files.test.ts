@@ -140,9 +140,7 @@ describe('compose.yaml', () => {
       expect(proxiesOf(options.trustProxy!)).toBeDefined();
       expect(options.trustProxy).toEqual([compose.networks.default.ipam.config[0]!.subnet]);
       expect(services).toHaveProperty(new URL(options.quotaStore!).hostname);
-      expect(Number.parseInt(service.stop_grace_period!, 10)).toBeGreaterThan(
-        Number(options.grace),
-      );
+      expect(Number.parseInt(service.stop_grace_period!, 10)).toBeGreaterThan(options.grace / 1000);
     }
   });
 

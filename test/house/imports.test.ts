@@ -21,7 +21,7 @@ function sources(folder: string): string[] {
 }
 
 const folders = ['client', 'server', 'protocol', 'models', 'bench'];
-const files = [...folders.flatMap(sources), 'cli.ts'].filter((file) =>
+const files = [...folders.flatMap(sources), 'cli.ts', 'completion.ts'].filter((file) =>
   existsSync(join(root, file)),
 );
 
@@ -50,6 +50,7 @@ const floors: Record<string, number> = {
   'protocol/errors.ts': 0,
   'protocol/bulk.ts': 0,
   'protocol/files.ts': 0,
+  'protocol/units.ts': 0,
   'protocol/kernels': 1,
   'protocol/random': 2,
   'protocol/ring': 2,

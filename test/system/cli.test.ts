@@ -2,7 +2,8 @@
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -27,9 +28,9 @@ interface Outcome {
 
 const sotto = (args: readonly string[], environment = {}) => run([cli, ...args], environment);
 
-async function run(args: readonly string[], environment = {}): Promise<Outcome> {
+async function run(args: readonly string[], environment = {}, cwd?: string): Promise<Outcome> {
   const env = { ...process.env, SOTTO_DEBUG: '', ...environment };
-  const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, args, { env, cwd, stdio: ['ignore', 'pipe', 'pipe'] });
   let out = '';
   let err = '';
   child.stdout.on('data', (data) => {
@@ -111,6 +112,61 @@ describe.skipIf(notBuilt)('the command', () => {
     });
   });
 
+  it('several images are answered in their order over one session, with as many preparations', async () => {
+    const seen = events.length;
+    const images = [1, 0, 1].map((i) => file(`${i}.png`));
+    const args = ['infer', '--server', url, '--workers', '1', '--top', '2', '--json', ...images];
+    const { code, out, err } = await sotto(args);
+    expect({ code, err }).toEqual({ code: 0, err: '' });
+    const { results } = JSON.parse(out);
+    expect(results.map(({ image }: { image: string }) => image)).toEqual(images);
+    for (const [i, { classes, label }] of results.entries()) {
+      const { logits } = plainAnswer(model, somePixels(model, [1, 0, 1][i]));
+      const sum = logits.reduce((a, b) => a + Math.exp(b), 0);
+      expect(classes).toHaveLength(2);
+      expect(classes[0]).toMatchObject({ index: label, label: names[label] });
+      expect(classes[0].score).toBeCloseTo(Math.exp(logits[label]!) / sum, 2);
+      expect(classes[1].score).toBeLessThanOrEqual(classes[0].score);
+    }
+    const closed = () => events.slice(seen).find(({ type }) => type === 'closed');
+    await within(
+      10_000,
+      until(() => closed() !== undefined),
+    );
+    expect(closed()).toMatchObject({ inferences: 3, unused: 0 });
+    const sessions = events.slice(seen).filter(({ type }) => type === 'session');
+    expect(sessions).toHaveLength(1);
+    const text = await sotto([
+      'infer',
+      '--server',
+      url,
+      '--workers',
+      '1',
+      '--top',
+      '9',
+      images[0]!,
+    ]);
+    expect(text.out.trimEnd().split('\n')).toHaveLength(4);
+    expect(text.out).toMatch(/^1\.png: .*\n {2,4}[\d.]+ % {2}(ant|bee|cat)\n/);
+  });
+
+  it('that is cancelled by SIGINT is exit code 130', async () => {
+    const deaf = createServer().listen(0, '127.0.0.1');
+    await once(deaf, 'listening');
+    const { port } = deaf.address() as AddressInfo;
+    const args = [cli, 'infer', '--server', `ws://127.0.0.1:${port}`, file('0.png')];
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    let err = '';
+    child.stderr.on('data', (data) => {
+      err += data;
+    });
+    await within(30_000, once(deaf, 'connection'));
+    child.kill('SIGINT');
+    expect(await within(10_000, once(child, 'close'))).toEqual([130, null]);
+    expect(err).toMatch(/^sotto: [^\n]+ was cancelled\n$/);
+    deaf.close();
+  });
+
   it.each<[string, () => string[], RegExp]>([
     ['an image of another size', () => ['large.png'], /^large\.png is 32x32, the model takes 6x6$/],
     ['a file that is no image', () => ['text.png'], /^text\.png is not a PNG file$/],
@@ -129,7 +185,7 @@ describe.skipIf(notBuilt)('the command', () => {
     );
     expectFailure(
       await sotto(['infer', '--server', url, '--model', 'other', '--json', image]),
-      /^the peer gave up: this server offers no model named "other"$/,
+      /^the peer gave up: this server offers no model named "other"; it offers tiny$/,
     );
     const debug = await sotto(['infer', '--server', nowhere, image], { SOTTO_DEBUG: '1' });
     expect(debug.err).toContain('\n    at ');
@@ -144,10 +200,14 @@ describe.skipIf(notBuilt)('the command', () => {
 
   it('a plan for clients without their rate, likewise; with it, it says what they take', async () => {
     const plan = ['plan', file('tiny.sotto'), '--clients', '70'];
-    expectFailure(await sotto(plan), /^--clients and --rate are needed together$/);
+    expectFailure(await sotto(plan), /^--clients and --rate are needed together$/, 2);
     const { code, out } = await sotto([...plan, '--rate', '60/min', '--json']);
     expect(code).toBe(0);
-    expect(JSON.parse(out).capacity).toMatchObject({ processes: 3, cores: 1, sessions: 24 });
+    expect(JSON.parse(out).capacity).toMatchObject({
+      processes: 3,
+      coresPerProcess: 1,
+      sessionsPerProcess: 24,
+    });
   });
 
   it('what is no file is refused before it is opened, by every command', async () => {
@@ -173,7 +233,7 @@ describe.skipIf(notBuilt)('the command', () => {
       ['reduce', network, ...data],
       ['audit', network, '--data', file('pipe')],
       ['audit', network, '--data', images, '--svg', file('pipe')],
-      ['bench', '--json', file('pipe')],
+      ['bench', '--results', file('pipe')],
     ];
     symlinkSync('pipe', file('pipe.sottonet'));
     commands.push(['check', file('pipe.sottonet')]);
@@ -216,6 +276,7 @@ describe.skipIf(notBuilt)('the command', () => {
       ['serve', '--port', '0', '--model', file('tiny.sotto'), '--max-bundles', '1e3'],
       ['hint', file('tiny.sotto'), '--workers', '9999999999'],
       ['plan', file('tiny.sotto'), '--clients', '3', '--rate', '6'],
+      ['serve', '--port', '0', '--model', file('tiny.sotto'), '--tls-cert', 'x.pem'],
     ];
     const outcomes = await Promise.all(wrong.map((args) => sotto(args)));
     expect(outcomes.map(({ code }) => code)).toEqual(wrong.map(() => 2));
@@ -227,6 +288,95 @@ describe.skipIf(notBuilt)('the command', () => {
     expect(help).toMatchObject({ code: 0, err: '' });
     expect(help.out).toContain('--server <URL>');
     expect(version.out).toMatch(/^\d+\.\d+\.\d+\n$/);
+  });
+
+  it.each<[string, string[], RegExp]>([
+    ['a command', ['inferr'], /unknown command 'inferr'\n\(Did you mean infer\?\)/],
+    ['an option', ['plan', 'x', '--bandwith', '1gbit'], /\(Did you mean --bandwidth\?\)/],
+    ['an option of serve', ['serve', '--prot', '0'], /\(Did you mean --port\?\)/],
+    ['an option of models', ['models', '--sever', 'x'], /\(Did you mean --server\?\)/],
+    [
+      'a choice',
+      ['reduce', 'x', '--method', 'deepreduse'],
+      /It must be one of autorep, .*deepreduce.*\. \(Did you mean deepreduce\?\)/,
+    ],
+    [
+      'a choice that is near none',
+      ['check', 'x', '--layout', 'sideways'],
+      /'sideways' is invalid\. It must be one of NCHW, NHWC\.\n$/,
+    ],
+    [
+      'a size',
+      ['serve', '--port', '0', '--quota-bytes', '10GBit/day'],
+      /It must be a size a day, such as 500MB\/day or 10GiB\/day\.\n$/,
+    ],
+    ['a rate', ['plan', 'x', '--bandwidth', '100'], /It must be a rate such as 800kbit, /],
+    ['a time', ['serve', '--port', '0', '--grace', '1:30'], /5min; without a unit it is in s\.\n$/],
+  ])(
+    '%s that is misspelt is told with what would be right, as wrong usage',
+    async (_, args, error) => {
+      const { code, out, err } = await sotto(args);
+      expect(err).toMatch(/^error: /);
+      expect(err).toMatch(error);
+      expect({ code, out }).toEqual({ code: 2, out: '' });
+    },
+  );
+
+  it('units may be written in several ways', async () => {
+    const plan = async (...args: string[]) => {
+      const { out, err } = await sotto(['plan', file('tiny.sotto'), '--json', ...args]);
+      return { profile: out && JSON.parse(out).profile, err };
+    };
+    const wanted = { err: '', profile: { bitsPerSecond: 20e6, roundTripMs: 40 } };
+    expect(await plan('--bandwidth', '20mbit', '--rtt', '40')).toMatchObject(wanted);
+    expect(await plan('--bandwidth', '20 Mbit/s', '--rtt', '0.04s')).toMatchObject(wanted);
+  });
+
+  it('a model that ships goes by its name, a file of that name before it', async () => {
+    const planned = async (args: string[], cwd?: string) => {
+      const { code, out, err } = await run([cli, 'plan', '--json', ...args], {}, cwd);
+      expect({ code, err }).toEqual({ code: 0, err: '' });
+      return JSON.parse(out).hint.bytes;
+    };
+    const path = fileURLToPath(new URL('../../models/zoo/digits.sotto', import.meta.url));
+    const digits = await planned([path]);
+    expect(await planned(['digits'])).toBe(digits);
+    const own = file('own');
+    mkdirSync(join(own, 'fashion'), { recursive: true });
+    writeFileSync(join(own, 'digits'), encodeModel(model));
+    expect(await planned(['digits'], own)).toBeLessThan(digits);
+    // A folder is no model.
+    expect(await planned(['fashion'], own)).toBe(await planned(['fashion']));
+  });
+
+  it.each([
+    ['plan', 'digts'],
+    ['hint', 'digts'],
+    ['serve', '--port', '0', '--model', 'digts'],
+  ])('%s of a model that there is not lists those that ship', async (...args) => {
+    expectFailure(
+      await sotto(args),
+      /^there is no file and no model named "digts"; did you mean digits\? the models that ship are digits, fashion, /,
+    );
+  });
+
+  it('the models of a server are listed as a table and as JSON', async () => {
+    const [text, json] = await Promise.all([
+      sotto(['models', '--server', url]),
+      sotto(['models', '--server', url, '--json']),
+    ]);
+    expect(text).toMatchObject({ code: 0, err: '' });
+    const [head, row, ...rest] = text.out.trimEnd().split('\n');
+    expect(head).toMatch(/^model +input +classes +hint, once +prepare up +down /);
+    expect(row).toMatch(/^tiny +1x6x6 +3 +[\d.]+ kB .* 1 \+ 2 +16 +[0-9a-f]{12}…$/);
+    expect(rest).toEqual([]);
+    expect(json).toMatchObject({ code: 0, err: '' });
+    const document = JSON.parse(json.out);
+    expect(document).toMatchObject({ server: url, models: [{ name: 'tiny', labels: names }] });
+    expectFailure(
+      await sotto(['models', '--server', 'ws://127.0.0.1:1']),
+      /^cannot connect to ws:\/\/127\.0\.0\.1:1: no server listens there$/,
+    );
   });
 
   it('a server that is told to stop says goodbye and exits with 0', async () => {
@@ -255,10 +405,14 @@ describe.skipIf(notBuilt)('the demo', () => {
   });
 });
 
-/** Nothing on stdout, one sentence on stderr, exit code 1. */
-function expectFailure({ code, out, err }: Outcome, sentence: RegExp): void {
+async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 10));
+}
+
+/** Nothing on stdout, one sentence on stderr, exit code 1 or another. */
+function expectFailure({ code, out, err }: Outcome, sentence: RegExp, expected = 1): void {
   expect(err).toMatch(/^sotto: [^\n]+\n$/);
   expect(err.slice('sotto: '.length, -1)).toMatch(sentence);
   expect(out).toBe('');
-  expect(code).toBe(1);
+  expect(code).toBe(expected);
 }

@@ -99,7 +99,11 @@ describe.skipIf(!isBuilt)('sotto compile', () => {
     ['no network', ['none.onnx'], /none.onnx: there is no such file/],
     ['another kind of file', ['labels.txt'], /labels.txt should be an .onnx, .safetensors/],
     ['weights without a network', ['images.bin.safetensors'], /say with --network.*resnet20/],
-    ['a wrong reveal', ['net.sottonet', '--reveal', 'all'], /--reveal should be logits or label/],
+    [
+      'a wrong reveal',
+      ['net.sottonet', '--reveal', 'all'],
+      /argument 'all' is invalid. Allowed choices are logits, label/,
+    ],
     ['a mean that is none', ['net.sottonet', '--mean', '1,,2'], /--mean should be numbers/],
     ['a mean of other channels', ['net.sottonet', '--mean', '1'], /one number for each of 3/],
     [

@@ -91,11 +91,15 @@ describe('sotto reduce', () => {
 
   it.each<[string, string[], RegExp]>([
     ['a budget above the count', ['--budget', '481'], /a budget of 481 ReLUs cannot be met.* 480/],
-    ['an unknown method', ['--method', 'magic'], /--method should be one of autorep, snl/],
+    [
+      'an unknown method',
+      ['--method', 'magic'],
+      /argument 'magic' is invalid. Allowed choices are autorep, snl/,
+    ],
     [
       'an unknown augmentation',
       ['--augment', 'blur'],
-      /--augment should be crop or none, not blur/,
+      /argument 'blur' is invalid. Allowed choices are crop, none/,
     ],
     [
       'scores of other images',
@@ -136,14 +140,15 @@ describe('sotto audit', () => {
     );
     const models = ['audit', 'dense.sottonet', 'small.sottonet'];
     const test = ['--data', 'test-images-idx3-ubyte', '--workers', '1'];
-    const files = ['--json', 'audit.json', '--svg', 'audit.svg'];
+    const files = ['--svg', 'audit.svg'];
     const { code, out, error } = sotto(...models, ...test, ...files, '--groups', 'groups.csv');
     expect(error).toBe('');
     expect(code).toBe(0);
     expect(out).toMatch(/dense.sottonet: 480 ReLUs\n {2}overall/);
     expect(out).toMatch(/small.sottonet: 48 ReLUs\n/);
     expect(out).toMatch(/few +\d+\.\d\d % {2}loss \d\.\d{4} +[+-]?\d+\.\d\d {2}30 images/);
-    const { groups, networks } = JSON.parse(readFileSync(at('audit.json'), 'utf8'));
+    const json = sotto(...models, ...test, '--groups', 'groups.csv', '--json');
+    const { groups, networks } = JSON.parse(json.out);
     expect(groups).toEqual(['few', 'many']);
     expect(networks[1].table.groups[1].images).toBe(70);
     expect(readFileSync(at('audit.svg'), 'utf8')).toMatch(/^<svg .*[\s\S]*few[\s\S]*<\/svg>\n$/);
