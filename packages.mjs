@@ -1,6 +1,6 @@
 // Assembles the packages that are published, in dist/packages or the folder that is named, from what the build has left in dist:
 //
-//   client/   `sotto`: the client and the protocol. What it uses of noble, msgpackr, zod and pngjs is in it, their licences too:
+//   client/   `sotto`: the client and the protocol. What it uses of noble, zod and pngjs is in it, their licences too:
 //             it depends on ws and piscina alone
 //   server/   `@sotto/server`: the server, the command `sotto`, the demo page
 //   models/   `@sotto/models`: from a network to a model, and the models that ship

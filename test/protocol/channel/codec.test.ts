@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import { Packr } from 'msgpackr/pack';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import {
@@ -57,6 +58,38 @@ describe('control messages', () => {
       }),
       { numRuns: 500 },
     );
+  });
+
+  it('have the bytes that another implementation of MessagePack makes, and it reads them', () => {
+    const other = new Packr({
+      ...{ useRecords: false, moreTypes: false, structuredClone: false, mapsAsObjects: true },
+      ...{ variableMapSize: true, int64AsType: 'bigint', copyBuffers: true },
+    });
+    // Of the lengths at which headers change, and of the numbers.
+    const lengths = [0, 1, 15, 16, 31, 32, 255, 256, 65_535, 65_536];
+    const bits = [0, 5, 7, 8, 15, 16, 31, 32, 53];
+    const numbers = bits.flatMap((bit) =>
+      [-1, 0, 1].flatMap((by) => [2 ** bit + by, by - 2 ** bit]),
+    );
+    const samples: ControlValue[] = [
+      ...numbers,
+      ...[2n ** 63n - 1n, 2n ** 63n, -(2n ** 63n), 2n ** 64n - 1n, 0n, -1n],
+      ...[Number.MAX_VALUE, Number.MIN_VALUE, 0.1, 1.5],
+      ...lengths.map((length) => new Uint8Array(length)),
+      ...lengths.map((length) => 'x'.repeat(length)),
+      ...lengths.map((length) => 'é'.repeat(length >> 1)),
+      ...lengths.slice(0, -1).map((length) => Array<null>(length).fill(null)),
+      ...lengths
+        .slice(0, -2)
+        .map((length) => Object.fromEntries(Array.from({ length }, (_, i) => [`f${i}`, i]))),
+    ];
+    const agree = (value: ControlValue) => {
+      const bytes = encodeControl(value);
+      expect(Buffer.from(bytes).equals(other.pack(value))).toBe(true);
+      expect(decodeControl(bytes, anything)).toEqual(other.unpack(bytes));
+    };
+    samples.forEach(agree);
+    fc.assert(fc.property(plain, agree), { numRuns: 500 });
   });
 
   it('have the bytes of the MessagePack specification', () => {
