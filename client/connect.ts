@@ -56,7 +56,7 @@ export async function connectOn<Options extends CommonConnectOptions>(
   url: string,
   options: Options,
 ): Promise<Session> {
-  if (!/^wss?:\/\/[^/#][^#]*$/.test(url) || !URL.canParse(url)) {
+  if (!/^wss?:\/\/[^/#][^#]*$/.test(url) || !isUrl(url)) {
     throw new TypeError(`url: expected ws://HOST:PORT or wss://HOST:PORT, got "${place(url)}"`);
   }
   checkOptions(options, CONNECT_OPTIONS);
@@ -80,6 +80,16 @@ export async function connectOn<Options extends CommonConnectOptions>(
     },
     options,
   );
+}
+
+/** `URL.canParse`, which Firefox 114 and Safari 16.4 have not got. */
+function isUrl(text: string): boolean {
+  try {
+    new URL(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Opens a link over a socket that begins to connect. */
