@@ -85,6 +85,16 @@ export async function connectOn<Options extends CommonConnectOptions>(
   );
 }
 
+/** `URL.canParse`, which Firefox 114 and Safari 16.4 have not got. */
+function isUrl(text: string): boolean {
+  try {
+    new URL(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** Opens a link over a socket that begins to connect. */
 async function openOver(
   { socket, failure }: { readonly socket: Socket; failure(): Failure },
@@ -123,7 +133,7 @@ function routed(url: string, { ticket }: Resumption): string {
 
 /** @throws TypeError when it is no address of a server */
 export function checkUrl(url: string): void {
-  if (!/^wss?:\/\/[^/#][^#]*$/.test(url) || !URL.canParse(url)) {
+  if (!/^wss?:\/\/[^/#][^#]*$/.test(url) || !isUrl(url)) {
     throw new TypeError(`url: expected ws://HOST:PORT or wss://HOST:PORT, got "${place(url)}"`);
   }
 }

@@ -26,7 +26,7 @@ export function storedHints({ maxBytes = CACHE_BYTES }: StoredHintsOptions = {})
     async save(digest, hint) {
       if (hint.length > maxBytes) return;
       const stored = () =>
-        new Response(hint as Uint8Array<ArrayBuffer>, { headers: { [LENGTH]: `${hint.length}` } });
+        new Response(inPieces(hint), { headers: { [LENGTH]: `${hint.length}` } });
       try {
         const cache = await caches.open(NAME);
         try {
@@ -42,6 +42,20 @@ export function storedHints({ maxBytes = CACHE_BYTES }: StoredHintsOptions = {})
       }
     },
   };
+}
+
+/** Bytes that are handed on at a time. LOCAL. */
+const PIECE_BYTES = 1 << 20;
+
+/** Bytes as a stream: to take them all at once would hold up the page, by a millisecond and more a megabyte. */
+function inPieces(bytes: Uint8Array): ReadableStream<Uint8Array<ArrayBuffer>> {
+  let at = 0;
+  return new ReadableStream({
+    pull(controller) {
+      if (at < bytes.length) controller.enqueue(bytes.slice(at, (at += PIECE_BYTES)));
+      else controller.close();
+    },
+  });
 }
 
 /** Removes hints until the others take `maxBytes`. */

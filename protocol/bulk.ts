@@ -19,6 +19,20 @@ export function isBulk({ byteLength, buffer }: ArrayBufferView): boolean {
   return sharing && byteLength >= BULK_BYTES && buffer instanceof ArrayBuffer;
 }
 
+/** Bytes that are copied at a time. LOCAL. */
+const COPY_BYTES = 2 << 20;
+
+/** `bytes` where threads can read them without a copy; it yields as it copies, for memory that is new takes its time. */
+export function* shareBytes(bytes: Uint8Array): Generator<undefined, Uint8Array> {
+  if (!isBulk(bytes)) return bytes;
+  const shared = bulkBytes(bytes.length);
+  for (let at = 0; at < bytes.length; at += COPY_BYTES) {
+    yield;
+    shared.set(bytes.subarray(at, at + COPY_BYTES), at);
+  }
+  return shared;
+}
+
 /** A copy of `array` in such memory. */
 export function bulkCopy<T extends Uint8Array | Int32Array | Uint32Array>(
   array: T,

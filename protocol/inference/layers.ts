@@ -78,11 +78,14 @@ export function groupLayers(program: Program, shapes: Shapes): LayerGroup[] {
   // Elements are numbered from 1 on, so that a zero of a padding is none. Sums of elements are none of them either.
   const numbered = (value: number): Int32Array => {
     const { start, size } = startOf.get(value)!;
-    return Int32Array.from({ length: size }, (_, i) => start + i + 1);
+    const numbers = new Int32Array(size);
+    for (let i = 0; i < size; i++) numbers[i] = start + i + 1;
+    return numbers;
   };
   const decide = (elements: Int32Array | undefined): boolean => {
     if (elements === undefined) return false;
-    for (const [i, number] of elements.entries()) {
+    for (let i = 0; i < elements.length; i++) {
+      const number = elements[i]!;
       if (number === 0 || decided[number - 1] === 1) {
         for (const own of elements.subarray(0, i)) decided[own - 1] = 0;
         return false;
@@ -93,7 +96,8 @@ export function groupLayers(program: Program, shapes: Shapes): LayerGroup[] {
   };
 
   const count = (elements: Int32Array | undefined): undefined => {
-    for (const number of elements ?? []) if (number > 0) readers[number - 1]!++;
+    if (elements === undefined) return;
+    for (let i = 0; i < elements.length; i++) if (elements[i]! > 0) readers[elements[i]! - 1]!++;
   };
 
   walk<Int32Array | undefined>(program, {

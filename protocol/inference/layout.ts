@@ -59,17 +59,29 @@ export interface Layout {
  * @throws RangeError when the program is not valid or a layer fits no parameter set; the sentence names the step
  */
 export function layoutOf(program: Program, shapes: Shapes = checkProgram(program)): Layout {
+  const parts = layoutParts(program, shapes);
+  for (;;) {
+    const { done, value } = parts.next();
+    if (done) return value;
+  }
+}
+
+/** As {@link layoutOf}, in parts: it yields where something else may have its turn. */
+export function* layoutParts(program: Program, shapes: Shapes): Generator<undefined, Layout> {
   const rings = ringsOf(program);
-  const linears = groupLayers(program, shapes).map((group) => ({
-    ...group,
-    plan: planOf(group, rings),
-  }));
+  const groups = groupLayers(program, shapes);
+  const linears: LinearLayout[] = [];
+  for (const group of groups) {
+    yield;
+    linears.push({ ...group, plan: planOf(group, rings) });
+  }
   const activations: ActivationLayout[] = [];
   let output: OutputLayout | undefined;
   for (const [index, step] of program.steps.entries()) {
     const shape = shapes[index + 1] as Shape;
     const size = sizeOf(shape);
     if (step.op === 'activation') {
+      yield;
       const lanes = lanesOf(step, program.comparison, rings[index + 1] as number);
       activations.push({ step, index, lanes, size, shape });
     } else if (step.op === 'output') {

@@ -28,7 +28,7 @@
  */
 
 import { sha256 } from '@noble/hashes/sha2.js';
-import { bulkCopy, isBulk } from '../bulk.ts';
+import { shareBytes } from '../bulk.ts';
 import { MAX_CONTROL_BYTES } from '../channel/codec.ts';
 import type { Channel } from '../channel/index.ts';
 import { type SealedChannel, sealed } from '../channel/sealed.ts';
@@ -43,7 +43,7 @@ import {
   setupMessageBytes,
 } from '../ot/setup.ts';
 import type { ReceiverSeeds, SenderSeeds } from '../ot/softspoken.ts';
-import { nextTurn } from '../pool/inline.ts';
+import { inSlices, nextTurn } from '../pool/inline.ts';
 import type { CheckedProgram } from '../program/check.ts';
 import { decodeProgram, digestOf } from '../program/encode.ts';
 import {
@@ -69,7 +69,7 @@ import {
   TICKET_BYTES,
 } from './hello.ts';
 import { hintBytesOf, type OpenHint, openedHint, type ServedLayer } from './hint.ts';
-import { type Layout, layoutOf } from './layout.ts';
+import { type Layout, layoutParts } from './layout.ts';
 import { Command, encodeCommand, Kind, receiveMessage, sendMessage } from './messages.ts';
 import type { ProtocolRunner } from './tasks.ts';
 
@@ -305,7 +305,9 @@ async function takeHint(
   const found = await hints?.load(digest, bytes, onHint);
   if (found !== undefined) {
     try {
-      const parts = openHint(plans, shared(found), digest, await hash(found));
+      const actual = await hash(found);
+      const parts = openHint(plans, await inSlices(shareBytes(found)), digest, actual);
+      await nextTurn();
       await hints?.save(digest, found);
       return parts;
     } catch {
@@ -322,10 +324,6 @@ async function takeHint(
   return parts;
 }
 
-/** The same bytes where threads can read them without a copy. */
-const shared = (bytes: Uint8Array): Uint8Array =>
-  isBulk(bytes) ? bulkCopy(bytes, Uint8Array) : bytes;
-
 /**
  * Decodes and checks the program, lays it out and adds up its cost, each once. Each of these has a turn of the event loop of
  * its own: in a page this is the thread that answers its user.
@@ -336,10 +334,12 @@ async function layOut(
   { otK, acceptProgram, acceptCost }: ClientOptions,
 ): Promise<{ layout: Layout; cost: Cost }> {
   try {
+    // After the digest, and the hash of the message.
+    await nextTurn();
     const checked = decodeProgram(encoded);
     acceptProgram?.(checked, digest);
     await nextTurn();
-    const layout = layoutOf(checked.program, checked.shapes);
+    const layout = await inSlices(layoutParts(checked.program, checked.shapes));
     await nextTurn();
     const cost = costOf(layout, otK);
     acceptCost?.(cost);

@@ -19,6 +19,21 @@ export function createInlinePool<T extends TaskTable>(tasks: T): Pool<T> {
   });
 }
 
+/** How long work that can be interrupted keeps the event loop, in ms. LOCAL. */
+const SLICE_MS = 10;
+
+/** Does work that yields now and then, and lets the event loop come round whenever it has kept it for some ms. */
+export async function inSlices<T>(work: Iterator<undefined, T>): Promise<T> {
+  let began = performance.now();
+  for (;;) {
+    const { done, value } = work.next();
+    if (done) return value;
+    if (performance.now() - began < SLICE_MS) continue;
+    await nextTurn();
+    began = performance.now();
+  }
+}
+
 /** Waits for the event loop to come round. Browsers throttle timers, so theirs is a message to oneself. */
 export function nextTurn(): Promise<void> {
   return new Promise((resolve) => {

@@ -71,7 +71,11 @@ function apply({ kind, axis }: Readout, result: ResultTensor): ResultTensor {
       const best = Array.from(linesOf(shape, axis), (line) =>
         line.reduce((first, at, i) => (data[at]! > data[line[first]!]! ? i : first), 0),
       );
-      return { ...result, shape: shape.toSpliced(axis, 1), data: Float32Array.from(best) };
+      return {
+        ...result,
+        shape: shape.filter((_, i) => i !== axis),
+        data: Float32Array.from(best),
+      };
     }
   }
 }

@@ -11,8 +11,11 @@ import { tasks } from '../../protocol/inference/tasks.ts';
 import { createInlinePool } from '../../protocol/pool/inline.ts';
 import { withRun } from './pool.ts';
 
-/** Turns of the event loop without any task running after which both parties are taken to be waiting. */
-const QUIET_TURNS = 5;
+/**
+ * Turns of the event loop without any task running after which both parties are taken to be waiting. A client that lays out a
+ * program lets some pass.
+ */
+const QUIET_TURNS = 50;
 
 class Held extends Decorator {
   readonly held: [kind: number, payload: Uint8Array][] = [];

@@ -1,13 +1,12 @@
 /**
  * The same function, the same bits: under the same seeds a client sends the same bytes and gets the same answer whether
- * its AES is OpenSSL's or the WASM kernel's, on threads or in one, and in a browser as in Node.
+ * its AES is OpenSSL's or the WASM kernel's, on threads or in one, and in Chromium and Firefox as in Node.
  */
 
 import { createHash } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Browser } from 'playwright-core';
 import { rolldown } from 'rolldown';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { WebSocket } from 'ws';
@@ -22,6 +21,7 @@ import { offerModels } from '../../server/models.ts';
 import { serveSession } from '../../server/session.ts';
 import { seedOf } from '../support/model.ts';
 import { noBrowser, openBrowser } from './chromium.ts';
+import { noFirefox, openFirefox } from './firefox.ts';
 import { root, serveFolder } from './serving.ts';
 import { localPool, notBuilt, somePixels, threadPool, tinyModel } from './support.ts';
 
@@ -166,8 +166,27 @@ describe('the same bits', () => {
   });
 });
 
-describe.skipIf(notBuilt ?? noBrowser)('the same bits in Chromium', () => {
-  let browser: Browser;
+/** A tab of either browser, as far as it is used. */
+interface Tab {
+  goto(url: string): Promise<unknown>;
+  evaluate<R>(work: () => R | Promise<R>): Promise<R>;
+  evaluate<A, R>(work: (argument: A) => R | Promise<R>, argument: A): Promise<R>;
+  close(): Promise<void>;
+}
+
+interface TestedBrowser {
+  newPage(): Promise<Tab>;
+  close(): Promise<void>;
+}
+
+const browsers: { name: string; missing: string | undefined; open(): Promise<TestedBrowser> }[] = [
+  { name: 'Chromium', missing: noBrowser, open: openBrowser },
+  { name: 'Firefox', missing: noFirefox, open: openFirefox },
+];
+for (const { missing } of browsers) if (missing) console.log(`the same bits skipped: ${missing}`);
+
+describe.skipIf(notBuilt).each(browsers)('the same bits in $name', ({ missing, open }) => {
+  let browser: TestedBrowser | undefined;
   let folder: string;
 
   beforeAll(async () => {
@@ -183,7 +202,7 @@ describe.skipIf(notBuilt ?? noBrowser)('the same bits in Chromium', () => {
     const bundle = await rolldown({ input, platform: 'browser' });
     await bundle.write({ dir: folder, format: 'esm', entryFileNames: '[name].js' });
     await bundle.close();
-    browser = await openBrowser();
+    if (missing === undefined) browser = await open();
   });
 
   afterAll(async () => {
@@ -191,7 +210,7 @@ describe.skipIf(notBuilt ?? noBrowser)('the same bits in Chromium', () => {
     rmSync(folder, { recursive: true });
   });
 
-  it.each([
+  it.skipIf(missing).each([
     ['with shared memory', true],
     ['without shared memory', false],
   ])('come from web workers %s', async (_, isolated) => {
@@ -200,7 +219,7 @@ describe.skipIf(notBuilt ?? noBrowser)('the same bits in Chromium', () => {
       'cross-origin-embedder-policy': 'require-corp',
     };
     const files = await serveFolder(folder, isolated ? headers : {});
-    const page = await browser.newPage();
+    const page = await browser!.newPage();
     try {
       await page.goto(files.url);
       expect(await page.evaluate(() => crossOriginIsolated)).toBe(isolated);
