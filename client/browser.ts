@@ -17,7 +17,7 @@ import type { tasks } from '../protocol/inference/tasks.ts';
 import { createWebPool } from '../protocol/pool/web.ts';
 import type { ConnectOptions, ModelsOptions, PoolOptions } from './api.ts';
 import { pixelsOf, readImage } from './canvas.ts';
-import { connectOn, type Platform } from './connect.ts';
+import { connectOn, type Platform, place } from './connect.ts';
 import { storedHints } from './hint-storage.ts';
 import { pixelReader } from './images.ts';
 import { type Answer, listModels, Unreached } from './models.ts';
@@ -40,8 +40,23 @@ export function createPool({ workers, workerUrl }: PoolOptions = {}): ProtocolPo
 
 const readPixels = pixelReader(readImage, pixelsOf);
 
-/** A browser does not tell pages why. */
-const NO_ANSWER = 'no server answers there';
+/** Sees what the page's content security policy blocks; why nothing answers is then known, which a browser does not tell otherwise. */
+function watchPolicy(): { reason(): string; end(): void } {
+  let blocked = false;
+  const see = ({ effectiveDirective }: SecurityPolicyViolationEvent): void => {
+    blocked ||= effectiveDirective === 'connect-src';
+  };
+  addEventListener('securitypolicyviolation', see);
+  return {
+    reason() {
+      if (navigator.onLine === false) return 'this device is offline';
+      return blocked
+        ? 'the content security policy of this page does not name it in connect-src'
+        : 'no server answers there';
+    },
+    end: () => removeEventListener('securitypolicyviolation', see),
+  };
+}
 
 /** @throws TypeError when an option is given that Node alone has */
 function refuseNodes({ ca, headers }: Pick<ConnectOptions, 'ca' | 'headers'>): void {
@@ -56,13 +71,17 @@ const browser: Platform<ConnectOptions> = {
   hints: storedHints,
   openSocket(url, { ca, headers }) {
     refuseNodes({ ca, headers });
+    const policy = watchPolicy();
     let socket: WebSocket;
     try {
       socket = new WebSocket(url);
     } catch (cause) {
-      throw new TypeError(`url: this page may not connect to ${url}, wss:// perhaps`, { cause });
+      policy.end();
+      const what = `this page may not connect to ${place(url)}: pages that come by https: may use wss: alone`;
+      throw new TypeError(`url: ${what}`, { cause });
     }
-    return { socket, failure: () => ({ reason: NO_ANSWER }) };
+    for (const event of ['open', 'close']) socket.addEventListener(event, policy.end);
+    return { socket, failure: () => ({ reason: policy.reason() }) };
   },
 };
 
@@ -84,15 +103,18 @@ export async function models(url: string, options: ModelsOptions = {}): Promise<
 
 /** Asks by HTTP. */
 async function get(address: URL, { signal }: { readonly signal: AbortSignal }): Promise<Answer> {
+  const policy = watchPolicy();
   const response = await fetch(address, {
     signal,
     redirect: 'error',
     credentials: 'same-origin',
     referrerPolicy: 'no-referrer',
     cache: 'no-store',
-  }).catch((cause) => {
-    throw new Unreached(NO_ANSWER, { cause });
-  });
+  })
+    .catch((cause) => {
+      throw new Unreached(policy.reason(), { cause });
+    })
+    .finally(policy.end);
   return {
     status: response.status,
     header: (name) => response.headers.get(name) ?? undefined,

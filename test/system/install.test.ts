@@ -3,6 +3,8 @@
  * where no registry answers. webpack, React and Next take minutes together: SOTTO_LONG=1.
  */
 
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import {
   cpSync,
   mkdirSync,
@@ -14,6 +16,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -53,6 +56,14 @@ document.querySelector('form').addEventListener('submit', async (event) => {
 `;
 
 const FORM = `<form><input name="server"><input name="image" type="file"><button>Go</button></form><output></output>`;
+
+/** The blocks of code of a guide, of one language. */
+function blocksOf(guide: string, language: string): string[] {
+  const text = readFileSync(join(root, 'client/guides', guide), 'utf8');
+  return [...text.matchAll(new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\`$`, 'gm'))].map(
+    ([, code]) => code!,
+  );
+}
 
 /** Bytes of all scripts of a folder, each gzipped. */
 const gzipped = (folder: string): number =>
@@ -96,26 +107,32 @@ describe.skipIf(skipped)('installed from the registry', () => {
     return project;
   }
 
-  /** Fills in a page's form as its visitor does; what it shows. */
+  /** Fills in a page's form as its visitor does; the first thing with a digit, or a fault, that it shows. */
   async function use(page: string): Promise<string | null> {
     const tab = await browser!.newPage();
     try {
-      await tab.goto(page);
-      await tab.fill('input[name=server]', server.url);
-      await tab.setInputFiles('input[name=image]', image);
-      await tab.click('button');
-      await tab.waitForFunction(() => document.querySelector('output')!.textContent !== '');
+      await tab.goto(`${page}?server=${server.url}`);
+      // Apps that connect before a picture is chosen say so.
+      await tab.waitForFunction(() =>
+        /^$|ready|Choose/.test(document.querySelector('output')!.textContent),
+      );
+      if (await tab.locator('button').isVisible()) await tab.fill('input[name=server]', server.url);
+      await tab.setInputFiles('input[type=file]', image);
+      if (await tab.locator('button').isVisible()) await tab.click('button');
+      await tab.waitForFunction(
+        () => !/^$|ready|Choose/.test(document.querySelector('output')!.textContent),
+      );
       return await tab.textContent('output');
     } finally {
       await tab.close();
     }
   }
 
-  async function useFolder(site: string): Promise<void> {
+  async function useFolder(site: string, says = 'It is: 6'): Promise<void> {
     if (browser === undefined) return;
     const files = await serveFolder(site);
     try {
-      expect(await use(files.url)).toBe('It is: 6');
+      expect(await use(files.url)).toBe(says);
     } finally {
       files.close();
     }
@@ -214,7 +231,8 @@ describe.skipIf(skipped)('installed from the registry', () => {
     ];
     const project = await install('react', [tarballs.client, ...packages]);
     mkdirSync(join(project, 'src'));
-    writeFileSync(join(project, 'src/app.tsx'), `${REACT_APP}${RENDER}`);
+    writeFileSync(join(project, 'src/classify.tsx'), blocksOf('react.md', 'tsx')[0]!);
+    writeFileSync(join(project, 'src/app.tsx'), RENDER);
     const module = '<div id="root"></div><script type="module" src="/src/app.tsx"></script>';
     writeFileSync(join(project, 'index.html'), module);
     writeFileSync(
@@ -234,7 +252,7 @@ describe.skipIf(skipped)('installed from the registry', () => {
       `export default { worker: { format: 'es' }, optimizeDeps: { exclude: ['sotto'] }, logLevel: 'error' };`,
     );
     await run('npx', ['--no-install', 'vite', 'build'], project);
-    await useFolder(join(project, 'dist'));
+    await useFolder(join(project, 'dist'), '6');
   });
 
   it.runIf(long)('Next renders pages that import it, on the server too', async () => {
@@ -248,41 +266,64 @@ describe.skipIf(skipped)('installed from the registry', () => {
          return <html lang="en"><body>{children}</body></html>;
        }`,
     );
-    writeFileSync(join(project, 'app/classify.tsx'), `'use client';\n${REACT_APP}`);
+    writeFileSync(join(project, 'app/classify.tsx'), blocksOf('react.md', 'tsx')[0]!);
+    writeFileSync(join(project, 'app/client.tsx'), blocksOf('next.md', 'tsx')[0]!);
     writeFileSync(
       join(project, 'app/page.tsx'),
       `import { ProtocolError } from 'sotto';
-       import { Classify } from './classify';
-       export default function Page() { return <main title={ProtocolError.name}><Classify /></main>; }`,
+       import { Classify } from './client';
+       export default function Page() {
+         return <main title={ProtocolError.name}><Classify server="${server.url}" /></main>;
+       }`,
     );
     await run('npx', ['--no-install', 'next', 'build'], project, { NEXT_TELEMETRY_DISABLED: '1' });
-    await useFolder(join(project, 'out'));
+    await useFolder(join(project, 'out'), '6');
   });
+
+  it.runIf(long)(
+    'the guide for a first app, followed to the letter, gives a private answer',
+    async () => {
+      const [setUp, serve, develop] = blocksOf('start.md', 'sh').map((block) => block.trim());
+      const [config, main] = blocksOf('start.md', 'ts');
+      expect(main!.trim().split('\n').length).toBeLessThanOrEqual(15);
+      // They are not in the registry yet.
+      const packed = setUp!.replace('sotto @sotto/server', Object.values(tarballs).join(' '));
+      const started = performance.now();
+      await run('bash', ['-ec', packed], folder);
+      const project = join(folder, 'my-app');
+      writeFileSync(join(project, 'vite.config.ts'), config!);
+      writeFileSync(join(project, 'src/main.ts'), main!);
+      await run('npx', ['--no-install', 'tsc', '-p', '.'], project);
+      const running = [serve!, develop!].map((command) =>
+        spawn('bash', ['-c', `exec ${command}`], { cwd: project, detached: true }),
+      );
+      try {
+        const address = await new Promise<string>((resolve, reject) => {
+          let said = '';
+          const hear = (piece: Buffer): void => {
+            said += stripVTControlCharacters(String(piece));
+            const local = /Local:\s+(http:\S+)/.exec(said)?.[1];
+            if (local) resolve(local);
+          };
+          running[1]!.stdout.on('data', hear);
+          running[1]!.on('exit', () => reject(new Error(said)));
+        });
+        await once(running[0]!.stderr, 'data');
+        if (browser) expect(await use(address)).toBe('It is a 6.');
+      } finally {
+        for (const { pid } of running) process.kill(-pid!, 'SIGKILL');
+      }
+      console.log(
+        `a first app by its guide: ${((performance.now() - started) / 1000).toFixed(0)} s`,
+      );
+    },
+  );
 });
 
-const REACT_APP = `
-import { connect, pixelsOf, readImage } from 'sotto';
-import { type FormEvent, useState } from 'react';
-export function Classify() {
-  const [said, say] = useState('');
-  const classify = async (event: FormEvent<HTMLFormElement>) => {
-    event.preventDefault();
-    const fields = new FormData(event.currentTarget);
-    try {
-      await using session = await connect(fields.get('server') as string);
-      const picture = await readImage(fields.get('image') as File);
-      const { label } = await session.infer(pixelsOf(picture, session.program.input.shape, 'contain'));
-      say('It is: ' + label);
-    } catch (error) {
-      say((error as Error).message);
-    }
-  };
-  return <><form onSubmit={classify}><input name="server" /><input name="image" type="file" /><button>Go</button></form>
-    <output>{said}</output></>;
-}
-`;
-
 const RENDER = `
+import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
-createRoot(document.getElementById('root')!).render(<Classify />);
+import { Classify } from './classify';
+const server = new URLSearchParams(location.search).get('server')!;
+createRoot(document.getElementById('root')!).render(<StrictMode><Classify server={server} /></StrictMode>);
 `;
