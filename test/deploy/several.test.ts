@@ -185,7 +185,10 @@ describe.skipIf(noFleet).each(['haproxy', 'nginx'] as const)('behind %s', (proxy
   it('a client cannot connect when there is no process', async () => {
     for (const { kill, child } of fleet.servers) if (child.exitCode === null) await kill();
     const error = await failureOf(connectAs(fleet.port, address()));
-    expect(error).toMatchObject({ code: 'unreachable', message: expect.stringMatching(/ 50[03]$/) });
+    expect(error).toMatchObject({
+      code: 'unreachable',
+      message: expect.stringMatching(/ 50[03]$/),
+    });
   });
 });
 
