@@ -40,21 +40,29 @@ export function createPool({ workers, workerUrl }: PoolOptions = {}): ProtocolPo
 
 const readPixels = pixelReader(readImage, pixelsOf);
 
+/** How long a page may wait to hear of a violation of its policy, in ms. LOCAL. */
+const VIOLATION_MS = 20;
+
 /** Sees what the page's content security policy blocks; why nothing answers is then known, which a browser does not tell otherwise. */
-function watchPolicy(): { reason(): string; end(): void } {
+function watchPolicy(): { reason(): Promise<string>; end(): void } {
   let blocked = false;
   const see = ({ effectiveDirective }: SecurityPolicyViolationEvent): void => {
     blocked ||= effectiveDirective === 'connect-src';
   };
-  addEventListener('securitypolicyviolation', see);
+  const page = globalThis as Partial<Pick<Window, 'addEventListener' | 'removeEventListener'>>;
+  const end = (): void => page.removeEventListener?.('securitypolicyviolation', see);
+  page.addEventListener?.('securitypolicyviolation', see);
   return {
-    reason() {
-      if (navigator.onLine === false) return 'this device is offline';
+    async reason() {
+      // A page hears of a violation after it has heard that there is no connection.
+      await new Promise((resolve) => setTimeout(resolve, VIOLATION_MS));
+      end();
+      if (globalThis.navigator?.onLine === false) return 'this device is offline';
       return blocked
         ? 'the content security policy of this page does not name it in connect-src'
         : 'no server answers there';
     },
-    end: () => removeEventListener('securitypolicyviolation', see),
+    end,
   };
 }
 
@@ -80,8 +88,8 @@ const browser: Platform<ConnectOptions> = {
       const what = `this page may not connect to ${place(url)}: pages that come by https: may use wss: alone`;
       throw new TypeError(`url: ${what}`, { cause });
     }
-    for (const event of ['open', 'close']) socket.addEventListener(event, policy.end);
-    return { socket, failure: () => ({ reason: policy.reason() }) };
+    socket.addEventListener('open', policy.end);
+    return { socket, failure: async () => ({ reason: await policy.reason() }) };
   },
 };
 
@@ -111,8 +119,8 @@ async function get(address: URL, { signal }: { readonly signal: AbortSignal }): 
     referrerPolicy: 'no-referrer',
     cache: 'no-store',
   })
-    .catch((cause) => {
-      throw new Unreached(policy.reason(), { cause });
+    .catch(async (cause) => {
+      throw new Unreached(await policy.reason(), { cause });
     })
     .finally(policy.end);
   return {

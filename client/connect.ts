@@ -39,7 +39,13 @@ export interface Platform<Options extends CommonConnectOptions> {
   /** Where hints are kept when the options do not say. */
   hints(): HintCache;
   /** A socket that begins to connect, and in words why it did not, as far as that is known. */
-  openSocket(url: string, options: Options): { socket: Socket; failure(): Failure };
+  openSocket(url: string, options: Options): Connecting;
+}
+
+/** A socket that begins to connect, and why it did not, which may be known a little later. */
+export interface Connecting {
+  readonly socket: Socket;
+  failure(): Failure | Promise<Failure>;
 }
 
 /** Why there is no connection: in words, and the error itself. */
@@ -97,7 +103,7 @@ function isUrl(text: string): boolean {
 
 /** Opens a link over a socket that begins to connect. */
 async function openOver(
-  { socket, failure }: { readonly socket: Socket; failure(): Failure },
+  { socket, failure }: Connecting,
   place: string,
   decorate: CommonConnectOptions['decorate'] = (channel) => channel,
   open: (channel: Channel) => Promise<Link>,
@@ -116,7 +122,7 @@ async function openOver(
     return await open(channel);
   } catch (error) {
     const lost = error instanceof ProtocolError && error.code === 'lost';
-    throw !opened && lost && error !== late ? unreached(failure()) : error;
+    throw !opened && lost && error !== late ? unreached(await failure()) : error;
   } finally {
     clearTimeout(slow);
   }

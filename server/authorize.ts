@@ -7,7 +7,7 @@ import type { ConnectionRequest } from './request.ts';
 export interface Refusal {
   /** Why, in one sentence that the client is shown; of some 150 characters at most, or it is cut. */
   readonly message: string;
-  /** When it is worth asking again, in s from now; left out: that is not known. */
+  /** When it is worth asking again, in s from now: the client's error is `quota` then, otherwise `refused`. */
   readonly retryAfterSeconds?: number | undefined;
 }
 

@@ -94,8 +94,9 @@ describe('who may have the list', () => {
       const headers = { authorization: 'Bearer x', 'x-forwarded-for': '192.0.2.7' };
       expect(await models(url, { headers })).toHaveLength(1);
       const refusal = {
-        code: 'refused',
+        code: 'quota',
         message: 'the peer gave up: no such key, try again in 30 s',
+        retryAfterMs: 30_000,
       };
       expect(await failureOf(models(`${url}/?token=wrong`))).toMatchObject(refusal);
       expect(await failureOf(browser.models(url))).toMatchObject(refusal);
@@ -107,8 +108,8 @@ describe('who may have the list', () => {
       ]);
       expect(asked[1]!.address).toBe('192.0.2.7');
       expect(of('error')).toMatchObject([
-        { code: 'refused', message: 'no such key, try again in 30 s' },
-        { code: 'refused' },
+        { code: 'quota', message: 'no such key, try again in 30 s' },
+        { code: 'quota' },
       ]);
     });
   });
@@ -123,12 +124,12 @@ describe('who may have the list', () => {
       const first = failureOf(models(url));
       while (server.connections === 0) await new Promise((resolve) => setTimeout(resolve, 5));
       expect(await failureOf(models(url))).toMatchObject({
-        code: 'refused',
+        code: 'busy',
         message: 'the peer gave up: the server has too many connections, try again later',
       });
       decide();
       expect(await first).toMatchObject({
-        code: 'refused',
+        code: 'busy',
         message: 'the peer gave up: who you are cannot be decided now, try again later',
       });
       expect(of('error').at(-1)).toMatchObject({
@@ -290,7 +291,7 @@ describe('an answer that is no list', () => {
       response.end('<html>');
     });
     expect(await failureOf(models(url))).toMatchObject({
-      code: 'refused',
+      code: 'busy',
       message: 'the peer gave up: it gave no reason',
       retryAfterMs: 7000,
     });

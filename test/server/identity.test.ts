@@ -75,17 +75,15 @@ describe('authorize', () => {
     const authorize = () => refusals.shift() ?? 'alice';
     const limits = { connections: 1 };
     await withTiny({ authorize, limits }, async ({ url, of, server }) => {
-      const messages = [
-        'no such key',
-        'too many keys were tried, try again in 30 s',
-        `[2J${'x'.repeat(147)}, try again in 7 s`,
-      ];
-      for (const message of messages) {
+      for (const [code, message, retryAfterMs] of [
+        ['refused', 'no such key', undefined],
+        ['quota', 'too many keys were tried, try again in 30 s', 29_500],
+        ['quota', `[2J${'x'.repeat(147)}, try again in 7 s`, 7000],
+      ]) {
         expect(await failureOf(connect(url, { pool: localPool() }))).toMatchObject({
-          code: 'refused',
-          message: `the peer gave up: ${message}`,
+          ...{ code, retryAfterMs, message: `the peer gave up: ${message}` },
         });
-        expect(of('error').at(-1)).toMatchObject({ code: 'refused', message });
+        expect(of('error').at(-1)).toMatchObject({ code, message });
       }
       expect(server.sessions).toBe(0);
       await (await connect(url, { pool: localPool() })).close();

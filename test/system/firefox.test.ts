@@ -123,7 +123,7 @@ describe.skipIf(skipped)('the built client in Firefox', () => {
     expect(refusals).toEqual([
       {
         name: 'ProtocolError',
-        code: 'closed',
+        code: 'unreachable',
         message: 'cannot connect to ws://127.0.0.1:1: no server answers there',
       },
       {

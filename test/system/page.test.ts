@@ -327,6 +327,8 @@ describe.skipIf(skipped)('the demo page', () => {
         })
         .toBe('0');
 
+      await leave(second);
+
       const page = await demo('#model=digits&sample=2');
       await page.context().setOffline(true);
       await page.click('#classify');
