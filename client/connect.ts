@@ -5,7 +5,8 @@ import type { Channel } from '../protocol/channel/index.ts';
 import { type Socket, socketChannel } from '../protocol/channel/websocket.ts';
 import { ProtocolError } from '../protocol/errors.ts';
 import type { HintSource, ProtocolPool } from '../protocol/inference/session.ts';
-import { hintDigest } from '../protocol/linear/index.ts';
+import { hintDigestInPieces } from '../protocol/linear/index.ts';
+import { inSlices } from '../protocol/pool/inline.ts';
 import { clientLimits, hexOf } from './accept.ts';
 import { fetchHint, type HintCache } from './hints.ts';
 import type { PixelReader } from './images.ts';
@@ -166,10 +167,16 @@ function hintSource(
   };
 }
 
+/** Bytes from which a page hashes in pieces: browsers copy what they hash at once, and keep its main thread for that. LOCAL. */
+const PAGE_HASH_BYTES = 8 << 20;
+
 async function platformDigest(hint: Uint8Array): Promise<Uint8Array> {
   const subtle = globalThis.crypto?.subtle;
+  const isPage = 'window' in globalThis;
   // Pages that are no secure context have none.
-  if (subtle === undefined) return hintDigest(hint);
+  if (subtle === undefined || (isPage && hint.length >= PAGE_HASH_BYTES)) {
+    return inSlices(hintDigestInPieces(hint));
+  }
   // It does not read shared memory.
   const own = hint.buffer instanceof ArrayBuffer ? hint : new Uint8Array(hint);
   return new Uint8Array(await subtle.digest('SHA-256', own as Uint8Array<ArrayBuffer>));

@@ -221,6 +221,19 @@ export function hintDigest(hint: Uint8Array): Uint8Array {
   return sha256(hint);
 }
 
+/** Bytes that are hashed at a time. LOCAL. */
+const HASH_BYTES = 1 << 20;
+
+/** The same; it yields as it hashes. */
+export function* hintDigestInPieces(hint: Uint8Array): Generator<undefined, Uint8Array> {
+  const hash = sha256.create();
+  for (let at = 0; at < hint.length; at += HASH_BYTES) {
+    yield;
+    hash.update(hint.subarray(at, at + HASH_BYTES));
+  }
+  return hash.digest();
+}
+
 /**
  * Client: the layers' parts of a hint, once it is the one that was agreed on. Before this no byte that depends on a
  * bundle leaves.

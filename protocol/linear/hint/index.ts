@@ -38,6 +38,7 @@ export type { HintContext } from './hint.ts';
 export {
   decodeHint,
   hintDigest,
+  hintDigestInPieces,
   makeHint,
   openHint,
   rowSeeds,

@@ -6,6 +6,7 @@ import {
   decodeHint,
   hintBytes,
   hintDigest,
+  hintDigestInPieces,
   openHint,
   planHint,
   publicPolynomials,
@@ -61,6 +62,18 @@ describe('making a hint', () => {
     expect(plan.packing.outTiles).toBe(4);
     expect(hintDigest(publish(plan, weights).hint)).toEqual(hintDigest(published.hint));
     expect(hintDigest(publish(plan, weights, 0, 1).hint)).toEqual(hintDigest(published.hint));
+  });
+
+  it('is hashed in pieces to the same digest', () => {
+    for (const length of [0, 1, 1 << 20, (1 << 20) + 1, 3 << 20]) {
+      const hint = Uint8Array.from({ length }, (_, i) => (i * 73) >> 3);
+      const work = hintDigestInPieces(hint);
+      let turns = 0;
+      let step = work.next();
+      for (; !step.done; step = work.next()) turns++;
+      expect(turns).toBe(Math.ceil(length / 2 ** 20));
+      expect(step.value).toEqual(hintDigest(hint));
+    }
   });
 
   it('with one weight changed by one makes its row anew, and no other', () => {
