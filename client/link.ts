@@ -197,7 +197,7 @@ export class Link {
   ): Promise<{ result: Int32Array; stats: PhaseStats }> {
     return this.#guarded(() =>
       this.#measured(ONLINE, this.session.cost.online.rounds, () =>
-        inferClient(this.session, bundle, input, progress),
+        this.session.pool.first(() => inferClient(this.session, bundle, input, progress)),
       ),
     );
   }

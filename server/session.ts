@@ -243,7 +243,8 @@ class Served {
       const work = this.#work(session, bundle, bundles, ONLINE);
       // The client may have the last frame of its preparation before this side is through with it.
       if (this.#preparing?.bundle === bundle) await this.#preparing.done;
-      await inferServer(session, offer.model, await bundles.take(bundle));
+      const own = await bundles.take(bundle);
+      await session.pool.first(() => inferServer(session, offer.model, own));
       this.#inferences++;
       this.#parts.onEvent({ type: 'inference', ...work() });
       this.#rest();

@@ -71,6 +71,7 @@ import {
 import { hintBytesOf, type OpenHint, openedHint, type ServedLayer } from './hint.ts';
 import { type Layout, layoutParts } from './layout.ts';
 import { Command, encodeCommand, Kind, receiveMessage, sendMessage } from './messages.ts';
+import { SessionRunner } from './precedence.ts';
 import type { ProtocolRunner } from './tasks.ts';
 
 export type { ProtocolPool, ProtocolRunner } from './tasks.ts';
@@ -86,7 +87,7 @@ interface SessionBase {
   readonly channel: SealedChannel;
   /** The lane of inferences, with seals of its own. */
   readonly online: SealedChannel;
-  readonly pool: ProtocolRunner;
+  readonly pool: SessionRunner;
   readonly random: Random;
   readonly layout: Layout;
   /** Name under which the server offers the model. */
@@ -282,7 +283,8 @@ export async function openClient(party: Party, options: ClientOptions): Promise<
   await channel.send(Kind.setupExtend, message);
   await channel.seal();
   const names = { id: sessionId, model: peer.model, digest, weights };
-  const base = { ...party, ...names, channel, online, layout, otK, root };
+  const pool = new SessionRunner(party.pool);
+  const base = { ...party, ...names, pool, channel, online, layout, otK, root };
   const parts = await takeHint(channel, layout, peer.hint, options);
   const hint = openedHint(party.pool, layout, peer.generation, parts);
   const { maxBundles, bundles: resumed, next: nextBundle } = peer;
@@ -411,7 +413,8 @@ export async function openServer(
   const chosen = join(parts.map((part) => part.chosen));
   const root = finishSetup(sessionId, { choices, chosen }, trees, otK);
   const names = { id: sessionId, model: offer.name, digest, weights };
-  const base = { ...party, ...names, channel, online, layout, otK, root };
+  const pool = new SessionRunner(party.pool);
+  const base = { ...party, ...names, pool, channel, online, layout, otK, root };
   return { ...base, layers, nextBundle: next, drawn: undefined };
 }
 
