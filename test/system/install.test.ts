@@ -110,11 +110,14 @@ describe.skipIf(skipped)('installed from the registry', () => {
   /** Fills in a page's form as its visitor does; the first thing with a digit, or a fault, that it shows. */
   async function use(page: string): Promise<string | null> {
     const tab = await browser!.newPage();
+    const said: string[] = [];
+    tab.on('pageerror', (error) => said.push(String(error)));
+    tab.on('console', (line) => said.push(line.text()));
     try {
       await tab.goto(`${page}?server=${server.url}`);
       // Apps that connect before a picture is chosen say so.
       await tab.waitForFunction(() =>
-        /^$|onnecting|ready|Choose/.test(document.querySelector('output')!.textContent),
+        /^$|ready|Choose/.test(document.querySelector('output')!.textContent),
       );
       if (await tab.locator('button').isVisible()) await tab.fill('input[name=server]', server.url);
       await tab.setInputFiles('input[type=file]', image);
@@ -123,6 +126,8 @@ describe.skipIf(skipped)('installed from the registry', () => {
         () => !/^$|onnecting|ready|Choose/.test(document.querySelector('output')!.textContent),
       );
       return await tab.textContent('output');
+    } catch (cause) {
+      throw new Error(`${await tab.textContent('body')}\n${said.join('\n')}`, { cause });
     } finally {
       await tab.close();
     }
@@ -314,7 +319,12 @@ describe.skipIf(skipped)('installed from the registry', () => {
         await once(running[0]!.stderr, 'data');
         if (browser) expect(await use(address)).toBe('It is a 6.');
       } finally {
-        for (const { pid } of running) process.kill(-pid!, 'SIGKILL');
+        for (const child of running) {
+          if (child.exitCode !== null) continue;
+          const ended = once(child, 'exit');
+          process.kill(-child.pid!, 'SIGKILL');
+          await ended;
+        }
       }
       console.log(
         `a first app by its guide: ${((performance.now() - started) / 1000).toFixed(0)} s`,

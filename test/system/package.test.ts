@@ -10,7 +10,7 @@ import type { Browser, Page } from 'playwright-core';
 import { publint } from 'publint';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { noBrowser, openBrowser } from './chromium.ts';
-import { filesOf, NAMES, type PackageFolder, packAll, place } from './packages.ts';
+import { filesOf, NAMES, type PackageFolder, packAll, place, run } from './packages.ts';
 import { root, type Served, serveFolder, serveProcess } from './serving.ts';
 import { notBuilt } from './support.ts';
 
@@ -32,7 +32,14 @@ describe.skipIf(notBuilt)('the packed packages', () => {
 
   beforeAll(async () => {
     project = mkdtempSync(join(tmpdir(), 'sotto-package-'));
-    tarballs = await packAll(project);
+    // What a server leaves beside a model that it offers from the repository.
+    const secret = join(root, `models/zoo/left-${process.pid}.sotto.hint-secret`);
+    writeFileSync(secret, 'SECRET');
+    try {
+      tarballs = await packAll(project);
+    } finally {
+      rmSync(secret);
+    }
     // And what the Vite example builds with.
     await place(tarballs, project, ['vite']);
     // The command of the package, with the models that ship.
@@ -63,6 +70,14 @@ describe.skipIf(notBuilt)('the packed packages', () => {
       expect(
         files.filter((path) => path.startsWith('dist/bench/') && !/(plan|capacity)\./.test(path)),
       ).toEqual([]);
+    }
+  });
+
+  it('hold no hints, and no secrets of hints', async () => {
+    for (const folder of folders) {
+      const names = (await run('tar', ['tzf', tarballs[folder]], project)).split('\n');
+      expect(names.length).toBeGreaterThan(20);
+      expect(names.filter((name) => /\.hint/.test(name))).toEqual([]);
     }
   });
 
