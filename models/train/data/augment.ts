@@ -18,6 +18,8 @@ export type Augmentation =
        */
       readonly kind: 'shiftTurns';
       readonly shift: number;
+      /** A grey square with so many pixels a side, anywhere, its middle inside the image (DeVries and Taylor, 2017); default: none. */
+      readonly cutout?: number | undefined;
     };
 
 /**
@@ -31,15 +33,18 @@ export function augmenter(
   const stream = new Stream(...seeds);
   if (augmentation.kind === 'motions') return smallMotions(stream, augmentation);
   if (augmentation.kind === 'cropFlip') return cropFlip(stream, augmentation.pad);
-  return shiftTurns(stream, augmentation.shift, seeds);
+  return shiftTurns(stream, augmentation, seeds);
 }
 
 /** Marks the stream of each image's first side among those of a training's seed. LOCAL */
 const SIDES = 0x51de5;
 
+/** What a square that is cut out is filled with: about the mean of photographs, of 255. LOCAL */
+const GREY = 120;
+
 function shiftTurns(
   stream: Stream,
-  most: number,
+  { shift: most, cutout = 0 }: Extract<Augmentation, { kind: 'shiftTurns' }>,
   [seed, epoch]: readonly [number, number, ...number[]],
 ): Augment {
   const shift = () => Math.floor((2 * most + 1) * stream.uniform()) - most;
@@ -50,10 +55,15 @@ function shiftTurns(
     const columns = Int32Array.from({ length: width }, (_, x) =>
       reflect((mirrored ? width - 1 - x : x) + right, width),
     );
+    const within = (size: number) => Math.floor(size * stream.uniform()) - (cutout >> 1);
+    const [top, left] = cutout > 0 ? [within(height), within(width)] : [0, 0];
     for (let c = 0, o = 0; c < channels; c++) {
       for (let y = 0; y < height; y++) {
         const line = (c * height + rows[y]!) * width;
-        for (let x = 0; x < width; x++, o++) out[o] = pixels[line + columns[x]!]!;
+        const cut = y >= top && y < top + cutout;
+        for (let x = 0; x < width; x++, o++) {
+          out[o] = cut && x >= left && x < left + cutout ? GREY : pixels[line + columns[x]!]!;
+        }
       }
     }
   };

@@ -562,6 +562,28 @@ describe('data', () => {
     expect(turned(2, 0)).not.toEqual(first);
   });
 
+  it('cuts a grey square out of images, whose middle is anywhere inside', () => {
+    const pixels = new Uint8Array(2 * 5 * 6).fill(7);
+    const augment = augmenter({ kind: 'shiftTurns', shift: 0, cutout: 3 }, [1, 0]);
+    const places = new Set<string>();
+    for (let image = 0; image < 3000; image++) {
+      const out = new Float32Array(60);
+      augment(pixels, [2, 5, 6], out, image);
+      const grey = [...out.keys()].filter((i) => out[i] === 120);
+      expect(grey.length + out.filter((v) => v === 7).length).toBe(60);
+      const plane = grey.filter((i) => i < 30);
+      expect(grey).toEqual([...plane, ...plane.map((i) => i + 30)]);
+      const [rows, columns] = [(i: number) => Math.floor(i / 6), (i: number) => i % 6].map((of) =>
+        plane.map(of),
+      ) as [number[], number[]];
+      const spans = [rows, columns].map((of) => Math.max(...of) - Math.min(...of) + 1);
+      expect(plane).toHaveLength(spans[0]! * spans[1]!);
+      places.add(plane.join());
+    }
+    // A middle for each pixel, and as many squares.
+    expect(places.size).toBe(30);
+  });
+
   it('whitens patches: their filtered numbers have unit variances and nothing in common', () => {
     const next = numbers(5);
     const set = {
