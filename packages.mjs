@@ -51,6 +51,12 @@ const packages = {
     documents: {
       'client/README.md': 'README.md',
       'client/examples/README.md': 'examples/README.md',
+      ...Object.fromEntries(
+        readdirSync(join(root, 'client/guides')).map((name) => [
+          `client/guides/${name}`,
+          `guides/${name}`,
+        ]),
+      ),
       'protocol/README.md': 'protocol/README.md',
       'protocol/DECISIONS.md': 'protocol/DECISIONS.md',
       'SECURITY.md': 'SECURITY.md',
