@@ -19,21 +19,29 @@ describe.skipIf(!process.env['SOTTO_LONG'])('a link that dies without a word', (
     async (scheme, tls) => {
       const pool = localPool();
       const models = [{ name: 'tiny', model: tinyModel() }];
-      const server = await serve(models, { port: 0, pool, tls });
+      const seen: string[] = [];
+      const onEvent = ({ type }: { readonly type: string }) => void seen.push(`server: ${type}`);
+      const server = await serve(models, { port: 0, pool, tls, onEvent });
       const link = await relay(server.address.port);
-      const session = await connect(`${scheme}://127.0.0.1:${link.port}`, { pool, ca: cert });
+      const onStatus = (status: string) => void seen.push(`client: ${status}`);
+      const session = await connect(`${scheme}://127.0.0.1:${link.port}`, {
+        ...{ pool, ca: cert, onStatus },
+      });
       await session.prepare();
       // Quiet for longer than the time in which a peer would be missed: both are there.
       await new Promise((resolve) => setTimeout(resolve, NOTICED_MS));
       expect(session.available).toBe(1);
       expect(server.sessions).toBe(1);
+      const noticed = ['client: lost', 'server: closed'];
+      expect(seen.filter((what) => noticed.includes(what))).toEqual([]);
       link.freeze();
       const frozen = performance.now();
-      while (session.available > 0 || server.sessions > 0) {
+      while (!noticed.every((what) => seen.includes(what))) {
         expect(performance.now() - frozen).toBeLessThan(NOTICED_MS);
         await new Promise((resolve) => setTimeout(resolve, 100));
       }
       console.log(`noticed within ${((performance.now() - frozen) / 1000).toFixed(1)} s`);
+      await session.close();
       link.close();
       await server.close();
       await pool.close();
