@@ -16,7 +16,7 @@ export interface CallOptions {
  */
 export type SessionStatus = 'connecting' | 'ready' | 'draining' | 'lost' | 'resumed' | 'closed';
 
-/** Options of a session. Its `onProgress` serves every call that has none of its own; its `signal` the opening alone. */
+/** Options of a session. Its `onProgress` serves every call that brings none; its `signal` the opening alone. */
 export interface SessionOptions extends LinkOptions {
   /** Inferences that are kept prepared in the background; default: none. At most what the server keeps for a session. */
   readonly keepReady?: number | undefined;

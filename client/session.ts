@@ -408,10 +408,11 @@ export class Session implements AsyncDisposable {
       await this.#try();
       this.#tried.happens();
       if (this.#loss === undefined || this.#end !== undefined) return;
-      if (performance.now() > until) break;
-      // Not all clients of a server that was started anew at once.
+      const left = until - performance.now();
+      if (left <= 0) break;
+      // Not all clients of a server that was started anew at once; and a server that says when to come may say never.
       const spread = 0.5 + randomBytes(systemRandom, 1)[0]! / 255;
-      await this.#pause(Math.max(wait * spread, retryAfterMs(this.#loss)));
+      await this.#pause(Math.min(Math.max(wait * spread, retryAfterMs(this.#loss)), left));
     }
     await this.#finish(reason, reason);
   }

@@ -14,7 +14,7 @@
  *               at last: server output
  *
  * Kinds from 32 on are the online lane, which goes on beside the other: an inference does not wait for a preparation. Each lane has
- * seals of its own.
+ * its seals.
  *
  * A seal (channel/sealed.ts) ends a flight whose effect the receiver is about to believe, as a frame of that flight:
  *

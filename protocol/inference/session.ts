@@ -85,7 +85,7 @@ interface SessionBase {
   readonly id: Uint8Array;
   /** The party's, with seals; all but inferences. */
   readonly channel: SealedChannel;
-  /** The lane of inferences, with seals of its own. */
+  /** The lane of inferences, with its seals. */
   readonly online: SealedChannel;
   readonly pool: SessionRunner;
   readonly random: Random;
