@@ -6,7 +6,7 @@ import { checkOutput, replaceFile } from '../../protocol/files.ts';
 import { readLines } from '../files.ts';
 import { type ReadOptions, readGraph, withReadOptions } from '../read.ts';
 import { createTrainingPool, Network } from '../train/index.ts';
-import { GROUPINGS, readGrouping, readLabelled } from './data.ts';
+import { chanceWarning, GROUPINGS, readGrouping, readLabelled } from './data.ts';
 import { reluCount } from './elements.ts';
 import { auditGroups, disparity, type GroupTable } from './groups.ts';
 
@@ -60,6 +60,8 @@ async function run(paths: readonly string[], options: AuditCommandOptions): Prom
   } finally {
     await pool.close();
   }
+  const warning = chanceWarning(audited[0]!.table.overall.accuracy, set.labels);
+  if (warning !== undefined) process.stderr.write(`${warning}\n`);
   const text = options.json
     ? JSON.stringify({ groups: grouping.names, networks: audited }, null, 2)
     : formatAudit(audited, grouping.names);

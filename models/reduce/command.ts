@@ -19,7 +19,14 @@ import {
 } from '../train/index.ts';
 import { best, METHODS, type Method, reduce } from './auto.ts';
 import { formatCard } from './card.ts';
-import { GROUPINGS, holdOut, readGrouping, readLabelled, readScores } from './data.ts';
+import {
+  chanceWarning,
+  GROUPINGS,
+  holdOut,
+  readGrouping,
+  readLabelled,
+  readScores,
+} from './data.ts';
 import { checkBudget, reluCount } from './elements.ts';
 import { mitigate } from './fairness.ts';
 import { frontier } from './frontier.ts';
@@ -183,17 +190,16 @@ async function run(path: string, options: ReduceCommandOptions): Promise<void> {
       ...(options.tuneEpochs !== undefined && { epochs: Number(options.tuneEpochs) }),
       ...(options.settleEpochs !== undefined && { settleEpochs: Number(options.settleEpochs) }),
     };
+    const right = await accuracy(new Network(dense, training.batch), training);
+    const warning = chanceWarning(right, training.validation.labels);
+    if (warning !== undefined) say(warning);
     const points = await reduce(dense, budget, method, training, {
       snl: { ...search, tune },
       autorep: { ...search, ...push, tune },
       deepreduce: tune,
       tune,
     });
-    const first = { name: 'all ReLUs', relus: reluCount(dense) };
-    const known = [
-      { ...first, accuracy: await accuracy(new Network(dense, training.batch), training) },
-      ...points,
-    ];
+    const known = [{ name: 'all ReLUs', relus: reluCount(dense), accuracy: right }, ...points];
     let chosen = best(points, budget);
     if (grouping !== undefined) {
       const own = { ...grouping, of: grouping.of.subarray(0, sets.training.labels.length) };

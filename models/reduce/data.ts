@@ -86,3 +86,20 @@ export function readGrouping(
   if (what === 'halves') return majorityAndMinority(set, classes);
   return readGroups(readText(what), set.labels.length, what);
 }
+
+/**
+ * A warning when a network does no better on labelled images than the one class that most of them have, three standard errors
+ * allowed; undefined when it does.
+ * @param accuracy - share that it names rightly, 0..1
+ */
+export function chanceWarning(accuracy: number, labels: Uint8Array): string | undefined {
+  const counts = new Float64Array(256);
+  for (const label of labels) counts[label]!++;
+  const guess = Math.max(...counts) / labels.length;
+  if (accuracy > guess + 3 * Math.sqrt((guess * (1 - guess)) / labels.length)) return undefined;
+  const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
+  return (
+    `warning: the network names ${percent(accuracy)} of the images rightly, and one class for all would be right for ${percent(guess)}: ` +
+    'are mean and std, the order of channels and the order of classes those of its training?'
+  );
+}

@@ -9,7 +9,7 @@ import { countGraph, loadGraph, saveGraph } from '../../../models/graph/index.ts
 import { drawAudit, formatAudit } from '../../../models/reduce/audit.ts';
 import { drawBudgets, drawChart } from '../../../models/reduce/chart.ts';
 import { reduceCommand } from '../../../models/reduce/command.ts';
-import { holdOut } from '../../../models/reduce/data.ts';
+import { chanceWarning, holdOut } from '../../../models/reduce/data.ts';
 import { groupTable } from '../../../models/reduce/groups.ts';
 import { PUBLISHED_CIFAR10 } from '../../../models/reduce/published.ts';
 import type { LabelledImages } from '../../../models/train/index.ts';
@@ -230,5 +230,26 @@ describe('pictures and tables', () => {
     expect([training.labels.length, validation.labels.length]).toEqual([22, 3]);
     expect(validation.pixels).toEqual(set.pixels.subarray(22 * 64));
     expect(holdOut(pairs(2, 1)).validation.labels).toHaveLength(1);
+  });
+});
+
+describe('a network that does no better than chance', () => {
+  it('is warned of where one class for all would do as well, within three standard errors', () => {
+    const labels = Uint8Array.from({ length: 400 }, (_, i) => (i % 4 === 0 ? 1 : 2));
+    // 75 % are of class 2, with a standard error of 2.165 points.
+    expect(chanceWarning(0.75 + 3 * 0.0216, labels)).toMatch(
+      /^warning: the network names 81\.5 % of the images rightly, and one class for all would be right for 75\.0 %/,
+    );
+    expect(chanceWarning(0.1, labels)).toMatch(/names 10\.0 %/);
+    expect(chanceWarning(0.75 + 3 * 0.0217, labels)).toBeUndefined();
+  });
+
+  it('is told by audit, and where it does better nothing is', () => {
+    const { labels, ...rest } = pairs(100, 4);
+    writeIdx('swapped', { ...rest, labels: labels.map((label) => (label + 1) % 4) });
+    const audit = (name: string) =>
+      sotto('audit', 'dense.sottonet', '--data', `${name}-images-idx3-ubyte`, '--workers', '1');
+    expect(audit('swapped').error).toMatch(/^warning: the network names [\d.]+ % of the images/);
+    expect(audit('test').error).toBe('');
   });
 });
