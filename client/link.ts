@@ -79,7 +79,7 @@ export interface ReadyBundle {
   readonly stats: PhaseStats;
 }
 
-/** What goes on from link to link. */
+/** What a session keeps from one link to the next. */
 export interface Resumption {
   /** What the server knows the client by, secret. */
   readonly ticket: Uint8Array;
