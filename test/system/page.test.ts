@@ -268,7 +268,7 @@ describe.skipIf(skipped)('the demo page', () => {
     const page = await demo('', { permissions: ['camera'] });
     await page.click('#camera');
     await page.waitForFunction(() => document.querySelector('video')!.videoWidth > 0);
-    expect(await text(page, 'camera')).toBe('Take it');
+    await page.waitForFunction(() => document.querySelector('#camera')!.textContent === 'Take it');
     await page.click('#camera');
     await page.waitForFunction(() => document.querySelector('video')!.hidden);
     expect(new URL(page.url()).hash).toBe('#model=digits');
