@@ -13,7 +13,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { connect } from '../client/index.ts';
-import { resNetCifar } from '../models/graph/builders/index.ts';
+import { resNetCifar } from '../models/networks/index.ts';
 import { networksOf, recipeOf } from '../models/zoo/recipes.ts';
 import type { ProtocolPool } from '../protocol/inference/session.ts';
 import type { tasks } from '../protocol/inference/tasks.ts';

@@ -7,8 +7,8 @@
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { measureAll, type measureTasks, type Wanted } from '../models/compile/measure.ts';
-import { mobileNetV2, resNet50 } from '../models/graph/builders/index.ts';
 import { elements, type Graph, runFloat } from '../models/graph/index.ts';
+import { mobileNetV2, resNet50 } from '../models/networks/index.ts';
 import { createThreadPool } from '../protocol/pool/node.ts';
 import { Prg } from '../protocol/random/index.ts';
 import { figure, table } from './report.ts';

@@ -10,6 +10,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { elements, type Graph } from '../models/graph/index.ts';
 import {
   type ActivationLayer,
   allRelus,
@@ -19,8 +20,7 @@ import {
   randomMap,
   resNet50,
   squeezeNet,
-} from '../models/graph/builders/index.ts';
-import { elements, type Graph } from '../models/graph/index.ts';
+} from '../models/networks/index.ts';
 import { type Cost, costOf } from '../protocol/inference/cost.ts';
 import { hintBytesOf } from '../protocol/inference/hint.ts';
 import { layoutOf } from '../protocol/inference/layout.ts';

@@ -13,8 +13,8 @@ import { join } from 'node:path';
 import { connect } from '../client/index.ts';
 import type { PhaseStats, Session } from '../client/session.ts';
 import { compile } from '../models/compile/index.ts';
-import { randomMap, resNet18, resNetCifar } from '../models/graph/builders/index.ts';
 import { elements, type Graph, preprocess } from '../models/graph/index.ts';
+import { randomMap, resNet18, resNetCifar } from '../models/networks/index.ts';
 import { layoutOf } from '../protocol/inference/layout.ts';
 import {
   type MeasuredProgram,

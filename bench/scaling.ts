@@ -5,7 +5,7 @@
  */
 
 import { performance } from 'node:perf_hooks';
-import { resNetCifar } from '../models/graph/builders/index.ts';
+import { resNetCifar } from '../models/networks/index.ts';
 import { memoryPair } from '../protocol/channel/memory.ts';
 import { drawServer } from '../protocol/inference/draw.ts';
 import { COMMAND_BYTES, decodeCommand, Kind } from '../protocol/inference/messages.ts';

@@ -2,7 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { randomMap, resNetCifar } from '../models/graph/builders/index.ts';
+import { randomMap, resNetCifar } from '../models/networks/index.ts';
 import { elementBytes } from '../protocol/inference/cost.ts';
 import { layoutOf } from '../protocol/inference/layout.ts';
 import { SQUARE } from '../protocol/program/kinds.ts';

@@ -10,7 +10,7 @@ import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { resNetCifar } from '../models/graph/builders/index.ts';
+import { resNetCifar } from '../models/networks/index.ts';
 import type { LabelledImages } from '../models/train/data/images.ts';
 import { train } from '../models/train/loop.ts';
 import { Network } from '../models/train/network.ts';

@@ -18,7 +18,7 @@ export interface ClientLimits {
   readonly stallMs: number;
 }
 
-/** The limits unless given: far beyond what one waits for, within what a machine survives. LOCAL. */
+/** Default limits: far beyond what one waits for, within what a machine survives. LOCAL. */
 export const DEFAULT_LIMITS: ClientLimits = {
   maxElements: 1 << 26,
   maxBytes: 2 ** 33,

@@ -69,7 +69,7 @@ function sizeOf(image: CanvasImageSource): Size {
   else if ('displayWidth' in image) {
     size = { width: image.displayWidth, height: image.displayHeight };
   } else if (typeof image.width === 'number') size = image as Size;
-  else throw new RangeError('an SVG element has no pixels of its own: draw it on a canvas first');
+  else throw new RangeError('an SVG element has no pixels: draw it on a canvas first');
   if (!(size.width > 0 && size.height > 0)) throw new RangeError('the image has not loaded');
   return size;
 }

@@ -16,9 +16,9 @@ import { Session } from './session.ts';
 
 /** Options of connecting, on every platform. */
 export interface CommonConnectOptions extends SessionOptions {
-  /** Workers of the session's own pool; as many as the machine runs at a time unless given. LOCAL. */
+  /** Workers of the session's own pool; default: as many as the machine runs at a time. LOCAL. */
   readonly workers?: number | undefined;
-  /** A pool to share between sessions, instead of one of its own; the caller closes it. */
+  /** A pool to share between sessions; default: each session makes its own. The caller closes it. */
   readonly pool?: ProtocolPool | undefined;
   /** Where hints are kept; by default where the platform keeps such things. `false`: nowhere. */
   readonly hints?: HintCache | false | undefined;
@@ -39,7 +39,7 @@ export interface Platform<Options extends CommonConnectOptions> {
   readonly readPixels: PixelReader;
   /** Where hints are kept when the options do not say. */
   hints(): HintCache;
-  /** A socket that begins to connect, and in words why it did not, as far as that is known. */
+  /** A socket that begins to connect, and a sentence that says why it did not, as far as that is known. */
   openSocket(url: string, options: Options): Connecting;
 }
 
@@ -49,7 +49,7 @@ export interface Connecting {
   failure(): Failure | Promise<Failure>;
 }
 
-/** Why there is no connection: in words, and the error itself. */
+/** Why there is no connection: a sentence, and the error itself. */
 export interface Failure {
   readonly reason: string;
   readonly cause?: Error | undefined;

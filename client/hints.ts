@@ -37,7 +37,7 @@ export interface FetchHintOptions {
   readonly signal?: AbortSignal | undefined;
   /** Told of the bytes that have come, of `total`. */
   readonly onProgress?: ((bytes: number, total: number) => void) | undefined;
-  /** How long nothing may come before it gives up, in ms; 20,000 unless given. LOCAL. */
+  /** How long nothing may come before it gives up, in ms; default: 20,000. LOCAL. */
   readonly stallMs?: number | undefined;
 }
 

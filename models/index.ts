@@ -69,7 +69,6 @@ export {
   scoreAll,
   scoreTasks,
 } from './compile/score.ts';
-export * from './graph/builders/index.ts';
 export type {
   ActivationNode,
   AddNode,
@@ -109,6 +108,7 @@ export {
   type Tensor,
 } from './graph/index.ts';
 export type { GraphCounts, Observer } from './graph/walk.ts';
+export * from './networks/index.ts';
 export type { ExternalData } from './onnx/constant.ts';
 export {
   type Check,

@@ -4,8 +4,8 @@ import { existsSync, statSync } from 'node:fs';
 import { extname, join } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { readWholeSync } from '../protocol/files.ts';
-import { loadNamed, NETWORK_NAMES } from './graph/builders/index.ts';
 import { type Graph, loadGraph } from './graph/index.ts';
+import { loadNamed, NETWORK_NAMES } from './networks/index.ts';
 import { exportAdvice } from './onnx/exporters.ts';
 import { type OnnxOptions, type Reading, readOnnxFile, tryOnnxFile } from './onnx/index.ts';
 

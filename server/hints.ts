@@ -12,7 +12,7 @@
  * Any number of processes may start at once. The secret comes into being whole or not at all, and they all use the first. Each
  * may make the hint: they make the same bytes, which replace each other whole.
  *
- * Where the folder cannot be written the hint lives in memory, with a secret of its own when none is kept: the server works,
+ * Where the folder cannot be written the hint lives in memory, with a fresh secret when none is kept: the server works,
  * but the next start makes another hint, which every client has to get again.
  */
 
@@ -41,7 +41,7 @@ export interface HintRequest {
   readonly bytes: number;
   /** Makes it, each time the same bytes for the same secret. */
   make(secret: HintSecret): Promise<Uint8Array>;
-  /** Where a new secret comes from; the system unless given. */
+  /** Where a new secret comes from; default: the system's randomness. */
   readonly random?: Random | undefined;
 }
 

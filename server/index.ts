@@ -86,7 +86,7 @@ export interface ServeOptions {
   readonly host?: string | undefined;
   /** Threads of the server's own pool; default: as many as the machine runs at a time. LOCAL. */
   readonly workers?: number | undefined;
-  /** A pool to use instead of one of its own; the caller closes it. */
+  /** A pool to use; default: the server makes its own. The caller closes it. */
   readonly pool?: ProtocolPool | undefined;
   readonly tls?: Tls | undefined;
   /** Listen beyond this machine without TLS. */

@@ -18,7 +18,7 @@ export interface ListenOptions {
   readonly host: string;
   readonly port: number;
   readonly tls: Tls | undefined;
-  /** Answers requests that are no WebSocket's; unless given, each is told that there is no page. */
+  /** Answers requests that are no WebSocket's; default: there is no such page. */
   readonly onRequest?: RequestListener | undefined;
   /** Proxies that are believed whom they speak for. */
   readonly proxies?: BlockList | undefined;

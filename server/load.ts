@@ -8,17 +8,24 @@
  */
 
 import type { ProtocolPool } from '../protocol/inference/session.ts';
-import type { ServerLimits } from './limits.ts';
 
 /** Why a server takes nothing new. */
 export type Overload = 'queue' | 'memory';
+
+/** Beyond these it takes nothing new; `ServerLimits` has them. */
+interface LoadLimits {
+  /** How long a task may wait for a thread, in ms. */
+  readonly queueMs: number;
+  /** Resident memory, in bytes. */
+  readonly memoryBytes: number;
+}
 
 /** How often the queue is tried, in ms. LOCAL. */
 const TRY_MS = 1000;
 
 export class Load {
   readonly #pool: ProtocolPool;
-  readonly #limits: Pick<ServerLimits, 'queueMs' | 'memoryBytes'>;
+  readonly #limits: LoadLimits;
   /** How many inferences each session has reserved or prepared, and how many wait for their clients. */
   readonly #held = new Set<() => number>();
   readonly #timer: ReturnType<typeof setInterval>;
@@ -27,7 +34,7 @@ export class Load {
   /** Since when one waits. */
   #since: number | undefined;
 
-  constructor(pool: ProtocolPool, limits: Pick<ServerLimits, 'queueMs' | 'memoryBytes'>) {
+  constructor(pool: ProtocolPool, limits: LoadLimits) {
     this.#pool = pool;
     this.#limits = limits;
     this.#timer = setInterval(() => void this.#try(), TRY_MS).unref();

@@ -25,7 +25,7 @@ const headers: Readonly<Record<string, string>> = {
 /**
  * Answers requests for hints, and leaves the others to `next`.
  * @param hints - by SHA-256, 64 lower-case hexadecimal digits; looked up at each request
- * @param next - tells all others that there is no page, unless given
+ * @param next - answers all other requests; default: there is no such page
  * @param onSent - called when somebody has got a hint whole
  */
 export function hintRequests(

@@ -5,7 +5,7 @@
  * 2023): a client stores few bundles, so from some arrival rate on an inference waits for its own offline phase.
  */
 
-import { Stream } from '../../models/train/random.ts';
+import { Stream } from '../../models/random.ts';
 import { SEED } from './points.ts';
 
 /** One inference that arrives. */

@@ -10,9 +10,9 @@
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { BuilderOptions, RestKind } from '../../models/graph/builders/index.ts';
-import { hybReNet, randomMap, resNet18, resNetCifar } from '../../models/graph/builders/index.ts';
 import type { Graph } from '../../models/graph/index.ts';
+import type { BuilderOptions, RestKind } from '../../models/networks/index.ts';
+import { hybReNet, randomMap, resNet18, resNetCifar } from '../../models/networks/index.ts';
 import { drawDigit } from '../../models/zoo/draw.ts';
 import { drawGarment } from '../../models/zoo/garments.ts';
 import { decodeModel, type Model } from '../../protocol/program/model.ts';

@@ -86,14 +86,6 @@ export function grainOf(form: Form): Grain {
   return Math.max(...coefficientsOf(form).map(({ grain }) => grain)) as Grain;
 }
 
-/** The value at 0 of a form whose coefficients are numbers. */
-export function atZero({ powers, bends }: Form): number {
-  return bends.reduce(
-    (sum, { knot, by }) => sum + by.data[0]! * Math.max(-knot.data[0]!, 0),
-    powers[0].data[0]!,
-  );
-}
-
 /** A coefficient at a finer grain. */
 export function refine({ grain, data }: Coefficient, to: Grain, extent: Extent): Float64Array {
   if (grain === to) return data;

@@ -11,7 +11,8 @@
  */
 
 import { type Graph, tensorOf } from '../graph/index.ts';
-import { Adam, cosine, Network, type Optimiser, type Parameter, Stream } from '../train/index.ts';
+import { Stream } from '../random.ts';
+import { Adam, cosine, Network, type Optimiser, type Parameter } from '../train/index.ts';
 import {
   checkBudget,
   keepLargest,

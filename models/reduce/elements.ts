@@ -15,7 +15,8 @@ import {
   SQUARE,
   type Tensor,
 } from '../graph/index.ts';
-import { Stream, softTensors } from '../train/index.ts';
+import { Stream } from '../random.ts';
+import { softTensors } from '../train/index.ts';
 import { limitCurvature } from './parabola.ts';
 
 /** A number for every element of some activation layers, in the graph's order, by the layer's id. */

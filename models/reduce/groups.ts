@@ -1,12 +1,12 @@
 /** Groups of images, and how a network does on each. */
 
 import type { Graph } from '../graph/index.ts';
+import { Stream } from '../random.ts';
 import {
   crossEntropy,
   type LabelledImages,
   Losses,
   Network,
-  Stream,
   scoresOf,
   type TrainingPool,
 } from '../train/index.ts';

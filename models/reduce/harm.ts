@@ -6,7 +6,8 @@
  */
 
 import type { Graph } from '../graph/index.ts';
-import { type LabelledImages, makeBatch, Network, Stream } from '../train/index.ts';
+import { Stream } from '../random.ts';
+import { type LabelledImages, makeBatch, Network } from '../train/index.ts';
 import { planeOrder } from '../train/layers/layer.ts';
 import { activationsOf, keepLargest, reluCount, removeRelus, type Scores } from './elements.ts';
 import { startingPolynomials } from './parabola.ts';

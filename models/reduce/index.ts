@@ -51,7 +51,6 @@ export {
 } from './groups.ts';
 export { type Harm, type MapOptions, measureHarm, replaceRelus } from './harm.ts';
 export { equalise } from './hybrenet.ts';
-export { type MimicOptions, mimic } from './mimic.ts';
 export {
   type ChannelMoments,
   CURVATURE,

@@ -2,7 +2,8 @@
 
 import type { ActivationNode, Graph } from '../graph/index.ts';
 import { elements } from '../graph/index.ts';
-import { type LabelledImages, makeBatch, Network, Stream } from '../train/index.ts';
+import { Stream } from '../random.ts';
+import { type LabelledImages, makeBatch, Network } from '../train/index.ts';
 import { activationsOf } from './elements.ts';
 import type { ChannelMoments } from './parabola.ts';
 

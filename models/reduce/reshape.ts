@@ -3,7 +3,6 @@
  * convolution of larger stride. Tensors that keep their shape keep their numbers; the others are drawn anew.
  */
 
-import { randomWeights } from '../graph/builders/index.ts';
 import {
   type ActivationNode,
   elements,
@@ -15,6 +14,7 @@ import {
   type Triple,
   tensorOf,
 } from '../graph/index.ts';
+import { randomWeights } from '../networks/index.ts';
 
 export interface Reshape {
   /** Factor of all channels but the image's and the result's; a ReLU count goes with it. */

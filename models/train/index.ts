@@ -65,7 +65,6 @@ export {
   triangle,
 } from './optimiser.ts';
 export { createTrainingPool } from './pool.ts';
-export { Stream } from './random.ts';
 export {
   type Groups,
   groupWeights,

@@ -10,11 +10,11 @@ import { abortError } from '../../protocol/errors.ts';
 import type { Pool } from '../../protocol/pool/index.ts';
 import { createInlinePool } from '../../protocol/pool/inline.ts';
 import type { Graph } from '../graph/index.ts';
+import { Stream } from '../random.ts';
 import type { Augmentation } from './data/augment.ts';
 import { type LabelledImages, shareImages } from './data/images.ts';
 import { moveStatistics, type Network, type Parameter, shareGraph } from './network.ts';
 import { clipGradients, type Optimiser, type Schedule } from './optimiser.ts';
-import { Stream } from './random.ts';
 import {
   type Groups,
   keep,

@@ -10,8 +10,8 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { replaceFile } from '../../protocol/files.ts';
-import { loadResNetCifar } from '../graph/builders/index.ts';
 import { saveGraph } from '../graph/index.ts';
+import { loadResNetCifar } from '../networks/index.ts';
 import { say } from '../terminal.ts';
 import {
   accuracyOf,

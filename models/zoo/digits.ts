@@ -25,6 +25,7 @@ import {
   saveGraph,
   type Tensor,
 } from '../graph/index.ts';
+import { Stream } from '../random.ts';
 import { mapOf } from '../reduce/card.ts';
 import { replaceRelus } from '../reduce/harm.ts';
 import { clampCurvature } from '../reduce/parabola.ts';
@@ -40,7 +41,6 @@ import {
 import { progressLine, score } from '../train/loop.ts';
 import { Network } from '../train/network.ts';
 import { Adam, cosine, Sgd } from '../train/optimiser.ts';
-import { Stream } from '../train/random.ts';
 import { type StageOptions, trainStage } from '../train/stage.ts';
 
 const SEED = 20261124;

@@ -2,8 +2,8 @@
 
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { AIR_FROZEN, airNet, compactResNet } from '../graph/builders/index.ts';
 import type { Graph } from '../graph/index.ts';
+import { AIR_FROZEN, airNet, compactResNet } from '../networks/index.ts';
 import type { Method } from '../reduce/auto.ts';
 import { holdOut } from '../reduce/data.ts';
 import {

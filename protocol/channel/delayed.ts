@@ -13,7 +13,7 @@ export interface Link {
   readonly bitsPerSecond: number;
 }
 
-/** Tells the time, in ms, and waits: the machine's clock unless given, or one that moves only when everybody waits. */
+/** Tells the time, in ms, and waits: the machine's clock by default, or one that moves only when everybody waits. */
 export interface Clock {
   now(): number;
   sleepUntil(time: number): Promise<void>;

@@ -153,7 +153,7 @@ export class Endpoint implements Channel {
     this.deliverParts(bytes.subarray(0, FRAME_HEADER_BYTES), bytes.subarray(FRAME_HEADER_BYTES));
   }
 
-  /** One frame arrived in two parts: `payload` is aligned in a buffer of its own, which now belongs to this endpoint. */
+  /** One frame arrived in two parts: `payload` is aligned in a separate buffer, which now belongs to this endpoint. */
   deliverParts(header: Uint8Array, payload: Uint8Array): void {
     if (this.#death || this.#peerEnd) return;
     this.#silent = 0;

@@ -11,7 +11,7 @@
  *      16..      payload
  * ```
  *
- * The header is 16 bytes so that a payload in a buffer of its own is 16-byte aligned: it can be viewed as an Int32Array
+ * The header is 16 bytes so that a payload in a separate buffer is 16-byte aligned: it can be viewed as an Int32Array
  * or handed to a SIMD kernel without a copy. The sequence number makes a dropped, repeated or reordered frame an error
  * instead of a wrong answer. It is no defence against an attacker on the network: that is TLS's job.
  */

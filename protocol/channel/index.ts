@@ -15,7 +15,7 @@
  * - Memory is bounded: a sender waits when the transport is full, a receiver's transport pauses when frames pile up.
  *
  * Implementations: `memoryPair` (memory.ts), `socketChannel` (websocket.ts, the WebSocket of a browser or of `ws`).
- * Decorators: `counted`, `recorded`, `delayed`, `sealed`; lifetimes: `withSignal`, `withTimeout` (lifetime.ts).
+ * Decorators: `counted`, `delayed`, `sealed`; lifetimes: `withSignal`, `withTimeout` (lifetime.ts).
  * Control messages, the few that are not fixed-layout bytes, are encoded by codec.ts.
  */
 

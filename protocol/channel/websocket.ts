@@ -1,7 +1,7 @@
 /**
  * A channel over a WebSocket, the browser's own or the one of the `ws` package: one frame is one binary message.
  *
- * Between two sockets of `ws` a large payload is not copied: it leaves as a fragment of its own behind the header's, and
+ * Between two sockets of `ws` a large payload is not copied: it leaves as a second fragment behind the header's, and
  * the receiver takes it as it arrived. A browser joins fragments by itself.
  */
 

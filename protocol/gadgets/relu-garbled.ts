@@ -57,7 +57,7 @@ interface Opened extends LaneState {
   readonly product: Int32Array;
   /** r'. */
   readonly mask: Int32Array;
-  /** Labels of its own input wires. */
+  /** Labels of the garbler's input wires. */
   readonly labels: Uint8Array;
   /** Tweaks: the start, and the first number in two words. */
   readonly start: Uint8Array;
@@ -73,7 +73,7 @@ interface Stored extends Opened {
 
 /** Server, until it learns a. */
 interface Prepared extends LaneState {
-  /** Seed of the zero labels of its own input wires. */
+  /** Seed of the zero labels of the garbler's input wires. */
   readonly seed: Uint8Array;
   readonly offset: Uint8Array;
   /** Per output wire, n each: the colour of the zero label; H of the labels of colour 0 and of colour 1. */

@@ -10,7 +10,7 @@ import { LABEL_BYTES } from './halfgates.ts';
 const PIECE = 4096;
 
 /**
- * The labels that stand for `bits`: zero label xor bit * delta. The garbler's encoding of its own inputs.
+ * The labels that stand for `bits`: zero label xor bit * delta. How the garbler encodes its inputs.
  * @throws RangeError when the number of bits is not the number of labels
  */
 export function activeLabels(

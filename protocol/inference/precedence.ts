@@ -2,8 +2,7 @@
 
 import type { RunOptions } from '../pool/index.ts';
 import type { Input, Output } from '../pool/task.ts';
-import type { ProtocolRunner } from './session.ts';
-import type { tasks } from './tasks.ts';
+import type { ProtocolRunner, tasks } from './tasks.ts';
 
 type Tasks = typeof tasks;
 

@@ -1,6 +1,6 @@
 /**
  * What a program will take here, before anybody connects: exact bytes and rounds from its costs, and milliseconds and
- * memory from a short measurement of its own steps on this machine (one lane or one task of each distinct kind).
+ * memory from a short measurement of the program's steps on this machine (one lane or one task of each distinct kind).
  *
  * Times are of one core; a profile says how many there are and what lies between the parties. Offline, computation and
  * transfer overlap; online they alternate. A plan, not a promise: expect it within a factor of two.

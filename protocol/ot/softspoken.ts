@@ -292,7 +292,7 @@ export interface Extended {
  * @param chunk - the number of this chunk, never used twice under the same seeds
  * @param choices - `count` packed bits, lowest bit of byte 0 first
  * @param room - where message and t go, of their lengths; fresh memory without it
- * @param engine - an engine of its own, for measurements
+ * @param engine - another engine, for measurements
  */
 export function extendReceiver(
   seeds: ReceiverSeeds,
@@ -338,7 +338,7 @@ export function extendReceiver(
  * @param chunk - the number of this chunk, never used twice under the same seeds
  * @param message - the receiver's message for this chunk
  * @param blocks - where q goes, 16 `count` bytes; fresh memory without it
- * @param engine - an engine of its own, for measurements
+ * @param engine - another engine, for measurements
  * @returns q, `count` blocks
  * @throws ProtocolError `bad-message` when the message has the wrong length, `corrupted` when the check fails: nothing that
  *   depends on the offset may leave any more

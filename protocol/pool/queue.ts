@@ -1,4 +1,4 @@
-/** The waiting room of every pool: order, cancellation, and the promise that each run settles. */
+/** The queue of every pool: order, cancellation, and the promise that each run settles. */
 
 import { abortError } from '../errors.ts';
 import type { Pool, Runner, RunnerOptions, RunOptions } from './index.ts';

@@ -35,11 +35,11 @@ export interface WorkerScope {
 
 /** Options of a pool of web workers. */
 export interface WebPoolOptions {
-  /** Number of workers; as many as the machine runs at a time, at most `MOST_WORKERS`, unless given. LOCAL. */
+  /** Number of workers; default: as many as the machine runs at a time, at most `MOST_WORKERS`. LOCAL. */
   readonly workers?: number | undefined;
 }
 
-/** Workers of a pool unless more are asked for: each has memory of its own, and machines with many cores have other pages. LOCAL. */
+/** Most workers of a pool by default: each has its own memory, and machines with many cores have other pages. LOCAL. */
 export const MOST_WORKERS = 8;
 
 /** What a worker says once its module has loaded. */

@@ -52,7 +52,7 @@ export function tweakKey(start: Uint8Array, index: number): Uint8Array {
 
 /**
  * H_key of each 16-byte block of `blocks`, independently.
- * @param cipher - an engine of its own, for tests
+ * @param cipher - another engine, for tests
  * @returns fresh bytes, as many as `blocks`
  * @throws RangeError when `blocks` is not whole blocks or the key not 16 bytes
  */

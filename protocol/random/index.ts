@@ -4,7 +4,7 @@
  * Contract
  * - The core never asks the system for randomness: a {@link Random} is injected. Production passes {@link systemRandom}
  *   or a {@link Prg} whose seed came from it; tests pass a {@link Prg} with a fixed seed.
- * - One purpose, one stream: every use derives a seed of its own with {@link deriveSeed}, named by a label and indices,
+ * - One purpose, one stream: every use derives its seed with {@link deriveSeed}, named by a label and indices,
  *   so that no two masks ever share a stream and results do not depend on which worker did the work.
  */
 
@@ -74,7 +74,7 @@ export class Prg implements Random {
 }
 
 /**
- * A seed of its own for one purpose: the first 16 bytes of SHA-256(parent, label, indices), unambiguously encoded.
+ * The seed of one purpose: the first 16 bytes of SHA-256(parent, label, indices), unambiguously encoded.
  * @param label - the purpose, part of the code and public
  * @param indices - which one: layer, chunk, ... (unsigned 32-bit)
  */

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { IMAGENET_SUBJECTS } from '../../bench/imagenet.ts';
 import { imageNetSection } from '../../bench/report.ts';
-import { compactResNet } from '../../models/graph/builders/index.ts';
+import { compactResNet } from '../../models/networks/index.ts';
 
 /** The build, where the parties' processes and their threads have their modules. */
 const built = new URL('../../dist/bench/imagenet.js', import.meta.url);

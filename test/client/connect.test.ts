@@ -3,9 +3,9 @@
 import { createServer } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { connect } from '../../client/index.ts';
-import { recorded } from '../../protocol/channel/recorded.ts';
 import type { ProtocolPool } from '../../protocol/inference/session.ts';
 import { serve } from '../../server/index.ts';
+import { recorded } from '../support/recorded.ts';
 import { failureOf, localPool, somePixels, tinyModel, within } from '../system/support.ts';
 
 const model = tinyModel();

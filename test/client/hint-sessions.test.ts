@@ -6,10 +6,10 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { connect, type HintCache, memoryHints } from '../../client/index.ts';
 import type { Channel } from '../../protocol/channel/index.ts';
-import { type RecordedFrame, recorded } from '../../protocol/channel/recorded.ts';
 import { Command, decodeCommand, Kind } from '../../protocol/inference/messages.ts';
 import { encodeModel } from '../../protocol/program/model.ts';
 import { loadModelFile, type RunningServer, serve } from '../../server/index.ts';
+import { type RecordedFrame, recorded } from '../support/recorded.ts';
 import { distance, localPool, plainAnswer, somePixels, tinyModel } from '../system/support.ts';
 
 const model = tinyModel();

@@ -1,5 +1,6 @@
 import { type Graph, type Node, RELU, SQUARE, type Tensor } from '../../models/graph/index.ts';
-import { type LabelledImages, Stream } from '../../models/train/index.ts';
+import { Stream } from '../../models/random.ts';
+import type { LabelledImages } from '../../models/train/index.ts';
 
 /** A small deterministic stream of numbers in [-1, 1), for weights and images of tests. */
 export function numbers(seed: number): () => number {

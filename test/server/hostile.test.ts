@@ -6,7 +6,6 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Channel } from '../../protocol/channel/index.ts';
 import { memoryPair } from '../../protocol/channel/memory.ts';
-import { type RecordedFrame, recorded } from '../../protocol/channel/recorded.ts';
 import { ProtocolError } from '../../protocol/errors.ts';
 import { Command, decodeCommand, Kind } from '../../protocol/inference/messages.ts';
 import { POINT_BYTES } from '../../protocol/ot/base.ts';
@@ -14,6 +13,7 @@ import { Prg } from '../../protocol/random/index.ts';
 import type { SessionEnd } from '../../server/limits.ts';
 import { seedOf } from '../support/model.ts';
 import { withRun } from '../support/pool.ts';
+import { type RecordedFrame, recorded } from '../support/recorded.ts';
 import { resealing } from '../support/resealed.ts';
 import {
   failureOf,

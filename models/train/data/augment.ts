@@ -1,6 +1,6 @@
 /** Variants of images: what one may undergo and still show the same thing. */
 
-import { Stream } from '../random.ts';
+import { Stream } from '../../random.ts';
 import type { Augment } from './images.ts';
 
 /** A kind of augmentation, as data: for recipes, cards and other threads. */

@@ -1,7 +1,7 @@
 // Negacyclic number-theoretic transform modulo a prime below 2^26, and the pointwise products in its domain.
 //
 // Harvey, "Faster arithmetic for number-theoretic transforms", JSC 2014, with Longa-Naehrig's merged powers of psi. A
-// transformed polynomial is in an order of its own: whatever the last two layers' lane shuffles leave. Only pointwise
+// transformed polynomial is in an unusual order: whatever the last two layers' lane shuffles leave. Only pointwise
 // operations look at it, so the order needs no name.
 //
 // Tables, one per direction, made by protocol/linear/lattice/transform.ts (10 n bytes):

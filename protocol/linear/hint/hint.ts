@@ -5,7 +5,7 @@
  *   the hint of the layer = round(A'_j / 2^(52 - hintBits)), packed, one output tile after the other
  *
  * It hides the weights: (a_0, u_j a_0 + e_j) is an RLWE sample under the secret u_j of this row alone, so A'_j is
- * pseudorandom whatever W is, and e_j is in it before it is rounded. (u_j, e_j) come from a seed of its own,
+ * pseudorandom whatever W is, and e_j is in it before it is rounded. (u_j, e_j) come from a separate seed,
  *   PRG(hint secret, H(parameters, plan, program, generation, layer, j, the weights of this row)),
  * so that making the hint again gives the same bytes, and any change of what is hashed draws both anew: the same (u_j, e_j)
  * under two weights would publish their difference times a. The row is that of an output tile, since its outputs share A'.

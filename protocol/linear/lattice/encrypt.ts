@@ -13,7 +13,7 @@ import { transformOf } from './transform.ts';
  * Part b of a fresh encryption, {@link POLYNOMIAL_BYTES} bytes.
  * @param secret - transforms of s times 2^32 (see Transform)
  * @param message - pointer to N elements of Z_2^32
- * @param a - the stream of part a, public, of its own for every ciphertext under this key
+ * @param a - the stream of part a, public, another one for every ciphertext under this key
  * @param errors - secret stream
  */
 export function encryptPolynomial(

@@ -5,8 +5,8 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { compile } from '../../../models/compile/index.ts';
 import { scoreAll, scoreTasks } from '../../../models/compile/score.ts';
-import { loadNamed } from '../../../models/graph/builders/index.ts';
 import { type Graph, preprocess } from '../../../models/graph/index.ts';
+import { loadNamed } from '../../../models/networks/index.ts';
 import { readCifar } from '../../../models/train/data/cifar.ts';
 import {
   dataFolder,

@@ -1,12 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { vgg16 } from '../../../models/graph/builders/plain.ts';
-import {
-  compactResNet,
-  hybReNet,
-  resNet18,
-  resNetCifar,
-} from '../../../models/graph/builders/resnet.ts';
 import { countGraph, type Graph, inferShapes, runFloat } from '../../../models/graph/index.ts';
+import { vgg16 } from '../../../models/networks/plain.ts';
+import { compactResNet, hybReNet, resNet18, resNetCifar } from '../../../models/networks/resnet.ts';
 import {
   applyRecipe,
   criticality,

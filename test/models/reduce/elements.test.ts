@@ -1,6 +1,5 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { compactResNet } from '../../../models/graph/builders/resnet.ts';
 import {
   countGraph,
   type Graph,
@@ -8,6 +7,7 @@ import {
   inferShapes,
   runFloat,
 } from '../../../models/graph/index.ts';
+import { compactResNet } from '../../../models/networks/resnet.ts';
 import {
   activationsOf,
   checkBudget,

@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
 import { compile } from '../../../models/compile/index.ts';
-import { Assembly } from '../../../models/graph/builders/assemble.ts';
 import {
   type Graph,
   inferShapes,
@@ -8,8 +7,8 @@ import {
   runFloat,
   SQUARE,
 } from '../../../models/graph/index.ts';
+import { Assembly } from '../../../models/networks/assemble.ts';
 import { activationsOf, removeRelus } from '../../../models/reduce/elements.ts';
-import { mimic, tensorsByLayer } from '../../../models/reduce/mimic.ts';
 import { startingPolynomials } from '../../../models/reduce/parabola.ts';
 import { measureRanges, rangeLimits } from '../../../models/reduce/ranges.ts';
 import {
@@ -27,7 +26,7 @@ import {
 import { accuracy, fineTune } from '../../../models/reduce/training.ts';
 import { Network, slice } from '../../../models/train/index.ts';
 import { bars } from '../networks.ts';
-import { allReluOperators, pairs, smallResNet, smallTraining, trainedResNet } from './support.ts';
+import { allReluOperators, pairs, smallResNet, smallTraining } from './support.ts';
 
 /** The network with squares for all ReLUs, started from what was measured. */
 function allSquares(graph: Graph, set = smallTraining().training): Graph {
@@ -253,44 +252,5 @@ describe('a network of squares alone', () => {
       preprocess(held.input, slice(training.validation, i, i + 1).pixels),
     );
     expect(() => compile(held, images)).not.toThrow();
-  });
-
-  it('learns its teacher layer by layer', async () => {
-    const teacher = await trainedResNet(training, 4);
-    const start = allSquares(teacher);
-    const errors: number[] = [];
-    const onLayer = (_id: string, error: number) => void errors.push(error);
-    const student = mimic(start, teacher, training, { epochs: 1, onLayer });
-    expect(errors).toHaveLength(5);
-    const distance = (graph: Graph) => {
-      const image = preprocess(graph.input, slice(training.validation, 0, 1).pixels);
-      const last = activationsOf(graph).at(-1)!.id;
-      const values = [graph, teacher].map((of) => {
-        let value = new Float32Array();
-        runFloat(of, image, (id, v) => {
-          if (id === last) value = v.slice();
-        });
-        return value;
-      });
-      return values[0]!.reduce((sum, v, i) => sum + (v - values[1]![i]!) ** 2, 0);
-    };
-    expect(distance(student)).toBeLessThan(0.5 * distance(start));
-    expect(await accuracy(new Network(student, 32), training)).toBeGreaterThan(0.9);
-    const signal = AbortSignal.abort();
-    expect(() => mimic(start, teacher, { ...training, signal })).toThrow('was cancelled');
-  });
-
-  it('knows which tensors decide which layer', () => {
-    const layers = tensorsByLayer(allSquares(smallResNet()));
-    expect([...layers.get('layer1.0.relu1')!].sort()).toEqual([
-      'layer1.0.bn1.bias',
-      'layer1.0.bn1.running_mean',
-      'layer1.0.bn1.running_var',
-      'layer1.0.bn1.weight',
-      'layer1.0.conv1.weight',
-      'layer1.0.relu1.coefficients',
-    ]);
-    const all = [...layers.values()].flatMap((names) => [...names]);
-    expect(new Set(all).size).toBe(all.length);
   });
 });

@@ -1,7 +1,8 @@
 /** Networks, data and surroundings that the tests of reduction share. */
 
-import { compactResNet } from '../../../models/graph/builders/resnet.ts';
 import { type Graph, RELU } from '../../../models/graph/index.ts';
+import { compactResNet } from '../../../models/networks/resnet.ts';
+import { Stream } from '../../../models/random.ts';
 import type { Training } from '../../../models/reduce/training.ts';
 import {
   Adam,
@@ -9,7 +10,6 @@ import {
   type LabelledImages,
   Network,
   type Parameter,
-  Stream,
   slice,
   train,
 } from '../../../models/train/index.ts';

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
+import { Stream } from '../../../models/random.ts';
 import { clampCurvature } from '../../../models/reduce/parabola.ts';
 import { loadCheckpoint, saveCheckpoint } from '../../../models/train/checkpoint.ts';
 import { augmenter, smallMotions } from '../../../models/train/data/augment.ts';
@@ -30,7 +31,6 @@ import {
   Sgd,
   triangle,
 } from '../../../models/train/optimiser.ts';
-import { Stream } from '../../../models/train/random.ts';
 import { groupWeights, type trainTasks } from '../../../models/train/shard.ts';
 import { trainStage } from '../../../models/train/stage.ts';
 import { createThreadPool } from '../../../protocol/pool/node.ts';

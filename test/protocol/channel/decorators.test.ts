@@ -3,7 +3,7 @@ import { counted, trafficBetween } from '../../../protocol/channel/counted.ts';
 import { delayed } from '../../../protocol/channel/delayed.ts';
 import { withSignal, withTimeout } from '../../../protocol/channel/lifetime.ts';
 import { memoryPair } from '../../../protocol/channel/memory.ts';
-import { recorded } from '../../../protocol/channel/recorded.ts';
+import { recorded } from '../../support/recorded.ts';
 import { describeChannel, failure } from './conformance.ts';
 
 describeChannel('counted(memoryPair)', async () => {

@@ -2,10 +2,10 @@ import { describe, expect, it } from 'vitest';
 import type { Channel } from '../../../protocol/channel/index.ts';
 import { withTimeout } from '../../../protocol/channel/lifetime.ts';
 import { memoryPair } from '../../../protocol/channel/memory.ts';
-import { recorded } from '../../../protocol/channel/recorded.ts';
 import { SEAL_BYTES, sealed } from '../../../protocol/channel/sealed.ts';
 import { corrupted, ProtocolError } from '../../../protocol/errors.ts';
 import { RunningDigest } from '../../../protocol/random/running.ts';
+import { recorded } from '../../support/recorded.ts';
 import { describeChannel, failure } from './conformance.ts';
 
 const SEAL = 26;

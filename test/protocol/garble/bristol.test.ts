@@ -2,12 +2,12 @@ import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type BristolCircuit, parseBristol } from '../../../protocol/garble/bristol.ts';
 import { evaluateClear } from '../../../protocol/garble/circuit.ts';
 import { evaluate, garble, maxInstances, tweaksOf } from '../../../protocol/garble/halfgates.ts';
 import { activeLabels, colours, decodeBits } from '../../../protocol/garble/labels.ts';
 import { Prg, randomBytes } from '../../../protocol/random/index.ts';
 import { hex, unhex } from '../../support/bytes.ts';
+import { type BristolCircuit, parseBristol } from './bristol.ts';
 
 const folder = new URL('../../../../shared/data/bristol/', import.meta.url);
 const available = existsSync(folder);

@@ -8,7 +8,6 @@ import * as z from 'zod';
 import { decodeControl, encodeControl } from '../../../protocol/channel/codec.ts';
 import type { Channel } from '../../../protocol/channel/index.ts';
 import { memoryPair } from '../../../protocol/channel/memory.ts';
-import { recorded } from '../../../protocol/channel/recorded.ts';
 import { ProtocolError } from '../../../protocol/errors.ts';
 import { BundleStore } from '../../../protocol/inference/bundle.ts';
 import {
@@ -39,6 +38,7 @@ import {
   type Sessions,
   seedOf,
 } from '../../support/model.ts';
+import { recorded } from '../../support/recorded.ts';
 import { resealing } from '../../support/resealed.ts';
 
 const model = residualModel();

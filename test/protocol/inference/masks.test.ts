@@ -5,7 +5,6 @@
 
 import { describe, expect, it } from 'vitest';
 import { memoryPair } from '../../../protocol/channel/memory.ts';
-import { type RecordedFrame, recorded } from '../../../protocol/channel/recorded.ts';
 import type { ClientLane, Gadget, GadgetParams } from '../../../protocol/gadgets/gadget.ts';
 import { Kind } from '../../../protocol/inference/messages.ts';
 import { runClear } from '../../../protocol/program/clear.ts';
@@ -23,6 +22,7 @@ import {
   type Sessions,
   seedOf,
 } from '../../support/model.ts';
+import { type RecordedFrame, recorded } from '../../support/recorded.ts';
 import { deviations, largestBias, largestCorrelation } from '../../support/statistics.ts';
 import { type Call, stepsOf, watchGadgets } from '../gadgets/watch.ts';
 

@@ -5,7 +5,6 @@
 
 import { describe, expect, it } from 'vitest';
 import { memoryPair } from '../../../protocol/channel/memory.ts';
-import { type RecordedChannel, recorded } from '../../../protocol/channel/recorded.ts';
 import { ProtocolError } from '../../../protocol/errors.ts';
 import { BundleStore } from '../../../protocol/inference/bundle.ts';
 import { Kind } from '../../../protocol/inference/messages.ts';
@@ -25,6 +24,7 @@ import {
   type Sessions,
   seedOf,
 } from '../../support/model.ts';
+import { type RecordedChannel, recorded } from '../../support/recorded.ts';
 import { CHI_SQUARE_LIMIT, chiSquare } from '../../support/statistics.ts';
 
 /** Many elements of every kind for little work. */

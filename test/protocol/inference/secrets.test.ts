@@ -5,7 +5,6 @@
 
 import { describe, expect, it } from 'vitest';
 import { memoryPair } from '../../../protocol/channel/memory.ts';
-import { type RecordedFrame, recorded } from '../../../protocol/channel/recorded.ts';
 import { gadgetOf } from '../../../protocol/gadgets/index.ts';
 import { BundleStore } from '../../../protocol/inference/bundle.ts';
 import { Kind } from '../../../protocol/inference/messages.ts';
@@ -38,6 +37,7 @@ import {
   type Sessions,
   seedOf,
 } from '../../support/model.ts';
+import { type RecordedFrame, recorded } from '../../support/recorded.ts';
 import { CHI_SQUARE_LIMIT, chiSquare } from '../../support/statistics.ts';
 import { productOf } from '../linear/hint/support.ts';
 

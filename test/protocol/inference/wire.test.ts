@@ -8,7 +8,6 @@ import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { memoryPair } from '../../../protocol/channel/memory.ts';
-import { recorded } from '../../../protocol/channel/recorded.ts';
 import type { ProtocolPool } from '../../../protocol/inference/session.ts';
 import { tasks } from '../../../protocol/inference/tasks.ts';
 import { createInlinePool } from '../../../protocol/pool/inline.ts';
@@ -21,6 +20,7 @@ import {
   residualModel,
   seedOf,
 } from '../../support/model.ts';
+import { recorded } from '../../support/recorded.ts';
 
 /** SHA-256 of what each side sent in a session of two inferences, and of the results. */
 async function digests(pool: ProtocolPool): Promise<Record<string, string>> {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { kernels } from '../../../protocol/kernels/index.ts';
-import * as reference from '../../../protocol/kernels/reference.ts';
 import { Prg, randomBytes } from '../../../protocol/random/index.ts';
+import * as reference from './reference.ts';
 
 const { arena, bits } = kernels();
 

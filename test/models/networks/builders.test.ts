@@ -1,5 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import {
+  countGraph,
+  type Graph,
+  inferShapes,
+  loadGraph,
+  runFloat,
+  saveGraph,
+} from '../../../models/graph/index.ts';
+import {
   AIR_FROZEN,
   airNet,
   allRelus,
@@ -16,16 +24,8 @@ import {
   squaresAt,
   squeezeNet,
   vgg16,
-} from '../../../models/graph/builders/index.ts';
-import {
-  countGraph,
-  type Graph,
-  inferShapes,
-  loadGraph,
-  runFloat,
-  saveGraph,
-} from '../../../models/graph/index.ts';
-import { Stream } from '../../../models/train/random.ts';
+} from '../../../models/networks/index.ts';
+import { Stream } from '../../../models/random.ts';
 
 /** Builders whose networks have millions of weights need none to be counted. */
 const zeros = (_name: string, shape: readonly number[]) =>

@@ -3,7 +3,7 @@
  * with each network; defaults: `size` what the field measures them at, `classes` 1,000.
  */
 
-import type { Graph } from '../graph.ts';
+import type { Graph } from '../graph/graph.ts';
 import {
   Assembly,
   BRANCH_SCALE,

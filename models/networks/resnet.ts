@@ -5,7 +5,7 @@
  *   stem conv, norm, ReLU -> stages of blocks [conv, norm, ReLU, conv, norm, + shortcut, ReLU] -> means -> dense
  */
 
-import type { Graph } from '../graph.ts';
+import type { Graph } from '../graph/graph.ts';
 import { Assembly, type BuilderOptions } from './assemble.ts';
 
 /**

@@ -1,6 +1,6 @@
 /** Networks without shortcuts: VGG-16 and the CIFAR-10 network of MiniONN. */
 
-import type { Graph } from '../graph.ts';
+import type { Graph } from '../graph/graph.ts';
 import { Assembly, type BuilderOptions } from './assemble.ts';
 
 /** Channels of VGG-16's convolutions, by stage; each stage ends in 2x2 pooling. */

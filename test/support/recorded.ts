@@ -1,7 +1,7 @@
 /** Keeping a copy of what a channel carries: wire baselines, transcript tests. It holds everything in memory. */
 
-import { Decorator } from './decorator.ts';
-import type { Channel } from './index.ts';
+import { Decorator } from '../../protocol/channel/decorator.ts';
+import type { Channel } from '../../protocol/channel/index.ts';
 
 /** One frame as this side saw it. */
 export interface RecordedFrame {

@@ -1,7 +1,7 @@
 /** Networks by name, with weights from a safetensors file. */
 
-import { readSafetensors } from '../../onnx/index.ts';
-import type { Graph } from '../graph.ts';
+import type { Graph } from '../graph/graph.ts';
+import { readSafetensors } from '../onnx/index.ts';
 import type { BuilderOptions } from './assemble.ts';
 import { delphiMap, loadMiniOnn, loadResNetCifar, weightsFrom } from './load.ts';
 import { vgg16 } from './plain.ts';

@@ -4,9 +4,9 @@
  * A map sees all activation layers of a network at once, so that a budget can go over the whole of it.
  */
 
-import { KINDS, type KindName, kindOf } from '../../../protocol/program/kinds.ts';
-import { Stream } from '../../train/random.ts';
-import { elements, RELU, type Shape, SQUARE } from '../graph.ts';
+import { KINDS, type KindName, kindOf } from '../../protocol/program/kinds.ts';
+import { elements, RELU, type Shape, SQUARE } from '../graph/graph.ts';
+import { Stream } from '../random.ts';
 
 /** One activation layer of a network that is being built. */
 export interface ActivationLayer {

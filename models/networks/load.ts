@@ -1,8 +1,8 @@
 /** Published weights of networks that are built here, from their safetensors files. */
 
-import { readSafetensors } from '../../onnx/index.ts';
-import type { Graph, Tensor } from '../graph.ts';
-import { elements } from '../graph.ts';
+import type { Graph, Tensor } from '../graph/graph.ts';
+import { elements } from '../graph/graph.ts';
+import { readSafetensors } from '../onnx/index.ts';
 import type { BuilderOptions, WeightSource } from './assemble.ts';
 import { type ReluMap, squaresAt } from './maps.ts';
 import { MINIONN_RELUS, miniOnn } from './plain.ts';

@@ -1,6 +1,5 @@
 /** Puts a network together layer by layer: the part that all builders share. */
 
-import { Stream } from '../../train/random.ts';
 import {
   elements,
   type Graph,
@@ -8,9 +7,10 @@ import {
   type Node,
   type Tensor,
   type Triple,
-} from '../graph.ts';
-import { readsCoefficients } from '../kinds.ts';
-import { nodeShape } from '../walk.ts';
+} from '../graph/graph.ts';
+import { readsCoefficients } from '../graph/kinds.ts';
+import { nodeShape } from '../graph/walk.ts';
+import { Stream } from '../random.ts';
 import { allRelus, type ReluMap } from './maps.ts';
 
 /**

@@ -10,8 +10,8 @@
  * last bit of the last byte (see `test/protocol/garble/bristol.test.ts`).
  */
 
-import { type Bit, CircuitBuilder } from './builder.ts';
-import type { Circuit } from './circuit.ts';
+import { type Bit, CircuitBuilder } from '../../../protocol/garble/builder.ts';
+import type { Circuit } from '../../../protocol/garble/circuit.ts';
 
 /** A circuit and how its wires group into values. */
 export interface BristolCircuit {

@@ -12,8 +12,8 @@
  *   shortcut. That is 160,896 ReLUs in place of 58,496; a reduction keeps those that matter, wherever they stand.
  */
 
-import { Stream } from '../../train/random.ts';
-import { elements, type Graph } from '../graph.ts';
+import { elements, type Graph } from '../graph/graph.ts';
+import { Stream } from '../random.ts';
 import { Assembly, type BuilderOptions, type WeightSource } from './assemble.ts';
 
 export interface AirOptions extends BuilderOptions {
