@@ -23,6 +23,7 @@ import { pixelReader } from './images.ts';
 import { type Answer, listModels, Unreached } from './models.ts';
 import type { SessionOptions } from './options.ts';
 import { openSession as openOver, type Session, type SessionParts } from './session.ts';
+import { connectingBy } from './socket.ts';
 
 export * from './api.ts';
 export { storedHints } from './hint-storage.ts';
@@ -77,7 +78,7 @@ const browser: Platform<ConnectOptions> = {
   createPool,
   readPixels,
   hints: storedHints,
-  openSocket(url, { ca, headers }) {
+  open(url, { ca, headers }) {
     refuseNodes({ ca, headers });
     const policy = watchPolicy();
     let socket: WebSocket;
@@ -89,7 +90,7 @@ const browser: Platform<ConnectOptions> = {
       throw new TypeError(`url: ${what}`, { cause });
     }
     socket.addEventListener('open', policy.end);
-    return { socket, failure: async () => ({ reason: await policy.reason() }) };
+    return connectingBy(socket, async () => ({ reason: await policy.reason() }));
   },
 };
 

@@ -2,7 +2,6 @@
 
 import { sha256 } from '@noble/hashes/sha2.js';
 import type { Channel } from '../protocol/channel/index.ts';
-import { type Socket, socketChannel } from '../protocol/channel/websocket.ts';
 import { ProtocolError } from '../protocol/errors.ts';
 import type { HintSource, ProtocolPool } from '../protocol/inference/session.ts';
 import { hintDigestInPieces } from '../protocol/linear/index.ts';
@@ -39,13 +38,17 @@ export interface Platform<Options extends CommonConnectOptions> {
   readonly readPixels: PixelReader;
   /** Where hints are kept when the options do not say. */
   hints(): HintCache;
-  /** A socket that begins to connect, and a sentence that says why it did not, as far as that is known. */
-  openSocket(url: string, options: Options): Connecting;
+  /** Begins to connect. */
+  open(url: string, options: Options): Connecting;
 }
 
-/** A socket that begins to connect, and why it did not, which may be known a little later. */
+/** A channel that begins to connect. */
 export interface Connecting {
-  readonly socket: Socket;
+  /** What is sent waits until it is connected. */
+  readonly channel: Channel;
+  /** Resolves when it is connected; never rejects. */
+  readonly opened: Promise<void>;
+  /** Why it is not, as far as that is known, which may be a little later. */
   failure(): Failure | Promise<Failure>;
 }
 
@@ -54,9 +57,6 @@ export interface Failure {
   readonly reason: string;
   readonly cause?: Error | undefined;
 }
-
-/** How long a server may be silent, which beats every 15 s, in ms. LOCAL. */
-const SILENCE_MS = 35_000;
 
 /** How long the connection itself may take, in ms. LOCAL. */
 export const CONNECTING_MS = 15_000;
@@ -82,7 +82,7 @@ export async function connectOn<Options extends CommonConnectOptions>(
       lasting: true,
       release: own && (() => own.close()),
       async open(linkOptions) {
-        const connection = platform.openSocket(routed(url, left), options);
+        const connection = platform.open(routed(url, left), options);
         return openOver(connection, place(url), options.decorate, (channel) =>
           Link.open({ channel, pool, hints }, linkOptions, left),
         );
@@ -102,20 +102,20 @@ function isUrl(text: string): boolean {
   }
 }
 
-/** Opens a link over a socket that begins to connect. */
+/** Opens a link over a channel that begins to connect. */
 async function openOver(
-  { socket, failure }: Connecting,
+  connection: Connecting,
   place: string,
   decorate: CommonConnectOptions['decorate'] = (channel) => channel,
   open: (channel: Channel) => Promise<Link>,
 ): Promise<Link> {
-  const channel = decorate(socketChannel(socket, { silenceMs: SILENCE_MS }));
+  const channel = decorate(connection.channel);
   const unreached = ({ reason, cause }: Failure) =>
     new ProtocolError('unreachable', `cannot connect to ${place}: ${reason}`, { cause });
   const late = unreached({ reason: `no answer within ${CONNECTING_MS / 1000} s` });
   const slow = setTimeout(() => channel.close(late), CONNECTING_MS);
   let opened = false;
-  socket.addEventListener('open', () => {
+  void connection.opened.then(() => {
     opened = true;
     clearTimeout(slow);
   });
@@ -123,7 +123,7 @@ async function openOver(
     return await open(channel);
   } catch (error) {
     const lost = error instanceof ProtocolError && error.code === 'lost';
-    throw !opened && lost && error !== late ? unreached(await failure()) : error;
+    throw !opened && lost && error !== late ? unreached(await connection.failure()) : error;
   } finally {
     clearTimeout(slow);
   }

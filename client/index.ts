@@ -23,6 +23,7 @@ import { pixelReader } from './images.ts';
 import { type Answer, listModels, Unreached } from './models.ts';
 import type { SessionOptions } from './options.ts';
 import { openSession as openOver, type Session, type SessionParts } from './session.ts';
+import { connectingBy } from './socket.ts';
 
 export { createPool } from '../protocol/inference/threads.ts';
 export * from './api.ts';
@@ -35,7 +36,7 @@ const node: Platform<ConnectOptions> = {
   createPool,
   readPixels,
   hints: folderHints,
-  openSocket(url, { ca, headers }) {
+  open(url, { ca, headers }) {
     const socket = new WebSocket(url, {
       ...CLIENT_SOCKET_OPTIONS,
       ...(ca === undefined ? {} : { ca }),
@@ -45,7 +46,7 @@ const node: Platform<ConnectOptions> = {
     socket.on('error', (error) => {
       cause ??= error;
     });
-    return { socket, failure: () => ({ reason: explain(cause), cause }) };
+    return connectingBy(socket, () => ({ reason: explain(cause), cause }));
   },
 };
 

@@ -5,28 +5,23 @@
  * bytes wait in the system's buffers.
  */
 
-import type { Socket } from 'node:net';
-import type { WebSocket } from 'ws';
 import { printable } from '../protocol/channel/frames.ts';
 import type { Channel } from '../protocol/channel/index.ts';
-import { socketChannel } from '../protocol/channel/websocket.ts';
 import { ProtocolError } from '../protocol/errors.ts';
+import type { Arrival } from './arrival.ts';
 import { type Authorize, decisionOf, type Refusal } from './authorize.ts';
 import type { Lack, ServerEvent, ServerLimits } from './limits.ts';
 import type { Load } from './load.ts';
 import type { ConnectionRequest } from './request.ts';
 import type { Connection } from './session.ts';
 
-/** How often a session's client hears from the server at least, in ms. LOCAL. */
-const BEAT_MS = 15_000;
-
 /**
  * Bytes that a client may send outside of a session: its first message, and what was on its way when the session ended. Of a message that
- * has not ended its socket holds as much, and there may be many such clients. LOCAL.
+ * has not ended its connection holds as much, and there may be many such clients. LOCAL.
  */
 const OUTSIDE_BYTES = 2 ** 20;
 
-/** How long a client whose session is over may take to close its socket, in ms. LOCAL. */
+/** How long a client whose session is over may take to close its connection, in ms. LOCAL. */
 const CLOSING_MS = 2000;
 
 /** What a client is told. */
@@ -78,25 +73,22 @@ export class Connections {
     return this.#sessions.size;
   }
 
-  /** A client has connected: its socket is taken over in the same turn. */
-  take(socket: WebSocket, connection: Socket, request: ConnectionRequest): void {
-    const channel = socketChannel(socket, {
-      maxQueuedBytes: this.#options.limits.queuedBytes,
-      beatMs: BEAT_MS,
-    });
+  /** A client has connected. */
+  take(arrival: Arrival, request: ConnectionRequest): void {
+    const { channel } = arrival;
     const who = this.#known(request);
-    this.#boundOutside(socket, connection, channel, who.session);
+    this.#boundOutside(arrival, who.session);
     const lack = this.#lackOfConnections(who.address);
     if (lack !== undefined) {
       this.#refuse(channel, who, this.#busy(who, lack));
       return;
     }
-    const served = this.#serve(socket, channel, request, who);
+    const served = this.#serve(arrival, request, who);
     const end = (reason: Error): void => channel.close(reason);
     void this.#counted(who.address, served, end).finally(() => {
       this.#sessions.delete(who.session);
       // It is counted no more, but may hold a message that has not ended.
-      setTimeout(() => socket.terminate(), CLOSING_MS).unref();
+      setTimeout(() => arrival.cut(), CLOSING_MS).unref();
     });
   }
 
@@ -162,14 +154,9 @@ export class Connections {
     else this.#from.delete(address);
   }
 
-  async #serve(
-    socket: WebSocket,
-    channel: Channel,
-    request: ConnectionRequest,
-    who: Connection,
-  ): Promise<void> {
+  async #serve(arrival: Arrival, request: ConnectionRequest, who: Connection): Promise<void> {
     const { onSession, serve } = this.#options;
-    const principal = await this.#identify(socket, channel, request, who);
+    const principal = await this.#identify(arrival, request, who);
     if (principal === undefined) return;
     const known = { ...who, principal };
     const enter = async (): Promise<() => void> => {
@@ -179,19 +166,19 @@ export class Connections {
       await onSession(known);
       return () => void this.#sessions.delete(who.session);
     };
-    await serve(channel, { ...known, enter });
+    await serve(arrival.channel, { ...known, enter });
   }
 
   /** The client's principal; undefined when it is refused or gone. */
   async #identify(
-    socket: WebSocket,
-    channel: Channel,
+    arrival: Arrival,
     request: ConnectionRequest,
     who: Connection,
   ): Promise<string | undefined> {
     const { authorize, limits } = this.#options;
     if (authorize === undefined) return who.principal;
-    socket.pause();
+    const { channel } = arrival;
+    arrival.pause();
     let decision: string | Refusal | undefined;
     let failure: Error | undefined;
     try {
@@ -203,7 +190,7 @@ export class Connections {
       failure = error as Error;
     } finally {
       // Or it would not hear the other side say goodbye.
-      socket.resume();
+      arrival.resume();
     }
     if (failure !== undefined) {
       this.#refuse(channel, who, undecided(), failure);
@@ -214,15 +201,15 @@ export class Connections {
   }
 
   /** Cuts a client that sends more outside of a session than it may. */
-  #boundOutside(socket: WebSocket, connection: Socket, channel: Channel, session: number): void {
+  #boundOutside({ channel, cut, onBytes }: Arrival, session: number): void {
     let bytes = 0;
-    connection.on('data', ({ length }: Uint8Array) => {
+    onBytes((length) => {
       if (this.#sessions.has(session)) return;
       bytes += length;
       if (bytes <= OUTSIDE_BYTES) return;
       const what = `expected at most ${OUTSIDE_BYTES} bytes outside of a session`;
       channel.close(new ProtocolError('bad-message', what));
-      socket.terminate();
+      cut();
     });
   }
 

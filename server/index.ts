@@ -300,7 +300,8 @@ export async function serve(
       if (!allowed) connections.forbid(request);
       return allowed;
     },
-    onSocket: (socket, connection, request) => connections.take(socket, connection, request),
+    queuedBytes: limits.queuedBytes,
+    onChannel: (arrival, request) => connections.take(arrival, request),
   }).catch(freed);
 
   const stop = async (): Promise<void> => {

@@ -1,12 +1,14 @@
-/** A listening WebSocket server, with or without TLS. */
+/** A server that listens for clients, with or without TLS. They come by WebSocket (websocket.ts): another transport is another file beside it. */
 
 import { createServer as createHttp, type RequestListener, type Server } from 'node:http';
 import { createServer as createHttps, type Server as TlsServer } from 'node:https';
-import { type AddressInfo, BlockList, isIP, type Socket } from 'node:net';
+import { type AddressInfo, BlockList, isIP } from 'node:net';
 import { createSecureContext, type SecureContextOptions } from 'node:tls';
-import { type WebSocket, WebSocketServer } from 'ws';
+import { WebSocketServer } from 'ws';
 import { SOCKET_OPTIONS } from '../protocol/channel/websocket.ts';
+import type { Arrival } from './arrival.ts';
 import { type ConnectionRequest, requestOf } from './request.ts';
+import { webSocketArrival } from './websocket.ts';
 
 /** A certificate chain and its key, PEM. */
 export interface Tls {
@@ -22,10 +24,12 @@ export interface ListenOptions {
   readonly onRequest?: RequestListener | undefined;
   /** Proxies that are believed whom they speak for. */
   readonly proxies?: BlockList | undefined;
-  /** Whether a client may have a WebSocket at all, else it is told 403 by HTTP; default: all may. */
+  /** Frames of a client's that may wait to be read, in bytes; default: as `EndpointOptions` has it. */
+  readonly queuedBytes?: number;
+  /** Whether a client may have a channel at all, else it is told 403 by HTTP; default: all may. */
   readonly allows?: (request: ConnectionRequest) => boolean;
-  /** A client has connected, and over what. The socket must be taken over in the same turn. */
-  readonly onSocket: (socket: WebSocket, connection: Socket, request: ConnectionRequest) => void;
+  /** A client has connected. */
+  readonly onChannel: (arrival: Arrival, request: ConnectionRequest) => void;
 }
 
 /** A server that listens. */
@@ -42,9 +46,6 @@ export interface Listener {
   /** Takes no further clients; resolves when the last socket is gone. */
   close(): Promise<void>;
 }
-
-/** How often a socket is asked for a sign of life, in ms: one that gives none until the time after the next is cut. LOCAL. */
-const PING_MS = 15_000;
 
 /** How long sockets have to close by themselves when the server does, in ms. LOCAL. */
 const CLOSING_MS = 1000;
@@ -69,7 +70,8 @@ export async function listen({
   onRequest = refusePages,
   proxies,
   allows = () => true,
-  onSocket,
+  queuedBytes,
+  onChannel,
 }: ListenOptions): Promise<Listener> {
   const secure = tls === undefined ? undefined : createHttps(secureOptions(tls));
   const server: Server | TlsServer = secure ?? createHttp();
@@ -80,8 +82,8 @@ export async function listen({
     verifyClient: ({ req }, done) => done(allows(requestOf(req, proxies)), 403),
   });
   sockets.on('connection', (socket, request) => {
-    watch(socket, request.socket);
-    onSocket(socket, request.socket, requestOf(request, proxies));
+    const arrival = webSocketArrival(socket, request.socket, queuedBytes);
+    onChannel(arrival, requestOf(request, proxies));
   });
   await new Promise<void>((resolve, reject) => {
     // It repeats the server's errors.
@@ -114,20 +116,6 @@ export async function listen({
       clearTimeout(cut);
     },
   };
-}
-
-/** Cuts a connection from which nothing comes, not even what it answers to a ping: its peer or the link is gone. */
-function watch(socket: WebSocket, connection: Socket): void {
-  let seen = connection.bytesRead;
-  let missed = 0;
-  const timer = setInterval(() => {
-    // What this side does not read is no fault of the peer's.
-    missed = socket.isPaused || connection.bytesRead !== seen ? 0 : missed + 1;
-    seen = connection.bytesRead;
-    if (missed === 2) socket.terminate();
-    else socket.ping();
-  }, PING_MS);
-  socket.once('close', () => clearInterval(timer));
 }
 
 /** Says that there is no page. */

@@ -39,7 +39,7 @@ describe('getting a hint', () => {
       port: 0,
       tls: undefined,
       onRequest: hintRequests(new Map([[digest, hint]])),
-      onSocket: () => {},
+      onChannel: () => {},
     });
     closers.push(close);
     const told: number[] = [];

@@ -131,7 +131,7 @@ describe('hints by HTTP', () => {
         port: 0,
         tls,
         onRequest,
-        onSocket: () => {},
+        onChannel: () => {},
       });
       const before = process.memoryUsage();
       const url = `${listener.url.replace('ws', 'http')}/hints/${digest}`;

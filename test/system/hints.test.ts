@@ -44,7 +44,7 @@ describe.skipIf(skipped)('hints in a browser', () => {
         port: 0,
         tls: undefined,
         onRequest: hintRequests(new Map([[digest, hint]])),
-        onSocket: () => {},
+        onChannel: () => {},
       }),
     ]);
     page = await browser.newPage();

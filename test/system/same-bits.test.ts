@@ -51,8 +51,8 @@ async function transcript(client: (url: string) => Promise<number[]>): Promise<T
     host: '127.0.0.1',
     port: 0,
     tls: undefined,
-    onSocket(socket, _, { address }) {
-      tape = recorded(socketChannel(socket));
+    onChannel({ channel }, { address }) {
+      tape = recorded(channel);
       const onEvent = (event: { type: string }) => {
         if (event.type === 'error') complaints.push(event);
       };
