@@ -10,7 +10,14 @@ import { cutBits, outputLimit } from './cut.ts';
 import { isKind, KINDS, kindOf, kindsIn, RELU } from './kinds.ts';
 import { localShape } from './local.ts';
 import { marginOf } from './margins.ts';
-import type { ActivationStep, LocalStep, Program, Step } from './program.ts';
+import type {
+  ActivationStep,
+  LinearStep,
+  LocalStep,
+  OutputStep,
+  Program,
+  Step,
+} from './program.ts';
 import { inputsOf } from './program.ts';
 import { resultSize, revealsLabel } from './results.ts';
 
@@ -26,21 +33,62 @@ export interface CheckedProgram {
   readonly shapes: Shapes;
 }
 
+/** What is known of a value when steps read it. */
+interface Known {
+  readonly shape: Shape;
+  readonly fractionBits: number;
+  /** Fresh: the client knows its share of this value before the server's first answer. */
+  readonly fresh: boolean;
+  /** The most its shares err by, in units of the last place; see margins.ts. */
+  readonly margin: number;
+}
+
+/** Refuses a step: the sentence says what is wrong with it. */
+type Fail = (what: string) => never;
+
 /**
  * Checks `program` and returns the shape of every value.
  * @throws RangeError with one sentence that names the step and what would be right
  */
 export function checkProgram(program: Program): Shapes {
   const { steps, input } = program;
-  const shapes: Shape[] = [input.shape];
-  const fractions: number[] = [input.fractionBits];
-  // Fresh: the client knows its share of this value before the server's first answer.
-  const fresh: boolean[] = [true];
+  checkInput(input);
+  if (steps.length === 0) throw new RangeError('program: there are no steps');
+  const { shape, fractionBits } = input;
+  const values: Known[] = [{ shape, fractionBits, fresh: true, margin: 0 }];
+  const shapes: Shape[] = [shape];
+  const margins = [0];
   const used = new Set<number>();
-  const margins: number[] = [0];
-  const fail = (step: Step, what: string): never => {
-    throw new RangeError(`program step "${step.name}" (${step.op}): ${what}`);
-  };
+  for (const [i, step] of steps.entries()) {
+    const fail: Fail = (what) => {
+      throw new RangeError(`program step "${step.name}" (${step.op}): ${what}`);
+    };
+    for (const value of inputsOf(step)) {
+      if (!(Number.isInteger(value) && value >= 0 && value <= i)) {
+        fail(`reads value ${value}, but only values 0..${i} exist before it`);
+      }
+      used.add(value);
+    }
+    if ((step.op === 'output') !== (i === steps.length - 1)) {
+      fail('the one output step must come last');
+    }
+    const made = checkStep(program, step, values, fail);
+    shapes.push(made.shape);
+    const margin = marginOf(step, margins, shapes);
+    margins.push(margin);
+    values.push({ ...made, fractionBits: step.fractionBits, margin });
+  }
+  for (let value = 0; value < steps.length; value++) {
+    if (!used.has(value)) {
+      const what = value === 0 ? 'the input' : `the result of "${steps[value - 1]?.name}"`;
+      throw new RangeError(`program: nothing reads ${what}`);
+    }
+  }
+  checkResults(program, sizeOf(shapes[steps.length] as Shape));
+  return shapes;
+}
+
+function checkInput(input: Program['input']): void {
   if (!input.shape.every((n) => Number.isInteger(n) && n > 0)) {
     throw new RangeError(`program input: shape must be positive, got ${input.shape.join('x')}`);
   }
@@ -52,99 +100,88 @@ export function checkProgram(program: Program): Shapes {
       `program input: numbers up to ${input.limit} with ${input.fractionBits} fractional bits do not fit 32 bits`,
     );
   }
-  for (const [i, step] of steps.entries()) {
-    for (const value of inputsOf(step)) {
-      if (!(Number.isInteger(value) && value >= 0 && value <= i)) {
-        fail(step, `reads value ${value}, but only values 0..${i} exist before it`);
-      }
-      used.add(value);
-    }
-    if ((step.op === 'output') !== (i === steps.length - 1)) {
-      fail(step, 'the one output step must come last');
-    }
-    const source = inputsOf(step)[0] as number;
-    const shape = shapes[source] as Shape;
-    const fraction = fractions[source] as number;
-    switch (step.op) {
-      case 'linear': {
-        if (step.shape.kind === 'conv') {
-          const { channels, height, width, outChannels, groups } = step.shape;
-          if (channels !== shape[0] || height !== shape[1] || width !== shape[2]) {
-            fail(step, `expects ${channels}x${height}x${width}, its input is ${shape.join('x')}`);
-          }
-          if (channels % groups !== 0 || outChannels % groups !== 0) {
-            fail(step, `${groups} groups do not divide ${channels} and ${outChannels} channels`);
-          }
-        } else if (linearInputSize(step.shape) !== sizeOf(shape)) {
-          fail(step, `expects ${step.shape.inputs} inputs, its input has ${sizeOf(shape)}`);
-        }
-        if (!fresh[source]) {
-          fail(step, 'its input is no activation output: put an identity activation before it');
-        }
-        const out = linearOutput(step.shape);
-        if (!out.every((n) => n > 0)) fail(step, `makes an empty tensor ${out.join('x')}`);
-        shapes.push(out);
-        fresh.push(false);
-        break;
-      }
-      case 'add':
-      case 'sumPool':
-      case 'gather':
-      case 'concat': {
-        const read = inputsOf(step);
-        try {
-          shapes.push(
-            localShape(
-              step,
-              read.map((value) => shapes[value] as Shape),
-            ),
-          );
-        } catch (cause) {
-          fail(step, (cause as Error).message);
-        }
-        checkScales(
-          step,
-          read.map((value) => fractions[value] as number),
-          fail,
-        );
-        fresh.push(read.every((value) => fresh[value]));
-        break;
-      }
-      case 'activation':
-        checkActivation(step, shape, fraction, margins[source]!, fail);
-        shapes.push(shape);
-        fresh.push(true);
-        break;
-      case 'output':
-        if (!(step.rangeBits >= 2 && step.rangeBits <= MAX_OUTPUT_BITS)) {
-          fail(step, `logits need k in 2..${MAX_OUTPUT_BITS} bits`);
-        }
-        if (step.fractionBits !== fraction) fail(step, 'the output keeps the scale of its input');
-        if (!(outputLimit(program) > 0)) {
-          const cut = cutBits(program);
-          const rounded = cut > 0 ? `, rounded to 2^${cut}` : '';
-          fail(
-            step,
-            `shares that err by ${margins[source]}${rounded} leave no range of ${step.rangeBits} bits`,
-          );
-        }
-        shapes.push(shape);
-        fresh.push(false);
-        break;
-    }
-    fractions.push(step.fractionBits);
-    margins.push(marginOf(step, margins, shapes));
+}
+
+/** Checks a step whose inputs exist; what it makes. */
+function checkStep(
+  program: Program,
+  step: Step,
+  values: readonly Known[],
+  fail: Fail,
+): Pick<Known, 'shape' | 'fresh'> {
+  const read = inputsOf(step).map((value) => values[value] as Known);
+  const source = read[0] as Known;
+  switch (step.op) {
+    case 'linear':
+      return { shape: checkLinear(step, source, fail), fresh: false };
+    case 'add':
+    case 'sumPool':
+    case 'gather':
+    case 'concat':
+      return { shape: checkLocal(step, read, fail), fresh: read.every(({ fresh }) => fresh) };
+    case 'activation':
+      checkActivation(step, source, fail);
+      return { shape: source.shape, fresh: true };
+    case 'output':
+      checkOutput(program, step, source, fail);
+      return { shape: source.shape, fresh: false };
   }
-  if (steps.length === 0) throw new RangeError('program: there are no steps');
-  for (let value = 0; value < steps.length; value++) {
-    if (!used.has(value)) {
-      const what = value === 0 ? 'the input' : `the result of "${steps[value - 1]?.name}"`;
-      throw new RangeError(`program: nothing reads ${what}`);
+}
+
+/** The shape that a linear layer makes. */
+function checkLinear(step: LinearStep, { shape, fresh }: Known, fail: Fail): Shape {
+  if (step.shape.kind === 'conv') {
+    const { channels, height, width, outChannels, groups } = step.shape;
+    if (channels !== shape[0] || height !== shape[1] || width !== shape[2]) {
+      fail(`expects ${channels}x${height}x${width}, its input is ${shape.join('x')}`);
     }
+    if (channels % groups !== 0 || outChannels % groups !== 0) {
+      fail(`${groups} groups do not divide ${channels} and ${outChannels} channels`);
+    }
+  } else if (linearInputSize(step.shape) !== sizeOf(shape)) {
+    fail(`expects ${step.shape.inputs} inputs, its input has ${sizeOf(shape)}`);
   }
-  const outputs = sizeOf(shapes[steps.length] as Shape);
-  checkResults(program, outputs);
-  return shapes;
+  if (!fresh) fail('its input is no activation output: put an identity activation before it');
+  const out = linearOutput(step.shape);
+  if (!out.every((n) => n > 0)) fail(`makes an empty tensor ${out.join('x')}`);
+  return out;
+}
+
+/** The shape that a public local operation makes. */
+function checkLocal(step: LocalStep, read: readonly Known[], fail: Fail): Shape {
+  const shapes = read.map(({ shape }) => shape);
+  let made: Shape;
+  try {
+    made = localShape(step, shapes);
+  } catch (cause) {
+    return fail((cause as Error).message);
+  }
+  if (step.op === 'sumPool') return made;
+  // Values that are added or joined have the same number of fractional bits; a pool may take its window into account.
+  read.forEach(({ fractionBits }, i) => {
+    const scale = fractionBits + (step.op === 'add' ? (step.shifts[i] as number) : 0);
+    if (scale !== step.fractionBits) {
+      fail(`its input ${i} arrives with ${scale} fractional bits, not ${step.fractionBits}`);
+    }
+  });
+  return made;
+}
+
+function checkOutput(
+  program: Program,
+  step: OutputStep,
+  { fractionBits, margin }: Known,
+  fail: Fail,
+): void {
+  if (!(step.rangeBits >= 2 && step.rangeBits <= MAX_OUTPUT_BITS)) {
+    fail(`logits need k in 2..${MAX_OUTPUT_BITS} bits`);
+  }
+  if (step.fractionBits !== fractionBits) fail('the output keeps the scale of its input');
+  if (!(outputLimit(program) > 0)) {
+    const cut = cutBits(program);
+    const rounded = cut > 0 ? `, rounded to 2^${cut}` : '';
+    fail(`shares that err by ${margin}${rounded} leave no range of ${step.rangeBits} bits`);
+  }
 }
 
 /** The results are the output, cut, and everything said of them can be done. */
@@ -182,21 +219,6 @@ function checkResults(program: Program, outputs: number): void {
   }
 }
 
-/** Values that are added or joined have the same number of fractional bits; a pool may take its window into account. */
-function checkScales(
-  step: LocalStep,
-  fractions: readonly number[],
-  fail: (step: Step, what: string) => never,
-): void {
-  if (step.op === 'sumPool') return;
-  fractions.forEach((fraction, i) => {
-    const scale = fraction + (step.op === 'add' ? (step.shifts[i] as number) : 0);
-    if (scale !== step.fractionBits) {
-      fail(step, `its input ${i} arrives with ${scale} fractional bits, not ${step.fractionBits}`);
-    }
-  });
-}
-
 /** The largest number that enters the network, in units of the last place. */
 function inputLimit({ limit = 0, fractionBits }: Program['input']): number {
   return Math.ceil(limit * 2 ** fractionBits);
@@ -204,32 +226,30 @@ function inputLimit({ limit = 0, fractionBits }: Program['input']): number {
 
 function checkActivation(
   step: ActivationStep,
-  shape: Shape,
-  fraction: number,
-  margin: number,
-  fail: (step: Step, what: string) => never,
+  { shape, fractionBits, margin }: Known,
+  fail: Fail,
 ): void {
   if (step.kinds.length !== sizeOf(shape)) {
-    fail(step, `its ReLU map has ${step.kinds.length} elements, its input ${sizeOf(shape)}`);
+    fail(`its ReLU map has ${step.kinds.length} elements, its input ${sizeOf(shape)}`);
   }
   const unknown = step.kinds.find((code) => !isKind(code));
   if (unknown !== undefined) {
     const names = KINDS.map((kind) => kindOf(kind).name).join(', ');
-    fail(step, `its ReLU map holds the code ${unknown}, which is no element kind (${names})`);
+    fail(`its ReLU map holds the code ${unknown}, which is no element kind (${names})`);
   }
   const { rangeBits: k, dropBits: t, shift, squareShift } = step;
   const kinds = kindsIn(step.kinds).map(kindOf);
   const limit = Math.min(...kinds.map(({ maxRangeBits }) => maxRangeBits));
-  if (!(k >= 2 && k <= limit)) fail(step, `k = ${k} is outside 2..${limit} bits`);
-  if (!(t >= 0 && t <= k - 2)) fail(step, `t = ${t} must lie in 0..k - 2 = ${k - 2}`);
+  if (!(k >= 2 && k <= limit)) fail(`k = ${k} is outside 2..${limit} bits`);
+  if (!(t >= 0 && t <= k - 2)) fail(`t = ${t} must lie in 0..k - 2 = ${k - 2}`);
   if (!(margin < 2 ** (k - 1) - 2 ** t)) {
-    fail(step, `shares that err by ${margin} leave no range of k = ${k} and t = ${t} bits`);
+    fail(`shares that err by ${margin} leave no range of k = ${k} and t = ${t} bits`);
   }
   if (!(shift >= 0 && shift <= 30 && squareShift >= 0 && squareShift <= 30)) {
-    fail(step, 'shifts must lie in 0..30 bits');
+    fail('shifts must lie in 0..30 bits');
   }
   for (const kind of kinds) {
-    const fault = kind.fault(step, fraction);
-    if (fault !== undefined) fail(step, fault);
+    const fault = kind.fault(step, fractionBits);
+    if (fault !== undefined) fail(fault);
   }
 }
