@@ -8,6 +8,12 @@ export default defineConfig({
     hookTimeout: 120_000,
     pool: 'forks',
     maxWorkers: 2,
+    coverage: {
+      include: ['client/**', 'server/**', 'protocol/**', 'models/**', 'cli.ts'],
+      exclude: ['**/wasm/**', '**/assembly/**'],
+      reportsDirectory: '.cache/coverage',
+      reporter: ['text-summary', 'html'],
+    },
     reporters: ['default', new SummaryReporter()],
   },
 });

@@ -12,8 +12,7 @@ import {
   type Notice,
   sentence,
 } from './events-text.ts';
-import { showOnTerminal } from './hint-command.ts';
-import { identityOf } from './identity-command.ts';
+import { identityOf } from './identity-options.ts';
 import {
   type OnGrant,
   type RunningServer,
@@ -21,7 +20,7 @@ import {
   type ServerEvent,
   serve,
 } from './index.ts';
-import { lineLog } from './log.ts';
+import { lineLog, showOnTerminal } from './log.ts';
 import { type ServeCommandOptions, serveOptions } from './serve-options.ts';
 import { keeping, ServedFiles } from './served-files.ts';
 import { notifier } from './systemd.ts';

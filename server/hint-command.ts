@@ -3,6 +3,7 @@
 import { Command } from 'commander';
 import { createPool } from '../protocol/inference/threads.ts';
 import { hintPaths } from './hints.ts';
+import { showOnTerminal } from './log.ts';
 import { loadModelFile, offerModels } from './models.ts';
 
 interface HintCommandOptions {
@@ -46,10 +47,4 @@ async function run(paths: readonly string[], { workers }: HintCommandOptions): P
   } finally {
     await pool.close();
   }
-}
-
-/** Shows where work is, on a terminal, by one line that is rewritten. */
-export function showOnTerminal(text: string): void {
-  const { isTTY, columns } = process.stderr;
-  if (isTTY) process.stderr.write(`\r${text.slice(0, columns - 1)}\x1b[K`);
 }

@@ -2,7 +2,7 @@
 
 import { Command, Option } from 'commander';
 import { millisecondsOf } from '../protocol/units.ts';
-import { addIdentityOptions, type IdentityOptions } from './identity-command.ts';
+import { addIdentityOptions, type IdentityOptions } from './identity-options.ts';
 
 /** What the command was given. */
 export interface ServeCommandOptions extends IdentityOptions {

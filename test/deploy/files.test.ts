@@ -8,7 +8,7 @@ import { parse } from 'yaml';
 import { layoutOf } from '../../protocol/inference/layout.ts';
 import { measureProgram } from '../../protocol/inference/price.ts';
 import { decodeModel } from '../../protocol/program/model.ts';
-import { identityOf } from '../../server/identity-command.ts';
+import { identityOf } from '../../server/identity-options.ts';
 import { DEFAULT_LIMITS } from '../../server/limits.ts';
 import { memoryOf } from '../../server/memory.ts';
 import { proxiesOf } from '../../server/request.ts';

@@ -1,5 +1,5 @@
 /**
- * One `sotto serve` and sixteen clients that come, prepare, ask, abort, lose their link and come back, for a long time: SOTTO_LONG=1 runs
+ * One `sotto serve` and sixteen clients that come, prepare, ask, abort, lose their link and come back, for a long time: SOTTO_LONG=churn runs
  * it for 15 minutes, SOTTO_CHURN_MINUTES for another number. What the server holds is measured while it is quiet.
  */
 
@@ -18,6 +18,7 @@ import { CLIENT_SOCKET_OPTIONS, socketChannel } from '../../protocol/channel/web
 import type { ProtocolPool } from '../../protocol/inference/session.ts';
 import { encodeModel } from '../../protocol/program/model.ts';
 import { Prg, randomBytes } from '../../protocol/random/index.ts';
+import { isLong } from '../support/long.ts';
 import { seedOf } from '../support/model.ts';
 import {
   distance,
@@ -44,9 +45,9 @@ const inputs = Array.from({ length: 8 }, (_, i) => {
   return { pixels, plain: plainAnswer(model, pixels) };
 });
 
-const skipped = process.env['SOTTO_LONG']
+const skipped = isLong('churn')
   ? (notBuilt ?? (process.platform === 'linux' ? undefined : 'it reads /proc'))
-  : 'SOTTO_LONG is not set';
+  : 'SOTTO_LONG=churn is not set';
 if (skipped !== undefined) console.log(`skipped, for ${skipped}`);
 
 const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));

@@ -1,6 +1,6 @@
 /**
  * A server that is killed while it prepares and answers, at many points: what a client has seen anything of is never used again, what is
- * left is used with right answers. SOTTO_LONG=1 kills it 200 times.
+ * left is used with right answers. SOTTO_LONG=killed kills it 200 times.
  */
 
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -23,6 +23,7 @@ import { decodeWelcome, encodeHello } from '../../protocol/inference/hello.ts';
 import { decodeCommand, Kind } from '../../protocol/inference/messages.ts';
 import type { ProtocolPool } from '../../protocol/inference/session.ts';
 import { encodeModel } from '../../protocol/program/model.ts';
+import { isLong } from '../support/long.ts';
 import {
   distance,
   localPool,
@@ -32,7 +33,7 @@ import {
   tinyModel,
 } from '../system/support.ts';
 
-const POINTS = process.env['SOTTO_LONG'] ? 200 : 6;
+const POINTS = isLong('killed') ? 200 : 6;
 
 const model = tinyModel();
 const pixels = somePixels(model);

@@ -1,8 +1,9 @@
-/** A link that dies without a word, as a cable that is pulled out. It takes most of a minute: SOTTO_LONG=1 runs it. */
+/** A link that dies without a word, as a cable that is pulled out. It takes most of a minute: SOTTO_LONG=vanished runs it. */
 
 import { describe, expect, it } from 'vitest';
 import { connect } from '../../client/index.ts';
 import { serve } from '../../server/index.ts';
+import { isLong } from '../support/long.ts';
 import { relay } from '../support/relay.ts';
 import { localPool, tinyModel } from '../system/support.ts';
 import { cert, key } from './certificate.ts';
@@ -10,7 +11,7 @@ import { cert, key } from './certificate.ts';
 /** How soon both sides have to notice, in ms. */
 const NOTICED_MS = 40_000;
 
-describe.skipIf(!process.env['SOTTO_LONG'])('a link that dies without a word', () => {
+describe.skipIf(!isLong('vanished'))('a link that dies without a word', () => {
   it.each([
     ['ws', undefined],
     ['wss', { cert, key }],

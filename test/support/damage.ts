@@ -1,11 +1,12 @@
 /** Damage to files of any kind, for readers that should stand it. */
 
 import { expect } from 'vitest';
+import { isLong } from './long.ts';
 
 /** How many damaged files a reader should stand. */
 export const DAMAGED = 10_000;
 /** How many of those a quick run of the tests tries. */
-export const QUICK = process.env['SOTTO_LONG'] === '1' ? DAMAGED : 600;
+export const QUICK = isLong('onnx') ? DAMAGED : 600;
 /** No file here may take longer to read or refuse, in milliseconds. */
 const MOST_TIME = 50;
 /** Nor make more bytes of arrays live, for files of a few thousand. */

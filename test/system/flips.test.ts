@@ -15,10 +15,11 @@ import type { Channel } from '../../protocol/channel/index.ts';
 import { ProtocolError } from '../../protocol/errors.ts';
 import { decodeModel, type Model } from '../../protocol/program/model.ts';
 import { integers } from '../support/damage.ts';
+import { isLong } from '../support/long.ts';
 import { LocalServer, openLocal, somePixels, tinyModel, within } from './support.ts';
 
-/** SOTTO_LONG=1 changes bits of every frame: of a small network all bits of each header. */
-const long = process.env['SOTTO_LONG'] === '1';
+/** SOTTO_LONG=flips changes bits of every frame: of a small network all bits of each header. */
+const long = isLong('flips');
 
 const WAYS = ['to the server', 'to the client'] as const;
 type Way = 0 | 1;
@@ -197,7 +198,7 @@ describe.each([
   ['a small network that reveals the label', () => tinyModel('label'), 40, [8, 64]],
   ['digits', digits, 40, [4, 16]],
 ] as const)('one changed bit in a session of %s', (_, make, trials, each) => {
-  it(`is found, wherever it is (${long ? 'all frames' : `${trials} places; all frames with SOTTO_LONG=1`})`, async () => {
+  it(`is found, wherever it is (${long ? 'all frames' : `${trials} places; all frames with SOTTO_LONG=flips`})`, async () => {
     const session = new Trials(make());
     await session.begin();
     const next = integers(2027);

@@ -1,6 +1,6 @@
 /**
  * The packages installed by npm from its registry, with bundlers from there: what an app's developer gets. Skipped, with the reason,
- * where no registry answers. webpack, React and Next take minutes together: SOTTO_LONG=1.
+ * where no registry answers. webpack, React and Next take minutes together: SOTTO_LONG=install.
  */
 
 import { spawn } from 'node:child_process';
@@ -20,6 +20,7 @@ import { stripVTControlCharacters } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { isLong } from '../support/long.ts';
 import { noBrowser, openBrowser } from './chromium.ts';
 import { filesOf, type PackageFolder, packAll, run } from './packages.ts';
 import { root, type Served, serveFolder, serveProcess } from './serving.ts';
@@ -31,8 +32,8 @@ const noRegistry = await run('npm', ['ping', '--fetch-retries=0', '--fetch-timeo
 const skipped = notBuilt ?? noRegistry;
 if (skipped) console.log(`tests of installed packages skipped: ${skipped}`);
 else if (noBrowser) console.log(`bundles in a browser skipped: ${noBrowser}`);
-const long = Boolean(process.env['SOTTO_LONG']);
-if (!skipped && !long) console.log('webpack, React and Next skipped: set SOTTO_LONG=1');
+const long = isLong('install');
+if (!skipped && !long) console.log('webpack, React and Next skipped: set SOTTO_LONG=install');
 
 const image = join(root, 'models/zoo/digits-images/6.png');
 

@@ -8,12 +8,13 @@ import { encodeInput } from '../../../protocol/program/input.ts';
 import { decodeModel, encodeModel, type Model } from '../../../protocol/program/model.ts';
 import { runSimulated } from '../../../protocol/program/simulate.ts';
 import { Prg } from '../../../protocol/random/index.ts';
+import { isLong } from '../../support/long.ts';
 import { inferBoth, openSessions, prepareBoth, seedOf } from '../../support/model.ts';
 import { randomPixels } from './graphs.ts';
 import { randomGraph } from './random-graphs.ts';
 
-/** SOTTO_LONG=1 runs many more. */
-const long = process.env['SOTTO_LONG'] === '1';
+/** SOTTO_LONG=compiler runs many more. */
+const long = isLong('compiler');
 
 function prepared(graph: Graph, pixels: Float32Array): Float32Array {
   return preprocess(

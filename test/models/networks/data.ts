@@ -17,9 +17,10 @@ import {
 import { createInlinePool } from '../../../protocol/pool/inline.ts';
 import { createThreadPool } from '../../../protocol/pool/node.ts';
 import type { Model } from '../../../protocol/program/model.ts';
+import { isLong } from '../../support/long.ts';
 
-/** SOTTO_LONG=1 scores all 1,000 test images. */
-export const long = process.env['SOTTO_LONG'] === '1';
+/** SOTTO_LONG=networks scores all 1,000 test images. */
+export const long = isLong('networks');
 
 /** Networks by name, and the file of their weights. */
 export const FILES = {

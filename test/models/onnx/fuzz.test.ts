@@ -8,7 +8,7 @@ import { modelOf } from './models.ts';
 import { models, operators } from './zoo.ts';
 
 describe('damaged files', () => {
-  it(`${QUICK} of ONNX are read or refused, quickly (${DAMAGED} with SOTTO_LONG=1)`, () => {
+  it(`${QUICK} of ONNX are read or refused, quickly (${DAMAGED} with SOTTO_LONG=onnx)`, () => {
     const files = [
       ...Object.values(models).map(modelOf),
       ...Object.values(operators).map(modelOf),

@@ -16,13 +16,14 @@ import {
   readOut,
   resultSize,
 } from '../../../protocol/program/results.ts';
+import { isLong } from '../../support/long.ts';
 import { inferBoth, openSessions, prepareBoth } from '../../support/model.ts';
 import { numbers } from '../networks.ts';
 import { type ModelSpec, modelOf, node, random } from './models.ts';
 import { values } from './support.ts';
 
-/** SOTTO_LONG=1 runs all networks. */
-const long = process.env['SOTTO_LONG'] === '1';
+/** SOTTO_LONG=onnx runs all networks. */
+const long = isLong('onnx');
 
 /** Variations of the input that ranges are measured on, beside itself. */
 const VARIATIONS = 15;
@@ -175,7 +176,8 @@ describe.skipIf(folder === undefined)('small networks, one idea each, in private
     return graph === undefined ? [] : [[name, graph] as const];
   });
   const chosen = readable.filter(([name]) => long || FEW.includes(name));
-  if (!long) console.log(`${chosen.length} of ${readable.length} networks; SOTTO_LONG=1 runs all`);
+  if (!long)
+    console.log(`${chosen.length} of ${readable.length} networks; SOTTO_LONG=onnx runs all`);
 
   it.each(chosen)('%s: as ONNX Runtime computes it', async (name, graph) => {
     const x = planar(read(name, 'input.json'), graph.input.shape);

@@ -7,6 +7,7 @@ import {
 } from '../../../protocol/compare/encoding.ts';
 import { getBit } from '../../../protocol/gadgets/bits.ts';
 import { deriveSeed, Prg, randomRing } from '../../../protocol/random/index.ts';
+import { isLong } from '../../support/long.ts';
 import { bitsFrom, lawOf } from './reference.ts';
 import { comparisonOf, run, runReference, withoutStray } from './support.ts';
 
@@ -23,7 +24,7 @@ const paramsOf = (m: number): ComparedBits => {
 const SIZES = [1, 7, 8, 127, 128, 129, 1025];
 const MORE_SIZES = [1023, 1024, 2100];
 
-const long = process.env['SOTTO_LONG'] === '1';
+const long = isLong('encodings');
 
 /** The larger sizes take the longest and differ in no m: some are enough, of one block of pads, of two and of most. */
 const sizesOf = (m: number): number[] =>

@@ -4,6 +4,7 @@
  */
 
 import { describe, expect, it } from 'vitest';
+import { isLong } from '../../support/long.ts';
 import {
   choosePads,
   corrections,
@@ -14,7 +15,7 @@ import {
   readPads,
 } from './reference.ts';
 
-const long = process.env['SOTTO_LONG'] === '1';
+const long = isLong('views');
 const TIMEOUT = 1_800_000;
 
 /** A fault of the construction: what it makes of the pads and of pi. */
@@ -125,7 +126,7 @@ function distributions(m: number, c: readonly number[], fault: Fault) {
 describe("the client's view of a comparison", () => {
   for (const m of [1, 2, 3, 4]) {
     const step = m < 4 || long ? 1 : 61;
-    const of = step === 1 ? '' : ` (one pair of shares in ${step}; all with SOTTO_LONG=1)`;
+    const of = step === 1 ? '' : ` (one pair of shares in ${step}; all with SOTTO_LONG=views)`;
     it(
       `m = ${m}: each view comes from one value of the server's randomness, whatever a and c are${of}`,
       () => {

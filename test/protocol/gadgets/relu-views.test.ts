@@ -11,6 +11,7 @@ import { RELU } from '../../../protocol/program/kinds.ts';
 import { hashInstances, tweaksForInstances } from '../../../protocol/random/hash.ts';
 import { deriveSeed, Prg, randomRing } from '../../../protocol/random/index.ts';
 import { lowBits, packedBytes, signed, unpack } from '../../../protocol/ring/packing.ts';
+import { isLong } from '../../support/long.ts';
 import { readPads } from '../compare/reference.ts';
 import { padsOf, sentWords } from '../compare/support.ts';
 import { testSeed } from './lane.ts';
@@ -24,7 +25,7 @@ import {
   widthsOf,
 } from './relu-reference.ts';
 
-const long = process.env['SOTTO_LONG'] === '1';
+const long = isLong('views');
 const TIMEOUT = 1_800_000;
 
 /** m bits compared, one cut off: k = m + 1, and v = o - m. */
@@ -171,7 +172,7 @@ describe("the client's view of a ReLU", () => {
     [3, 4, 65],
   ] as const) {
     const every = long ? 1 : step;
-    const of = every === 1 ? '' : ` (one triple in ${every}; all with SOTTO_LONG=1)`;
+    const of = every === 1 ? '' : ` (one triple in ${every}; all with SOTTO_LONG=views)`;
     it(
       `m = ${m}, o = ${outBits}: each view comes from one value of the server's randomness, whatever a, c and rho are${of}`,
       () => {
@@ -240,7 +241,7 @@ describe("the server's view of a ReLU", () => {
   }
 
   it.each([2, 3, 4])(
-    "m = 2, o = %i: each view comes from one value of the client's randomness, whatever a, c and its own randomness are (one pair of shares in 3; all with SOTTO_LONG=1)",
+    "m = 2, o = %i: each view comes from one value of the client's randomness, whatever a, c and its own randomness are (one pair of shares in 3; all with SOTTO_LONG=views)",
     (outBits) => {
       const numbers = numbersOf(2, outBits);
       const all = clientBits(numbers);

@@ -18,11 +18,12 @@ import { Prg, randomRing } from '../../../protocol/random/index.ts';
 import { linear } from '../../../protocol/ring/linear.ts';
 import type { ConvShape } from '../../../protocol/ring/shape.ts';
 import { linearInputSize, sizeOf } from '../../../protocol/ring/shape.ts';
+import { isLong } from '../../support/long.ts';
 import { ModelBuilder, seedOf } from '../../support/model.ts';
 import { BLOCK_NAMES, randomProgram } from './programs.ts';
 
-/** SOTTO_LONG=1 looks at many more. */
-const PROGRAMS = process.env['SOTTO_LONG'] === '1' ? 3000 : 250;
+/** SOTTO_LONG=programs looks at many more. */
+const PROGRAMS = isLong('programs') ? 3000 : 250;
 
 /** All elements, one string each: "value:element", "0" for a zero of a padding, and undefined for sums. */
 type Named = readonly (string | undefined)[];

@@ -10,11 +10,12 @@ import type { Model } from '../../../protocol/program/model.ts';
 import type { OutputStep } from '../../../protocol/program/program.ts';
 import { revealing, runSimulated } from '../../../protocol/program/simulate.ts';
 import { Prg } from '../../../protocol/random/index.ts';
+import { isLong } from '../../support/long.ts';
 import { inferBoth, openSessions, prepareBoth, randomInput, seedOf } from '../../support/model.ts';
 import { BLOCK_NAMES, randomProgram } from './programs.ts';
 
-/** SOTTO_LONG=1 runs many more. */
-const long = process.env['SOTTO_LONG'] === '1';
+/** SOTTO_LONG=programs runs many more. */
+const long = isLong('programs');
 const TIMEOUT = 1_800_000;
 
 const outputOf = ({ program }: Model) => program.steps.at(-1) as OutputStep;
