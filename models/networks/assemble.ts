@@ -24,25 +24,25 @@ export type WeightSource = (name: string, shape: readonly number[]) => Float32Ar
 export interface BuilderOptions {
   /** Trained parameters; default: random ones. */
   readonly weights?: WeightSource;
-  /** Seed of random parameters; 1 unless given. */
+  /** Seed of random parameters; default: 1. */
   readonly seed?: number;
   /**
    * Sum of the mean squares of the random weights of one output: default 2, which keeps the size of values where ReLUs
    * follow; 1 keeps it where identities do.
    */
   readonly gain?: number;
-  /** Which elements are ReLUs; all unless given. */
+  /** Which elements are ReLUs; default: all. */
   readonly map?: ReluMap;
-  /** (c0, c1, c2) of squares; the least-squares parabola of a ReLU of a standard normal variable unless given. */
+  /** (c0, c1, c2) of squares; default: the least-squares parabola of a ReLU of a standard normal variable. */
   readonly quadratic?: readonly [number, number, number];
-  /** Classes; 10 unless given. */
+  /** Classes; default: 10. */
   readonly classes?: number;
-  /** Channels of the image; 3 unless given. */
+  /** Channels of the image; default: 3. */
   readonly channels?: number;
-  /** Per channel, of pixels in 0..1; 0 and 1 unless given. */
+  /** Per channel, of pixels in 0..1; default: 0 and 1. */
   readonly mean?: readonly number[];
   readonly std?: readonly number[];
-  /** Height and width of the image; 32 unless given. */
+  /** Height and width of the image; default: 32. */
   readonly size?: number;
 }
 

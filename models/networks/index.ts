@@ -1,8 +1,8 @@
 /**
  * The networks of the field as graphs, for any weights.
  *
- * - A builder takes {@link BuilderOptions}: where its parameters come from (random ones of a seed unless given), and the
- *   map of its activations (all ReLUs unless given). What it returns is a graph like any other.
+ * - A builder takes {@link BuilderOptions}: where its parameters come from (default: random ones of a seed), and the
+ *   map of its activations (default: all ReLUs). What it returns is a graph like any other.
  * - ReLU counts that are stated include the stem's and leave out what max pooling compares.
  */
 

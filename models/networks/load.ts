@@ -57,7 +57,7 @@ export const delphiMap: ReluMap = squaresAt(
 /**
  * MiniONN's network with Delphi's weights.
  * @param file safetensors bytes, Keras' names and layouts: kernels [height, width, in, out], planes with channels last
- * @param options `map: delphiMap` for the network with 5 of 7 layers replaced; all ReLUs unless given
+ * @param options `map: delphiMap` for the network with 5 of 7 layers replaced; default: all ReLUs
  * @throws RangeError when the file is not readable or is of another network
  */
 export function loadMiniOnn(file: Uint8Array, options: BuilderOptions = {}): Graph {

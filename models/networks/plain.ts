@@ -13,7 +13,7 @@ const VGG16 = [
 ] as const;
 
 export interface VggOptions extends BuilderOptions {
-  /** How stages end; max pooling unless given. */
+  /** How stages end; default: max pooling. */
   readonly pooling?: 'max' | 'average';
 }
 

@@ -24,7 +24,7 @@ export interface Study {
   readonly cache: string;
 }
 
-/** Runs a study on a pool of its own; says so and does nothing where there is no data. */
+/** Runs a study on its own pool; says so and does nothing where there is no data. */
 export async function withStudy(name: string, run: (study: Study) => Promise<void>): Promise<void> {
   const recipe = recipeOf('fashion');
   const sets = readSets(recipe);

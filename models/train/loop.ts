@@ -48,7 +48,7 @@ export interface TrainOptions {
   /** Epochs already done (see checkpoint.ts). */
   readonly done?: number;
   readonly seed: number;
-  /** Shards of a step, of the network's batch each; 1 unless given. Part of the result, like the seed. */
+  /** Shards of a step, of the network's batch each; default: 1. Part of the result, like the seed. */
   readonly shards?: number;
   readonly optimiser: Optimiser;
   readonly schedule: Schedule;
@@ -59,7 +59,7 @@ export interface TrainOptions {
   readonly augmentation?: Augmentation | undefined;
   /**
    * To settle, batch norms use the statistics they have, as in inference, and leave them as they are; see Mode in
-   * layers/layer.ts. 'train' unless given.
+   * layers/layer.ts. Default: 'train'.
    */
   readonly mode?: 'train' | 'settle';
   /** Largest norm of the gradient of a step, masks aside. */
@@ -73,7 +73,7 @@ export interface TrainOptions {
   /** After every epoch; returning 'stop', or a promise of it, ends the training there. */
   readonly onEpoch?: (epochsDone: number, stats: EpochStats) => unknown;
   readonly signal?: AbortSignal | undefined;
-  /** Where shards run; this thread unless given. */
+  /** Where shards run; default: this thread. */
   readonly pool?: TrainingPool | undefined;
 }
 

@@ -315,7 +315,7 @@ export class Network {
     }
   }
 
-  /** The network as it stands, as a graph of its own. */
+  /** The network as it stands, as a graph. */
   toGraph(): Graph {
     const tensors = new Map<string, Tensor>();
     for (const [name, { shape, data }] of this.shared.tensors) {

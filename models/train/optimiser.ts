@@ -19,7 +19,7 @@ function recall(memory: Map<string, Float32Array>, name: string, length: number)
   return known;
 }
 
-/** Factors of the learning rate by kind of parameter; 1 unless given, 0 freezes. */
+/** Factors of the learning rate by kind of parameter; default: 1, 0 freezes. */
 export type Rates = Partial<Record<Parameter['kind'], number>>;
 
 /** Weight decay pulls at matrices and kernels only: norms, biases and polynomials keep their size. */
@@ -27,7 +27,7 @@ const WEIGHTS_DECAY: Rates = { weight: 1, vector: 0, polynomial: 0, mask: 0 };
 
 /**
  * Stochastic gradient descent with Nesterov momentum; decay is added to the gradient, by kind of parameter times a factor of
- * `decays`, which is 1 for weights and 0 for others unless given.
+ * `decays`, by default 1 for weights and 0 for others.
  */
 export class Sgd implements Optimiser {
   readonly memory = new Map<string, Float32Array>();

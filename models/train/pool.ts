@@ -6,7 +6,7 @@ import type { trainTasks } from './shard.ts';
 
 /**
  * A pool for training; whoever made it closes it.
- * @param workers threads, those of the machine unless given: no part of a result
+ * @param workers threads, default: those of the machine; no part of a result
  */
 export function createTrainingPool(workers?: number): TrainingPool {
   return createThreadPool<typeof trainTasks>(

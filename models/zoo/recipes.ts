@@ -35,9 +35,9 @@ export interface Reduction {
   readonly method: Method;
   readonly searchEpochs: number;
   readonly tuneEpochs: number;
-  /** With norms as inference uses them; none unless given. */
+  /** With norms as inference uses them; default: none. */
   readonly settleEpochs?: number;
-  /** Of AutoReP's search; its own unless given. */
+  /** Of AutoReP's search; default: its own. */
   readonly pressure?: number;
 }
 
@@ -55,13 +55,13 @@ export interface Recipe {
   readonly batch: number;
   readonly rate: number;
   readonly augmentation: Augmentation;
-  /** SGD with momentum 0.9 and decay 5e-4 unless given. */
+  /** Default: SGD with momentum 0.9 and decay 5e-4. */
   readonly optimiser?: () => Optimiser;
-  /** Of the learning rate; after a short rise half a cosine down to 0 unless given. */
+  /** Of the learning rate; default: after a short rise half a cosine down to 0. */
   readonly schedule?: (peak: number) => Schedule;
   /** Share of every label that all classes get alike. */
   readonly smoothing?: number;
-  /** Batches that the statistics of norms are measured on after every epoch; as training leaves them unless given. */
+  /** Batches that the statistics of norms are measured on after every epoch; default: as training leaves them. */
   readonly measured?: number;
   /** Tensors that keep the values that `build` gave them. */
   readonly frozen?: readonly string[];

@@ -8,7 +8,7 @@
  *   online                           <--- labels of a
  *             evaluates, decodes the index
  *
- * Circuit: m additions of k bits, then a tournament of m - 1 signed comparisons that carries value and index along; of
+ * Circuit: m additions of k bits, then a tree of m - 1 signed comparisons that carries value and index along; of
  * equal values the lower index wins. Half gates as in ReLU, one instance.
  *
  * Before: shares a, c of m logits x, |x| < 2^(k-1). After: the client knows argmax x. Error: none. Leakage: the index.
@@ -122,7 +122,7 @@ export const argmax = {
     return activeLabels(state.zeroLabels, state.offset, wireBits(a, positionsOf(params)));
   },
 
-  /** Client, online: the index. `labels` are what its choices bought, `tables` the server's offline message. */
+  /** Client, online: the index. `labels` are those of its choices, `tables` the server's offline message. */
   evaluate(
     params: ArgmaxParams,
     labels: Uint8Array,

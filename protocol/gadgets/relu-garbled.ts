@@ -210,12 +210,12 @@ export const garbledRelu: Gadget<Opened, Stored, Prepared, Pending> = {
       const span = (buffer: Uint8Array, width: number) =>
         buffer.subarray(from * width, (from + size) * width);
       const own = drawOwnLabels(seed, chunk, room.subarray(0, inputs * size * LABEL_BYTES));
-      const bought = span(labels.blocks, inputs * LABEL_BYTES);
+      const chosen = span(labels.blocks, inputs * LABEL_BYTES);
       const { outputZeroLabels } = garble(
         circuit,
         size,
         labels.offset,
-        [own, bought],
+        [own, chosen],
         tweaks,
         undefined,
         span(message, 32 * circuit.andCount),

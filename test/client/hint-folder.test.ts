@@ -76,7 +76,7 @@ describe('hints in a folder', () => {
     expect(Date.now() - statSync(pathOf(1)).mtimeMs).toBeLessThan(60_000);
     await cache.save(digestOf(4), hint);
     expect(filesNow()).toEqual(names(1, 3, 4));
-    // One that is there already takes no room of its own.
+    // One that is there already takes no more room.
     await cache.save(digestOf(4), hint);
     expect(filesNow()).toEqual(names(1, 3, 4));
     await cache.save(digestOf(5), new Uint8Array(2500));

@@ -22,7 +22,7 @@ afterEach(async () => {
   for (const end of ends.splice(0).reverse()) await end();
 });
 
-/** A model file in a folder of its own, which goes with the test. */
+/** A model file in a fresh folder, which goes with the test. */
 async function modelFile(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'sotto-hints-'));
   ends.push(() => rm(folder, { recursive: true }));

@@ -42,7 +42,7 @@ it('makes the hints of models, or checks those that are there', async () => {
   };
   const told = () => said.replaceAll(/\d+\.\d\d s/g, 'TIME s');
   expect(told()).toBe(paths.map((path) => line(path, 'made')).join(''));
-  // Each model has a secret of its own.
+  // Each model has another secret.
   expect(readFileSync(`${paths[0]}.hint`)).not.toEqual(readFileSync(`${paths[1]}.hint`));
   said = '';
   await run(paths[0]!);

@@ -14,7 +14,7 @@ export class SummaryReporter implements Reporter {
         else if (state === 'failed') failed++;
         else skipped++;
       }
-      // A file that could not be loaded has no tests of its own to fail.
+      // A file that could not be loaded has no tests to fail.
       if (module.state() === 'failed' && [...module.children.allTests('failed')].length === 0) {
         failed++;
       }

@@ -38,7 +38,7 @@ export const noBrowser: string | undefined =
     ? 'there is no Chromium, and it cannot be installed (SOTTO_CHROMIUM names another)'
     : undefined;
 
-/** A fresh browser with a profile of its own, for 127.0.0.1 alone. */
+/** A fresh browser with a fresh profile, for 127.0.0.1 alone. */
 export function openBrowser(): Promise<Browser> {
   return chromium.launch({
     executablePath: executablePath!,

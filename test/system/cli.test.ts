@@ -391,7 +391,7 @@ describe.skipIf(notBuilt)('the command', () => {
 });
 
 describe.skipIf(notBuilt)('the demo', () => {
-  it('answers like the plaintext network on every digit of its own', async () => {
+  it('answers like the plaintext network on every digit that ships', async () => {
     const demo = fileURLToPath(new URL('../../dist/bench/demo.js', import.meta.url));
     const { code, out, err } = await run([demo, '--json', '--mnist', '0']);
     expect({ code, err }).toEqual({ code: 0, err: '' });

@@ -1,4 +1,4 @@
-/** The demo page in Chromium, as a visitor uses it, with a server in a process of its own. */
+/** The demo page in Chromium, as a visitor uses it, with a server in a separate process. */
 
 import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';

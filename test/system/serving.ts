@@ -1,4 +1,4 @@
-/** `sotto serve` in a process of its own, and folders as a static file server shows them. */
+/** `sotto serve` in a separate process, and folders as a static file server shows them. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';

@@ -1,5 +1,5 @@
 /**
- * The encoded comparison of one element, in words and bits, without kernels and without planes.
+ * The encoded comparison of one element, with numbers and bits, without kernels and without planes.
  *
  * Written from the algebra in the head of protocol/compare/encoding.ts. A column of a matrix is a word, bit i its row i.
  * n = m - 1 nodes, and as many OTs, j = 1 .. n; `a` and `c` are lists of bits from the sign on, index 0 .. m.

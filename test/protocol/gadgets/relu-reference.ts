@@ -1,5 +1,5 @@
 /**
- * The ReLU of one element in words and bits, in rings of any width: no kernels, no lanes.
+ * The ReLU of one element with numbers and bits, in rings of any width: no kernels, no lanes.
  *
  * Written from the algebra in the head of protocol/gadgets/relu.ts. Small rings let a test go through every value of all
  * randomness; in rings of real layers it sends what the gadget sends.

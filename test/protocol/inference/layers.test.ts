@@ -225,7 +225,7 @@ describe('random programs', () => {
       const readers = new Map<string, Set<number>>();
       const copies = ['gather', 'concat'];
       program.steps.forEach((step, index) => {
-        // A copy that has sums in it has no masks of its own to decide: whoever reads it reads sums.
+        // A copy that has sums in it has no masks to decide: whoever reads it reads sums.
         const whole = (value: number) => names[value]!.every((name) => name !== undefined);
         if (copies.includes(step.op) && inputsOf(step).every(whole)) return;
         for (const value of inputsOf(step)) {

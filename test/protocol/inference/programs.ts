@@ -15,7 +15,7 @@ interface Place {
   readonly net: ModelBuilder;
   readonly from: number;
   readonly next: Next;
-  /** An activation of random kinds; the latest value unless given. */
+  /** An activation of random kinds; default: the latest value. */
   readonly activate: (value?: number) => number;
 }
 

@@ -12,7 +12,7 @@ import {
 import { blake3 } from '../../../protocol/random/blake3.ts';
 import { deriveSeed, Prg, type Random, randomBytes } from '../../../protocol/random/index.ts';
 
-/** A deterministic stream of its own for each number. */
+/** Another deterministic stream for each number. */
 export function stream(number: number): Prg {
   const seed = new Uint8Array(16);
   new DataView(seed.buffer).setUint32(0, number);

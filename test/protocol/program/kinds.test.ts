@@ -28,7 +28,7 @@ describe('element kinds', () => {
     expect([0, 1, 2, 3, 255].map(isKind)).toEqual([true, true, true, false, false]);
   });
 
-  it('have names of their own', () => {
+  it('have different names', () => {
     for (const field of ['name', 'plural', 'count'] as const) {
       expect(new Set(KINDS.map((kind) => kindOf(kind)[field])).size).toBe(KINDS.length);
     }

@@ -115,7 +115,7 @@ describe('a seed', () => {
   };
 
   it.each(Object.entries(makers))(
-    'all bits count, of what it comes from and of its own, so that nobody tries all: %s',
+    'all bits count, those of its origin and its own, so that nobody can try all: %s',
     (_, make) => {
       expect(idleBits(make)).toEqual([]);
       const source = new Prg(seed);
