@@ -20,14 +20,11 @@ const headers: Readonly<Record<string, string>> = {
 };
 
 /** Answers both, 200 or 503 with one sentence, and leaves all other requests to `next`. */
-export function healthRequests(
-  { healthy, unready }: Watched,
-  next: RequestHandler,
-): RequestHandler {
+export function healthRequests(watched: Watched, next: RequestHandler): RequestHandler {
   let held: Promise<boolean> | undefined;
   const ask = (): Promise<boolean> => {
     if (held === undefined) {
-      held = healthy();
+      held = watched.healthy();
       const release = (): void => {
         held = undefined;
       };
@@ -38,7 +35,7 @@ export function healthRequests(
   const answers: Readonly<Record<string, () => Promise<string | undefined>>> = {
     '/healthz': async () =>
       (await ask()) ? undefined : "none of the server's threads does a task in time",
-    '/readyz': async () => unready(),
+    '/readyz': async () => watched.unready(),
   };
   return async (request, response) => {
     const answer = answers[request.url?.split('?', 1)[0] ?? ''];

@@ -14,13 +14,14 @@
  *   without, unless `insecure` says that something in front of it provides it.
  */
 
-import { setMaxListeners } from 'node:events';
+import type { BlockList } from 'node:net';
 import type { ProtocolPool } from '../protocol/inference/session.ts';
 import { createPool } from '../protocol/inference/threads.ts';
 import type { Authorize } from './authorize.ts';
 import { Connections } from './connections.ts';
 import { loadDemo, type ModelCard } from './demo.ts';
 import { healthRequests } from './health.ts';
+import { allWorkers, Lifetime, Resources } from './lifetime.ts';
 import {
   type AllowQuery,
   checkLimits,
@@ -29,15 +30,15 @@ import {
   type ServerEvent,
   type ServerLimits,
 } from './limits.ts';
-import { isLoopback, listen, type Tls } from './listen.ts';
+import { isLoopback, type Listener, listen, type Tls } from './listen.ts';
 import { type Listed, listingRequests } from './listing.ts';
-import { Load, type Overload } from './load.ts';
+import { Load } from './load.ts';
 import type { NamedModel, OfferOptions } from './models.ts';
 import { type ModelNames, Offers } from './offers.ts';
 import { hintRequests } from './publish.ts';
 import { openQuotas, type Quotas } from './quotas.ts';
 import { type ConnectionRequest, originsOf, proxiesOf } from './request.ts';
-import { SHUT_DOWN, serveSession } from './session.ts';
+import { serveSession } from './session.ts';
 import { Spill } from './spill.ts';
 import { Tickets } from './tickets.ts';
 
@@ -69,14 +70,8 @@ export type { ModelNames } from './offers.ts';
 export type { Quotas } from './quotas.ts';
 export type { ConnectionRequest } from './request.ts';
 
-/** How long workers may take to show that they are there: when the server starts, and when it is asked, in ms. LOCAL. */
-const PROBE_MS = { start: 60_000, healthy: 5_000 };
-
-/** Why a loaded server takes no sessions. */
-const UNREADY: Readonly<Record<Overload, string>> = {
-  queue: "the server's tasks wait longer for a thread than they may",
-  memory: 'the server has as much memory as it may',
-};
+/** Where a server listens by default. */
+const HOST = '127.0.0.1';
 
 /** Options of {@link serve}. */
 export interface ServeOptions {
@@ -182,160 +177,164 @@ export async function serve(
   models: readonly NamedModel[],
   options: ServeOptions,
 ): Promise<RunningServer> {
-  const { port, host = '127.0.0.1', tls, onGrant, onEvent = () => {} } = options;
   const limits = limitsOf(options.limits);
   checkLimits(limits);
+  checkAddress(options);
+  const proxies = options.trustProxies && proxiesOf(options.trustProxies);
+  const origins = options.origins && originsOf(options.origins);
+  const resources = new Resources();
+  try {
+    return await start(models, options, { limits, proxies, origins, resources });
+  } catch (error) {
+    await resources.free();
+    throw error;
+  }
+}
+
+/** @throws RangeError when it may not listen there */
+function checkAddress({ port, host = HOST, tls, insecure }: ServeOptions): void {
   if (!(Number.isInteger(port) && port >= 0 && port <= 65535)) {
     throw new RangeError(`port: expected an integer from 0 to 65535, got ${port}`);
   }
-  if (tls === undefined && !isLoopback(host) && !options.insecure) {
+  if (tls === undefined && !isLoopback(host) && !insecure) {
     throw new RangeError(
       `${host} is reached from other machines: give a TLS certificate and key, or allow an insecure server`,
     );
   }
-  const proxies = options.trustProxies && proxiesOf(options.trustProxies);
-  const origins = options.origins && originsOf(options.origins);
-  const own = options.pool === undefined ? createPool({ workers: options.workers }) : undefined;
-  const pool = options.pool ?? (own as ProtocolPool);
-  const closers = [async () => own?.close()];
-  const free = (): Promise<unknown> => Promise.all(closers.map((close) => close()));
-  const freed = async (error: Error): Promise<never> => {
-    await free();
-    throw error;
-  };
-  const quotas = await openQuotas(options.quotas ?? {}, onEvent).catch(freed);
-  closers.push(quotas.close);
-  const probe = (ms: number) =>
-    pool.run('probe', undefined, { urgent: true, signal: AbortSignal.timeout(ms) });
-  // Started together, they go to a worker each.
-  const probes = Array.from({ length: pool.workers }, () => probe(PROBE_MS.start));
-  await Promise.all(probes).catch(freed);
+}
+
+/** Options that were checked, and where to put what is to be freed. */
+interface Checked {
+  readonly limits: ServerLimits;
+  readonly proxies: BlockList | undefined;
+  readonly origins: ReadonlySet<string> | undefined;
+  readonly resources: Resources;
+}
+
+async function start(
+  models: readonly NamedModel[],
+  options: ServeOptions,
+  { limits, proxies, origins, resources }: Checked,
+): Promise<RunningServer> {
+  const { port, host = HOST, tls, onEvent = () => {} } = options;
+  const pool = options.pool ?? createPool({ workers: options.workers });
+  if (options.pool === undefined) resources.add(() => pool.close());
+  const quotas = await openQuotas(options.quotas ?? {}, onEvent);
+  resources.add(quotas.close);
+  await allWorkers(pool);
   const offers = await Offers.of(models, {
     pool,
     onHint: options.onHint,
     onMade: (made) => onEvent({ type: 'hint', ...made }),
-  }).catch(freed);
-  const demo = options.demo === true ? new Map<string, ModelCard>() : options.demo || undefined;
-  const page = demo && (await loadDemo(offers.models, demo).catch(freed));
-  const onSent = (hint: string, bytes: number) => onEvent({ type: 'download', hint, bytes });
-
-  const allowQuery: AllowQuery = async (query) => {
-    const decision = options.allowQuery === undefined || (await options.allowQuery(query));
-    return decision === true ? quotas.allowQuery(query) : decision;
-  };
-  const draining = new AbortController();
-  // Each session listens.
-  setMaxListeners(0, draining.signal);
-  const { idleMs, resumeMs, sessions: most } = limits;
-  const keepMs = resumeMs + idleMs;
-  const spill = options.spill && (await openSpill(options.spill, keepMs, onEvent).catch(freed));
-  const tickets = new Tickets({ resumeMs, most, spill });
-  closers.push(async () => {
-    tickets.close();
-    spill?.close();
   });
+  const demo = options.demo === true ? new Map<string, ModelCard>() : options.demo || undefined;
+  const page = demo && (await loadDemo(offers.models, demo));
+  const draining = new AbortController();
+  const tickets = await openTickets(options, limits, resources);
   const load = new Load(pool, limits);
   load.count(() => tickets.bundles);
-  closers.push(async () => load.close());
-  const asked = { allowQuery, onGrant, tickets, load, draining: draining.signal };
-  const parts = { offers: offers.models, limits, onEvent, ...asked };
+  resources.add(() => load.close());
+  const session = {
+    ...{ offers: offers.models, limits, onEvent, tickets, load, draining: draining.signal },
+    onGrant: options.onGrant,
+    allowQuery: inOrder(options.allowQuery, quotas.allowQuery),
+  };
   const connections = new Connections({
-    limits,
-    load,
-    onEvent,
-    authorize: options.authorize,
+    ...{ limits, load, onEvent, authorize: options.authorize },
     // A proxy on this machine speaks for everybody, unless it is named and says for whom.
     counts: (address) => proxies !== undefined || !isLoopback(address),
     onSession: quotas.session,
     serve: (channel, connection) =>
       serveSession(
-        { ...parts, pool: pool.runner({ onStart: options.onTask }) },
+        { ...session, pool: pool.runner({ onStart: options.onTask }) },
         channel,
         connection,
       ),
   });
-  let failed = false;
-  void pool.failed.then(() => {
-    failed = true;
-  });
-  const watched = {
-    healthy: () =>
-      probe(PROBE_MS.healthy).then(
-        () => true,
-        () => false,
-      ),
-    unready() {
-      if (draining.signal.aborted || stopping) return 'the server is about to stop';
-      if (failed) return "the server's threads have failed";
-      if (connections.sessions >= limits.sessions) {
-        return 'the server has as many sessions as it may';
-      }
-      if (connections.size >= limits.connections) {
-        return 'the server has as many connections as it may';
-      }
-      return load.over && UNREADY[load.over];
-    },
+  const life = new Lifetime({ pool, limits, load, connections, resources, draining, onEvent });
+  const gate = gateOf(connections, origins);
+  const listed: Listed = {
+    ...{ offers: offers.models, maxBundles: limits.bundlesPerSession, proxies },
+    admit: gate.admit,
   };
+  const pages = hintRequests(offers.hints, page, (hint, bytes) =>
+    onEvent({ type: 'download', hint, bytes }),
+  );
+  const listener = await listen({
+    ...{ host, port, tls, proxies, queuedBytes: limits.queuedBytes, allows: gate.allows },
+    onRequest: healthRequests(life, listingRequests(listed, pages)),
+    onChannel: (arrival, request) => connections.take(arrival, request),
+  });
+  const shown = page && { page: `${listener.url.replace('ws', 'http')}/` };
+  onEvent({ type: 'listening', url: listener.url, models: [...offers.models.keys()], ...shown });
+  return running({ listener, connections, offers, limits, pool, life });
+}
+
+/** Who may have a connection by the page that it comes from. */
+function gateOf(connections: Connections, origins: ReadonlySet<string> | undefined) {
   const lets = ({ origin }: ConnectionRequest): boolean =>
     origin === undefined || origins === undefined || origins.has(origin);
-  const listed: Listed = {
-    offers: offers.models,
-    maxBundles: limits.bundlesPerSession,
-    proxies,
-    async admit(request) {
-      if (!lets(request)) throw connections.forbid(request);
-      await connections.admit(request);
-    },
-  };
-  const pages = hintRequests(offers.hints, page, onSent);
-  const onRequest = healthRequests(watched, listingRequests(listed, pages));
-  const listener = await listen({
-    host,
-    port,
-    tls,
-    onRequest,
-    proxies,
-    allows(request) {
+  return {
+    /** A client that asks for a channel. */
+    allows(request: ConnectionRequest): boolean {
       const allowed = lets(request);
       if (!allowed) connections.forbid(request);
       return allowed;
     },
-    queuedBytes: limits.queuedBytes,
-    onChannel: (arrival, request) => connections.take(arrival, request),
-  }).catch(freed);
+    /** A client that asks by HTTP; rejects with why it is not let in. */
+    async admit(request: ConnectionRequest): Promise<void> {
+      if (!lets(request)) throw connections.forbid(request);
+      await connections.admit(request);
+    },
+  };
+}
 
-  const stop = async (): Promise<void> => {
-    const closed = listener.close();
-    connections.end(SHUT_DOWN);
-    await connections.settled();
-    await closed;
-    await free();
+/** A query goes on when both let it. */
+function inOrder(first: AllowQuery | undefined, second: AllowQuery): AllowQuery {
+  return async (query) => {
+    const decision = first === undefined || (await first(query));
+    return decision === true ? second(query) : decision;
   };
-  let stopping: Promise<void> | undefined;
-  const close = (): Promise<void> => {
-    stopping ??= stop();
-    return stopping;
-  };
-  const drain = async (graceMs: number): Promise<void> => {
-    onEvent({ type: 'draining', sessions: connections.sessions });
-    draining.abort();
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const late = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, graceMs);
-    });
-    await Promise.race([connections.settled(), late]);
-    clearTimeout(timer);
-    await close();
-  };
-  const reload = async ({ models = [], tls }: Reload): Promise<void> => {
-    const renew = tls && listener.checked(tls);
-    if (models.length > 0) {
-      await offers.exchange(models, () => connections.settled());
-    }
-    renew?.();
-  };
-  const shown = page && { page: `${listener.url.replace('ws', 'http')}/` };
-  onEvent({ type: 'listening', url: listener.url, models: [...offers.models.keys()], ...shown });
+}
+
+async function openTickets(
+  { spill: folder, onEvent = () => {} }: ServeOptions,
+  { idleMs, resumeMs, sessions: most }: ServerLimits,
+  resources: Resources,
+): Promise<Tickets> {
+  const spill =
+    folder &&
+    (await Spill.open({
+      ...folder,
+      mostBytes: folder.mostBytes ?? 2 ** 30,
+      keepMs: resumeMs + idleMs,
+      onTrouble: (message) => onEvent({ type: 'spill', message }),
+    }));
+  const tickets = new Tickets({ resumeMs, most, spill });
+  resources.add(() => {
+    tickets.close();
+    spill?.close();
+  });
+  return tickets;
+}
+
+/** What the caller of {@link serve} has of a server. */
+function running({
+  listener,
+  connections,
+  offers,
+  limits,
+  pool,
+  life,
+}: {
+  readonly listener: Listener;
+  readonly connections: Connections;
+  readonly offers: Offers;
+  readonly limits: ServerLimits;
+  readonly pool: ProtocolPool;
+  readonly life: Lifetime;
+}): RunningServer {
+  const close = () => life.close(listener);
   return {
     url: listener.url,
     address: { host: listener.host, port: listener.port },
@@ -351,23 +350,17 @@ export async function serve(
     limits,
     pool,
     failed: pool.failed,
-    ...watched,
-    reload,
-    drain,
+    healthy: () => life.healthy(),
+    unready: () => life.unready(),
+    async reload({ models = [], tls }) {
+      const renew = tls && listener.checked(tls);
+      if (models.length > 0) {
+        await offers.exchange(models, () => connections.settled());
+      }
+      renew?.();
+    },
+    drain: (graceMs) => life.drain(listener, graceMs),
     close,
     [Symbol.asyncDispose]: close,
   };
-}
-
-function openSpill(
-  spill: SpillFolder,
-  keepMs: number,
-  onEvent: (event: ServerEvent) => void,
-): Promise<Spill> {
-  return Spill.open({
-    ...spill,
-    mostBytes: spill.mostBytes ?? 2 ** 30,
-    keepMs,
-    onTrouble: (message) => onEvent({ type: 'spill', message }),
-  });
 }

@@ -120,7 +120,7 @@ describe('a server', () => {
   });
 
   it('serves an honest client beside as many silent sockets as it has sessions', async () => {
-    const limits = { sessions: 4, handshakeMs: 3000, connections: 6 };
+    const limits = { sessions: 4, handshakeMs: 6000, connections: 6 };
     await withServer({ limits }, async (server, events) => {
       const silent = Array.from({ length: 5 }, () => new WebSocket(server.url));
       await Promise.all(silent.map((socket) => once(socket, 'open')));
@@ -133,7 +133,7 @@ describe('a server', () => {
         code: 'busy',
         message: 'the peer gave up: the server has too many connections, try again later',
       });
-      await within(8000, ended);
+      await within(12_000, ended);
       await (await connect(server.url, { pool })).close();
       await session.close();
       expect(
