@@ -107,6 +107,10 @@ describe('the house', () => {
       'inference/cost.ts',
       'inference/errors.ts',
       'inference/layout.ts',
+      'inference/links.ts',
+      'inference/price.ts',
+      'ot/groups.ts',
+      'units.ts',
     ].map((room) => inside(`protocol/${room}`));
     const wrong = imports.filter(
       ({ from, to }) =>

@@ -61,7 +61,9 @@ describe('sotto reduce', () => {
       /^autorep-48-search: epoch 1\/3, loss .*, \d+ ReLUs, pressure [\d.]+$/m,
     );
     expect(first.code, first.error).toBe(0);
-    expect(first.out).toMatch(/^ +48 ReLUs {2}\d+\.\d\d % {2}autorep$/m);
+    expect(first.out).toMatch(
+      /^ +48 +\d+\.\d\d % +0\.\d{3} MB +0\.\d{3} MB +\d( +\d+ ms){4} {2}autorep$/m,
+    );
     expect(first.out).toMatch(/0 without scores/);
     expect(first.out).toMatch(/small.sotto: \d+ bytes, 48 ReLUs, 432 squares, 0 identities\n$/);
     const graph = loadGraph(readFileSync(at('small.sottonet')));
