@@ -2,6 +2,7 @@
  * From a trained network to a budget of bytes or milliseconds: what methods are told is a count of ReLUs, and which that is
  * follows from prices.
  *
+ *   start      the network as it is, or without the ReLUs of whole layers where the budget does not pay for all rounds
  *   count      as many ReLUs as the program of the network to start from can have (Pricing.relusWithin)
  *   make       the method brings the network to that count; the result is compiled as it would be served, and priced
  *   correct    training moves ranges and compared bits: where the program costs more than the budget, or well less, it is asked
@@ -75,7 +76,8 @@ export async function reduceWithin(
   if (dense.refused !== undefined) throw new RangeError(dense.refused);
   if (spent(dense, budget) <= budget.most) return [dense];
   checkFloor(dense.graph, budget, pricing);
-  const run: Run = { start: dense, budget, training, pricing, options, prefix: '' };
+  const start = affordable(dense, budget, training, pricing);
+  const run: Run = { start, budget, training, pricing, options, prefix: '' };
   const points = await pointsOf(run, method);
   if (!points.some((point) => spent(point, budget) <= budget.most)) {
     const least = Math.min(...points.map((point) => spent(point, budget)));
@@ -87,22 +89,51 @@ export async function reduceWithin(
   return points;
 }
 
+/** The network without the ReLUs of some layers, untrained. */
+function withoutLayers(graph: Graph, ids: readonly string[]): TrainedPoint {
+  const none = activationsOf(graph)
+    .filter(({ id }) => ids.includes(id))
+    .map(({ id, kinds }) => [id, new Uint8Array(kinds.length)] as const);
+  const bare = removeRelus(graph, new Map(none));
+  return { name: 'untrained', relus: reluCount(bare), accuracy: 0, graph: bare };
+}
+
 /** @throws RangeError when the network costs more without any ReLU */
 function checkFloor(graph: Graph, budget: CostBudget, pricing: Pricing): void {
-  const none = new Map(
-    activationsOf(graph).map(({ id, kinds }) => [id, new Uint8Array(kinds.length)]),
-  );
-  const name = 'no ReLUs';
-  const bare = pricing.price(
-    { name, relus: 0, accuracy: 0, graph: removeRelus(graph, none) },
-    budget,
-  );
-  const least = spent(bare, budget);
-  if (bare.cost === undefined || least <= budget.most) return;
+  const all = activationsOf(graph).map(({ id }) => id);
+  const least = spent(pricing.price(withoutLayers(graph, all), budget), budget);
+  if (!Number.isFinite(least) || least <= budget.most) return;
   const floor = { ...budget, most: least } as CostBudget;
   throw new RangeError(
     `a budget of ${formatBudget(budget)} cannot be met: without any ReLU this network costs ${formatBudget(floor)}`,
   );
+}
+
+/**
+ * The network to start from: as it is where the budget pays for ReLUs in all of its layers; else without those of as few layers
+ * as it takes, those that miss them least, whose rounds and elements the program then is without.
+ */
+function affordable(
+  dense: PricedPoint,
+  budget: CostBudget,
+  training: Training,
+  pricing: Pricing,
+): PricedPoint {
+  const paysFor = (point: PricedPoint) =>
+    point.compiled !== undefined &&
+    (pricing.relusWithin(point, budget, new Set(), point.relus) ?? 0) > 0;
+  if (paysFor(dense)) return dense;
+  const order = harmOf(dense.graph, training)
+    .sort((a, b) => a.identity - b.identity)
+    .map(({ id }) => id);
+  let [start, low, high] = [dense, 0, order.length];
+  while (high - low > 1) {
+    const middle = Math.floor((low + high) / 2);
+    const point = pricing.price(withoutLayers(dense.graph, order.slice(0, middle)), budget);
+    if (paysFor(point)) [start, high] = [point, middle];
+    else low = middle;
+  }
+  return start;
 }
 
 /** The points of a method, or of all that `auto` runs, from the dense network and from a coarse one. */
@@ -210,8 +241,8 @@ async function autoRepPoints(run: Run): Promise<PricedPoint[]> {
   return points;
 }
 
-/** Ids of activation layers, first those whose squares do least that identities would not, an element of a layer on average. */
-function leastMissed(graph: Graph, training: Training): string[] {
+/** What removal does to each activation layer, by first order, an element on average (harm.ts). */
+function harmOf(graph: Graph, training: Training) {
   const { training: set, batch, seed } = training;
   const measuring = { batch, seed, images: Math.min(MEASURED, set.labels.length) };
   const polynomials = new Map(
@@ -223,8 +254,16 @@ function leastMissed(graph: Graph, training: Training): string[] {
   const { identity, square } = measureHarm(graph, set, polynomials, measuring);
   const mean = (values: ArrayLike<number>) =>
     Array.from(values).reduce((sum, value) => sum + value, 0) / values.length;
-  return [...identity]
-    .map(([id, harm]) => ({ id, missed: mean(harm) - mean(square.get(id)!) }))
-    .sort((a, b) => a.missed - b.missed)
+  return activationsOf(graph).map(({ id }) => ({
+    id,
+    identity: mean(identity.get(id)!),
+    square: mean(square.get(id)!),
+  }));
+}
+
+/** Ids of activation layers, first those that squares serve least better than identities. */
+function leastMissed(graph: Graph, training: Training): string[] {
+  return harmOf(graph, training)
+    .sort((a, b) => a.identity - a.square - (b.identity - b.square))
     .map(({ id }) => id);
 }
