@@ -27,8 +27,12 @@ export type Shortening = (network: Network) => Network;
 
 /** What can be left out or merged, each alone, in running order. */
 export function shortenings(network: Network): Shortening[] {
+  const readers = readersOf(network);
+  // What linear layers read has to be truncated anyway (settle.ts).
+  const truncates = ({ id }: NetworkNode) =>
+    id !== network.output && readers.get(id)!.every(({ op }) => op === 'linear');
   return network.nodes.flatMap((node): Shortening[] => {
-    if (isIdentity(node)) return [(from) => without(from, node.id)];
+    if (isIdentity(node)) return truncates(node) ? [] : [(from) => without(from, node.id)];
     if (node.op !== 'linear' || alone(network, node) === undefined) return [];
     return [(from) => merging(from, node.id)];
   });

@@ -254,16 +254,6 @@ describe('a network within a budget of time', () => {
       expect(chosen.cost!.onlineMs['mobile']).toBeLessThanOrEqual(most);
       expect(chosen.cost!.rounds).toBe(2);
       expect(chosen.relus).toBeGreaterThan(0);
-      console.log(
-        points.map((p) => [
-          p.name,
-          p.relus,
-          p.cost?.rounds,
-          p.cost?.onlineMs['mobile'],
-          p.accuracy,
-          p.refused,
-        ]),
-      );
     },
   );
 });
