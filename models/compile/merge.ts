@@ -54,7 +54,7 @@ function alone(network: Network, { inputs }: LinearNode): LinearNode | undefined
       return undefined;
     if (node.op === 'linear') return node;
     if (!isIdentity(node)) return undefined;
-    id = node.inputs[0]!;
+    id = node.inputs[0];
   }
 }
 
@@ -130,7 +130,7 @@ function zeroAround(first: ConvShape, { pads }: ConvShape): boolean {
     const [kernel, stride, before] = [first.kernel[axis], first.stride[axis], first.pads[axis]];
     // The last row read for the one before the first, and the first one read for the one behind the last.
     const last = kernel - 1 - before - stride;
-    const next = made[axis]! * stride - before;
+    const next = made[axis] * stride - before;
     return (pads[axis] === 0 || last < 0) && (pads[axis + 2] === 0 || next >= extents[axis]!);
   });
 }

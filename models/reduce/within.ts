@@ -191,7 +191,7 @@ async function meet(run: Run, { squares, make }: Way): Promise<PricedPoint[]> {
     else beyond = Math.min(beyond, last.relus);
     const paid = pricing.relusWithin(last, budget, squares, most) ?? 0;
     const next = Math.min(fits ? paid : Math.floor(paid * (1 - ROOM * cut)), beyond - 1);
-    if (next <= within * (1 + WORTH) || next === relus) break;
+    if (next < 0 || next === relus || next <= within * (1 + WORTH)) break;
     relus = next;
   }
   return made;
@@ -211,8 +211,7 @@ async function autoRepPoints(run: Run): Promise<PricedPoint[]> {
       squares,
       async make(relus, own) {
         // The search for squares serves all ways that have some.
-        if (squares.size > 0) squaresSearched ??= own;
-        const searched = squares.size > 0 ? squaresSearched! : own;
+        const searched = squares.size > 0 ? (squaresSearched ??= own) : own;
         const autorep = { ...options.autorep, searched, identities: new Set(identities) };
         const points = await reduce(graph, relus, 'autorep', training, { ...options, autorep });
         const what = squares.size > 0 ? `identities in ${identities.length} layers` : 'identities';
@@ -241,7 +240,7 @@ async function autoRepPoints(run: Run): Promise<PricedPoint[]> {
   return points;
 }
 
-/** What removal does to each activation layer, by first order, an element on average (harm.ts). */
+/** What the removal of each activation layer does, by first order (harm.ts), and how many elements it has. */
 function harmOf(graph: Graph, training: Training) {
   const { training: set, batch, seed } = training;
   const measuring = { batch, seed, images: Math.min(MEASURED, set.labels.length) };
@@ -252,18 +251,20 @@ function harmOf(graph: Graph, training: Training) {
     ]),
   );
   const { identity, square } = measureHarm(graph, set, polynomials, measuring);
-  const mean = (values: ArrayLike<number>) =>
-    Array.from(values).reduce((sum, value) => sum + value, 0) / values.length;
-  return activationsOf(graph).map(({ id }) => ({
+  const total = (values: ArrayLike<number>) =>
+    Array.from(values).reduce((sum, value) => sum + value, 0);
+  return activationsOf(graph).map(({ id, kinds }) => ({
     id,
-    identity: mean(identity.get(id)!),
-    square: mean(square.get(id)!),
+    size: kinds.length,
+    identity: total(identity.get(id)!),
+    square: total(square.get(id)!),
   }));
 }
 
-/** Ids of activation layers, first those that squares serve least better than identities. */
+/** Ids of activation layers, first those in which a square on average does least that an identity would not. */
 function leastMissed(graph: Graph, training: Training): string[] {
   return harmOf(graph, training)
-    .sort((a, b) => a.identity - a.square - (b.identity - b.square))
+    .map(({ id, size, identity, square }) => ({ id, missed: (identity - square) / size }))
+    .sort((a, b) => a.missed - b.missed)
     .map(({ id }) => id);
 }
