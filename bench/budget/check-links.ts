@@ -1,7 +1,8 @@
 /** The decorator's networks beside the kernel's, or beside a relay where the kernel has none, on a few points. */
 
 import { join } from 'node:path';
-import { linkOf, NETWORKS, type Network } from './links.ts';
+import { LINKS, type NamedLink } from '../../protocol/inference/links.ts';
+import { linkOf } from './links.ts';
 import {
   type Effort,
   type Job,
@@ -38,7 +39,7 @@ export async function checkLinks(
   let reason: string | undefined;
   for (const [id, name] of quick ? CHECKED.slice(0, QUICK_CHECKS) : CHECKED) {
     const point = points.find((candidate) => candidate.id === id);
-    const network = NETWORKS.find((candidate) => candidate.name === name)!;
+    const network = LINKS.find((candidate) => candidate.name === name)!;
     if (point === undefined) continue;
     report(`links: ${id} over ${name}`);
     const job = await jobOf(point.make(), join(folder, 'links.sotto'));
@@ -59,7 +60,7 @@ export async function checkLinks(
   return { against: reason === undefined ? 'netem' : 'relay', reason, checks };
 }
 
-async function overRelay(job: Job, network: Network, effort: Effort, signal: AbortSignal) {
+async function overRelay(job: Job, network: NamedLink, effort: Effort, signal: AbortSignal) {
   const relays: { close(): void }[] = [];
   const via = async (url: string): Promise<string> => {
     const relay = await openRelay(url, network);

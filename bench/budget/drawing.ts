@@ -1,9 +1,9 @@
 /** What all plots of the report share. */
 
 import { COLOURS, Plot } from '../../models/plot.ts';
+import { LOOPBACK } from '../../protocol/inference/links.ts';
 import { summarise } from '../measure.ts';
 import type { OperatorClass } from './attribution.ts';
-import { LOOPBACK } from './links.ts';
 import type { Series } from './points.ts';
 import type { NetworkRun, Phase, PointResult } from './results.ts';
 

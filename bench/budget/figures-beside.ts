@@ -1,6 +1,7 @@
 /** The plots of costs beside something else: accuracy, other systems, the planner, arrivals. */
 
 import { figure, Plot } from '../../models/plot.ts';
+import { LOOPBACK } from '../../protocol/inference/links.ts';
 import { PUBLISHED_ACCURACIES, PUBLISHED_LATENCIES } from '../references.ts';
 import {
   accuracyAxis,
@@ -16,7 +17,6 @@ import {
   PINK,
   runDots,
 } from './drawing.ts';
-import { LOOPBACK } from './links.ts';
 import { type Load, PHASES, type PointResult, runOver } from './results.ts';
 import { nameOf, realRuns } from './tables.ts';
 

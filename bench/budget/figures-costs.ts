@@ -1,6 +1,7 @@
 /** The plots of what an inference costs. */
 
 import { figure, Plot } from '../../models/plot.ts';
+import { LOOPBACK } from '../../protocol/inference/links.ts';
 import { countAll } from '../../protocol/program/kinds.ts';
 import { summarise } from '../measure.ts';
 import { CLASSES } from './attribution.ts';
@@ -18,7 +19,6 @@ import {
   NETWORK_COLOURS,
   runDots,
 } from './drawing.ts';
-import { LOOPBACK } from './links.ts';
 import { PHASES, type Phase, type PointResult, runOver } from './results.ts';
 
 /** Networks with points of several budgets. */

@@ -1,5 +1,6 @@
 /** The plots of the report. */
 
+import { LINKS, LOOPBACK } from '../../protocol/inference/links.ts';
 import { type Figure, isDefined } from './drawing.ts';
 import {
   accuracyFigure,
@@ -16,7 +17,6 @@ import {
   sweptNetworks,
   zooAttributionFigure,
 } from './figures-costs.ts';
-import { LOOPBACK, NETWORKS } from './links.ts';
 import { type BudgetReport, PHASES } from './results.ts';
 
 /** All figures there is data for, in the order in which they are read. */
@@ -27,7 +27,7 @@ export function figuresOf({ points, throughput }: BudgetReport): Figure[] {
     ...sweptNetworks(points).map((network) => latencyFigure(network, points)),
     paretoFigure(points),
     accuracyFigure(points),
-    ...[LOOPBACK.name, NETWORKS.at(-2)!.name].flatMap((over) =>
+    ...[LOOPBACK.name, LINKS.at(-2)!.name].flatMap((over) =>
       [...PHASES].reverse().map((phase) => attributionFigure(phase, over, points)),
     ),
     ...[...PHASES].reverse().map((phase) => zooAttributionFigure(phase, points)),

@@ -1,31 +1,14 @@
 /**
- * The networks between the parties: how they are called, what they do to a frame, and what a phase takes over one by
- * calculation, where running it would take minutes.
+ * What the named links (protocol/inference/links.ts) do to a frame, and what a phase takes over one by calculation, where
+ * running it would take minutes.
  */
 
 import type { Clock, Link } from '../../protocol/channel/delayed.ts';
 import type { PhaseCost } from '../../protocol/inference/cost.ts';
-
-/** A network. Both directions have the same rate, at the same time. */
-export interface Network {
-  readonly name: string;
-  /** There and back, ms. */
-  readonly roundTripMs: number;
-  readonly bitsPerSecond: number;
-}
-
-/** This machine's own loopback; the planner's idea of its rate and delay, which nothing emulates. */
-export const LOOPBACK: Network = { name: 'loopback', roundTripMs: 0.1, bitsPerSecond: 10e9 };
-
-export const NETWORKS: readonly Network[] = [
-  LOOPBACK,
-  { name: 'LAN', roundTripMs: 0.5, bitsPerSecond: 1e9 },
-  { name: 'WAN', roundTripMs: 40, bitsPerSecond: 100e6 },
-  { name: 'mobile', roundTripMs: 60, bitsPerSecond: 20e6 },
-];
+import { LOOPBACK, type NamedLink } from '../../protocol/inference/links.ts';
 
 /** One direction of a network, for the channel decorator; nothing for loopback. */
-export function linkOf({ name, roundTripMs, bitsPerSecond }: Network): Link | undefined {
+export function linkOf({ name, roundTripMs, bitsPerSecond }: NamedLink): Link | undefined {
   return name === LOOPBACK.name ? undefined : { latencyMs: roundTripMs / 2, bitsPerSecond };
 }
 
@@ -42,11 +25,11 @@ export const preciseClock: Clock = {
   },
 };
 
-const wireMs = (bytes: number, { bitsPerSecond }: Network): number =>
+const wireMs = (bytes: number, { bitsPerSecond }: NamedLink): number =>
   (8000 * bytes) / bitsPerSecond;
 
 /** How long the bytes of both phases occupy a network, ms: what decides whether a point is run over it. */
-export function occupationMs(phases: readonly PhaseCost[], network: Network): number {
+export function occupationMs(phases: readonly PhaseCost[], network: NamedLink): number {
   return phases.reduce(
     (ms, { up, down, rounds }) => ms + wireMs(up + down, network) + rounds * network.roundTripMs,
     0,
@@ -61,7 +44,7 @@ export function computedMs(
   phase: 'offline' | 'online',
   loopbackMs: number,
   { up, down, rounds }: PhaseCost,
-  network: Network,
+  network: NamedLink,
 ): number {
   const [upMs, downMs] = [wireMs(up, network), wireMs(down, network)];
   const moved =

@@ -9,7 +9,8 @@
 
 import { execFileSync } from 'node:child_process';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
-import { type Network, preciseClock } from './links.ts';
+import type { NamedLink } from '../../protocol/inference/links.ts';
+import { preciseClock } from './links.ts';
 import type { Route } from './measurement.ts';
 
 // ----------------------------------------------------------------------------------------------------------- netem
@@ -43,7 +44,7 @@ function dismantle(): void {
  * @returns what `work` does, or in words why there is no such network here
  */
 export async function withNetem<T>(
-  { roundTripMs, bitsPerSecond }: Network,
+  { roundTripMs, bitsPerSecond }: NamedLink,
   work: (route: Route) => Promise<T>,
 ): Promise<{ result: T } | { reason: string }> {
   try {
@@ -79,7 +80,7 @@ export async function withNetem<T>(
 const BUFFER_BYTES = 4 << 20;
 
 /** Passes on what `from` sends, late. */
-function slow(from: Socket, to: Socket, { roundTripMs, bitsPerSecond }: Network): void {
+function slow(from: Socket, to: Socket, { roundTripMs, bitsPerSecond }: NamedLink): void {
   let free = 0;
   let waiting = 0;
   let last: Promise<void> = Promise.resolve();
@@ -102,7 +103,7 @@ function slow(from: Socket, to: Socket, { roundTripMs, bitsPerSecond }: Network)
 /** A TCP relay on a free port of loopback, to a server there: resolves with its URL and how to end it. */
 export async function openRelay(
   url: string,
-  network: Network,
+  network: NamedLink,
 ): Promise<{ url: string; close(): void }> {
   const target = Number(new URL(url).port);
   const sockets = new Set<Socket>();

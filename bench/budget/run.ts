@@ -5,6 +5,7 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { replaceFile } from '../../protocol/files.ts';
 import { layoutOf } from '../../protocol/inference/layout.ts';
+import { LINKS, LOOPBACK, type NamedLink } from '../../protocol/inference/links.ts';
 import { type MeasuredProgram, measureProgram, priceOf } from '../../protocol/inference/price.ts';
 import { countKinds, type KindCounts } from '../../protocol/program/kinds.ts';
 import type { Model } from '../../protocol/program/model.ts';
@@ -14,7 +15,7 @@ import { disturbance, machineInfo } from '../machine.ts';
 import { summarise } from '../measure.ts';
 import { type Attribution, bytesOf, CLASSES } from './attribution.ts';
 import { checkLinks } from './check-links.ts';
-import { computedMs, LOOPBACK, linkOf, NETWORKS, type Network, occupationMs } from './links.ts';
+import { computedMs, linkOf, occupationMs } from './links.ts';
 import { type Effort, jobOf, measureJob, millisecondsOf, overLoopback } from './measurement.ts';
 import { type Point, pointsOf, SEED } from './points.ts';
 import {
@@ -160,7 +161,7 @@ async function measurePoint(
     planned: planned(program, LOOPBACK),
   };
   const runs = [loopback];
-  for (const network of NETWORKS.slice(1)) {
+  for (const network of LINKS.slice(1)) {
     const { cost } = job;
     const median = (phase: Phase) => summarise(loopback.ms[phase]).median;
     const computed = byPhase((phase) => computedMs(phase, median(phase), cost[phase], network));
@@ -211,7 +212,7 @@ function sum<T>(items: readonly T[], of: (item: T) => number): number {
 }
 
 /** The planner's milliseconds for both parties on this machine. */
-function planned(program: MeasuredProgram, network: Network): Record<Phase, number> {
+function planned(program: MeasuredProgram, network: NamedLink): Record<Phase, number> {
   const cores = availableParallelism();
   const { roundTripMs, bitsPerSecond } = network;
   const price = priceOf(program, {

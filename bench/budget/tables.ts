@@ -1,11 +1,11 @@
 /** The tables of the report: rows of text, for Markdown and for the page alike. */
 
+import { LINKS, LOOPBACK } from '../../protocol/inference/links.ts';
 import { KINDS, kindOf } from '../../protocol/program/kinds.ts';
 import { summarise } from '../measure.ts';
 import { PUBLISHED_ACCURACIES, PUBLISHED_LATENCIES } from '../references.ts';
 import { figure } from '../report.ts';
 import { BYTE_CLASSES, CLASSES } from './attribution.ts';
-import { LOOPBACK, NETWORKS } from './links.ts';
 import type { Series } from './points.ts';
 import {
   type BudgetReport,
@@ -106,7 +106,7 @@ function pointTable(points: readonly PointResult[]): Table {
 function networkTable(points: readonly PointResult[]): Table {
   const rows = points.map((point) => [
     nameOf(point),
-    ...NETWORKS.flatMap(({ name }) => {
+    ...LINKS.flatMap(({ name }) => {
       const run = runOver(point, name);
       if (run === undefined) return ['', ''];
       return PHASES.map((phase) => figure(summarise(run.ms[phase]).median) + MARKS[run.origin]);
@@ -115,7 +115,7 @@ function networkTable(points: readonly PointResult[]): Table {
   return {
     title: 'Every point over every network',
     note: 'Medians, ms. e: emulated by the channel decorator; c: computed from the loopback run and the exact bytes and rounds.',
-    head: ['point', ...NETWORKS.flatMap(({ name }) => PHASES.map((phase) => `${name} ${phase}`))],
+    head: ['point', ...LINKS.flatMap(({ name }) => PHASES.map((phase) => `${name} ${phase}`))],
     rows,
   };
 }
@@ -171,7 +171,7 @@ export function realRuns(
 }
 
 function plannerTable(points: readonly PointResult[]): Table {
-  const rows = NETWORKS.flatMap(({ name }) => {
+  const rows = LINKS.flatMap(({ name }) => {
     const runs = realRuns(points).filter(({ run }) => run.network === name);
     if (runs.length === 0) return [];
     const of = (guess: (run: NetworkRun) => Readonly<Record<Phase, number>> | undefined) =>

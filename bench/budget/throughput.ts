@@ -5,10 +5,10 @@
 
 import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { LOOPBACK } from '../../protocol/inference/links.ts';
 import { loadDigits } from '../digits.ts';
 import { summarise } from '../measure.ts';
 import { poisson, type Served, simulate, type Work } from './arrivals.ts';
-import { LOOPBACK } from './links.ts';
 import { startClientParty, startServerParty } from './measurement.ts';
 import { type Load, type PointResult, runOver, type ThroughputResult } from './results.ts';
 

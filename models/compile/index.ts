@@ -1,7 +1,7 @@
 /**
  * The compiler: from a float network to a program and its weights.
  *
- *   graph -> prepare (delay, fold) -> measure -> build (scales, settle, emit) -> comparisons -> fidelity -> model
+ *   graph -> prepare (delay, fold) -> measure -> cheapest (merge, build: scales, settle, emit) -> comparisons -> fidelity -> model
  *
  * - `compile` is pure; the same graph, images and options make the same model.
  * - What the model computes is defined by protocol/program/clear.ts, not here.
@@ -18,7 +18,7 @@ import { measureErrors, measureTolerance, revealing } from '../../protocol/progr
 import { Prg } from '../../protocol/random/index.ts';
 import type { Graph } from '../graph/index.ts';
 import { countGraph, loadGraph } from '../graph/index.ts';
-import { build } from './build.ts';
+import { buildCheapest } from './cheapest.ts';
 import { lowerComparisons, measureComparisons } from './comparisons.ts';
 import { delayRelus } from './delay.ts';
 import { compare, encoded, refuseInfidelity } from './fidelity.ts';
@@ -27,7 +27,7 @@ import { type Measured, measure, type Wanted } from './measure.ts';
 import type { Network } from './network.ts';
 import type { CompileOptions } from './options.ts';
 import { rangeBitsOf, settingsOf } from './options.ts';
-import { Ranges, wantedOf } from './ranges.ts';
+import { wantedOf } from './ranges.ts';
 import { type CompileReport, type EmitReport, preparationsOf } from './report.ts';
 
 export { type Extents, type Measured, measure, measureAll, type Wanted } from './measure.ts';
@@ -90,8 +90,7 @@ export function compileMeasured(
   options: CompileOptions = {},
 ): Compiled {
   const candidates = settingsOf(options);
-  const ranges = new Ranges(network, measured);
-  const fitting = build(graph, network, ranges, candidates);
+  const fitting = buildCheapest(graph, network, measured, candidates);
   const inputs = (count: number) =>
     images.slice(0, count).map((image) => encoded(graph, fitting.model, image));
   const { macs } = countGraph(graph);

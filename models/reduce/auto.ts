@@ -84,18 +84,42 @@ export async function reduce(
   }
 }
 
-async function auto(
+/** A network that lost whole stages, from which single elements go on being removed. */
+export interface CoarseStart {
+  /** What went. */
+  readonly name: string;
+  readonly point: TrainedPoint;
+  /** Checkpoints of what starts from it. */
+  readonly surroundings: Training;
+}
+
+/** The network with the fewest ReLUs whose stages leave well more than the budget; undefined when all do, or none. */
+export async function coarseStart(
   graph: Graph,
   budget: number,
   training: Training,
   options: ReduceOptions,
-): Promise<TrainedPoint[]> {
+): Promise<CoarseStart | undefined> {
   const order =
     options.deepreduce?.order ?? (await measureOrder(graph, training, options.deepreduce));
   const coarse = recipesOf(order, [1])
     .map((recipe) => ({ recipe, relus: recipeRelus(graph, recipe) }))
     .filter(({ relus }) => relus >= COARSE_ROOM * budget && relus < reluCount(graph))
     .sort((a, b) => a.relus - b.relus)[0];
+  if (coarse === undefined) return undefined;
+  const name = recipeName(coarse.recipe);
+  const surroundings = apart(training, 'coarse');
+  const start = applyRecipe(graph, coarse.recipe, training.seed);
+  const tuned = await fineTune(start, surroundings, { ...options.tune, name: 'tune' });
+  return { name, point: await measured(name, tuned, training), surroundings };
+}
+
+async function auto(
+  graph: Graph,
+  budget: number,
+  training: Training,
+  options: ReduceOptions,
+): Promise<TrainedPoint[]> {
   const points: TrainedPoint[] = [];
   const fine = async (start: Graph, prefix: string, surroundings: Training) => {
     for (const method of ['snl', 'autorep'] as const) {
@@ -104,22 +128,26 @@ async function auto(
     }
   };
   await fine(graph, '', training);
+  const coarse = await coarseStart(graph, budget, training, options);
   if (coarse !== undefined) {
-    const name = recipeName(coarse.recipe);
-    const surroundings = apart(training, 'coarse');
-    const start = applyRecipe(graph, coarse.recipe, training.seed);
-    const tuned = await fineTune(start, surroundings, { ...options.tune, name: 'tune' });
-    points.push(await measured(name, tuned, training));
-    await fine(tuned, `${name}, `, surroundings);
+    points.push(coarse.point);
+    await fine(coarse.point.graph, `${coarse.name}, `, coarse.surroundings);
   }
   return points;
 }
 
-/** The most accurate of the points within a budget, of equals the one with the fewest ReLUs. */
-export function best(points: readonly TrainedPoint[], budget: number): TrainedPoint {
-  const within = points.filter(({ relus }) => relus <= budget);
-  if (within.length === 0) throw new RangeError(`no network has at most ${budget} ReLUs`);
+/**
+ * The most accurate of the points within a budget, of equals the one that costs least.
+ * @param cost of a point. Default: its ReLUs
+ */
+export function best<P extends TrainedPoint>(
+  points: readonly P[],
+  most: number,
+  cost: (point: P) => number = ({ relus }) => relus,
+): P {
+  const within = points.filter((point) => cost(point) <= most);
+  if (within.length === 0) throw new RangeError(`no network has at most ${most} ReLUs`);
   return within.reduce((a, b) =>
-    b.accuracy > a.accuracy || (b.accuracy === a.accuracy && b.relus < a.relus) ? b : a,
+    b.accuracy > a.accuracy || (b.accuracy === a.accuracy && cost(b) < cost(a)) ? b : a,
   );
 }

@@ -7,7 +7,8 @@
  *   budget          loss + pressure * max(0, density - wanted): no push once the budget is met; more while it is far
  *   polynomials     by channel, from the closed form for the measured inputs (parabola.ts), then trained
  *
- * The search ends with exactly `budget` ReLUs, those with the highest a. Squares are not free: see the cost of a plan.
+ * The search ends with exactly `budget` ReLUs, those with the highest a. Squares are not free: see within.ts, which asks for
+ * identities in their place where that is worth more.
  */
 
 import { type Graph, tensorOf } from '../graph/index.ts';
@@ -122,10 +123,14 @@ export interface AutoRepOptions {
   /** Of the penalty on inputs beyond four deviations, see NetworkOptions.ranges; 5e-3 unless given, 0 for none. */
   readonly rangeWeight?: number;
   readonly tune?: Tuning;
+  /** Layers in which elements become the identity; with all of them the search has identities too. Default: none. */
+  readonly identities?: ReadonlySet<string>;
+  /** ReLUs that the search aims at: one search serves several budgets near it. Default: the budget. */
+  readonly searched?: number;
 }
 
 /**
- * Brings a trained network to a budget of ReLUs; the others become squares. Layers that have lost elements before stay as
+ * Brings a trained network to a budget of ReLUs; the others become squares, or the identity. Layers that have lost elements before stay as
  * they are.
  * @throws RangeError when the budget is out of range
  */
@@ -137,6 +142,7 @@ export async function autoRep(
 ): Promise<Graph> {
   checkBudget(graph, budget);
   const { searchEpochs = 40, searchRate = 1e-3, tune = {} } = options;
+  const { searched = budget, identities = new Set<string>() } = options;
   const { maskRate = maskRateFor(training, searchEpochs, searchRate) } = options;
   const { growth = 1.5, threshold = 0.003, measured = 1024, rangeWeight = 5e-3 } = options;
   const found = measureRanges(graph, training.training, { ...training, images: measured });
@@ -146,27 +152,35 @@ export async function autoRep(
       : {};
   const network = new Network(graph, training.batch, { soft: true, ...ranges });
   const layers = softLayers(network);
-  for (const { id, channels } of found) {
+  const squares = [...layers.keys()].filter((id) => !identities.has(id));
+  const anySquares = squares.length > 0;
+  // Without squares they stay what they are at first: the identity.
+  for (const { id, channels } of anySquares ? found : []) {
     layers.get(id)?.polynomial.value.set(startingPolynomials(channels));
   }
   const fixed = fixedRelus(graph);
   const count = () => fixed + countAbove(network.parameters, 0.5);
-  const plan = { from: reluCount(graph), to: Math.max(1, budget), epochs: PLANNED * searchEpochs };
+  const plan = {
+    from: reluCount(graph),
+    to: Math.max(1, searched),
+    epochs: PLANNED * searchEpochs,
+  };
   const rule = { growth, patience: 1, plan };
   const pressure = new PressureState(options.pressure ?? 1, rule);
-  const optimiser = new MaskOptimiser(new Adam({ rates: { mask: maskRate } }), {
+  const rates = { mask: maskRate, ...(!anySquares && { polynomial: 0 }) };
+  const optimiser = new MaskOptimiser(new Adam({ rates }), {
     seed: training.seed,
     threshold,
-    budget: budget - fixed,
+    budget: searched - fixed,
     pressure,
   });
   await runStage(network, training, {
     optimiser,
-    name: `autorep-${budget}-search`,
+    name: `autorep-${searched}${anySquares ? '' : '-identities'}-search`,
     epochs: searchEpochs,
     schedule: cosine(searchRate, searchRate / 100),
     settings: {
-      budget,
+      budget: searched,
       searchRate,
       maskRate,
       pressure: pressure.weight,
@@ -175,7 +189,7 @@ export async function autoRep(
       measured,
     },
     memory: { pressure: pressure.numbers },
-    afterStep: clampCurvature,
+    ...(anySquares && { afterStep: clampCurvature }),
     onEpoch(epochsDone) {
       pressure.move(count(), epochsDone);
       return undefined;
@@ -186,8 +200,9 @@ export async function autoRep(
     [...layers].map(([id, { mask }]) => [id, optimiser.auxiliary(mask)]),
   );
   const kept = keepLargest(graph, scores, budget);
-  const mixed = squaresFor(network.toGraph(), kept, [...layers.keys()]);
-  return fineTune(mixed, training, { ...ranges, ...tune, name: `autorep-${budget}-tune` });
+  const mixed = removed(network.toGraph(), kept, squares);
+  const apart = identities.size > 0 ? `-${identities.size}-identities` : '';
+  return fineTune(mixed, training, { ...ranges, ...tune, name: `autorep-${budget}${apart}-tune` });
 }
 
 /** Part of a search's epochs after which the budget should be met: the rest settles which elements stay. LOCAL */
@@ -199,12 +214,15 @@ const PLANNED = 0.75;
  */
 const LIMIT_STDS = 4;
 
-/** The network with squares of the trained polynomials for all elements that are not kept. */
-function squaresFor(
+/** The network without the elements that are not kept: squares of trained polynomials in some layers, identities in the others. */
+function removed(
   graph: Graph,
   kept: ReadonlyMap<string, Uint8Array>,
-  ids: readonly string[],
+  squares: readonly string[],
 ): Graph {
-  const polynomials = ids.map((id) => [id, tensorOf(graph, `${id}.polynomial`).data] as const);
-  return removeRelus(withoutSoftTensors(graph), kept, new Map(polynomials));
+  const part = (inSquares: boolean) =>
+    new Map([...kept].filter(([id]) => squares.includes(id) === inSquares));
+  const polynomials = squares.map((id) => [id, tensorOf(graph, `${id}.polynomial`).data] as const);
+  const linear = removeRelus(withoutSoftTensors(graph), part(false));
+  return removeRelus(linear, part(true), new Map(polynomials));
 }

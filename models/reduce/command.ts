@@ -1,11 +1,12 @@
-/** `sotto reduce`: brings a trained network to a budget of ReLUs, and makes the file that a server offers from it. */
+/** `sotto reduce`: brings a trained network to a budget, and makes the file that a server offers from it. */
 
-import { basename } from 'node:path';
+import { basename, join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { checkOutput, replaceFile } from '../../protocol/files.ts';
+import { LINKS } from '../../protocol/inference/links.ts';
 import { createThreadPool } from '../../protocol/pool/node.ts';
 import { encodeModel } from '../../protocol/program/model.ts';
-import { compile, formatReport } from '../compile/index.ts';
+import { formatReport } from '../compile/index.ts';
 import { formatScore, scoreAll, type scoreTasks } from '../compile/score.ts';
 import { countGraph, type Graph, preprocessAll, saveGraph } from '../graph/index.ts';
 import { type ReadOptions, readGraph, withReadOptions } from '../read.ts';
@@ -17,8 +18,10 @@ import {
   progressLine,
   slice,
 } from '../train/index.ts';
-import { best, METHODS, type Method, reduce } from './auto.ts';
-import { formatCard } from './card.ts';
+import { best, METHODS, type Method, type ReduceOptions, reduce } from './auto.ts';
+import { type Budget, formatBudget, readBudget } from './budget.ts';
+import { formatCard, formatPoints } from './card.ts';
+import { type PricedPoint, Pricing, spent } from './cost.ts';
 import {
   chanceWarning,
   GROUPINGS,
@@ -27,18 +30,20 @@ import {
   readLabelled,
   readScores,
 } from './data.ts';
+import type { TrainedPoint } from './deepreduce.ts';
 import { checkBudget, reluCount } from './elements.ts';
 import { mitigate } from './fairness.ts';
-import { frontier } from './frontier.ts';
-import { auditGroups } from './groups.ts';
+import { auditGroups, type Grouping } from './groups.ts';
 import { measureRanges } from './ranges.ts';
 import { assess, formatStability, refuseUnstable, warningsOf } from './stability.ts';
-import { accuracy, type Training } from './training.ts';
+import { accuracy, type Training, type Tuning } from './training.ts';
+import { reduceWithin } from './within.ts';
 
 interface ReduceCommandOptions extends ReadOptions {
   readonly data: readonly string[];
   readonly validation?: readonly string[];
-  readonly budget: number;
+  readonly budget: string;
+  readonly link?: string;
   readonly method: Method;
   readonly output: string;
   readonly augment: 'crop' | 'none';
@@ -66,13 +71,22 @@ const TEACHING = { share: 0.5, temperature: 4 } as const;
 
 export function reduceCommand(): Command {
   const command = new Command('reduce')
-    .description('bring a trained network to a budget of ReLUs, and compile it')
+    .description('bring a trained network to a budget of ReLUs, bytes or time, and compile it')
     .argument('<model>', 'a .sottonet file, an ONNX model, or a safetensors file with --network')
     .requiredOption(
       '--data <PATH...>',
       'labelled training images: IDX or CIFAR-10 files, or the folder of MNIST or CIFAR-10',
     )
-    .requiredOption('--budget <N>', 'ReLUs to keep')
+    .requiredOption(
+      '--budget <BUDGET>',
+      'ReLUs to keep, such as 12900; or bytes of one inference, offline and online, such as 8MB; or its online time over a link, such as 400ms',
+    )
+    .addOption(
+      new Option(
+        '--link <NAME>',
+        'of a budget of time, and what the OTs of a budget of bytes are made for: loopback; LAN (0.5 ms, 1 Gbit/s); WAN (40 ms, 100 Mbit/s); mobile (60 ms, 20 Mbit/s)',
+      ).choices(LINKS.map(({ name }) => name)),
+    )
     .requiredOption('-o, --output <NAME>', 'writes NAME.sottonet, NAME.sotto and NAME.json')
     .option(
       '--validation <PATH...>',
@@ -141,11 +155,11 @@ function checked(options: ReduceCommandOptions): { method: Method; augmentation?
 
 async function run(path: string, options: ReduceCommandOptions): Promise<void> {
   const { method, augmentation } = checked(options);
-  const { output, data, validation: apart } = options;
-  const budget = Number(options.budget);
+  const { output, data, validation: apart, fair } = options;
+  const budget = budgetOf(options);
   for (const kind of ['sottonet', 'json', 'sotto']) checkOutput(`${output}.${kind}`);
   const dense = readGraph(path, options);
-  checkBudget(dense, budget);
+  if (budget.unit === 'ReLUs') checkBudget(dense, budget.most);
   const { shape } = dense.input;
   const all = await readLabelled(data, shape);
   const sets =
@@ -153,15 +167,14 @@ async function run(path: string, options: ReduceCommandOptions): Promise<void> {
       ? holdOut(all)
       : { training: all, validation: await readLabelled(apart, shape) };
   const classes = new Network(dense, 1).results;
-  const grouping =
-    options.fair === undefined ? undefined : readGrouping(options.fair, all, classes);
+  const grouping = fair === undefined ? undefined : readGrouping(fair, all, classes);
   const taught =
     options.scores === undefined
       ? { graph: dense }
       : { logits: readScores(options.scores, sets.training.labels.length, classes) };
-  const checkpoints = options.checkpoints ?? `${output}.checkpoints`;
   const pool = createTrainingPool(options.workers);
   const stop = new AbortController();
+  const checkpoints = options.checkpoints ?? `${output}.checkpoints`;
   process.once('SIGINT', () => stop.abort(`its checkpoints are in ${checkpoints}`));
   const training: Training = {
     ...sets,
@@ -173,48 +186,16 @@ async function run(path: string, options: ReduceCommandOptions): Promise<void> {
     pool,
     signal: stop.signal,
     checkpoints,
-    onProgress(stage, progress) {
-      showStatus(`${stage}: ${progressLine(progress)}`);
-    },
-    onEpoch(stage, { epoch, epochs, loss, validation, note }) {
-      const right = `${(100 * validation).toFixed(2)} % of the validation images right`;
-      const line = `${stage}: epoch ${epoch}/${epochs}, loss ${loss.toFixed(4)}, ${right}`;
-      say(note ? `${line}, ${note}` : line);
-    },
+    ...TOLD,
   };
   try {
-    const search =
-      options.searchEpochs === undefined ? {} : { searchEpochs: Number(options.searchEpochs) };
-    const push = options.pressure === undefined ? {} : { pressure: Number(options.pressure) };
-    const tune = {
-      ...(options.tuneEpochs !== undefined && { epochs: Number(options.tuneEpochs) }),
-      ...(options.settleEpochs !== undefined && { settleEpochs: Number(options.settleEpochs) }),
-    };
-    const right = await accuracy(new Network(dense, training.batch), training);
-    const warning = chanceWarning(right, training.validation.labels);
-    if (warning !== undefined) say(warning);
-    const points = await reduce(dense, budget, method, training, {
-      snl: { ...search, tune },
-      autorep: { ...search, ...push, tune },
-      deepreduce: tune,
-      tune,
-    });
-    const known = [{ name: 'all ReLUs', relus: reluCount(dense), accuracy: right }, ...points];
-    let chosen = best(points, budget);
-    if (grouping !== undefined) {
-      const own = { ...grouping, of: grouping.of.subarray(0, sets.training.labels.length) };
-      const fair = { ...tune, oneSided: options.oneSided ?? false };
-      const graph = await mitigate(chosen.graph, own, training, fair);
-      const right = await accuracy(new Network(graph, training.batch), training);
-      chosen = { ...chosen, name: `${chosen.name}, groups tuned`, accuracy: right, graph };
-      known.push(chosen);
-    }
-    for (const { name, relus, accuracy: right } of frontier(known)) {
-      process.stdout.write(
-        `${`${relus}`.padStart(9)} ReLUs  ${(100 * right).toFixed(2)} %  ${name}\n`,
-      );
-    }
-    await finish(chosen.graph, dense, training, options, { known, method });
+    const reduction = await reduced(dense, budget, training, options);
+    const chosen =
+      grouping === undefined
+        ? reduction.chosen
+        : await fairer(reduction, grouping, training, options);
+    process.stdout.write(`${formatPoints(reduction.known, budget)}\n`);
+    await finish(chosen, dense, training, options, { ...reduction, budget, method });
   } catch (error) {
     if ((error as Error).name !== 'AbortError') throw error;
     const help = `the same command goes on from ${checkpoints}`;
@@ -224,21 +205,131 @@ async function run(path: string, options: ReduceCommandOptions): Promise<void> {
   }
 }
 
-/** Looks at the reduced network, compiles it, scores it, and writes its files. */
+/** @throws InvalidArgumentError when it cannot be read */
+function budgetOf({ budget, link }: ReduceCommandOptions): Budget {
+  try {
+    return readBudget(
+      budget,
+      LINKS.find(({ name }) => name === link),
+    );
+  } catch (error) {
+    throw new InvalidArgumentError((error as Error).message);
+  }
+}
+
+/** What a run says of its epochs. */
+const TOLD: Pick<Training, 'onProgress' | 'onEpoch'> = {
+  onProgress(stage, progress) {
+    showStatus(`${stage}: ${progressLine(progress)}`);
+  },
+  onEpoch(stage, { epoch, epochs, loss, validation, note }) {
+    const right = `${(100 * validation).toFixed(2)} % of the validation images right`;
+    const line = `${stage}: epoch ${epoch}/${epochs}, loss ${loss.toFixed(4)}, ${right}`;
+    say(note ? `${line}, ${note}` : line);
+  },
+};
+
+/** Epochs and pressure of all methods. */
+function methodOptions(options: ReduceCommandOptions): ReduceOptions & { readonly tune: Tuning } {
+  const search =
+    options.searchEpochs === undefined ? {} : { searchEpochs: Number(options.searchEpochs) };
+  const push = options.pressure === undefined ? {} : { pressure: Number(options.pressure) };
+  const tune = {
+    ...(options.tuneEpochs !== undefined && { epochs: Number(options.tuneEpochs) }),
+    ...(options.settleEpochs !== undefined && { settleEpochs: Number(options.settleEpochs) }),
+  };
+  return {
+    snl: { ...search, tune },
+    autorep: { ...search, ...push, tune },
+    deepreduce: tune,
+    tune,
+  };
+}
+
+/** Networks that were made, compiled and priced, and which of them it is. */
+interface Reduction {
+  readonly pricing: Pricing;
+  /** The dense network first. */
+  readonly known: PricedPoint[];
+  readonly chosen: PricedPoint;
+}
+
+/** Brings the network to its budget, and prices everything on the way. */
+async function reduced(
+  dense: Graph,
+  budget: Budget,
+  training: Training,
+  options: ReduceCommandOptions,
+): Promise<Reduction> {
+  const { method, output } = options;
+  const right = await accuracy(new Network(dense, training.batch), training);
+  const warning = chanceWarning(right, training.validation.labels);
+  if (warning !== undefined) say(warning);
+  const samples = slice(training.training, 0, CALIBRATION);
+  const pricing = new Pricing({
+    images: preprocessAll(dense.input, samples.pixels, samples.labels.length),
+    name: basename(output),
+    memory: join(training.checkpoints!, 'prices.json'),
+    onProgress: showStatus,
+  });
+  const start = { name: 'all ReLUs', relus: reluCount(dense), accuracy: right, graph: dense };
+  const own = methodOptions(options);
+  const price = (point: TrainedPoint) => pricing.price(point, budget);
+  let known: PricedPoint[];
+  if (budget.unit === 'ReLUs') {
+    const points = await reduce(dense, budget.most, method, training, own);
+    known = [start, ...points].map(price);
+  } else {
+    const first = price(start);
+    const points = await reduceWithin(first, budget, method, training, pricing, own);
+    known = [first, ...points.filter((point) => point !== first)];
+  }
+  showStatus('');
+  // The dense network is a choice where it costs no more than the budget.
+  const within = budget.unit === 'ReLUs' ? known.slice(1) : known;
+  return { pricing, known, chosen: best(within, budget.most, (point) => spent(point, budget)) };
+}
+
+/** The chosen network after tuning that brings its groups together; one of the known ones from then on. */
+async function fairer(
+  { chosen, known, pricing }: Reduction,
+  grouping: Grouping,
+  training: Training,
+  options: ReduceCommandOptions,
+): Promise<PricedPoint> {
+  const budget = budgetOf(options);
+  const own = { ...grouping, of: grouping.of.subarray(0, training.training.labels.length) };
+  const { tune } = methodOptions(options);
+  const fair = { ...tune, oneSided: options.oneSided ?? false };
+  const graph = await mitigate(chosen.graph, own, training, fair);
+  const right = await accuracy(new Network(graph, training.batch), training);
+  const { name, relus } = chosen;
+  const point = { name: `${name}, groups tuned`, relus, accuracy: right, graph };
+  const tuned = pricing.price(point, budget);
+  known.push(tuned);
+  if (spent(tuned, budget) > budget.most) {
+    say(`warning: with its groups tuned the network costs more than ${formatBudget(budget)}`);
+  }
+  return tuned;
+}
+
+/** Looks at the reduced network, scores its program, and writes its files. */
 async function finish(
-  graph: Graph,
+  { graph, compiled, refused }: PricedPoint,
   dense: Graph,
   training: Training,
   options: ReduceCommandOptions,
   {
     known,
+    budget,
     method,
   }: {
-    readonly known: readonly { name: string; relus: number; accuracy: number }[];
+    readonly known: readonly PricedPoint[];
+    readonly budget: Budget;
     readonly method: Method;
   },
 ): Promise<void> {
-  const { output, budget, seed } = options;
+  const { output, seed } = options;
   const { validation } = training;
   await replaceFile(`${output}.sottonet`, saveGraph(graph));
   const fitted = measureRanges(graph, training.training, { ...training, images: MEASURED });
@@ -246,13 +337,8 @@ async function finish(
   process.stdout.write(`${formatStability(stability)}\n`);
   for (const warning of warningsOf(stability)) process.stdout.write(`${warning}\n`);
   refuseUnstable(stability);
-  const name = basename(output);
-  const samples = slice(training.training, 0, CALIBRATION);
-  const images = preprocessAll(graph.input, samples.pixels, samples.labels.length);
-  const { model, report } = compile(graph, images, {
-    ...{ name, compareBits: 'auto', onProgress: showStatus },
-  });
-  showStatus('');
+  if (compiled === undefined) throw new RangeError(refused);
+  const { model, report } = compiled;
   process.stdout.write(`${formatReport(report)}\n`);
   const scoring = createThreadPool<typeof scoreTasks>(
     new URL('../compile/worker.js', import.meta.url),
@@ -265,7 +351,7 @@ async function finish(
   // A small set may lack a class: then there is nothing to compare.
   const complete = grouping.names.every((_, k) => validation.labels.includes(k));
   const card = {
-    ...{ name, method, budget, seed: Number(seed), data: options.data },
+    ...{ name: basename(output), method, budget, seed: Number(seed), data: options.data },
     command: `sotto ${process.argv.slice(2).join(' ')}`,
     accuracy: {
       dense: known[0]!.accuracy,

@@ -1,8 +1,9 @@
 /**
- * ReLU reduction: a trained network brought to a budget of ReLUs. Node only.
+ * ReLU reduction: a trained network brought to a budget. Node only.
  *
- * - {@link reduce} by one of {@link METHODS}; what a method makes is a graph like any other, with its map and polynomials.
- *   Layers that lost elements before stay as they are, so that coarse methods go first and fine ones after them.
+ * - {@link reduce} by one of {@link METHODS}, to a count of ReLUs; {@link reduceWithin} to bytes or milliseconds. What a
+ *   method makes is a graph like any other, with its map and polynomials. Layers that lost elements before stay as they are, so
+ *   that coarse methods go first and fine ones after them.
  * - Methods train in stages that go on from checkpoints (training.ts). The same seed gives the same network, however often
  *   it was stopped and however many threads there are.
  * - {@link assess} looks at a network with squares before it is compiled; {@link refuseUnstable} names the layer that would
@@ -12,7 +13,9 @@
 
 export { best, METHODS, type Method, type ReduceOptions, reduce } from './auto.ts';
 export { type AutoRepOptions, autoRep } from './autorep.ts';
+export { type Budget, type CostBudget, readBudget } from './budget.ts';
 export type { Line } from './chart.ts';
+export { type PricedPoint, Pricing, type PricingOptions, spent } from './cost.ts';
 export { holdOut, readLabelled } from './data.ts';
 export {
   applyRecipe,
@@ -36,7 +39,7 @@ export {
   type Scores,
 } from './elements.ts';
 export { type MitigationOptions, mitigate } from './fairness.ts';
-export { frontier, type Point } from './frontier.ts';
+export { frontier, type InferenceCost, type Point } from './frontier.ts';
 export {
   auditGroups,
   disparity,
@@ -81,3 +84,4 @@ export {
   type Tuning,
   type TuningStage,
 } from './training.ts';
+export { reduceWithin } from './within.ts';

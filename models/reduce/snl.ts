@@ -46,6 +46,8 @@ export interface SnlOptions {
   /** Whether lambda follows a plan that meets the budget in the last epoch; unless given, it does. */
   readonly planned?: boolean;
   readonly tune?: Tuning;
+  /** ReLUs that the search aims at: one search serves several budgets near it. Default: the budget. */
+  readonly searched?: number;
 }
 
 /**
@@ -60,10 +62,10 @@ export async function snl(
   options: SnlOptions = {},
 ): Promise<Graph> {
   checkBudget(graph, budget);
-  const { searchEpochs = 30, searchRate = 1e-3, tune = {} } = options;
+  const { searchEpochs = 30, searchRate = 1e-3, tune = {}, searched = budget } = options;
   const { maskRate = maskRateFor(training, searchEpochs, searchRate) } = options;
   const { lambda = 1e-4, growth = 1.5, patience = 1, planned = true } = options;
-  const plan = { from: reluCount(graph), to: Math.max(1, budget), epochs: searchEpochs };
+  const plan = { from: reluCount(graph), to: Math.max(1, searched), epochs: searchEpochs };
   const rule = { growth, patience, ...(planned && { plan }) };
   const network = new Network(graph, training.batch, { soft: true });
   const fixed = fixedRelus(graph);
@@ -73,15 +75,15 @@ export async function snl(
   const optimiser = new Adam({ rates: { mask: maskRate, polynomial: 0 } });
   await runStage(network, training, {
     optimiser,
-    name: `snl-${budget}-search`,
+    name: `snl-${searched}-search`,
     epochs: searchEpochs,
     schedule: () => searchRate,
-    settings: { budget, searchRate, maskRate, lambda, rule },
+    settings: { budget: searched, searchRate, maskRate, lambda, rule },
     memory: { pressure: pressure.numbers },
     beforeStep: (parameters) => addSparsity(parameters, pressure.weight),
     onEpoch(epochsDone) {
       const relus = count();
-      if (relus <= budget) return 'stop';
+      if (relus <= searched) return 'stop';
       pressure.move(relus, epochsDone);
       return undefined;
     },

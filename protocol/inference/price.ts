@@ -230,21 +230,38 @@ const laneTasks = (heavy: boolean): StepTime => ({
  * thread.
  */
 export function measureProgram(layout: Layout, otK: OtK = DEFAULT_OT_K): MeasuredProgram {
-  const cost = costOf(layout, otK);
+  return planner(otK)(layout);
+}
+
+/** As {@link measureProgram}, of several programs: what one has in common with those before is not measured again. */
+export function planner(otK: OtK = DEFAULT_OT_K): (layout: Layout) => MeasuredProgram {
   const ot = measureOt(otK);
   const known = new Map<string, StepTime>();
-  const once = <T extends StepTime>(key: unknown, measure: () => T): T => {
+  const once: Once = (key, measure) => {
     const name = JSON.stringify(key);
     if (!known.has(name)) known.set(name, measure());
-    return known.get(name) as T;
+    return known.get(name) as ReturnType<typeof measure>;
   };
-  const measured = ({ plan }: LinearLayout): LinearPrice => {
+  return (layout) => measured(layout, otK, ot, once);
+}
+
+/** What was measured before under a key, or is now. */
+type Once = <T extends StepTime>(key: unknown, measure: () => T) => T;
+
+function measured(
+  layout: Layout,
+  otK: OtK,
+  ot: ReturnType<typeof measureOt>,
+  once: Once,
+): MeasuredProgram {
+  const cost = costOf(layout, otK);
+  const layerOf = ({ plan }: LinearLayout): LinearPrice => {
     const { packing, masks, ringBits } = plan;
     return once([packing, masks, ringBits], () => measureLayer(plan, time));
   };
   const linearPrice = (linear: LinearLayout) => {
     const { plan } = linear;
-    const layer = measured(linear);
+    const layer = layerOf(linear);
     const [inputs, outputs] = [inputRanges(plan).length, outputRanges(plan).length];
     const handOver = {
       clientOffline: TASK_MS * (1 + inputs + outputs),
@@ -275,7 +292,7 @@ export function measureProgram(layout: Layout, otK: OtK = DEFAULT_OT_K): Measure
   ]);
   const rest = { time: noTime, clientStored: 4 * layout.output.size, serverStored: 0 };
   const total = (part: 'hintMade' | 'hintDecoded') =>
-    layout.linears.reduce((ms, layer) => ms + measured(layer)[part], 0);
+    layout.linears.reduce((ms, layer) => ms + layerOf(layer)[part], 0);
   return {
     cost,
     hint: { make: total('hintMade'), decode: total('hintDecoded') },

@@ -136,6 +136,10 @@ describe('the layout', () => {
       'inference/cost.ts',
       'inference/errors.ts',
       'inference/layout.ts',
+      'inference/links.ts',
+      'inference/price.ts',
+      'ot/groups.ts',
+      'units.ts',
     ].map((module) => inside(`protocol/${module}`));
     const wrong = imports.filter(
       ({ from, to }) =>

@@ -1,18 +1,12 @@
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
-import {
-  computedMs,
-  LOOPBACK,
-  linkOf,
-  NETWORKS,
-  occupationMs,
-  preciseClock,
-} from '../../../bench/budget/links.ts';
+import { computedMs, linkOf, occupationMs, preciseClock } from '../../../bench/budget/links.ts';
 import { openRelay, withNetem } from '../../../bench/budget/relay.ts';
 import { delayed } from '../../../protocol/channel/delayed.ts';
 import { memoryPair } from '../../../protocol/channel/memory.ts';
 import { costOf } from '../../../protocol/inference/cost.ts';
 import { layoutOf } from '../../../protocol/inference/layout.ts';
+import { LINKS, LOOPBACK } from '../../../protocol/inference/links.ts';
 import type { ProtocolRunner } from '../../../protocol/inference/session.ts';
 import { tasks } from '../../../protocol/inference/tasks.ts';
 import { call } from '../../../protocol/pool/task.ts';
@@ -27,7 +21,7 @@ import {
   seedOf,
 } from '../../support/model.ts';
 
-const [, lan, wan, mobile] = NETWORKS as [
+const [, lan, wan, mobile] = LINKS as [
   typeof LOOPBACK,
   typeof LOOPBACK,
   typeof LOOPBACK,
@@ -38,7 +32,7 @@ describe('the networks', () => {
   it('are half a round trip long in each direction; nothing stands in front of loopback', () => {
     expect(linkOf(LOOPBACK)).toBeUndefined();
     expect(linkOf(wan)).toEqual({ latencyMs: 20, bitsPerSecond: 100e6 });
-    expect(NETWORKS.map(({ roundTripMs }) => roundTripMs)).toEqual([0.1, 0.5, 40, 60]);
+    expect(LINKS.map(({ roundTripMs }) => roundTripMs)).toEqual([0.1, 0.5, 40, 60]);
   });
 
   it('are computed: offline the slowest of three, online the sum, both with round trips', () => {

@@ -1,10 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { CLASSES } from '../../../bench/budget/attribution.ts';
-import { computedMs, LOOPBACK, NETWORKS } from '../../../bench/budget/links.ts';
+import { computedMs } from '../../../bench/budget/links.ts';
 import { htmlPage, markdownPage } from '../../../bench/budget/page.ts';
 import type { BudgetReport, Load, NetworkRun, PointResult } from '../../../bench/budget/results.ts';
 import { simulateLoads } from '../../../bench/budget/throughput.ts';
 import { PUBLISHED_ACCURACIES, PUBLISHED_LATENCIES } from '../../../bench/references.ts';
+import { LINKS, LOOPBACK } from '../../../protocol/inference/links.ts';
 
 const attribution = Object.fromEntries(CLASSES.map((name, i) => [name, i])) as Record<
   (typeof CLASSES)[number],
@@ -37,7 +38,7 @@ function pointOf(id: string, relus: number, change: Partial<PointResult> = {}): 
     computed: undefined,
     planned: { offline: 150, online: 30 },
   };
-  const others = NETWORKS.slice(1).map((network): NetworkRun => {
+  const others = LINKS.slice(1).map((network): NetworkRun => {
     const computed = {
       offline: computedMs('offline', 200, cost.offline, network),
       online: computedMs('online', 40, cost.online, network),

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CLASSES } from '../../../bench/budget/attribution.ts';
 import { accuracyOf, pointsOf } from '../../../bench/budget/points.ts';
 import { machineInfo } from '../../../bench/machine.ts';
+import { LINKS } from '../../../protocol/inference/links.ts';
 import { mapsOf } from '../../../protocol/program/program.ts';
 
 describe('the points', () => {
@@ -93,7 +94,7 @@ describe.skipIf(missing)('a run', () => {
       .make();
 
   it('repeats the same bytes and rounds exactly, over loopback and over an emulated network', async () => {
-    const { linkOf, NETWORKS }: Links = await import(new URL('links.js', built).href);
+    const { linkOf }: Links = await import(new URL('links.js', built).href);
     const job = await measurement.jobOf(digits(), join(folder, 'digits.sotto'));
     const near = await measurement.measureJob(
       job,
@@ -101,7 +102,7 @@ describe.skipIf(missing)('a run', () => {
       effort,
       signal,
     );
-    const link = linkOf(NETWORKS[2]!);
+    const link = linkOf(LINKS[2]!);
     const far = await measurement.measureJob(job, measurement.overLoopback(link), once, signal);
     const runs = [...near.repetitions, ...far.repetitions];
     const bytes = runs.map(({ offline, online }) =>

@@ -13,6 +13,8 @@ import { chanceWarning, holdOut } from '../../../models/reduce/data.ts';
 import { groupTable } from '../../../models/reduce/groups.ts';
 import { PUBLISHED_CIFAR10 } from '../../../models/reduce/published.ts';
 import type { LabelledImages } from '../../../models/train/index.ts';
+import { costOf } from '../../../protocol/inference/cost.ts';
+import { layoutOf } from '../../../protocol/inference/layout.ts';
 import { decodeModel } from '../../../protocol/program/model.ts';
 import { pairs, smallTraining, trainedResNet } from './support.ts';
 
@@ -61,7 +63,9 @@ describe('sotto reduce', () => {
       /^autorep-48-search: epoch 1\/3, loss .*, \d+ ReLUs, pressure [\d.]+$/m,
     );
     expect(first.code, first.error).toBe(0);
-    expect(first.out).toMatch(/^ +48 ReLUs {2}\d+\.\d\d % {2}autorep$/m);
+    expect(first.out).toMatch(
+      /^ +48 +\d+\.\d\d % +0\.\d{3} MB +0\.\d{3} MB +\d( +\d+ ms){4} {2}autorep$/m,
+    );
     expect(first.out).toMatch(/0 without scores/);
     expect(first.out).toMatch(/small.sotto: \d+ bytes, 48 ReLUs, 432 squares, 0 identities\n$/);
     const graph = loadGraph(readFileSync(at('small.sottonet')));
@@ -81,12 +85,46 @@ describe('sotto reduce', () => {
     expect(card.groups.classes.reduced.groups).toHaveLength(4);
     expect(existsSync(at('small.checkpoints/autorep-48-tune.checkpoint'))).toBe(true);
 
-    const fair = sotto(...reduce, '--fair', 'halves', '--one-sided');
-    expect(fair.error).toMatch(/^mitigate: epoch 2\/2, .*, multipliers \d\.\d{3} \d\.\d{3}$/m);
-    expect(fair.out).toMatch(/small.sotto: \d+ bytes, 48 ReLUs/);
     const again = sotto(...reduce);
     expect(again.error).toBe('');
     expect(again.out).toBe(first.out);
+  });
+
+  it('prices all networks on the way, in what it prints and on the card', () => {
+    const { budget, points } = JSON.parse(readFileSync(at('small.json'), 'utf8'));
+    expect(budget).toBe(48);
+    expect(points.map(({ name }: { name: string }) => name)).toEqual(['all ReLUs', 'autorep']);
+    const { program } = decodeModel(readFileSync(at('small.sotto')));
+    const { offline, online } = costOf(layoutOf(program));
+    expect(points[1]).toMatchObject({
+      relus: 48,
+      offlineBytes: offline.up + offline.down,
+      onlineBytes: online.up + online.down,
+      rounds: online.rounds,
+    });
+    expect(Object.keys(points[1].onlineMs)).toEqual(['loopback', 'LAN', 'WAN', 'mobile']);
+  });
+
+  it('tunes groups alike', () => {
+    const fair = sotto(...reduce, '--fair', 'halves', '--one-sided', '-o', 'small');
+    expect(fair.error).toMatch(/^mitigate: epoch 2\/2, .*, multipliers \d\.\d{3} \d\.\d{3}$/m);
+    expect(fair.out).toMatch(/small.sotto: \d+ bytes, 48 ReLUs/);
+  });
+
+  it('meets a budget of bytes with the program that it writes', () => {
+    const { points } = JSON.parse(readFileSync(at('small.json'), 'utf8'));
+    const [{ offlineBytes, onlineBytes }] = points;
+    const most = Math.round(0.85 * (offlineBytes + onlineBytes));
+    const bytes = ['--budget', `${most}B`, '--method', 'snl', '-o', 'light'];
+    const { code, out, error } = sotto('reduce', 'dense.sottonet', ...data, ...short, ...bytes);
+    expect(code, error).toBe(0);
+    expect(out).toMatch(/light.sotto: \d+ bytes, \d+ ReLUs, 0 squares, \d+ identities\n$/);
+    const { offline, online } = costOf(
+      layoutOf(decodeModel(readFileSync(at('light.sotto'))).program),
+    );
+    expect(offline.up + offline.down + online.up + online.down).toBeLessThanOrEqual(most);
+    const card = JSON.parse(readFileSync(at('light.json'), 'utf8'));
+    expect(card.budget).toEqual({ bytes: most });
   });
 
   it.each<[string, string[], RegExp]>([
@@ -105,6 +143,12 @@ describe('sotto reduce', () => {
       'scores of other images',
       ['--scores', 'dense.sottonet'],
       /dense.sottonet has \d+ bytes; scores of \d+ training images in 4 classes are \d+/,
+    ],
+    ['a time without a link', ['--budget', '400ms'], /a budget of 400ms needs --link/],
+    [
+      'a budget of nothing known',
+      ['--budget', '12k'],
+      /--budget should be a number of ReLUs, a size/,
     ],
     ['half an epoch', ['--settle-epochs', '1.5'], /--settle-epochs should be a whole number/],
     ['no pressure', ['--pressure', '0'], /--pressure should be above 0, not 0/],
