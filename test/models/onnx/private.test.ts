@@ -18,6 +18,7 @@ import {
 } from '../../../protocol/program/results.ts';
 import { inferBoth, openSessions, prepareBoth } from '../../support/model.ts';
 import { numbers } from '../networks.ts';
+import { maskedConstants, maskedNodes } from './masked.ts';
 import { type ModelSpec, modelOf, node, random } from './models.ts';
 import { values } from './support.ts';
 
@@ -252,6 +253,22 @@ const SPECS: Readonly<Record<string, ModelSpec>> = {
       b4: random(19, [3], 100),
     },
     outputs: ['chance', 'amount'],
+  },
+  'a mask of ReLUs over parabolas that open both ways': {
+    input: [1, 3, 6, 6],
+    nodes: [
+      node('Conv', ['x', 'w1', 'b1'], 'a', { pads: [1, 1, 1, 1] }),
+      ...maskedNodes(),
+      node('Conv', ['y', 'w2'], 'c'),
+      node('GlobalAveragePool', ['c'], 'g'),
+      node('Flatten', ['g'], 'f'),
+    ],
+    constants: {
+      w1: random(1, [4, 3, 3, 3], 1),
+      b1: random(2, [4]),
+      w2: random(3, [5, 4, 3, 3], 1),
+      ...maskedConstants([0.2, -0.1, 0.3, 0.15]),
+    },
   },
 };
 
