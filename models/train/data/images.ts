@@ -56,6 +56,20 @@ export function missing(name: string): string {
   return `no ${name} data: set SOTTO_DATA to a folder that holds ${name}/`;
 }
 
+/** The names that a file of a published set may have, and whether it is compressed. */
+const endings = (stem: string): string[] => ['', '.br', '.gz'].map((ending) => stem + ending);
+
+/**
+ * The first file of some names that a folder holds, compressed or not.
+ * @throws RangeError when it holds none
+ */
+function find(folder: string, ...names: readonly string[]): string {
+  const all = names.flatMap(endings);
+  const name = all.find((candidate) => existsSync(join(folder, candidate)));
+  if (name !== undefined) return join(folder, name);
+  throw new RangeError(`${folder} holds no ${all.join(' or ')}`);
+}
+
 /**
  * Reads one half of an MNIST-like set (28x28 gray images in IDX files).
  * @param part 'train' (60,000 images) or 't10k' (10,000)
@@ -63,7 +77,7 @@ export function missing(name: string): string {
  */
 export function readMnist(folder: string, part: 'train' | 't10k'): LabelledImages {
   const read = (kind: string) => {
-    const path = join(folder, `${part}-${kind}-ubyte.gz`);
+    const path = find(folder, `${part}-${kind}-ubyte`);
     return readIdx(readWholeSync(path), path);
   };
   const images = read('images-idx3');
@@ -101,17 +115,27 @@ export function concatenate(sets: readonly LabelledImages[]): LabelledImages {
  * @throws RangeError when a file is missing or is not what it should be.
  */
 export function readCifar10(folder: string, part: 'train' | 'test'): LabelledImages {
-  const find = (...stems: string[]): string => {
-    const names = stems.flatMap((stem) => [`${stem}.bin`, `${stem}.bin.br`]);
-    const name = names.find((candidate) => existsSync(join(folder, candidate)));
-    if (name === undefined) throw new RangeError(`${folder} holds no ${names.join(' or ')}`);
-    return name;
-  };
   const names =
     part === 'train'
-      ? [1, 2, 3, 4, 5].map((n) => find(`data_batch_${n}`))
-      : [find('test_batch', 'test_batch_first1000')];
-  return concatenate(names.map((name) => readCifar(readWholeSync(join(folder, name)), name)));
+      ? [1, 2, 3, 4, 5].map((n) => [`data_batch_${n}.bin`])
+      : [['test_batch.bin', 'test_batch_first1000.bin']];
+  const paths = names.map((candidates) => find(folder, ...candidates));
+  return concatenate(paths.map((path) => readCifar(readWholeSync(path), path)));
+}
+
+/**
+ * Reads the training images of a set like MNIST, of CIFAR-10 or of CIFAR-100 from a folder that has their files, under the
+ * names they are published with.
+ * @returns undefined when the folder has none of them
+ * @throws RangeError when one is missing beside others, or is not what it should be
+ */
+export function readPublished(folder: string): LabelledImages | undefined {
+  const has = (name: string) => endings(name).some((file) => existsSync(join(folder, file)));
+  if (has('train-images-idx3-ubyte')) return readMnist(folder, 'train');
+  if (has('data_batch_1.bin')) return readCifar10(folder, 'train');
+  if (!has('train.bin')) return undefined;
+  const path = find(folder, 'train.bin');
+  return readCifar(readWholeSync(path), path);
 }
 
 /** Changes one image of a shape into a variant of it, both pixels 0..255; `index`: its place in the set. */
