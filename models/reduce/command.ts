@@ -7,6 +7,7 @@ import { createThreadPool } from '../../protocol/pool/node.ts';
 import { encodeModel } from '../../protocol/program/model.ts';
 import { compile, formatReport } from '../compile/index.ts';
 import { formatScore, scoreAll, type scoreTasks } from '../compile/score.ts';
+import { type FitOptions, fitOf, withFitOptions } from '../fit.ts';
 import { countGraph, type Graph, preprocessAll, saveGraph } from '../graph/index.ts';
 import { type ReadOptions, readGraph, withReadOptions } from '../read.ts';
 import { say, showStatus } from '../terminal.ts';
@@ -23,23 +24,26 @@ import {
   chanceWarning,
   GROUPINGS,
   holdOut,
+  LABELLED,
   readGrouping,
   readLabelled,
   readScores,
 } from './data.ts';
 import { checkBudget, reluCount } from './elements.ts';
 import { mitigate } from './fairness.ts';
-import { frontier } from './frontier.ts';
+import { frontier, type Point } from './frontier.ts';
 import { auditGroups } from './groups.ts';
+import { isModule, loadMethod } from './own.ts';
 import { measureRanges } from './ranges.ts';
 import { assess, formatStability, refuseUnstable, warningsOf } from './stability.ts';
 import { accuracy, type Training } from './training.ts';
 
-interface ReduceCommandOptions extends ReadOptions {
+interface ReduceCommandOptions extends ReadOptions, FitOptions {
   readonly data: readonly string[];
   readonly validation?: readonly string[];
   readonly budget: number;
-  readonly method: Method;
+  /** One of METHODS, or the path of a module. */
+  readonly method: string;
   readonly output: string;
   readonly augment: 'crop' | 'none';
   readonly searchEpochs?: string;
@@ -68,10 +72,7 @@ export function reduceCommand(): Command {
   const command = new Command('reduce')
     .description('bring a trained network to a budget of ReLUs, and compile it')
     .argument('<model>', 'a .sottonet file, an ONNX model, or a safetensors file with --network')
-    .requiredOption(
-      '--data <PATH...>',
-      'labelled training images: IDX or CIFAR-10 files, or the folder of MNIST or CIFAR-10',
-    )
+    .requiredOption('--data <PATH...>', `labelled training images: ${LABELLED}`)
     .requiredOption('--budget <N>', 'ReLUs to keep')
     .requiredOption('-o, --output <NAME>', 'writes NAME.sottonet, NAME.sotto and NAME.json')
     .option(
@@ -79,7 +80,10 @@ export function reduceCommand(): Command {
       'labelled images to validate on; unless given, a tenth of the data',
     )
     .addOption(
-      new Option('--method <METHOD>', 'how ReLUs are chosen').choices(METHODS).default('autorep'),
+      new Option('--method <NAME|FILE>', 'how ReLUs are chosen, or a module that chooses them')
+        .choices(METHODS)
+        .argParser(methodOf)
+        .default('autorep'),
     )
     .addOption(
       new Option(
@@ -116,12 +120,19 @@ export function reduceCommand(): Command {
       '--checkpoints <FOLDER>',
       'where to go on from after a stop; NAME.checkpoints unless given',
     );
-  return withReadOptions(command).action(run);
+  return withReadOptions(withFitOptions(command)).action(run);
+}
+
+/** @throws InvalidArgumentError when it is neither a method's name nor the path of a module */
+function methodOf(text: string): string {
+  if (METHODS.some((name) => name === text) || isModule(text)) return text;
+  throw new InvalidArgumentError(
+    `Allowed choices are ${METHODS.join(', ')}, or a module, such as ./mine.js.`,
+  );
 }
 
 /** Bad options are told before anything is read or trained. */
-function checked(options: ReduceCommandOptions): { method: Method; augmentation?: Augmentation } {
-  const { method } = options;
+function checked(options: ReduceCommandOptions): { augmentation?: Augmentation } {
   for (const name of ['batch', 'shards'] as const) {
     if (!(Number(options[name]) >= 1))
       throw new InvalidArgumentError(`--${name} should be at least 1`);
@@ -135,23 +146,27 @@ function checked(options: ReduceCommandOptions): { method: Method; augmentation?
   if (!(Number(options.pressure ?? 1) > 0)) {
     throw new InvalidArgumentError(`--pressure should be above 0, not ${options.pressure}`);
   }
-  if (options.augment === 'none') return { method };
-  return { method, augmentation: { kind: 'cropFlip', pad: 2 } };
+  if (options.augment === 'none') return {};
+  return { augmentation: { kind: 'cropFlip', pad: 2 } };
 }
 
 async function run(path: string, options: ReduceCommandOptions): Promise<void> {
-  const { method, augmentation } = checked(options);
+  const { augmentation } = checked(options);
+  const method = isModule(options.method)
+    ? await loadMethod(options.method)
+    : (options.method as Method);
   const { output, data, validation: apart } = options;
   const budget = Number(options.budget);
   for (const kind of ['sottonet', 'json', 'sotto']) checkOutput(`${output}.${kind}`);
   const dense = readGraph(path, options);
   checkBudget(dense, budget);
   const { shape } = dense.input;
-  const all = await readLabelled(data, shape);
+  const fit = fitOf(options);
+  const all = await readLabelled(data, shape, fit);
   const sets =
     apart === undefined
       ? holdOut(all)
-      : { training: all, validation: await readLabelled(apart, shape) };
+      : { training: all, validation: await readLabelled(apart, shape, fit) };
   const classes = new Network(dense, 1).results;
   const grouping =
     options.fair === undefined ? undefined : readGrouping(options.fair, all, classes);
@@ -214,7 +229,7 @@ async function run(path: string, options: ReduceCommandOptions): Promise<void> {
         `${`${relus}`.padStart(9)} ReLUs  ${(100 * right).toFixed(2)} %  ${name}\n`,
       );
     }
-    await finish(chosen.graph, dense, training, options, { known, method });
+    await finish(chosen.graph, dense, training, options, known);
   } catch (error) {
     if ((error as Error).name !== 'AbortError') throw error;
     const help = `the same command goes on from ${checkpoints}`;
@@ -230,15 +245,9 @@ async function finish(
   dense: Graph,
   training: Training,
   options: ReduceCommandOptions,
-  {
-    known,
-    method,
-  }: {
-    readonly known: readonly { name: string; relus: number; accuracy: number }[];
-    readonly method: Method;
-  },
+  known: readonly Point[],
 ): Promise<void> {
-  const { output, budget, seed } = options;
+  const { output, method, budget, seed } = options;
   const { validation } = training;
   await replaceFile(`${output}.sottonet`, saveGraph(graph));
   const fitted = measureRanges(graph, training.training, { ...training, images: MEASURED });
