@@ -137,9 +137,7 @@ function isList(value: unknown): value is ArrayLike<number> {
 function kindOf(value: unknown): string {
   if (value === undefined) return 'nothing';
   if (value === null) return 'null';
-  return typeof value === 'object'
-    ? `a ${value.constructor?.name ?? 'value'}`
-    : `a ${typeof value}`;
+  return typeof value === 'object' ? 'an object' : `a ${typeof value}`;
 }
 
 function messageOf(cause: unknown): string {

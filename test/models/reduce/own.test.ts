@@ -78,7 +78,7 @@ describe('a method that somebody brings', () => {
       'a default export that is no function',
       './object.mjs',
       'export default { scores: 1 };',
-      /default export, .*, but has a Object$/,
+      /default export, .*, but has an object$/,
     ],
     [
       'a module that is no JavaScript',
@@ -147,7 +147,7 @@ describe('what a method gives', () => {
       undefined,
       /^the method should give a Map of scores by the id of a layer, or a network, but gives nothing$/,
     ],
-    ['an object of scores', { [id]: zeros(kinds.length) }, /but gives a Object$/],
+    ['an object of scores', { [id]: zeros(kinds.length) }, /but gives an object$/],
     ['scores of no layer', new Map(), /^the method gives scores of no layer$/],
     [
       'a layer that is not there',
