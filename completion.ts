@@ -50,7 +50,7 @@ export function completionScript(
 }
 
 /** Values whose names say that they are paths. */
-const PATHS = /<(FILE|PATH|FOLDER|MODEL|image|model|network)/;
+const PATHS = /[<|](FILE|PATH|FOLDER|MODEL|image|model|network)/;
 
 function knownOf(command: Command, models: readonly string[]): Known {
   const placeOf = ({ flags, argChoices, required, optional }: Option): Place | undefined => {

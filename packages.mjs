@@ -101,11 +101,10 @@ const packages = {
 };
 
 /**
- * Files of the repository that go along: not the scripts beside them, nor networks that nobody serves, nor hints and their secrets, which
- * a server has left beside a model that it offered from here.
+ * Files of the repository that go along: not the scripts beside them, nor hints and their secrets, which a server has left beside a
+ * model that it offered from here.
  */
-const goesAlong = (path) =>
-  statSync(path).isDirectory() || !/\.(ts|sottonet)$|\.sotto\.hint/.test(path);
+const goesAlong = (path) => statSync(path).isDirectory() || !/\.ts$|\.sotto\.hint/.test(path);
 
 /** The package of a built module; none has those of bench. */
 const ownerOf = (path) => Object.keys(packages).find((folder) => packages[folder].holds(path));

@@ -9,18 +9,17 @@ import { COMPARISONS, type Comparison } from '../protocol/program/program.ts';
 import { type CompileOptions, compileMeasured, formatReport, prepare } from './compile/index.ts';
 import { formatScore, type ScoredImages, scoreAll, type scoreTasks } from './compile/score.ts';
 import { readLines } from './files.ts';
+import { countOf, type FitOptions, fitOf, withFitOptions } from './fit.ts';
 import { countGraph, type Graph, preprocessAll } from './graph/index.ts';
 import { measureOnThreads } from './measuring.ts';
 import { MODEL_HELP, type ReadOptions, readGraph, withReadOptions } from './read.ts';
-import { type ReadOptions as FitOptions, type Images, readImages } from './samples/index.ts';
+import { type Images, readImages } from './samples/index.ts';
 import { showStatus } from './terminal.ts';
 
-interface CompileCommandOptions extends ReadOptions {
+interface CompileCommandOptions extends ReadOptions, FitOptions {
   readonly calibrate: readonly string[];
   readonly output: string;
   readonly images?: string;
-  readonly resize?: string;
-  readonly crop?: true;
   readonly activationBits?: string;
   readonly weightBits?: string;
   readonly compareBits?: string;
@@ -46,13 +45,11 @@ export function compileCommand(): Command {
     .argument('<model>', MODEL_HELP)
     .requiredOption(
       '--calibrate <PATH>',
-      'samples to measure ranges on: PNG and JPEG files, folders of them, folders of one folder for each class, .npy, .npz, CSV, IDX and CIFAR-10 files; may be given several times',
+      'samples to measure ranges on: PNG and JPEG files, folders of them, folders of one folder for each class, .npy, .npz, CSV, IDX and CIFAR files, or the folder of MNIST or CIFAR; may be given several times',
       (path: string, before: readonly string[] | undefined) => [...(before ?? []), path],
     )
     .requiredOption('-o, --output <FILE>', 'the .sotto file to write')
     .option('--images <N>', `samples to measure on, at most (default: ${IMAGES})`)
-    .option('--resize <N>', 'resize images so that their shorter side has N pixels')
-    .option('--crop', 'cut the middle out of larger images, after resizing')
     .option(
       '--activation-bits <N>',
       'fractional bits of activations whose largest sample is about 1 (default: 14, fewer where a range needs it)',
@@ -82,11 +79,11 @@ export function compileCommand(): Command {
     .option('--name <NAME>', "the model's name (default: that of its file)")
     .option(
       '--score <PATH>',
-      'labelled images to compare fixed point and float on: folders by class, .npz, CSV, IDX or CIFAR-10 files',
+      'labelled images to compare fixed point and float on: folders by class, .npz, CSV, IDX or CIFAR files',
     )
     .option('--errors <N>', "samples to measure each layer's error on (default: 0)")
     .option('--force', "write the model even if its results are not the float network's");
-  return withReadOptions(command).action(run);
+  return withReadOptions(withFitOptions(command)).action(run);
 }
 
 async function run(path: string, options: CompileCommandOptions): Promise<void> {
@@ -143,18 +140,6 @@ function scorable({ pixels, labels }: Images, path: string): ScoredImages {
     throw new Error(`${path} should have pixels and at most 256 classes to score with`);
   }
   return { pixels, labels };
-}
-
-function fitOf({ resize, crop }: CompileCommandOptions): FitOptions {
-  return {
-    ...(resize === undefined ? {} : { resize: countOf('--resize', resize) }),
-    ...(crop === undefined ? {} : { crop }),
-  };
-}
-
-function countOf(option: string, text: string): number {
-  if (/^[1-9]\d{0,5}$/.test(text)) return Number(text);
-  throw new InvalidArgumentError(`${option} should be a whole number from 1 on, not ${text}`);
 }
 
 function settingsOf(path: string, options: CompileCommandOptions): CompileOptions {

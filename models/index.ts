@@ -129,5 +129,6 @@ export {
   readImages,
   readPixels,
 } from './samples/index.ts';
+export { shippedNetwork } from './shipped.ts';
 export { CIFAR10_LABELS, readCifar } from './train/data/cifar.ts';
 export * as training from './train/index.ts';

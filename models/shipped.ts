@@ -1,8 +1,10 @@
-/** The models that ship, and naming one of them instead of a file. */
+/** The models that ship, naming one of them instead of a file, and the float networks of some. */
 
 import { readdirSync, statSync } from 'node:fs';
 import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { readWholeSync } from '../protocol/files.ts';
+import { type Graph, loadGraph } from './graph/index.ts';
 import { nearest } from './nearest.ts';
 
 /** Where they are, from the built module. */
@@ -39,4 +41,16 @@ export function modelPath(text: string): string {
   throw new Error(
     `there is no file and no model named "${text}"; ${which}the models that ship are ${names.join(', ')}`,
   );
+}
+
+/**
+ * The trained float network of a model that ships, to reduce, to train on or to compile otherwise.
+ * @param name - `fashion` or `cifar10`, all ReLUs, or `digits`, some; of those that were reduced from the first two none is kept
+ * @throws RangeError that lists the names when there is none of this one
+ */
+export function shippedNetwork(name: string): Graph {
+  const names = readdirSync(ZOO).flatMap((file) => /^(.+)\.sottonet$/.exec(file)?.[1] ?? []);
+  if (names.includes(name)) return loadGraph(readWholeSync(`${ZOO}${name}.sottonet`));
+  const which = names.length === 0 ? 'none ships here' : `those that ship are ${names.join(', ')}`;
+  throw new RangeError(`there is no network named "${name}": ${which}`);
 }

@@ -68,7 +68,13 @@ export interface Scales {
 }
 
 /** Thrown when the scales given to the output contradict each other. */
-export class OutputScaleConflict extends Error {}
+export class OutputScaleConflict extends RangeError {
+  constructor() {
+    super(
+      'the scales that its squares and outputs need contradict each other: squares should have one polynomial for all elements of a channel',
+    );
+  }
+}
 
 const edgeKey = ({ id }: NetworkNode, at: number) => `${at} ${id}`;
 

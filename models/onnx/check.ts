@@ -31,6 +31,8 @@ export interface GraphSummary {
   readonly macs: number;
   /** Private comparisons for one image: those of ReLUs, of the pieces of piecewise functions, and of maxima. */
   readonly relus: number;
+  /** What costs more than it may have to, one sentence each. */
+  readonly notes: readonly string[];
 }
 
 /** What a check comes to: exactly one of the two is there. */
@@ -38,6 +40,19 @@ export interface Check {
   /** Every node that cannot be read; the model as a whole has no name. */
   readonly refused?: readonly Refusal[];
   readonly summary?: GraphSummary;
+}
+
+/** Masks that are neither 0 nor 1: ReLUs whose slopes differ from element to element, on a flat vector. */
+function notesOf({ nodes, tensors }: Graph): string[] {
+  const flat = new Set(nodes.flatMap(({ op, id }) => (op === 'flatten' ? [id] : [])));
+  return nodes.flatMap((node) => {
+    if (node.op !== 'piecewise' || !flat.has(node.inputs[0])) return [];
+    const { data } = tensorOf({ tensors }, node.slope);
+    if (data.every((slope) => slope === data[0])) return [];
+    return [
+      `all ${data.length} elements of '${node.id}' are compared, each with a slope of its negative side: if the slopes are a mask of ReLUs, round it to 0 and 1`,
+    ];
+  });
 }
 
 export function summaryOf(graph: Graph): GraphSummary {
@@ -57,6 +72,7 @@ export function summaryOf(graph: Graph): GraphSummary {
     parameters,
     macs,
     relus: relus + bends,
+    notes: notesOf(graph),
   };
 }
 
@@ -86,7 +102,7 @@ export function formatCheck({ refused, summary }: Check): string {
     );
     return [`cannot be read: ${refused.length} in the way`, ...lines].join('\n');
   }
-  const { input, results, layers, parameters, macs, relus } = summary!;
+  const { input, results, layers, parameters, macs, relus, notes } = summary!;
   const count = (n: number) => n.toLocaleString('en');
   return [
     `input   ${input.name} [${input.shape}], ${input.kind}`,
@@ -94,5 +110,6 @@ export function formatCheck({ refused, summary }: Check): string {
       ({ name, shape, readout }) => `result  ${name} [${shape}]${describeReadout(readout)}`,
     ),
     `layers ${count(layers)}, parameters ${count(parameters)}, MACs ${count(macs)}, ReLUs ${count(relus)}`,
+    ...notes.map((note) => `note    ${note}`),
   ].join('\n');
 }

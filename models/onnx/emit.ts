@@ -28,6 +28,7 @@ import {
   refine,
   ZERO,
 } from './form.ts';
+import { splitConcave } from './masks.ts';
 import { flatParts, isInOrder, keyOf, sizeOf, type View } from './view.ts';
 
 /** Names of the graph's file are no longer than this. AGREEMENT with graph/file.ts. */
@@ -276,7 +277,7 @@ export class GraphWriter {
       return this.#addRelu(this.value(inner, name), wanted);
     }
     const [, , square] = form.powers;
-    const made = this.#activation(form, wanted);
+    const made = this.#activation(form, wanted) ?? this.#withConcave(form, wanted);
     if (made !== undefined) return made;
     if (grainOf(form) === 2) return this.#perElement(form, wanted);
     if (form.bends.length === 0)
@@ -342,6 +343,23 @@ export class GraphWriter {
     if (isPlain) return this.add(wanted, { op: 'activation', inputs: [base], kinds });
     const coefficients = this.tensor(`${wanted}.coefficients`, [extent.channels, 3], rows);
     return this.add(wanted, { op: 'activation', inputs: [base], kinds, coefficients });
+  }
+
+  /** Parabolas that open downwards beside ReLUs or identities. */
+  #withConcave(form: Form, wanted: string): string | undefined {
+    // Where whole channels are parabolas, a negative scale behind them does.
+    if (form.bends.length === 0 && grainOf(form) < 2) return undefined;
+    const extent = this.extentOf(form.base);
+    const size = extent.channels * extent.plane;
+    this.allocate(10 * 8 * size);
+    const split = splitConcave(form, extent);
+    const upper = split && this.#activation(split.upper, `${wanted}.convex`);
+    const lower = split && upper && this.#activation(split.lower, `${wanted}.concave`);
+    if (lower === undefined) return undefined;
+    const shape = this.shapeOf(form.base);
+    const gather = { op: 'gather', inputs: [lower], shape, tables: [split!.table] } as const;
+    const inputs = [upper!, this.add(`${wanted}.only`, gather)] as const;
+    return this.add(wanted, { op: 'add', inputs, subtract: true });
   }
 
   /** What differs from element to element, on a flat vector, where every element is a channel. */

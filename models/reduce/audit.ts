@@ -4,9 +4,10 @@ import { basename } from 'node:path';
 import { Command } from 'commander';
 import { checkOutput, replaceFile } from '../../protocol/files.ts';
 import { readLines } from '../files.ts';
+import { type FitOptions, fitOf, withFitOptions } from '../fit.ts';
 import { type ReadOptions, readGraph, withReadOptions } from '../read.ts';
 import { createTrainingPool, Network } from '../train/index.ts';
-import { chanceWarning, GROUPINGS, readGrouping, readLabelled } from './data.ts';
+import { chanceWarning, GROUPINGS, LABELLED, readGrouping, readLabelled } from './data.ts';
 import { reluCount } from './elements.ts';
 import { auditGroups, disparity, type GroupTable } from './groups.ts';
 
@@ -17,7 +18,7 @@ export interface Audited {
   readonly table: GroupTable;
 }
 
-interface AuditCommandOptions extends ReadOptions {
+interface AuditCommandOptions extends ReadOptions, FitOptions {
   readonly data: readonly string[];
   readonly groups: string;
   readonly labels?: string;
@@ -33,20 +34,20 @@ export function auditCommand(): Command {
   const command = new Command('audit')
     .description('compare what networks of fewer ReLUs do to groups of images')
     .argument('<models...>', 'the network of all ReLUs first, then reduced ones')
-    .requiredOption('--data <PATH...>', 'labelled images that nothing was trained on')
+    .requiredOption('--data <PATH...>', `labelled images that nothing was trained on: ${LABELLED}`)
     .option('--groups <WHAT>', GROUPINGS, 'classes')
     .option('--labels <FILE>', 'names of the classes, one a line')
     .option('--json', 'print one JSON document')
     .option('--svg <FILE>', "draws each group's disparity against the ReLUs")
     .option('--workers <COUNT>', 'threads (default: those of the machine)');
-  return withReadOptions(command).action(run);
+  return withReadOptions(withFitOptions(command)).action(run);
 }
 
 async function run(paths: readonly string[], options: AuditCommandOptions): Promise<void> {
   if (options.svg !== undefined) checkOutput(options.svg);
   const graphs = paths.map((path) => ({ name: basename(path), graph: readGraph(path, options) }));
   const [first] = graphs;
-  const set = await readLabelled(options.data, first!.graph.input.shape);
+  const set = await readLabelled(options.data, first!.graph.input.shape, fitOf(options));
   const classes = new Network(first!.graph, 1).results;
   const names = options.labels === undefined ? undefined : readLines(options.labels);
   const grouping = readGrouping(options.groups, set, classes, names);

@@ -20,6 +20,7 @@ import {
   type TrainedPoint,
 } from './deepreduce.ts';
 import { checkBudget, keepLargest, randomScores, reluCount, removeRelus } from './elements.ts';
+import { applyMethod, type OwnMethod } from './own.ts';
 import { type SnlOptions, snl } from './snl.ts';
 import { accuracy, fineTune, type Training, type Tuning } from './training.ts';
 
@@ -31,7 +32,7 @@ export interface ReduceOptions {
   readonly snl?: SnlOptions;
   readonly autorep?: AutoRepOptions;
   readonly deepreduce?: DeepReduceOptions;
-  /** Of random removal, and of coarse networks. */
+  /** Of random removal, of own methods, and of coarse networks. */
   readonly tune?: Tuning;
 }
 
@@ -54,18 +55,22 @@ function apart(training: Training, name: string): Training {
 
 /**
  * Brings a trained network to a budget of ReLUs.
+ * @param method - one of {@link METHODS}, or a function that chooses
  * @returns every network that was trained on the way, none above the budget but coarse ones; {@link best} chooses
  * @throws RangeError when the budget is out of range, or the method cannot meet it
  */
 export async function reduce(
   graph: Graph,
   budget: number,
-  method: Method,
+  method: Method | OwnMethod,
   training: Training,
   options: ReduceOptions = {},
 ): Promise<TrainedPoint[]> {
   checkBudget(graph, budget);
   const point = async (name: string, made: Promise<Graph>) => measured(name, await made, training);
+  if (typeof method === 'function') {
+    return [await point('own', applyMethod(method, graph, budget, training, options.tune))];
+  }
   switch (method) {
     case 'autorep':
       return [await point('autorep', autoRep(graph, budget, training, options.autorep))];

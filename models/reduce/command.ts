@@ -8,6 +8,7 @@ import { createThreadPool } from '../../protocol/pool/node.ts';
 import { encodeModel } from '../../protocol/program/model.ts';
 import { formatReport } from '../compile/index.ts';
 import { formatScore, scoreAll, type scoreTasks } from '../compile/score.ts';
+import { type FitOptions, fitOf, withFitOptions } from '../fit.ts';
 import { countGraph, type Graph, preprocessAll, saveGraph } from '../graph/index.ts';
 import { type ReadOptions, readGraph, withReadOptions } from '../read.ts';
 import { say, showStatus } from '../terminal.ts';
@@ -26,6 +27,7 @@ import {
   chanceWarning,
   GROUPINGS,
   holdOut,
+  LABELLED,
   readGrouping,
   readLabelled,
   readScores,
@@ -34,17 +36,19 @@ import type { TrainedPoint } from './deepreduce.ts';
 import { checkBudget, reluCount } from './elements.ts';
 import { mitigate } from './fairness.ts';
 import { auditGroups, type Grouping } from './groups.ts';
+import { isModule, loadMethod, type OwnMethod } from './own.ts';
 import { measureRanges } from './ranges.ts';
 import { assess, formatStability, refuseUnstable, warningsOf } from './stability.ts';
 import { accuracy, type Training, type Tuning } from './training.ts';
 import { reduceWithin } from './within.ts';
 
-interface ReduceCommandOptions extends ReadOptions {
+interface ReduceCommandOptions extends ReadOptions, FitOptions {
   readonly data: readonly string[];
   readonly validation?: readonly string[];
   readonly budget: string;
   readonly link?: string;
-  readonly method: Method;
+  /** One of METHODS, or the path of a module. */
+  readonly method: string;
   readonly output: string;
   readonly augment: 'crop' | 'none';
   readonly searchEpochs?: string;
@@ -73,10 +77,7 @@ export function reduceCommand(): Command {
   const command = new Command('reduce')
     .description('bring a trained network to a budget of ReLUs, bytes or time, and compile it')
     .argument('<model>', 'a .sottonet file, an ONNX model, or a safetensors file with --network')
-    .requiredOption(
-      '--data <PATH...>',
-      'labelled training images: IDX or CIFAR-10 files, or the folder of MNIST or CIFAR-10',
-    )
+    .requiredOption('--data <PATH...>', `labelled training images: ${LABELLED}`)
     .requiredOption(
       '--budget <BUDGET>',
       'ReLUs to keep, such as 12900; or bytes of one inference, offline and online, such as 8MB; or its online time over a link, such as 400ms',
@@ -93,7 +94,10 @@ export function reduceCommand(): Command {
       'labelled images to validate on; unless given, a tenth of the data',
     )
     .addOption(
-      new Option('--method <METHOD>', 'how ReLUs are chosen').choices(METHODS).default('autorep'),
+      new Option('--method <NAME|FILE>', 'how ReLUs are chosen, or a module that chooses them')
+        .choices(METHODS)
+        .argParser(methodOf)
+        .default('autorep'),
     )
     .addOption(
       new Option(
@@ -130,12 +134,19 @@ export function reduceCommand(): Command {
       '--checkpoints <FOLDER>',
       'where to go on from after a stop; NAME.checkpoints unless given',
     );
-  return withReadOptions(command).action(run);
+  return withReadOptions(withFitOptions(command)).action(run);
+}
+
+/** @throws InvalidArgumentError when it is neither a method's name nor the path of a module */
+function methodOf(text: string): string {
+  if (METHODS.some((name) => name === text) || isModule(text)) return text;
+  throw new InvalidArgumentError(
+    `Allowed choices are ${METHODS.join(', ')}, or a module, such as ./mine.js.`,
+  );
 }
 
 /** Bad options are told before anything is read or trained. */
-function checked(options: ReduceCommandOptions): { method: Method; augmentation?: Augmentation } {
-  const { method } = options;
+function checked(options: ReduceCommandOptions): { augmentation?: Augmentation } {
   for (const name of ['batch', 'shards'] as const) {
     if (!(Number(options[name]) >= 1))
       throw new InvalidArgumentError(`--${name} should be at least 1`);
@@ -149,23 +160,27 @@ function checked(options: ReduceCommandOptions): { method: Method; augmentation?
   if (!(Number(options.pressure ?? 1) > 0)) {
     throw new InvalidArgumentError(`--pressure should be above 0, not ${options.pressure}`);
   }
-  if (options.augment === 'none') return { method };
-  return { method, augmentation: { kind: 'cropFlip', pad: 2 } };
+  if (options.augment === 'none') return {};
+  return { augmentation: { kind: 'cropFlip', pad: 2 } };
 }
 
 async function run(path: string, options: ReduceCommandOptions): Promise<void> {
-  const { method, augmentation } = checked(options);
+  const { augmentation } = checked(options);
+  const method = isModule(options.method)
+    ? await loadMethod(options.method)
+    : (options.method as Method);
   const { output, data, validation: apart, fair } = options;
   const budget = budgetOf(options);
   for (const kind of ['sottonet', 'json', 'sotto']) checkOutput(`${output}.${kind}`);
   const dense = readGraph(path, options);
   if (budget.unit === 'ReLUs') checkBudget(dense, budget.most);
   const { shape } = dense.input;
-  const all = await readLabelled(data, shape);
+  const fit = fitOf(options);
+  const all = await readLabelled(data, shape, fit);
   const sets =
     apart === undefined
       ? holdOut(all)
-      : { training: all, validation: await readLabelled(apart, shape) };
+      : { training: all, validation: await readLabelled(apart, shape, fit) };
   const classes = new Network(dense, 1).results;
   const grouping = fair === undefined ? undefined : readGrouping(fair, all, classes);
   const taught =
@@ -189,13 +204,13 @@ async function run(path: string, options: ReduceCommandOptions): Promise<void> {
     ...TOLD,
   };
   try {
-    const reduction = await reduced(dense, budget, training, options);
+    const reduction = await reduced(dense, budget, method, training, options);
     const chosen =
       grouping === undefined
         ? reduction.chosen
         : await fairer(reduction, grouping, training, options);
     process.stdout.write(`${formatPoints(reduction.known, budget)}\n`);
-    await finish(chosen, dense, training, options, { ...reduction, budget, method });
+    await finish(chosen, dense, training, options, { ...reduction, budget });
   } catch (error) {
     if ((error as Error).name !== 'AbortError') throw error;
     const help = `the same command goes on from ${checkpoints}`;
@@ -258,10 +273,11 @@ interface Reduction {
 async function reduced(
   dense: Graph,
   budget: Budget,
+  method: Method | OwnMethod,
   training: Training,
   options: ReduceCommandOptions,
 ): Promise<Reduction> {
-  const { method, output } = options;
+  const { output } = options;
   const right = await accuracy(new Network(dense, training.batch), training);
   const warning = chanceWarning(right, training.validation.labels);
   if (warning !== undefined) say(warning);
@@ -322,14 +338,12 @@ async function finish(
   {
     known,
     budget,
-    method,
   }: {
     readonly known: readonly PricedPoint[];
     readonly budget: Budget;
-    readonly method: Method;
   },
 ): Promise<void> {
-  const { output, seed } = options;
+  const { output, method, seed } = options;
   const { validation } = training;
   await replaceFile(`${output}.sottonet`, saveGraph(graph));
   const fitted = measureRanges(graph, training.training, { ...training, images: MEASURED });

@@ -1,40 +1,42 @@
-/** Labelled images from files, as people have them: IDX, CIFAR-10, or the folder of a whole data set. Node only. */
+/** Labelled images to train on and to judge networks by, what is held out of them, and their groups. Node only. */
 
-import { existsSync, statSync } from 'node:fs';
-import { join } from 'node:path';
 import { readWholeSync } from '../../protocol/files.ts';
 import { readText } from '../files.ts';
 import type { Triple } from '../graph/graph.ts';
-import { readPixels } from '../samples/index.ts';
-import { concatenate, type LabelledImages, readCifar10, readMnist, slice } from '../train/index.ts';
+import { type Fit, readPixels } from '../samples/index.ts';
+import { concatenate, type LabelledImages, slice } from '../train/index.ts';
 import { type Grouping, groupsOfLabels, majorityAndMinority, readGroups } from './groups.ts';
 
+/** What {@link readLabelled} takes, for the help of commands. */
+export const LABELLED =
+  'folders of one folder for each class, .npz, CSV, IDX and CIFAR files, or the folder of MNIST or CIFAR';
+
 /**
- * Reads labelled images: an IDX file of images with its labels' file beside it, a file of CIFAR-10 records, or a folder
- * that holds the training part of CIFAR-10 or of a set like MNIST, under the names they are published with.
+ * Reads labelled images from what samples/ reads: folders of one folder for each class, arrays, tables, IDX and CIFAR files, or
+ * the training images of a published set from a folder of its files.
+ * @param fit how images of another size are made to fit; default: not at all
  * @throws Error with one sentence when there are none, they have no labels, or another shape than the network takes
  */
 export async function readLabelled(
   paths: readonly string[],
   shape: Triple,
+  fit: Fit = {},
 ): Promise<LabelledImages> {
-  const sets = await Promise.all(paths.map((path) => readOne(path, shape)));
+  const sets = await Promise.all(paths.map((path) => readOne(path, shape, fit)));
   return concatenate(sets);
 }
 
-async function readOne(path: string, shape: Triple): Promise<LabelledImages> {
-  if (existsSync(path) && statSync(path).isDirectory()) {
-    const set = existsSync(join(path, 'train-images-idx3-ubyte.gz'))
-      ? readMnist(path, 'train')
-      : readCifar10(path, 'train');
-    if (`${set.shape}` === `${shape}`) return set;
-    const is = set.shape.join('x');
-    throw new RangeError(`${path} has images of ${is}, the network takes ${shape.join('x')}`);
+async function readOne(path: string, shape: Triple, fit: Fit): Promise<LabelledImages> {
+  const { pixels, labels } = await readPixels(path, shape, { ...fit, evenly: true });
+  if (labels === undefined) {
+    throw new RangeError(
+      `${path} has no labels to learn from: they should be a folder for each class, a column named label, an array of whole numbers beside that of images, or a file named labels beside one named images`,
+    );
   }
-  const { pixels, labels } = await readPixels(path, shape);
-  if (labels === undefined) throw new RangeError(`${path} has no labels to learn from`);
   if (labels instanceof Uint16Array) {
-    throw new RangeError(`${path} has labels above 255, reduction takes labels from 0 to 255`);
+    throw new RangeError(
+      `${path} has the label ${Math.max(...labels)}: training takes 256 classes at most, labels from 0 to 255`,
+    );
   }
   return { shape, pixels, labels };
 }
@@ -42,13 +44,32 @@ async function readOne(path: string, shape: Triple): Promise<LabelledImages> {
 /** Share of the images that are held out, where there are no others to validate on. LOCAL */
 const HELD_OUT = 0.1;
 
-/** Splits off the last tenth of a set. */
+/** Images of a class from which on some should be among those that are held out: chance leaves out one in e^10. LOCAL */
+const SEEN = 10 / HELD_OUT;
+
+/**
+ * Splits off the last tenth of a set.
+ * @throws RangeError in one sentence when it has none of a class that the others have many of
+ */
 export function holdOut(set: LabelledImages): {
   training: LabelledImages;
   validation: LabelledImages;
 } {
   const count = set.labels.length - Math.max(1, Math.round(HELD_OUT * set.labels.length));
-  return { training: slice(set, 0, count), validation: slice(set, count, set.labels.length) };
+  const [training, validation] = [slice(set, 0, count), slice(set, count, set.labels.length)];
+  const counts = countsOf(training.labels);
+  const missing = counts.findIndex((n, k) => n >= SEEN && !validation.labels.includes(k));
+  if (missing < 0) return { training, validation };
+  throw new RangeError(
+    `the last tenth of the images, which is held out, has none of the ${counts[missing]} of class ${missing}: mix the images, or name others with --validation`,
+  );
+}
+
+/** Images of each class. */
+function countsOf(labels: Uint8Array): Uint32Array {
+  const counts = new Uint32Array(256);
+  for (const label of labels) counts[label]!++;
+  return counts;
 }
 
 /**
@@ -93,9 +114,7 @@ export function readGrouping(
  * @param accuracy - share that it names rightly, 0..1
  */
 export function chanceWarning(accuracy: number, labels: Uint8Array): string | undefined {
-  const counts = new Float64Array(256);
-  for (const label of labels) counts[label]!++;
-  const guess = Math.max(...counts) / labels.length;
+  const guess = Math.max(...countsOf(labels)) / labels.length;
   if (accuracy > guess + 3 * Math.sqrt((guess * (1 - guess)) / labels.length)) return undefined;
   const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
   return (

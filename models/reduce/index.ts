@@ -4,6 +4,7 @@
  * - {@link reduce} by one of {@link METHODS}, to a count of ReLUs; {@link reduceWithin} to bytes or milliseconds. What a
  *   method makes is a graph like any other, with its map and polynomials. Layers that lost elements before stay as they are, so
  *   that coarse methods go first and fine ones after them.
+ * - An {@link OwnMethod} is a method that somebody brings; {@link loadMethod} loads one from a module.
  * - Methods train in stages that go on from checkpoints (training.ts). The same seed gives the same network, however often
  *   it was stopped and however many threads there are.
  * - {@link assess} looks at a network with squares before it is compiled; {@link refuseUnstable} names the layer that would
@@ -54,6 +55,7 @@ export {
 } from './groups.ts';
 export { type Harm, type MapOptions, measureHarm, replaceRelus } from './harm.ts';
 export { equalise } from './hybrenet.ts';
+export { loadMethod, type OwnMethod } from './own.ts';
 export {
   type ChannelMoments,
   CURVATURE,

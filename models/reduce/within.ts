@@ -24,6 +24,7 @@ import { type PricedPoint, type Pricing, spent } from './cost.ts';
 import type { TrainedPoint } from './deepreduce.ts';
 import { activationsOf, reluCount, relusIn, removeRelus } from './elements.ts';
 import { measureHarm } from './harm.ts';
+import type { OwnMethod } from './own.ts';
 import { startingPolynomials } from './parabola.ts';
 import { measureRanges } from './ranges.ts';
 import type { Training } from './training.ts';
@@ -68,7 +69,7 @@ interface Run {
 export async function reduceWithin(
   dense: PricedPoint,
   budget: CostBudget,
-  method: Method,
+  method: Method | OwnMethod,
   training: Training,
   pricing: Pricing,
   options: ReduceOptions = {},
@@ -82,8 +83,9 @@ export async function reduceWithin(
   if (!points.some((point) => spent(point, budget) <= budget.most)) {
     const least = Math.min(...points.map((point) => spent(point, budget)));
     const reached = { ...budget, most: least } as CostBudget;
+    const who = typeof method === 'string' ? method : 'the method';
     throw new RangeError(
-      `${method} found no network within ${formatBudget(budget)}: the cheapest costs ${formatBudget(reached)}`,
+      `${who} found no network within ${formatBudget(budget)}: the cheapest costs ${formatBudget(reached)}`,
     );
   }
   return points;
@@ -137,7 +139,7 @@ function affordable(
 }
 
 /** The points of a method, or of all that `auto` runs, from the dense network and from a coarse one. */
-async function pointsOf(run: Run, method: Method): Promise<PricedPoint[]> {
+async function pointsOf(run: Run, method: Method | OwnMethod): Promise<PricedPoint[]> {
   const { start, budget, training, pricing, options } = run;
   if (method === 'autorep') return autoRepPoints(run);
   if (method !== 'auto') return meet(run, plainWay(run, method));
@@ -158,7 +160,7 @@ async function pointsOf(run: Run, method: Method): Promise<PricedPoint[]> {
 }
 
 /** A method whose elements become identities. */
-function plainWay({ start, training, options }: Run, method: Method): Way {
+function plainWay({ start, training, options }: Run, method: Method | OwnMethod): Way {
   return {
     squares: new Set(),
     make: (relus, searched) =>

@@ -1,6 +1,7 @@
 /**
  * Samples for calibration and scoring, from what people have them in: PNG and JPEG files, folders of them, folders of such
- * folders (one for each class), NumPy's `.npy` and `.npz`, tables as CSV, IDX files, CIFAR-10's files. Node only.
+ * folders (one for each class), NumPy's `.npy` and `.npz`, tables as CSV, IDX files, CIFAR's files, and the folders of
+ * published sets. Node only.
  */
 
 import type { Raster } from '../../protocol/program/resize.ts';
@@ -30,6 +31,8 @@ export interface PixelImages extends Images {
 export interface ReadOptions extends Fit {
   /** Samples to read, at most; all by default. Of several sources, each gives one in turn. */
   readonly most?: number | undefined;
+  /** Of several sources, every part of the result has as many of each as it is large: where parts are held out. */
+  readonly evenly?: true | undefined;
   /** Called with how many samples have been read, and of how many. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
@@ -64,13 +67,13 @@ export async function readPixels(
 async function read<T extends Uint8Array | Float32Array>(
   paths: string | readonly string[],
   shape: Triple,
-  { most = Number.POSITIVE_INFINITY, onProgress }: ReadOptions,
+  { most = Number.POSITIVE_INFINITY, evenly, onProgress }: ReadOptions,
   type: new (length: number) => T,
   convert: (sample: Sample, name: string) => T,
 ): Promise<Images & { readonly pixels: T }> {
   const list = typeof paths === 'string' ? [paths] : paths;
   const sources = list.flatMap((path) => sourcesOf(path, shape));
-  const chosen = inTurn(sources, most);
+  const chosen = (evenly ? spread(sources) : inTurn(sources, most)).slice(0, most);
   if (chosen.length === 0) throw new RangeError(`${list.join(' and ')} has no samples`);
   const size = shape[0] * shape[1] * shape[2];
   const pixels = new type(chosen.length * size);
@@ -88,9 +91,24 @@ async function read<T extends Uint8Array | Float32Array>(
   return { count: chosen.length, pixels, labels, names };
 }
 
+/** A sample of a source by its number. */
+interface Place {
+  readonly source: Source;
+  readonly index: number;
+}
+
+/** All samples, those of each source at even distances. */
+function spread(sources: readonly Source[]): Place[] {
+  const at = ({ source, index }: Place) => (index + 0.5) / source.count;
+  const places = sources.flatMap((source) =>
+    Array.from({ length: source.count }, (_, index): Place => ({ source, index })),
+  );
+  return places.sort((a, b) => at(a) - at(b));
+}
+
 /** The first sample of each source, the second of each, and so on: a few samples then show many classes. */
-function inTurn(sources: readonly Source[], most: number) {
-  const chosen: { readonly source: Source; readonly index: number }[] = [];
+function inTurn(sources: readonly Source[], most: number): Place[] {
+  const chosen: Place[] = [];
   const longest = Math.max(0, ...sources.map(({ count }) => count));
   for (let index = 0; index < longest; index++) {
     for (const source of sources) {
@@ -116,6 +134,11 @@ function labelsOf(labels: readonly number[], names: readonly string[]): Uint8Arr
 /** A sample as pixels [C][H][W]. */
 function pixelsOf(sample: Sample, shape: Triple, fit: Fit, name: string): Uint8Array {
   const [, height, width] = shape;
+  const { resize } = fit;
+  if (sample.kind === 'numbers' && sample.data instanceof Uint8Array && resize === undefined) {
+    // The whole of a published set comes this way.
+    if (sameWithoutOnes(sample.shape, shape)) return sample.data;
+  }
   const image = sample.kind === 'picture' ? sample.raster : rasterOf(sample, shape, name);
   return planesOf(fitted(image, height, width, fit, name));
 }
@@ -148,8 +171,9 @@ function rasterOf(
 }
 
 /** Planes as channels last. */
-function turned(data: Float64Array, channels: number, plane: number): Float64Array {
-  return data.map((_, i) => data[(i % channels) * plane + Math.floor(i / channels)]!);
+function turned(data: ArrayLike<number>, channels: number, plane: number): Float64Array {
+  const at = (i: number) => (i % channels) * plane + Math.floor(i / channels);
+  return Float64Array.from(data, (_, i) => data[at(i)]!);
 }
 
 /** A sample as numbers [C][H][W]. */

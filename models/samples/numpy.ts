@@ -11,7 +11,7 @@ export interface NumberArray {
   /** As messages name it, such as uint8. */
   readonly type: string;
   /** The numbers from `from` up to `to`. */
-  numbers(from: number, to: number): Float64Array;
+  numbers(from: number, to: number): Float64Array | Uint8Array;
 }
 
 interface NumberType {

@@ -1,12 +1,14 @@
 /** Where samples come from: what a path holds, one sample at a time. Node only. */
 
 import { existsSync, readdirSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { readWholeSync } from '../../protocol/files.ts';
 import type { Raster } from '../../protocol/program/resize.ts';
 import { readText } from '../files.ts';
 import { readCifar } from '../train/data/cifar.ts';
 import { readIdx } from '../train/data/idx.ts';
+import type { LabelledImages } from '../train/data/images.ts';
+import { readPublished } from '../train/data/published.ts';
 import { type NumberArray, readNpy, readNpz } from './numpy.ts';
 import { isPicture, readPicture } from './picture.ts';
 import { readTable } from './table.ts';
@@ -21,7 +23,7 @@ export type Sample =
       /** Without the axis of samples. */
       readonly shape: readonly number[];
       readonly type: string;
-      readonly data: Float64Array;
+      readonly data: Float64Array | Uint8Array;
     };
 
 /** Some samples. */
@@ -36,11 +38,14 @@ export interface Source {
 const isSample = (name: string) => isPicture(name) || /\.npy$/i.test(name);
 
 /**
- * What a path holds: a folder of pictures and `.npy` files, a folder of such folders, one for each class, or one file.
+ * What a path holds: the training images of MNIST, CIFAR-10 or CIFAR-100 in a folder of their files; a folder of pictures and
+ * `.npy` files; a folder of such folders, one for each class; or one file.
  * @throws Error with one sentence that names the path
  */
 export function sourcesOf(path: string, shape: Shape): Source[] {
   if (!existsSync(path) || !statSync(path).isDirectory()) return [fileSource(path, shape)];
+  const published = readPublished(path);
+  if (published !== undefined) return [labelledSource(path, published, shape)];
   const entries = readdirSync(path, { withFileTypes: true })
     .filter(({ name }) => !name.startsWith('.'))
     .sort((a, b) => (a.name < b.name ? -1 : 1));
@@ -95,35 +100,57 @@ function pictureOf(path: string, [channels]: Shape): Sample {
 /** The samples of one file. */
 function fileSource(path: string, shape: Shape): Source {
   if (isPicture(path)) return filesSource([path], shape);
-  if (/\.npy$/i.test(path)) return arraySource(path, readNpy(readWholeSync(path), path), shape);
+  if (/\.npy$/i.test(path)) {
+    const source = arraySource(path, readNpy(readWholeSync(path), path), shape);
+    return { ...source, labels: labelsBeside(path, source.count, readNpy) };
+  }
   if (/\.npz$/i.test(path)) return archiveSource(path, shape);
   if (/\.(csv|tsv)$/i.test(path)) {
     const { array, labels } = readTable(readText(path), path);
     return { ...arraySource(path, array, shape), labels };
   }
   const bytes = readWholeSync(path);
-  if (/\.bin(\.br)?$/.test(path)) {
-    const { pixels, labels, shape: own } = readCifar(bytes, path);
-    return { ...arraySource(path, bytesArray([labels.length, ...own], pixels), shape), labels };
-  }
+  if (/\.bin(\.br|\.gz)?$/.test(path)) return labelledSource(path, readCifar(bytes, path), shape);
   const { shape: own, data } = readIdx(bytes, path);
   if (own.length !== 3) {
     throw new RangeError(`${path} has numbers of shape ${own.join('x')}, not images`);
   }
-  const beside = path.replace('images-idx3', 'labels-idx1');
-  const labels =
-    beside !== path && existsSync(beside) ? readIdx(readWholeSync(beside), beside) : null;
+  const idx = (file: Uint8Array, name: string) => {
+    const labels = readIdx(file, name);
+    return bytesArray(labels.shape, labels.data);
+  };
   return {
     ...arraySource(path, bytesArray(own, data), shape),
-    ...(labels !== null && labels.data.length === own[0] ? { labels: labels.data } : {}),
+    labels: labelsBeside(path, own[0]!, idx),
   };
+}
+
+function labelledSource(path: string, set: LabelledImages, shape: Shape): Source {
+  const { pixels, labels, shape: own } = set;
+  return { ...arraySource(path, bytesArray([labels.length, ...own], pixels), shape), labels };
+}
+
+/** The labels in the file beside that is called `labels` where this one is called `images`, if there is one. */
+function labelsBeside(
+  path: string,
+  count: number,
+  read: (file: Uint8Array, name: string) => NumberArray,
+): ArrayLike<number> | undefined {
+  const name = basename(path).replace('images-idx3', 'labels-idx1').replace('images', 'labels');
+  const beside = join(dirname(path), name);
+  if (name === basename(path) || !existsSync(beside)) return undefined;
+  const { shape, numbers } = read(readWholeSync(beside), beside);
+  if (shape.length === 1 && shape[0] === count) return numbers(0, count);
+  throw new RangeError(
+    `${beside} should have one label for each of the ${count} images of ${path}, but has numbers of shape ${shape.join('x')}`,
+  );
 }
 
 function bytesArray(shape: readonly number[], data: Uint8Array): NumberArray {
   return {
     shape,
     type: 'uint8',
-    numbers: (from, to) => Float64Array.from(data.subarray(from, to)),
+    numbers: (from, to) => data.subarray(from, to),
   };
 }
 

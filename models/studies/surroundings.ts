@@ -1,4 +1,4 @@
-/** The network and the images that both studies are made with: Fashion-MNIST, small enough to train many times. */
+/** What studies run in: the images and the training of a network of the zoo. */
 
 import { join } from 'node:path';
 import type { Graph } from '../graph/index.ts';
@@ -24,9 +24,17 @@ export interface Study {
   readonly cache: string;
 }
 
-/** Runs a study on its own pool; says so and does nothing where there is no data. */
-export async function withStudy(name: string, run: (study: Study) => Promise<void>): Promise<void> {
-  const recipe = recipeOf('fashion');
+/**
+ * Runs a study and closes its pool; says so and does nothing where there is no data.
+ * @param name - of the study and its checkpoints
+ * @param network - whose images and batches it takes; Fashion-MNIST's is small enough to train many times
+ */
+export async function withStudy(
+  name: string,
+  run: (study: Study) => Promise<void>,
+  network = 'fashion',
+): Promise<void> {
+  const recipe = recipeOf(network);
   const sets = readSets(recipe);
   if (sets === undefined) {
     console.log(missing(recipe.data));

@@ -16,15 +16,12 @@ export {
   type Augment,
   type Batch,
   concatenate,
-  dataFolder,
   type LabelledImages,
   makeBatch,
-  missing,
-  readCifar10,
-  readMnist,
   shareImages,
   slice,
 } from './data/images.ts';
+export { dataFolder, missing, readCifar10, readMnist } from './data/published.ts';
 export { whiteningFilters } from './data/whitening.ts';
 export type { Floats } from './kernels/index.ts';
 export {

@@ -30,14 +30,8 @@ import { mapOf } from '../reduce/card.ts';
 import { replaceRelus } from '../reduce/harm.ts';
 import { clampCurvature } from '../reduce/parabola.ts';
 import { say, showStatus } from '../terminal.ts';
-import {
-  dataFolder,
-  type LabelledImages,
-  makeBatch,
-  missing,
-  readMnist,
-  slice,
-} from '../train/data/images.ts';
+import { type LabelledImages, makeBatch, slice } from '../train/data/images.ts';
+import { dataFolder, missing, readMnist } from '../train/data/published.ts';
 import { progressLine, score } from '../train/loop.ts';
 import { Network } from '../train/network.ts';
 import { Adam, cosine, Sgd } from '../train/optimiser.ts';

@@ -68,6 +68,7 @@ const floors: Record<string, number> = {
 /** Modules of models/, likewise. */
 const modelFloors: Record<string, number> = {
   'models/files.ts': 0,
+  'models/fit.ts': 4,
   'models/nearest.ts': 0,
   'models/plot.ts': 0,
   'models/random.ts': 0,
@@ -81,9 +82,9 @@ const modelFloors: Record<string, number> = {
   'models/read.ts': 3,
   'models/samples': 3,
   'models/measuring.ts': 4,
-  'models/reduce': 4,
-  'models/zoo': 5,
-  'models/studies': 6,
+  'models/reduce': 5,
+  'models/zoo': 6,
+  'models/studies': 7,
 };
 
 const moduleOf = (path: string, of: Record<string, number>) =>
@@ -188,10 +189,10 @@ describe('the layout', () => {
     expect(wrong).toEqual([]);
   });
 
-  it('there is no circle of imports', () => {
+  it('there is no circle of imports, those of types included', () => {
     const graph = new Map<string, string[]>();
-    for (const { from, to, typeOnly } of imports) {
-      if (!typeOnly && files.includes(to)) graph.set(from, [...(graph.get(from) ?? []), to]);
+    for (const { from, to } of imports) {
+      if (files.includes(to)) graph.set(from, [...(graph.get(from) ?? []), to]);
     }
     const done = new Set<string>();
     const path: string[] = [];

@@ -62,6 +62,7 @@ describe.skipIf(notBuilt)('completion', () => {
 
     it('completes choices, models that ship, and files, those with blanks too', () => {
       expect(offered('reduce', 'net', '--method', 'd')).toEqual(['deepreduce']);
+      expect(offered('reduce', 'net', '--method', 'my')).toEqual(['my image.png']);
       expect(offered('completion', '')).toEqual(['bash', 'zsh', 'fish']);
       expect(offered('serve', '--model', 'fashion-')).toEqual([
         'fashion-729',

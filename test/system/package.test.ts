@@ -56,15 +56,17 @@ describe.skipIf(notBuilt)('the packed packages', () => {
     const needed: Record<PackageFolder, readonly string[]> = {
       client: ['dist/web/client.js', 'dist/web/worker.js', 'LICENSE', 'LICENSES-OF-OTHERS'],
       server: ['dist/cli.js', 'dist/web/index.html', 'deploy/sotto.service', 'LICENSE'],
-      models: ['models/zoo/digits.sotto', 'models/zoo/digits.json', 'LICENSE'],
+      models: [
+        ...['digits.sotto', 'digits.json', 'digits.sottonet'].map((name) => `models/zoo/${name}`),
+        'LICENSE',
+      ],
     };
     for (const folder of folders) {
       const files = filesOf(placed(folder)).map((path) => relative(placed(folder), path));
       expect(files).toEqual(expect.arrayContaining([...needed[folder], 'README.md']));
       const unwanted = files.filter(
         (path) =>
-          /(?<!\.d)\.ts$|\.map$|\.sottonet$|^dist\/test/.test(path) &&
-          !path.startsWith('examples/vite/src/'),
+          /(?<!\.d)\.ts$|\.map$|^dist\/test/.test(path) && !path.startsWith('examples/vite/src/'),
       );
       expect(unwanted).toEqual([]);
       expect(

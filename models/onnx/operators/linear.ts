@@ -3,6 +3,7 @@
 import { broadcast } from '../arithmetic.ts';
 import type { Constant } from '../constant.ts';
 import { type Coefficient, identity, constant as number, ZERO } from '../form.ts';
+import { checkMask } from '../masks.ts';
 import { isTraced, type Operand, type Operation, type Traced } from '../operation.ts';
 import {
   dimsOf,
@@ -101,12 +102,19 @@ export function ofOneValue(op: Operation, a: Traced, b: Traced): [Traced, Traced
   );
 }
 
+/** The sum of two formulas of one value. */
+function total(op: Operation, x: Traced, y: Traced, name: string): Traced {
+  const { writer } = op;
+  const form = writer.algebra(x.form.base).sum(x.form, y.form);
+  checkMask(form, writer.extentOf(form.base));
+  return { ...x, form, name };
+}
+
 /** Formulas over one value add up, others become a node. */
 export function addTraced(op: Operation, a: Traced, b: Traced): Traced {
   const forms = ofOneValue(op, a, b);
   if (forms !== undefined) {
-    const [x, y] = forms;
-    return { ...x, form: op.writer.algebra(x.form.base).sum(x.form, y.form), name: op.name };
+    return total(op, ...forms, op.name);
   }
   const { ids, result } = aligned(op, a, b);
   return result(op.writer.add(op.name, { op: 'add', inputs: ids }));
@@ -117,8 +125,7 @@ export function subtractTraced(op: Operation, a: Traced, b: Traced, wanted = op.
   const forms = ofOneValue(op, a, b);
   if (forms !== undefined) {
     const [x, y] = forms;
-    const algebra = op.writer.algebra(x.form.base);
-    return { ...x, form: algebra.sum(x.form, algebra.scale(y.form, number(-1))), name: wanted };
+    return total(op, x, negated(op, y), wanted);
   }
   const { ids, result } = aligned(op, a, b);
   return {

@@ -1,16 +1,27 @@
 /**
- * CIFAR-10's binary files: records of one label byte and 3072 pixel bytes (red, green and blue planes of 32x32). Files
- * may be compressed with Brotli, which their name says: `.br`.
+ * The binary files of CIFAR-10 and CIFAR-100: records of one label byte, or of two (one of 20 coarse classes, then one of 100
+ * fine ones), and 3072 pixel bytes (red, green and blue planes of 32x32). Files may be compressed with Brotli or gzip, which
+ * their name says: `.br`, `.gz`.
  */
 
-import { brotliDecompressSync } from 'node:zlib';
+import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 import type { LabelledImages } from './images.ts';
 
 const SHAPE = [3, 32, 32] as const;
 const PIXELS = 3 * 32 * 32;
-const CLASSES = 10;
 
-/** Most bytes a file may unpack to. LOCAL; one of CIFAR-10's batches has 31 million. */
+/** The label bytes in front of a record's pixels: how many values each has. The last one is the class that is read. */
+interface Format {
+  readonly name: string;
+  readonly classes: readonly number[];
+}
+
+const CIFAR10: Format = { name: 'CIFAR-10', classes: [10] };
+const CIFAR100: Format = { name: 'CIFAR-100', classes: [20, 100] };
+
+const sizeOf = ({ classes }: Format) => classes.length + PIXELS;
+
+/** Most bytes a file may unpack to. LOCAL; CIFAR-100's training images have 154 million. */
 const LIMIT = 1 << 28;
 
 /** Names of CIFAR-10's classes. */
@@ -28,34 +39,46 @@ export const CIFAR10_LABELS: readonly string[] = [
 ];
 
 /**
- * Reads a file of CIFAR-10 records, unpacking it first when its name ends in `.br`.
+ * Reads a file of CIFAR-10 or CIFAR-100 records, unpacking it first when its name ends in `.br` or `.gz`. Which of the two it
+ * is follows from its size; CIFAR-100's labels are the fine ones.
  * @param name the file's name, also for error messages
  * @throws RangeError with one sentence when the file is not what it should be
  */
 export function readCifar(file: Uint8Array, name: string): LabelledImages {
-  const bytes = name.endsWith('.br') ? unpack(file, name) : file;
-  const count = bytes.length / (1 + PIXELS);
-  if (count === 0 || !Number.isInteger(count)) {
+  const bytes = unpacked(file, name);
+  const format = [CIFAR10, CIFAR100].find((one) => bytes.length % sizeOf(one) === 0);
+  if (bytes.length === 0 || format === undefined) {
     throw new RangeError(
-      `${name} is not a CIFAR-10 file: it has ${bytes.length} bytes, not a multiple of ${1 + PIXELS}`,
+      `${name} is not a file of CIFAR-10 or CIFAR-100: it has ${bytes.length} bytes, not a multiple of ${sizeOf(CIFAR10)} or ${sizeOf(CIFAR100)}`,
     );
   }
+  const { classes } = format;
+  const size = sizeOf(format);
+  const count = bytes.length / size;
   const pixels = new Uint8Array(count * PIXELS);
   const labels = new Uint8Array(count);
   for (let i = 0; i < count; i++) {
-    const record = bytes.subarray(i * (1 + PIXELS), (i + 1) * (1 + PIXELS));
-    labels[i] = record[0]!;
-    if (record[0]! >= CLASSES) {
-      throw new RangeError(`${name} is not a CIFAR-10 file: record ${i} has label ${record[0]}`);
+    const record = bytes.subarray(i * size, (i + 1) * size);
+    const wrong = classes.findIndex((most, at) => record[at]! >= most);
+    if (wrong >= 0) {
+      throw new RangeError(
+        `${name} is not a ${format.name} file: record ${i} has label ${record[wrong]}, of ${classes[wrong]} classes`,
+      );
     }
-    pixels.set(record.subarray(1), i * PIXELS);
+    labels[i] = record[classes.length - 1]!;
+    pixels.set(record.subarray(classes.length), i * PIXELS);
   }
   return { shape: SHAPE, pixels, labels };
 }
 
-function unpack(file: Uint8Array, name: string): Uint8Array {
+function unpacked(file: Uint8Array, name: string): Uint8Array {
+  const unpack = /\.br$/.test(name)
+    ? brotliDecompressSync
+    : /\.gz$/.test(name)
+      ? gunzipSync
+      : undefined;
   try {
-    return brotliDecompressSync(file, { maxOutputLength: LIMIT });
+    return unpack?.(file, { maxOutputLength: LIMIT }) ?? file;
   } catch (cause) {
     throw new RangeError(`${name} cannot be unpacked: it is cut short, damaged or too large`, {
       cause,

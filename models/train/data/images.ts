@@ -1,12 +1,6 @@
-/** Labelled images in memory, where MNIST is looked for, and the batches that training takes. */
+/** Labelled images in memory, and the batches that training takes. */
 
-import { existsSync } from 'node:fs';
-import { join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { readWholeSync } from '../../../protocol/files.ts';
 import { type GraphInput, preprocess } from '../../graph/index.ts';
-import { readCifar } from './cifar.ts';
-import { readIdx } from './idx.ts';
 
 /** Labelled images of one shape. */
 export interface LabelledImages {
@@ -38,45 +32,6 @@ export function shareImages({ shape, pixels, labels }: LabelledImages): Labelled
   return { shape, pixels: share(pixels), labels: share(labels) };
 }
 
-/**
- * The folder of a data set: below SOTTO_DATA when that is set, otherwise `../shared/data` beside the repository.
- * @returns undefined when there is none
- */
-export function dataFolder(name: string): string | undefined {
-  const here = fileURLToPath(new URL('.', import.meta.url));
-  // From the sources the repository's root is three levels up, from the built files four.
-  const candidates = process.env['SOTTO_DATA']
-    ? [process.env['SOTTO_DATA']]
-    : ['../../../..', '../../../../..'].map((up) => resolve(here, up, 'shared/data'));
-  return candidates.map((folder) => join(folder, name)).find((folder) => existsSync(folder));
-}
-
-/** What to tell whoever misses a data set. */
-export function missing(name: string): string {
-  return `no ${name} data: set SOTTO_DATA to a folder that holds ${name}/`;
-}
-
-/**
- * Reads one half of an MNIST-like set (28x28 gray images in IDX files).
- * @param part 'train' (60,000 images) or 't10k' (10,000)
- * @throws RangeError when the files do not belong together.
- */
-export function readMnist(folder: string, part: 'train' | 't10k'): LabelledImages {
-  const read = (kind: string) => {
-    const path = join(folder, `${part}-${kind}-ubyte.gz`);
-    return readIdx(readWholeSync(path), path);
-  };
-  const images = read('images-idx3');
-  const labels = read('labels-idx1');
-  const [count, height, width] = images.shape;
-  if (images.shape.length !== 3 || labels.shape.length !== 1 || labels.shape[0] !== count) {
-    throw new RangeError(
-      `${folder}: ${part} has images [${images.shape}] but labels [${labels.shape}]`,
-    );
-  }
-  return { shape: [1, height!, width!], pixels: images.data, labels: labels.data };
-}
-
 /** Some sets of one shape, one after the other. */
 export function concatenate(sets: readonly LabelledImages[]): LabelledImages {
   const join = (parts: readonly Uint8Array[]) => {
@@ -93,25 +48,6 @@ export function concatenate(sets: readonly LabelledImages[]): LabelledImages {
     pixels: join(sets.map(({ pixels }) => pixels)),
     labels: join(sets.map(({ labels }) => labels)),
   };
-}
-
-/**
- * Reads CIFAR-10: the 50,000 training images, or the test images there are (test_batch, or its first 1,000).
- * @param part 'train' (data_batch_1..5) or 'test'
- * @throws RangeError when a file is missing or is not what it should be.
- */
-export function readCifar10(folder: string, part: 'train' | 'test'): LabelledImages {
-  const find = (...stems: string[]): string => {
-    const names = stems.flatMap((stem) => [`${stem}.bin`, `${stem}.bin.br`]);
-    const name = names.find((candidate) => existsSync(join(folder, candidate)));
-    if (name === undefined) throw new RangeError(`${folder} holds no ${names.join(' or ')}`);
-    return name;
-  };
-  const names =
-    part === 'train'
-      ? [1, 2, 3, 4, 5].map((n) => find(`data_batch_${n}`))
-      : [find('test_batch', 'test_batch_first1000')];
-  return concatenate(names.map((name) => readCifar(readWholeSync(join(folder, name)), name)));
 }
 
 /** Changes one image of a shape into a variant of it, both pixels 0..255; `index`: its place in the set. */

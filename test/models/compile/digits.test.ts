@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { compile } from '../../../models/compile/index.ts';
 import { argmax, loadGraph, preprocess, runFloat } from '../../../models/graph/index.ts';
-import { dataFolder, missing, readMnist } from '../../../models/train/data/images.ts';
+import { dataFolder, missing, readMnist } from '../../../models/train/data/published.ts';
 import { runClear } from '../../../protocol/program/clear.ts';
 import { encodeInput } from '../../../protocol/program/input.ts';
 

@@ -8,12 +8,8 @@ import { scoreAll, scoreTasks } from '../../../models/compile/score.ts';
 import { type Graph, preprocess } from '../../../models/graph/index.ts';
 import { loadNamed } from '../../../models/networks/index.ts';
 import { readCifar } from '../../../models/train/data/cifar.ts';
-import {
-  dataFolder,
-  type LabelledImages,
-  missing,
-  slice,
-} from '../../../models/train/data/images.ts';
+import { type LabelledImages, slice } from '../../../models/train/data/images.ts';
+import { dataFolder, missing } from '../../../models/train/data/published.ts';
 import { createInlinePool } from '../../../protocol/pool/inline.ts';
 import { createThreadPool } from '../../../protocol/pool/node.ts';
 import type { Model } from '../../../protocol/program/model.ts';

@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { compile } from '../../../models/compile/index.ts';
 import { type Graph, runFloat } from '../../../models/graph/index.ts';
 import { readOnnx, tryOnnx } from '../../../models/onnx/index.ts';
-import { dataFolder, missing } from '../../../models/train/data/images.ts';
+import { dataFolder, missing } from '../../../models/train/data/published.ts';
 import { encodeInput } from '../../../protocol/program/input.ts';
 import type { Model } from '../../../protocol/program/model.ts';
 import type { OutputStep, ProgramResult } from '../../../protocol/program/program.ts';
@@ -19,6 +19,7 @@ import {
 import { isLong } from '../../support/long.ts';
 import { inferBoth, openSessions, prepareBoth } from '../../support/model.ts';
 import { numbers } from '../networks.ts';
+import { maskedConstants, maskedNodes } from './masked.ts';
 import { type ModelSpec, modelOf, node, random } from './models.ts';
 import { values } from './support.ts';
 
@@ -254,6 +255,22 @@ const SPECS: Readonly<Record<string, ModelSpec>> = {
       b4: random(19, [3], 100),
     },
     outputs: ['chance', 'amount'],
+  },
+  'a mask of ReLUs over parabolas that open both ways': {
+    input: [1, 3, 6, 6],
+    nodes: [
+      node('Conv', ['x', 'w1', 'b1'], 'a', { pads: [1, 1, 1, 1] }),
+      ...maskedNodes(),
+      node('Conv', ['y', 'w2'], 'c'),
+      node('GlobalAveragePool', ['c'], 'g'),
+      node('Flatten', ['g'], 'f'),
+    ],
+    constants: {
+      w1: random(1, [4, 3, 3, 3], 1),
+      b1: random(2, [4]),
+      w2: random(3, [5, 4, 3, 3], 1),
+      ...maskedConstants([0.2, -0.1, 0.3, 0.15]),
+    },
   },
 };
 

@@ -138,6 +138,7 @@ describe('a check', () => {
         parameters: 54 + 2 * 6,
         macs: 54 * 4,
         relus: 2 * 8 + 2 * 3,
+        notes: [],
       },
     });
   });

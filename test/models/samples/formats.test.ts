@@ -10,6 +10,7 @@ import { readImages, readPixels } from '../../../models/samples/index.ts';
 import { readNpy, readNpz } from '../../../models/samples/numpy.ts';
 import { fitted } from '../../../models/samples/raster.ts';
 import { resize } from '../../../protocol/program/resize.ts';
+import { npy } from '../../support/arrays.ts';
 import { peakMebibytes, pngBomb } from '../../support/pictures.ts';
 
 let folder: string;
@@ -32,21 +33,6 @@ function png(width: number, height: number, first = 0): Uint8Array {
     image.data.set([(first + i) & 255, 100, 200, 255], 4 * i);
   }
   return PNG.sync.write(image);
-}
-
-/** A `.npy` file. */
-function npy(
-  shape: readonly number[],
-  data: Uint8Array | Float32Array | Float64Array | Int16Array | BigInt64Array,
-  type: string,
-  order = 'False',
-): Uint8Array {
-  const sizes = shape.length === 1 ? `${shape[0]},` : shape.join(', ');
-  const text = `{'descr': '${type}', 'fortran_order': ${order}, 'shape': (${sizes}), }`;
-  const header = `${text.padEnd(117)}\n`;
-  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-  const head = Uint8Array.of(0x93, ...Buffer.from('NUMPY'), 1, 0, header.length, 0);
-  return Buffer.concat([head, Buffer.from(header), bytes]);
 }
 
 const count = (n: number) => Uint8Array.from({ length: n }, (_, i) => i);

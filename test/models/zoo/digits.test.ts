@@ -14,7 +14,7 @@ import {
   SQUARE,
 } from '../../../models/graph/index.ts';
 import { CURVATURE } from '../../../models/reduce/parabola.ts';
-import { dataFolder, missing, readMnist } from '../../../models/train/data/images.ts';
+import { dataFolder, missing, readMnist } from '../../../models/train/data/published.ts';
 import { score } from '../../../models/train/loop.ts';
 import { Network } from '../../../models/train/network.ts';
 import { drawDigit, grayPng } from '../../../models/zoo/draw.ts';
