@@ -52,6 +52,8 @@ export interface ConnectionsOptions {
   readonly onSession: (connection: Connection) => Promise<void>;
   /** Serves a client that has come in, until its channel has ended. Never rejects. */
   readonly serve: (channel: Channel, connection: Connection) => Promise<void>;
+  /** Puts a decorator around each connection's channel; default: none. */
+  readonly decorate?: ((channel: Channel) => Channel) | undefined;
 }
 
 export class Connections {
@@ -80,10 +82,9 @@ export class Connections {
 
   /** A client has connected: its socket is taken over in the same turn. */
   take(socket: WebSocket, connection: Socket, request: ConnectionRequest): void {
-    const channel = socketChannel(socket, {
-      maxQueuedBytes: this.#options.limits.queuedBytes,
-      beatMs: BEAT_MS,
-    });
+    const { limits, decorate = (plain) => plain } = this.#options;
+    const { queuedBytes: maxQueuedBytes } = limits;
+    const channel = decorate(socketChannel(socket, { maxQueuedBytes, beatMs: BEAT_MS }));
     const who = this.#known(request);
     this.#boundOutside(socket, connection, channel, who.session);
     const lack = this.#lackOfConnections(who.address);

@@ -15,6 +15,7 @@
  */
 
 import { setMaxListeners } from 'node:events';
+import type { Channel } from '../protocol/channel/index.ts';
 import type { ProtocolPool } from '../protocol/inference/session.ts';
 import { createPool } from '../protocol/inference/threads.ts';
 import type { Authorize } from './authorize.ts';
@@ -113,6 +114,8 @@ export interface ServeOptions {
   readonly onGrant?: OnGrant | undefined;
   /** Called as each task of a session starts, with the ms that it waited, and whether it is an inference's. Must not throw. */
   readonly onTask?: ((waitMs: number, urgent: boolean) => void) | undefined;
+  /** Puts a decorator around each connection's channel: to see what leaves, or to slow it down. */
+  readonly decorate?: ((channel: Channel) => Channel) | undefined;
 }
 
 /** What a running server is given anew; what is left out stays. */
@@ -247,6 +250,7 @@ export async function serve(
     // A proxy on this machine speaks for everybody, unless it is named and says for whom.
     counts: (address) => proxies !== undefined || !isLoopback(address),
     onSession: quotas.session,
+    decorate: options.decorate,
     serve: (channel, connection) =>
       serveSession(
         { ...parts, pool: pool.runner({ onStart: options.onTask }) },
