@@ -303,9 +303,9 @@ export function standardPoints(quick: boolean): Point[] {
   const folder = zooFolder();
   const stems = readdirSync(folder)
     .filter((file) => file.endsWith('.sotto'))
-    .map((file) => basename(file, '.sotto'))
     .sort(new Intl.Collator('en', { numeric: true }).compare)
-    .reverse();
+    .reverse()
+    .map((file) => basename(file, '.sotto'));
   // A network's budgets are told apart behind the first dash.
   const networkOf = (stem: string) => stem.split('-')[0]!;
   const smallest = new Map(stems.map((stem) => [networkOf(stem), stem]));

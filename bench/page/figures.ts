@@ -50,7 +50,10 @@ function byNetwork(points: readonly PointResult[]): [string, PointResult[]][] {
   for (const point of points.filter(({ weights }) => weights !== 'published')) {
     networks.set(point.network, [...(networks.get(point.network) ?? []), point]);
   }
-  return [...networks];
+  return [...networks].map(([network, own]) => [
+    network,
+    own.sort((a, b) => b.relus - a.relus || b.squares - a.squares),
+  ]);
 }
 
 const WAITS = new Map([
