@@ -28,7 +28,10 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   compile: async () => (await import('./models/command.ts')).compileCommand(),
   reduce: async () => (await import('./models/reduce/command.ts')).reduceCommand(),
   audit: async () => (await import('./models/reduce/audit.ts')).auditCommand(),
-  plan: async () => (await import('./bench/plan.ts')).planCommand(),
+  plan: async () => {
+    const { modelPath } = await import('./models/shipped.ts');
+    return (await import('./server/plan.ts')).planCommand(modelPath);
+  },
   completion: async () => (await import('./completion.ts')).completionCommand(everything),
   ...(existsSync(new URL('./bench/command.js', import.meta.url)) && {
     // No package holds it.

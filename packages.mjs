@@ -71,8 +71,7 @@ const packages = {
     name: '@sotto/server',
     description: 'Offers models for private inference with Sotto, with the command sotto',
     bin: { sotto: './dist/cli.js' },
-    holds: (path) =>
-      /^(server\/|web\/|(cli|completion|client\/command|bench\/(plan|capacity))\.)/.test(path),
+    holds: (path) => /^(server\/|web\/|(cli|completion|client\/command)\.)/.test(path),
     exports: {
       '.': entry('./dist/server/index'),
       './metrics': entry('./dist/server/metrics'),
@@ -84,8 +83,9 @@ const packages = {
   models: {
     name: '@sotto/models',
     description: 'Networks for private inference with Sotto: read, train, reduce, compile',
-    // Not what makes what is in the repository: the models that ship, studies, the table of operators.
-    holds: (path) => /^models\/(?!zoo\/|studies\/|onnx\/table\.)/.test(path),
+    // Not what makes what is in the repository: the models that ship, studies, the table of operators; nor what measurements
+    // alone write.
+    holds: (path) => /^models\/(?!zoo\/|studies\/|onnx\/(table|write)\.)/.test(path),
     exports: {
       '.': entry('./dist/models/index'),
       './charts': entry('./dist/models/reduce/chart'),
@@ -104,7 +104,7 @@ const packages = {
  * Files of the repository that go along: not the scripts beside them, nor hints and their secrets, which a server has left beside a
  * model that it offered from here.
  */
-const goesAlong = (path) => statSync(path).isDirectory() || !/\.ts$|\.sotto\.hint/.test(path);
+const goesAlong = (path) => statSync(path).isDirectory() || !/\.(ts|py)$|\.sotto\.hint/.test(path);
 
 /** The package of a built module; none has those of bench. */
 const ownerOf = (path) => Object.keys(packages).find((folder) => packages[folder].holds(path));

@@ -5,54 +5,58 @@
  * What a browser lacks is OpenSSL's AES: there the WASM kernel does all of it.
  */
 
-import { existsSync, readFileSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { connect } from '../client/index.ts';
-import { resNetCifar } from '../models/networks/index.ts';
-import { networksOf, recipeOf } from '../models/zoo/recipes.ts';
 import type { ProtocolPool } from '../protocol/inference/session.ts';
-import type { tasks } from '../protocol/inference/tasks.ts';
-import { createThreadPool } from '../protocol/pool/node.ts';
+import { createPool } from '../protocol/inference/threads.ts';
 import { countKinds } from '../protocol/program/kinds.ts';
-import { decodeModel, encodeModel } from '../protocol/program/model.ts';
 import { mapsOf } from '../protocol/program/program.ts';
 import { sizeOf } from '../protocol/ring/shape.ts';
+
 import { loadDemo } from '../server/demo.ts';
-import { type Summary, summarise } from './measure.ts';
-import { compileOnNoise } from './networks.ts';
-import { startServer } from './server-process.ts';
-import { zooFolder } from './zoo.ts';
+import { medianOf, type Summary, summarise, timed } from './measure.ts';
+import type { Point } from './points.ts';
+import { jobOf, startParty } from './stand/measurement.ts';
+import type { SectionContext } from './stand/run.ts';
+
+const PARTS = ['setup', 'offline', 'online'] as const;
 
 /** Milliseconds of one session's three parts. */
-type Times = Record<'setup' | 'offline' | 'online', number>;
+type Times = Record<(typeof PARTS)[number], number>;
 
 export interface BrowserResult {
-  readonly model: string;
+  readonly point: string;
   readonly relus: number;
-  readonly phases: readonly {
+  readonly parts: readonly {
     readonly name: keyof Times;
-    readonly node: Summary;
-    readonly browser: Summary;
+    /** Medians. */
+    readonly nodeMs: number;
+    readonly browserMs: number;
     /** Browser / Node, pair by pair. */
     readonly ratio: Summary;
   }[];
-  /** Longest task of the page's main thread in the quietest repetition, ms; 0 where none lasted 50. */
-  readonly longestTask: number;
+  /** Longest task of the page's main thread in the quietest repetition; 0 where none lasted 50 ms. */
+  readonly longestTaskMs: number;
 }
+
+/** What is compared. */
+const COMPARED = ['zoo/digits', 'zoo/cifar10-3891', 'zoo/cifar10', 'ResNet-20/identity/188416'];
+
+const REPETITIONS = { full: 7, quick: 2 };
 
 const places = [process.env['SOTTO_CHROMIUM'], '/usr/bin/chromium', '/usr/bin/google-chrome'];
 
 /**
- * Measures the digit network, the zoo's network for CIFAR-10 with the fewest ReLUs and with all of them, and ResNet-20
- * with all ReLUs and random weights.
+ * Compares both clients on some of the points.
  * @throws Error when there is no Chromium
  */
-export async function benchBrowser(repetitions: number): Promise<BrowserResult[]> {
+export async function compareBrowser(context: SectionContext): Promise<BrowserResult[]> {
   const executablePath = places.find((path) => path !== undefined && existsSync(path));
   if (executablePath === undefined) throw new Error('there is no Chromium on this machine');
   // Needed by nobody who only runs the command.
@@ -63,74 +67,66 @@ export async function benchBrowser(repetitions: number): Promise<BrowserResult[]
   });
   // The page's files, isolated as the demo serves them; the models come from servers of their own.
   const files = createServer(await loadDemo(new Map()));
-  const pool = createThreadPool<typeof tasks>(
-    new URL('../protocol/inference/worker.js', import.meta.url),
-  );
-  const folder = await mkdtemp(join(tmpdir(), 'sotto-browser-'));
+  const pool = createPool();
   try {
     await new Promise<void>((resolve) => files.listen(0, '127.0.0.1', resolve));
     const page = await browser.newPage();
     await page.goto(`http://127.0.0.1:${(files.address() as AddressInfo).port}/models.json`);
     await page.evaluate(PREPARE_PAGE);
-    const large = join(folder, 'model.sotto');
-    await writeFile(
-      large,
-      encodeModel(compileOnNoise('ResNet-20, all ReLUs', resNetCifar(20)).model),
-    );
-    const cifar = networksOf(recipeOf('cifar10'));
-    const zoo = ['digits', cifar.at(-1)!, cifar[0]!].map((name) =>
-      join(zooFolder(), `${name}.sotto`),
-    );
     const results: BrowserResult[] = [];
-    for (const path of [...zoo, large]) {
-      results.push(await compare(page, pool, path, repetitions));
+    for (const point of context.points.filter(({ id }) => COMPARED.includes(id))) {
+      context.report(`browser: ${point.id}`);
+      results.push(await compare(page, pool, point, context));
     }
     return results;
   } finally {
     files.close();
     await browser.close();
     await pool.close();
-    await rm(folder, { recursive: true });
   }
 }
 
 async function compare(
   page: Page,
   pool: ProtocolPool,
-  path: string,
-  repetitions: number,
+  point: Point,
+  { mode, signal }: SectionContext,
 ): Promise<BrowserResult> {
-  const { program } = decodeModel(readFileSync(path));
-  const server = await startServer(path);
-  const size = sizeOf(program.input.shape);
-  const rounds: { node: Times; browser: Times; longest: number }[] = [];
+  const folder = await mkdtemp(join(tmpdir(), 'sotto-browser-'));
+  const server = startParty(signal);
   try {
-    // The first round warms both up and does not count.
-    for (let i = 0; i <= repetitions; i++) {
-      const node = await timesInNode(server.url, pool, size);
-      const { longest, ...browser } = await page.evaluate(timesInPage, { url: server.url, size });
-      if (i > 0) rounds.push({ node, browser, longest });
+    const subject = await point.make();
+    const { path } = await jobOf(subject, join(folder, 'model.sotto'));
+    const { url } = await server.ask('serve', { path });
+    const { program } = subject.model;
+    const size = sizeOf(program.input.shape);
+    const rounds: { node: Times; browser: Times; longest: number }[] = [];
+    // The first two rounds warm both up and do not count.
+    for (let i = -2; i < REPETITIONS[mode]; i++) {
+      signal.throwIfAborted();
+      const node = await timesInNode(url, pool, size);
+      const { longest, ...browser } = await page.evaluate(timesInPage, { url, size });
+      if (i >= 0) rounds.push({ node, browser, longest });
     }
+    return {
+      point: point.id,
+      relus: countKinds(...mapsOf(program)).relus,
+      parts: PARTS.map((name) => ({
+        name,
+        nodeMs: medianOf(rounds.map(({ node }) => node[name])),
+        browserMs: medianOf(rounds.map(({ browser }) => browser[name])),
+        ratio: summarise(rounds.map(({ node, browser }) => browser[name] / node[name])),
+      })),
+      longestTaskMs: Math.min(...rounds.map(({ longest }) => longest)),
+    };
   } finally {
     await server.stop();
+    await rm(folder, { recursive: true });
   }
-  return {
-    model: program.name,
-    relus: countKinds(...mapsOf(program)).relus,
-    phases: (['setup', 'offline', 'online'] as const).map((name) => ({
-      name,
-      node: summarise(rounds.map(({ node }) => node[name])),
-      browser: summarise(rounds.map(({ browser }) => browser[name])),
-      ratio: summarise(rounds.map(({ node, browser }) => browser[name] / node[name])),
-    })),
-    longestTask: Math.min(...rounds.map(({ longest }) => longest)),
-  };
 }
 
 async function timesInNode(url: string, pool: ProtocolPool, size: number): Promise<Times> {
-  const start = performance.now();
-  const session = await connect(url, { pool });
-  const setup = performance.now() - start;
+  const { ms: setup, result: session } = await timed(() => connect(url, { pool }));
   const { offline, online } = (await session.infer(new Float32Array(size).fill(0.5))).stats;
   await session.close();
   return { setup, offline: offline.ms, online: online.ms };

@@ -18,8 +18,8 @@ import { layoutOf } from '../protocol/inference/layout.ts';
 import { argmax, runClear } from '../protocol/program/clear.ts';
 import { encodeInput } from '../protocol/program/input.ts';
 import { decodeModel } from '../protocol/program/model.ts';
-import { startServer } from './server-process.ts';
-import { zooFolder } from './zoo.ts';
+import { zooFolder } from './points.ts';
+import { startParty } from './stand/measurement.ts';
 
 /** Test images that each network is asked for. */
 const IMAGES = 40;
@@ -35,8 +35,8 @@ for (const family of process.argv.slice(2)) {
     const path = join(zooFolder(), `${name}.sotto`);
     const model = decodeModel(readFileSync(path));
     const { offline, online } = costOf(layoutOf(model.program));
-    const server = await startServer(path);
-    const session = await connect(server.url);
+    const server = startParty(new AbortController().signal);
+    const session = await connect((await server.ask('serve', { path })).url);
     let right = 0;
     let agreeing = 0;
     for (let i = 0; i < IMAGES; i++) {

@@ -1,160 +1,158 @@
-/** `sotto bench`: measures a private inference and its parts on this machine. */
+/** `sotto bench`: measures points over links, and draws what was measured. */
 
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { Command, InvalidArgumentError } from 'commander';
-import { say } from '../models/terminal.ts';
+import { readText } from '../models/files.ts';
+import { modelPath } from '../models/shipped.ts';
+import { say, showStatus } from '../models/terminal.ts';
 import { checkOutput, makeFolder, replaceFile } from '../protocol/files.ts';
-import { benchBrowser } from './browser.ts';
-import { budget } from './budget/command.ts';
-import { benchImageNet, IMAGENET_SUBJECTS } from './imagenet.ts';
-import { benchInference } from './inference.ts';
-import { benchKernels } from './kernels.ts';
-import { disturbance, machineInfo } from './machine.ts';
-import { benchNetworks } from './networks.ts';
-import { benchOnnx, ONNX_SUBJECTS, onnxTable } from './onnx-nets.ts';
-import { type Profile, profileNetworks } from './profile.ts';
-import { markdown, type Report } from './report.ts';
-import { benchScaling } from './scaling.ts';
-import { page } from './shares.ts';
-import { squareBytes } from './squares.ts';
-import { timeline } from './timeline.ts';
-import { benchTraining, trainingTable } from './training.ts';
+import { compareBrowser } from './browser.ts';
+import { measureKernels } from './kernels.ts';
+import { onnxPoints } from './onnx-points.ts';
+import { htmlPage, markdownPage } from './page/page.ts';
+import { withCosts } from './page/tables.ts';
+import {
+  imageNetPoints,
+  ownPoints,
+  type Point,
+  publishedPoints,
+  standardPoints,
+} from './points.ts';
+import { csv, NO_RESULTS, type Results, readResults, resultsText } from './results.ts';
+import { measureLoads } from './stand/loads.ts';
+import { runStand, type StandOptions } from './stand/run.ts';
+import { chromeTrace } from './stand/trace.ts';
 
 interface BenchOptions {
-  readonly repetitions?: number;
   readonly quick?: boolean;
-  readonly networks?: boolean;
-  readonly imagenet?: boolean;
-  readonly browser?: boolean;
-  readonly onnx?: boolean;
-  readonly profile?: string | true;
-  readonly budget?: string | true;
+  readonly budget?: boolean;
   readonly only?: string;
-  readonly training?: boolean;
+  readonly models?: readonly string[];
+  readonly imagenet?: boolean;
+  readonly onnx?: boolean;
+  readonly browser?: boolean;
+  readonly profile?: boolean;
+  readonly draw?: boolean;
   readonly json?: boolean;
-  readonly results?: string;
+  readonly output?: string;
 }
 
-/** Samples of a figure where nothing else is said. */
-const REPETITIONS = 10;
+/** Where the results that are kept lie in the repository. */
+const REPORT = 'bench/report';
 
 export function benchCommand(): Command {
   return new Command('bench')
-    .description('measure a private inference and the parts of the protocol on this machine')
-    .option('--repetitions <COUNT>', `samples of each figure (default: ${REPETITIONS})`, Number)
-    .option('--quick', 'three short samples')
-    .option('--networks', 'full-size ResNets as well: some minutes, about 3 GB of memory')
+    .description('measure private inferences over several links, and the parts of the protocol')
     .option(
-      '--imagenet',
-      'networks of ImageNet’s size as well, at most 3 repetitions: a quarter of an hour, about 4 GB of memory',
+      '--quick',
+      'few points and samples, to see that it works: beside the results that are kept',
     )
-    .option('--browser', 'the client in Chromium as well, beside the client in Node')
-    .option(
-      '--profile [FOLDER]',
-      'instead: where the time of an inference goes, a table and timelines (bench/report)',
-    )
-    .option(
-      '--budget [FOLDER]',
-      'instead: latency against ReLU budget over several networks, as a page with plots (bench/report)',
-    )
+    .option('--budget', 'networks at several ReLU budgets alone, not the parts of the protocol')
     .option(
       '--only <TEXT>',
-      'with --budget, --imagenet or --onnx: only points or networks whose names contain this',
+      'only points whose names contain this, and one’s own, and nothing beside them',
     )
+    .option('--models <FILES...>', 'one’s own models as well, or shipped ones by name')
+    .option('--imagenet', 'networks of ImageNet’s size as well: about 4 GB of memory')
+    .option('--onnx', 'networks that others trained as well, from their ONNX files')
+    .option('--browser', 'the client in Chromium as well, beside the client in Node')
+    .option('--profile', 'a Chrome trace of one inference of each point as well')
+    .option('--draw', 'measure nothing: draw page and tables from the results that are there')
+    .option('--json', 'print the results as one JSON document')
     .option(
-      '--onnx',
-      'instead: networks that others trained, from their ONNX files, once each unless --repetitions says more: half an hour',
+      '--output <FOLDER>',
+      `where results are kept (default: ${REPORT}, of --quick: ${REPORT}/quick)`,
     )
-    .option(
-      '--training',
-      'instead: steps of training on one thread and on two, beside PyTorch where there is one',
-    )
-    .option('--json', 'print the results as one JSON document instead of the report')
-    .option('--results <FILE>', 'write the report to a file instead of printing it')
     .action(bench);
 }
 
-/** How long one sample of a kernel lasts, in ms. */
-const SAMPLE_MS = { full: 100, quick: 20 };
-
-/** Turns of each engine in training, and how many seconds one lasts. */
-const TRAINING_TURNS = { full: [4, 5], quick: [1, 2] } as const;
-
-/** Where reports are kept. */
-const REPORT_FOLDER = 'bench/report';
-
-async function bench(options: BenchOptions): Promise<void> {
-  const { quick = false, only } = options;
-  const other = (['budget', 'profile', 'training', 'onnx'] as const).find((name) => options[name]);
-  if (options.json && other !== undefined) {
-    throw new InvalidArgumentError(`--json is of the report of all figures, not of --${other}`);
-  }
-  if (options.budget !== undefined) {
-    return budget(options.budget === true ? REPORT_FOLDER : options.budget, { quick, only });
-  }
-  if (options.profile !== undefined) {
-    return writeProfiles(options.profile === true ? REPORT_FOLDER : options.profile, quick);
-  }
-  if (options.training) {
-    const [turns, seconds] = quick ? TRAINING_TURNS.quick : TRAINING_TURNS.full;
-    process.stdout.write(trainingTable(await benchTraining(turns, seconds)));
-    return;
-  }
-  const { repetitions: asked } = options;
-  if (asked !== undefined && !(Number.isInteger(asked) && asked >= 1)) {
-    throw new InvalidArgumentError(`--repetitions: expected a positive integer, got ${asked}`);
-  }
-  if (options.results !== undefined) checkOutput(options.results);
-  if (options.onnx) {
-    const subjects = ONNX_SUBJECTS.filter(({ name }) => name.includes(only ?? ''));
-    process.stdout.write(onnxTable(await benchOnnx(subjects, asked ?? 1, say)));
-    return;
-  }
-  const repetitions = quick ? 3 : (asked ?? REPETITIONS);
-  const before = await disturbance();
-  const inference = await benchInference(repetitions);
-  const sampleMs = quick ? SAMPLE_MS.quick : SAMPLE_MS.full;
-  const kernels = await benchKernels({ repetitions, sampleMs });
-  const networks = options.networks ? await benchNetworks(Math.min(repetitions, 7), say) : [];
-  const scaling = options.networks ? await benchScaling(Math.min(repetitions, 5)) : undefined;
-  const squares = options.networks ? squareBytes() : undefined;
-  const wanted = IMAGENET_SUBJECTS.filter(({ name }) => name.includes(only ?? ''));
-  const imagenet = options.imagenet
-    ? await benchImageNet(wanted, Math.min(repetitions, 3), say)
-    : undefined;
-  const browser = options.browser ? await benchBrowser(Math.min(repetitions, 5)) : undefined;
-  const report: Report = {
-    machine: machineInfo(),
-    date: new Date().toISOString(),
-    disturbance: { before, after: await disturbance() },
-    inference,
-    kernels,
-    networks,
-    scaling,
-    squares,
-    imagenet,
-    browser,
+/** What is measured. */
+function wanted(options: BenchOptions): Pick<StandOptions, 'points' | 'sections'> {
+  const { quick = false, only, models = [], imagenet, onnx, browser } = options;
+  const others: Point[] = [
+    ...standardPoints(quick),
+    ...(quick ? [] : publishedPoints()),
+    ...(imagenet ? imageNetPoints() : []),
+    ...(onnx ? onnxPoints() : []),
+  ];
+  const points = [
+    ...ownPoints(models.map(modelPath)),
+    ...others.filter(({ id }) => id.includes(only ?? '')),
+  ];
+  if (points.length === 0) throw new InvalidArgumentError(`--only: no point is named ${only}`);
+  const sections = {
+    ...(only === undefined && { loads: measureLoads }),
+    ...(only === undefined && !options.budget && { kernels: measureKernels }),
+    ...(browser && { browser: compareBrowser }),
   };
-  const page = markdown(report);
-  if (options.results !== undefined) await replaceFile(options.results, page);
-  if (options.json) process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
-  else if (options.results === undefined) process.stdout.write(page);
+  return { points, sections };
 }
 
-/** Profiles networks; writes profile.md and a timeline of each. */
-async function writeProfiles(folder: string, quick: boolean): Promise<void> {
+async function bench(options: BenchOptions): Promise<void> {
+  const { quick = false, profile, draw } = options;
+  const folder = options.output ?? (quick ? `${REPORT}/quick` : REPORT);
   makeFolder(folder);
-  const { cpu, cores, node } = machineInfo();
-  const { busy } = await disturbance();
-  const profiles: Profile[] = [];
-  for await (const profile of profileNetworks(quick, say)) {
-    profiles.push(profile);
-    await replaceFile(join(folder, `timeline-${profile.slug}.svg`), timeline(profile));
+  const document = join(folder, 'results.json');
+  checkOutput(document);
+  const earlier = await readResults(document);
+  if (draw) {
+    if (earlier === undefined) throw new Error(`${document}: there are no results to draw`);
+    return leave(folder, earlier, options);
   }
-  const text = page(
-    profiles,
-    `${cpu}, ${cores} threads, Node ${node}; cores busy with other work before: ${(100 * busy).toFixed(0)} %`,
-  );
-  await replaceFile(join(folder, 'profile.md'), text);
-  process.stdout.write(text);
+  const controller = new AbortController();
+  const interrupt = (): void =>
+    controller.abort(new Error('stopped; the same command goes on from here'));
+  process.once('SIGINT', interrupt);
+  process.once('SIGTERM', interrupt);
+  try {
+    const results = await runStand({
+      ...wanted(options),
+      mode: quick ? 'quick' : 'full',
+      // Few samples stand beside no others.
+      earlier: quick ? NO_RESULTS : earlier,
+      partial: join(folder, 'results.part.json'),
+      signal: controller.signal,
+      report: progressLines(),
+      async onTrace(id, trace) {
+        if (!profile) return;
+        const path = join(folder, `trace-${id.replace(/[^\w-]+/g, '-')}.json`);
+        await replaceFile(path, chromeTrace(trace));
+      },
+    });
+    await replaceFile(document, resultsText(results));
+    await leave(folder, results, options);
+  } finally {
+    process.off('SIGINT', interrupt);
+    process.off('SIGTERM', interrupt);
+  }
+}
+
+/** Draws everything; the tables of the repository's own documents where its own results are drawn. */
+async function leave(folder: string, results: Results, { json }: BenchOptions): Promise<void> {
+  const files: Record<string, string> = {
+    [join(folder, 'results.csv')]: csv(results),
+    [join(folder, 'index.html')]: htmlPage(results),
+  };
+  const root = fileURLToPath(new URL('../..', import.meta.url));
+  if (resolve(folder) === join(root, REPORT)) {
+    files[join(root, 'bench/RESULTS.md')] = markdownPage(results);
+    files[join(root, 'README.md')] = withCosts(readText(join(root, 'README.md')), results);
+  } else {
+    files[join(folder, 'RESULTS.md')] = markdownPage(results);
+  }
+  for (const [path, text] of Object.entries(files)) await replaceFile(path, text);
+  say(join(folder, 'index.html'));
+  if (json) process.stdout.write(resultsText(results));
+}
+
+/** One line that is rewritten on a terminal, lines elsewhere, each with the time since the start. */
+function progressLines(): (line: string) => void {
+  const start = performance.now();
+  return (line) => {
+    const seconds = Math.round((performance.now() - start) / 1000);
+    const time = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`;
+    if (process.stderr.isTTY) showStatus(`${time} ${line}`);
+    else say(`${time} ${line}`);
+  };
 }

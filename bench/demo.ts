@@ -1,10 +1,9 @@
 /**
  * A private inference between two processes, from end to end:
  *
- *   npm run build && npm run demo [-- --json] [--model FILE] [--mnist N]
+ *   npm run demo [-- --json] [--model FILE]
  *
- * It starts `sotto serve` as a process of its own, connects, classifies the project's own digit images, and a few of MNIST
- * where that is at hand, and compares each answer with the plaintext fixed-point network, which it can run because it also
+ * It starts a server as a process, connects, classifies the project's own digit images, and compares each answer with the plaintext fixed-point network, which it can run because it also
  * reads the model's file, as the operator would. Fails when a private answer is further off than the program's tolerance explains.
  */
 
@@ -14,7 +13,6 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { connect, type Inference, pixelsOf, readImage } from '../client/index.ts';
 import { bytesText, ProgressLine, timeText } from '../client/progress.ts';
-import { dataFolder, readMnist } from '../models/train/index.ts';
 import { argmax, runClear } from '../protocol/program/clear.ts';
 import { decodeLogits, encodeInput } from '../protocol/program/input.ts';
 import type { Model } from '../protocol/program/model.ts';
@@ -22,7 +20,7 @@ import type { OutputStep, Program } from '../protocol/program/program.ts';
 import { revealing } from '../protocol/program/simulate.ts';
 import { sizeOf } from '../protocol/ring/shape.ts';
 import { loadModelFile } from '../server/index.ts';
-import { startServer } from './server-process.ts';
+import { startParty } from './stand/measurement.ts';
 
 // The built file lies in dist/bench.
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -56,18 +54,6 @@ async function ownDigits(program: Program): Promise<Sample[]> {
   );
 }
 
-function mnistDigits({ input }: Program, count: number): Sample[] {
-  const folder = dataFolder('mnist');
-  if (folder === undefined || count === 0 || input.shape.join() !== '1,28,28') return [];
-  const { pixels, labels } = readMnist(folder, 't10k');
-  const size = sizeOf(input.shape);
-  return Array.from({ length: Math.min(count, labels.length) }, (_, i) => ({
-    name: `MNIST ${i}`,
-    pixels: Float32Array.from(pixels.subarray(i * size, (i + 1) * size), (v) => v / 255),
-    truth: labels[i]!,
-  }));
-}
-
 function compare(model: Model, tolerance: number, sample: Sample, result: Inference): Comparison {
   const { program } = model;
   const logits = runClear(model, encodeInput(program, sample.pixels));
@@ -90,21 +76,18 @@ function table(rows: readonly (readonly string[])[]): string {
   return rows.map((row) => line(row).trimEnd()).join('\n');
 }
 
-function total(comparisons: readonly Comparison[], phase: 'offline' | 'online') {
+/** Time, bytes and round trips of a phase, over some images. */
+function costCells(comparisons: readonly Comparison[], phase: 'offline' | 'online'): string[] {
   const sum = (pick: (stats: Inference['stats']['online']) => number) =>
     comparisons.reduce((value, { result }) => value + pick(result.stats[phase]), 0);
-  return {
-    ms: sum(({ ms }) => ms),
-    bytes: sum(({ bytesUp, bytesDown }) => bytesUp + bytesDown),
-    rounds: sum(({ rounds }) => rounds),
-  };
+  const bytes = sum(({ bytesUp, bytesDown }) => bytesUp + bytesDown);
+  return [timeText(sum(({ ms }) => ms)), bytesText(bytes), String(sum(({ rounds }) => rounds))];
 }
 
 function describe(comparisons: readonly Comparison[], tolerance: number, program: Program): string {
-  const cells = ({ ms, bytes, rounds }: ReturnType<typeof total>) => [
-    timeText(ms),
-    bytesText(bytes),
-    String(rounds),
+  const costs = (some: readonly Comparison[]) => [
+    ...costCells(some, 'offline'),
+    ...costCells(some, 'online'),
   ];
   const body = comparisons.map((comparison) => {
     const { sample, result, plain, difference, explained } = comparison;
@@ -113,14 +96,13 @@ function describe(comparisons: readonly Comparison[], tolerance: number, program
       `${result.label}${result.label === sample.truth ? '' : ` (is ${sample.truth})`}`,
       `${plain}${explained ? '' : ' !'}`,
       difference?.toExponential(1) ?? 'hidden',
-      ...cells(total([comparison], 'offline')),
-      ...cells(total([comparison], 'online')),
+      ...costs([comparison]),
     ];
   });
   const head = ['image', 'private', 'plain', 'difference', 'offline', 'bytes', 'rounds'];
-  const sums = [...cells(total(comparisons, 'offline')), ...cells(total(comparisons, 'online'))];
+  const total = ['total', '', '', '', ...costs(comparisons)];
   return [
-    table([[...head, 'online', 'bytes', 'rounds'], ...body, ['total', '', '', '', ...sums]]),
+    table([[...head, 'online', 'bytes', 'rounds'], ...body, total]),
     '',
     `difference: largest of a logit to the plaintext fixed-point network; the program's tolerance is ${tolerance.toExponential(1)}`,
     `The server saw ${comparisons.length} times ${sizeOf(program.input.shape)} uniformly random numbers in place of pixels, ` +
@@ -133,7 +115,6 @@ async function main(): Promise<void> {
     options: {
       json: { type: 'boolean', default: false },
       model: { type: 'string', default: join(root, 'models/zoo/digits.sotto') },
-      mnist: { type: 'string', default: '5' },
     },
   });
   const { model: shipped } = await loadModelFile(values.model);
@@ -142,12 +123,13 @@ async function main(): Promise<void> {
   const model = { ...shipped, program };
   const output = program.steps.at(-1) as OutputStep;
   const tolerance = output.tolerance / 2 ** output.fractionBits;
-  const samples = [...(await ownDigits(program)), ...mnistDigits(program, Number(values.mnist))];
-  const server = await startServer(values.model);
+  const samples = await ownDigits(program);
+  const server = startParty(new AbortController().signal);
+  const { url } = await server.ask('serve', { path: values.model });
   const progress = new ProgressLine(process.stderr, process.env);
   const comparisons: Comparison[] = [];
   try {
-    const session = await connect(server.url, { onProgress: progress.update.bind(progress) });
+    const session = await connect(url, { onProgress: progress.update.bind(progress) });
     try {
       for (const sample of samples) {
         comparisons.push(compare(model, tolerance, sample, await session.infer(sample.pixels)));

@@ -2,7 +2,7 @@
  * What the parts of the protocol do on one core, both parties' work in one thread and no network between them. Times are
  * the process's processor time, so that other work on the machine counts less.
  *
- * Sizes are those of the literature, so that a figure can stand beside a peer's (references.ts).
+ * Sizes are those of the literature, so that a figure can stand beside a peer's (published.ts).
  */
 
 import type { GadgetParams } from '../protocol/gadgets/gadget.ts';
@@ -30,17 +30,18 @@ import {
   weightNorms,
 } from '../protocol/linear/index.ts';
 import { cotBytes, redeemReceiver, redeemSender, Tickets } from '../protocol/ot/correlations.ts';
-import { DEFAULT_OT_K } from '../protocol/ot/groups.ts';
+import { DEFAULT_OT_K, OT_KS, type OtK } from '../protocol/ot/groups.ts';
 import { freshOffset } from '../protocol/ot/setup.ts';
 import {
-  COTS_PER_CHUNK,
+  extendReceiver,
+  extendSender,
   prepareReceiver,
   prepareSender,
   type ReceiverSeeds,
   type SenderSeeds,
 } from '../protocol/ot/softspoken.ts';
 import { RELU } from '../protocol/program/kinds.ts';
-import { opensslAes, wasmAes } from '../protocol/random/aes.ts';
+import { type AesEngine, opensslAes, wasmAes } from '../protocol/random/aes.ts';
 import { INSTANCES_PER_KEY, type Tweaks } from '../protocol/random/hash.ts';
 import { freshSeed, randomBytes, randomRing, systemRandom } from '../protocol/random/index.ts';
 import { linear, packWeights } from '../protocol/ring/linear.ts';
@@ -60,16 +61,17 @@ import {
   sample,
   summarise,
 } from './measure.ts';
-import { REFERENCES } from './references.ts';
+import { PEER_KERNELS } from './published.ts';
+import type { SectionContext } from './stand/run.ts';
 
 /** One figure. */
 export interface KernelResult {
   readonly name: string;
   readonly unit: string;
   readonly value: Summary;
-  /** Bytes that one unit of work moves, in words. */
+  /** Bytes that one unit of work moves, as text. */
   readonly bytes?: string;
-  /** What peers reach, in words. */
+  /** What peers reach, as text. */
   readonly reference?: string;
 }
 
@@ -80,6 +82,16 @@ interface Part extends Omit<KernelResult, 'value'> {
   readonly run: () => unknown;
   /** Names a further figure: how many times this one's rate the part before it has, sample by sample. */
   readonly ratio?: string;
+}
+
+/** A sample lasts so many ms. */
+const EFFORTS: Readonly<Record<'full' | 'quick', Effort>> = {
+  full: { repetitions: 10, sampleMs: 100 },
+  quick: { repetitions: 3, sampleMs: 20 },
+};
+
+export async function measureKernels({ mode }: Pick<SectionContext, 'mode'>) {
+  return benchKernels(EFFORTS[mode]);
 }
 
 export async function benchKernels(effort: Effort): Promise<KernelResult[]> {
@@ -103,7 +115,7 @@ export async function benchKernels(effort: Effort): Promise<KernelResult[]> {
 }
 
 /** 3x3, 64 -> 64 channels on 32x32: the usual convolution of a ResNet on CIFAR. */
-export const CONVOLUTION: ConvShape = {
+const CONVOLUTION: ConvShape = {
   kind: 'conv',
   channels: 64,
   height: 32,
@@ -126,6 +138,9 @@ const RELU_PARAMS: GadgetParams = {
 
 const COMPARISON = reluCircuit(RELU_PARAMS.rangeBits - RELU_PARAMS.dropBits, true);
 
+/** Those of this machine: a browser has the second alone. */
+const ENGINES: readonly AesEngine[] = opensslAes === undefined ? [wasmAes] : [opensslAes, wasmAes];
+
 const freshTweaks = (): Tweaks => ({ start: freshSeed(), first: 0 });
 
 function garbling(): Part[] {
@@ -139,14 +154,13 @@ function garbling(): Part[] {
   const { tables } = garble(circuit, n, offset, labels, tweaks);
   // As a lane does: tables go straight to where they are sent from.
   const room = new Uint8Array(tables.length);
-  const engines = opensslAes === undefined ? [wasmAes] : [opensslAes, wasmAes];
-  return engines.flatMap((engine) => {
+  return ENGINES.flatMap((engine) => {
     const part = (name: 'garble' | 'evaluate', run: () => unknown): Part => ({
       name: `${name}, ${circuit.andCount} AND x ${n}, AES by ${engine.name}`,
       unit: 'M AND/s',
       work: (circuit.andCount * n) / 1e6,
       bytes: '32 B per AND',
-      reference: REFERENCES[name],
+      reference: PEER_KERNELS[name],
       run,
     });
     return [
@@ -157,35 +171,43 @@ function garbling(): Part[] {
 }
 
 /** Both ends of an extension, over base OTs that are dealt. */
-function extensionEnds(): { receiver: Tickets<ReceiverSeeds>; sender: Tickets<SenderSeeds> } {
+function extensionEnds(k: OtK = DEFAULT_OT_K): {
+  receiver: Tickets<ReceiverSeeds>;
+  sender: Tickets<SenderSeeds>;
+} {
   const context = freshSeed();
   const [zero, one] = [randomBytes(systemRandom, 2048), randomBytes(systemRandom, 2048)];
-  const { message, seeds } = prepareReceiver(context, { zero, one }, systemRandom);
+  const { message, seeds } = prepareReceiver(context, { zero, one }, systemRandom, k);
   const choices = freshOffset(systemRandom);
   const bit = (i: number) => (choices[i >> 3]! >> (i & 7)) & 1;
   const chosen = zero.map((byte, i) => (bit(i >> 4) === 1 ? one[i]! : byte));
-  const sender = prepareSender(context, { choices, chosen }, message);
+  const sender = prepareSender(context, { choices, chosen }, message, k);
   return { receiver: new Tickets(seeds), sender: new Tickets(sender) };
 }
 
+/** A lane's correlations with every k, the client's with the engine of a browser as well. */
 function extension(): Part[] {
-  const count = COTS_PER_CHUNK;
-  const { receiver, sender } = extensionEnds();
-  const choices = randomBytes(systemRandom, count / 8);
-  const receive = (): Uint8Array => redeemReceiver(receiver.take(count), choices).message;
-  // The same chunk again, as its message is.
-  const ticket = sender.take(count);
-  const message = receive();
-  const send = (): unknown => redeemSender(ticket, message);
-  const part = (name: string, run: () => unknown): Part => ({
-    name: `OT extension, k = ${DEFAULT_OT_K}, ${name}`,
-    unit: 'M COT/s',
-    work: count / 1e6,
-    bytes: `${cotBytes(count) / count} B per COT`,
-    reference: REFERENCES.cot,
-    run,
+  const count = 11 * 2048;
+  return OT_KS.flatMap((k) => {
+    const { receiver, sender } = extensionEnds(k);
+    const choices = randomBytes(systemRandom, count / 8);
+    const made = extendReceiver(receiver.seeds, 0, count, choices);
+    const blocks = new Uint8Array(16 * count);
+    const part = (name: string, run: () => unknown): Part => ({
+      name: `OT extension, k = ${k}, ${name}`,
+      unit: 'M COT/s',
+      work: count / 1e6,
+      bytes: `${(cotBytes(count, k) / count).toFixed(2)} B per COT`,
+      ...(k === DEFAULT_OT_K && { reference: PEER_KERNELS.cot }),
+      run,
+    });
+    const receive = (engine: AesEngine) => () =>
+      extendReceiver(receiver.seeds, 0, count, choices, made, engine);
+    return [
+      ...ENGINES.map((engine) => part(`receiver, AES by ${engine.name}`, receive(engine))),
+      part('sender', () => extendSender(sender.seeds, 0, count, made.message, blocks)),
+    ];
   });
-  return [part('receiver', receive), part('sender', send)];
 }
 
 /** The ring of the layers from a static hint, and the largest error that their outputs may have. */
@@ -366,7 +388,7 @@ function reluLane(params: GadgetParams): Part[] {
     part('online', onlineBytes, () => online(ready)),
     {
       ...part('offline and online', offlineBytes + onlineBytes, () => online(offline())),
-      reference: REFERENCES.relu,
+      reference: PEER_KERNELS.relu,
     },
   ];
 }

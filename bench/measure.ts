@@ -1,6 +1,6 @@
-/** Timing: every figure of the benchmark is a median with its quartiles, made here. */
+/** Timing: every figure is a median with its quartiles, made here. */
 
-/** What is left of a sample. */
+/** What is left of some samples. */
 export interface Summary {
   readonly lower: number;
   readonly median: number;
@@ -13,29 +13,29 @@ export interface Summary {
  * @throws RangeError when there is no sample
  */
 export function summarise(samples: readonly number[]): Summary {
-  const at = (part: number): number => quantile(samples, part);
+  if (samples.length === 0) throw new RangeError('no sample: a median needs at least one');
+  const sorted = [...samples].sort((a, b) => a - b);
+  const at = (part: number): number => {
+    const place = part * (sorted.length - 1);
+    const [below, above] = [sorted[Math.floor(place)]!, sorted[Math.ceil(place)]!];
+    return below + (above - below) * (place - Math.floor(place));
+  };
   return { lower: at(0.25), median: at(0.5), upper: at(0.75), samples: samples.length };
 }
 
-/**
- * The sample below which `part` of them lie, by linear interpolation between the sorted samples.
- * @throws RangeError when there is no sample
- */
-export function quantile(samples: readonly number[], part: number): number {
-  if (samples.length === 0) throw new RangeError('no sample: a median needs at least one');
-  const sorted = [...samples].sort((a, b) => a - b);
-  const place = part * (sorted.length - 1);
-  const below = Math.floor(place);
-  const above = Math.ceil(place);
-  return sorted[below]! + (sorted[above]! - sorted[below]!) * (place - below);
-}
+export const medianOf = (samples: readonly number[]): number => summarise(samples).median;
 
-/** How often and how long {@link measure} looks. */
-export interface Effort {
-  /** Samples of each part. */
-  readonly repetitions: number;
-  /** A sample calls again until it has lasted this long, in ms, and counts the time of one call. */
-  readonly sampleMs: number;
+/** Samples of a stretch of {@link isFlat}. */
+const STRETCH = 3;
+
+/**
+ * Whether times have stopped falling: the median of the last three is at least 95 % of that of the three before. Whatever
+ * compiles code, fills caches or grows heaps is over then.
+ */
+export function isFlat(times: readonly number[]): boolean {
+  if (times.length < 2 * STRETCH) return false;
+  const last = medianOf(times.slice(-STRETCH));
+  return last >= 0.95 * medianOf(times.slice(-2 * STRETCH, -STRETCH));
 }
 
 /** Milliseconds that one call of `fn` takes, and what it returns. */
@@ -51,21 +51,20 @@ export function processorTime(): number {
   return (user + system) / 1000;
 }
 
+/** How often and how long {@link sample} looks. */
+export interface Effort {
+  /** Samples of each part. */
+  readonly repetitions: number;
+  /** A sample calls again until it has lasted this long, in ms, and counts the time of one call. */
+  readonly sampleMs: number;
+}
+
 /**
  * Times several parts in turn, one sample of each before the next of any: what disturbs the machine for a while then
  * disturbs all of them, and they stay comparable. The first round compiles and warms caches and is not counted.
- * @param now - milliseconds of the clock that counts: default: the time that passes
- * @returns the time of one call of each part, in ms
+ * @param now milliseconds of the clock that counts; default: the time that passes
+ * @returns of each part the ms of one call, a sample a round
  */
-export async function measure(
-  effort: Effort,
-  parts: readonly (() => unknown)[],
-  now?: () => number,
-): Promise<Summary[]> {
-  return (await sample(effort, parts, now)).map(summarise);
-}
-
-/** The same, every sample: those of one round belong together. */
 export async function sample(
   { repetitions, sampleMs }: Effort,
   parts: readonly (() => unknown)[],

@@ -13,7 +13,7 @@ export interface PlainNetwork {
  * @throws Error when onnxruntime-web or onnx-proto, which only developers install, cannot be loaded
  */
 export async function openPlain(graph: Graph): Promise<PlainNetwork> {
-  const { exportOnnx } = await import('./onnx.ts');
+  const { exportOnnx } = await import('../models/onnx/write.ts');
   const { env, InferenceSession, Tensor } = await import('onnxruntime-web');
   env.wasm.numThreads = 1;
   const session = await InferenceSession.create(exportOnnx(graph), {

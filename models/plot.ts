@@ -17,9 +17,13 @@ export const COLOURS: readonly string[] = [
 ];
 
 /** Size of a figure and of its left margin, pixels. */
-const WIDTH = 760;
-const HEIGHT = 440;
-const LEFT = 64;
+export interface Size {
+  readonly width: number;
+  readonly height: number;
+  readonly left: number;
+}
+
+const SIZE: Size = { width: 760, height: 440, left: 64 };
 
 /** Ink and paper of a figure that stands alone, by the reader's colour scheme. */
 const STYLE = `svg { color: #1b1b1b; background: #ffffff; font: 13px system-ui, sans-serif; }
@@ -32,23 +36,25 @@ const ROW = 22;
  * A figure as the text of an SVG file.
  * @param options as Plot.plot takes them
  * @param legend names and their colours, drawn below the figure
+ * @param size of the figure with one row of legend; default: 760 x 440 pixels, of which 64 are the left margin
  */
 export function figure(
   options: Omit<Plot.PlotOptions, 'width' | 'height' | 'marginLeft' | 'marginBottom'>,
   legend: ReadonlyMap<string, string> = new Map(),
+  size: Size = SIZE,
 ): string {
   const { document } = parseHTML('<html><body></body></html>');
-  const keys = placeKeys(legend);
+  const keys = placeKeys(legend, size);
   const rows = keys.at(-1)?.row ?? 0;
-  const height = HEIGHT + ROW * Math.max(0, rows - 1);
+  const height = size.height + ROW * Math.max(0, rows - 1);
   const made = Plot.plot({
     marginTop: 36,
     marginRight: 24,
     style: { fontSize: '13px', overflow: 'visible', background: 'none' },
     ...options,
-    width: WIDTH,
+    width: size.width,
     height,
-    marginLeft: LEFT,
+    marginLeft: size.left,
     marginBottom: 50 + ROW * rows,
     document: document as unknown as Document,
   });
@@ -65,13 +71,15 @@ export function figure(
 }
 
 /** Where the names of a legend go: in rows from the left, counted from 1. Below the first stands the name of the axis. */
-function placeKeys(legend: ReadonlyMap<string, string>) {
-  let x = LEFT;
+function placeKeys(legend: ReadonlyMap<string, string>, { width: whole, left }: Size) {
+  // Beside a wide margin there is little room.
+  const first = Math.min(left, SIZE.left);
+  let x = first;
   let row = 1;
   return [...legend].map(([name, colour]) => {
     const width = 30 + 7.4 * name.length;
-    if (x + width > WIDTH && x > LEFT) {
-      x = LEFT;
+    if (x + width > whole && x > first) {
+      x = first;
       row++;
     }
     const at = { name, colour, x, row };

@@ -15,6 +15,7 @@
  */
 
 import type { BlockList } from 'node:net';
+import type { Channel } from '../protocol/channel/index.ts';
 import type { ProtocolPool } from '../protocol/inference/session.ts';
 import { createPool } from '../protocol/inference/threads.ts';
 import type { Authorize } from './authorize.ts';
@@ -108,6 +109,8 @@ export interface ServeOptions {
   readonly onGrant?: OnGrant | undefined;
   /** Called as each task of a session starts, with the ms that it waited, and whether it is an inference's. Must not throw. */
   readonly onTask?: ((waitMs: number, urgent: boolean) => void) | undefined;
+  /** Puts a decorator around each connection's channel: to see what leaves, or to slow it down. */
+  readonly decorate?: ((channel: Channel) => Channel) | undefined;
 }
 
 /** What a running server is given anew; what is left out stays. */
@@ -216,7 +219,7 @@ async function start(
   options: ServeOptions,
   { limits, proxies, origins, resources }: Checked,
 ): Promise<RunningServer> {
-  const { port, host = HOST, tls, onEvent = () => {} } = options;
+  const { port, host = HOST, tls, onEvent = () => {}, decorate = (plain) => plain } = options;
   const pool = options.pool ?? createPool({ workers: options.workers });
   if (options.pool === undefined) resources.add(() => pool.close());
   const quotas = await openQuotas(options.quotas ?? {}, onEvent);
@@ -263,7 +266,8 @@ async function start(
   const listener = await listen({
     ...{ host, port, tls, proxies, queuedBytes: limits.queuedBytes, allows: gate.allows },
     onRequest: healthRequests(life, listingRequests(listed, pages)),
-    onChannel: (arrival, request) => connections.take(arrival, request),
+    onChannel: (arrival, request) =>
+      connections.take({ ...arrival, channel: decorate(arrival.channel) }, request),
   });
   const shown = page && { page: `${listener.url.replace('ws', 'http')}/` };
   onEvent({ type: 'listening', url: listener.url, models: [...offers.models.keys()], ...shown });

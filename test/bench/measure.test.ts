@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
-import { measure, perSecond, summarise, timed } from '../../bench/measure.ts';
+import { isFlat, perSecond, sample, summarise, timed } from '../../bench/measure.ts';
 
 describe('summaries', () => {
   it('are the median and the quartiles', () => {
@@ -42,13 +42,28 @@ describe('summaries', () => {
   });
 });
 
+describe('times that have stopped falling', () => {
+  it('take six samples, and a median of the last three that is no longer below that of the three before', () => {
+    expect(isFlat([9, 9, 9, 9, 9])).toBe(false);
+    expect(isFlat([9, 9, 9, 9, 9, 9])).toBe(true);
+    expect(isFlat([20, 20, 20, 18, 19, 20])).toBe(true);
+    expect(isFlat([20, 20, 20, 18, 18, 20])).toBe(false);
+  });
+
+  it('go by the last six alone, and by no single sample', () => {
+    expect(isFlat([90, 50, 30, 10, 10, 10, 10, 10, 10])).toBe(true);
+    expect(isFlat([10, 10, 10, 10, 10, 1])).toBe(true);
+    expect(isFlat([100, 60, 30, 20, 15, 12])).toBe(false);
+  });
+});
+
 describe('measuring', () => {
   it('takes a round to warm up, then the samples of all parts in turn', async () => {
     const order: string[] = [];
     const parts = ['a', 'b'].map((name) => () => order.push(name));
-    const times = await measure({ repetitions: 2, sampleMs: 0 }, parts);
+    const times = await sample({ repetitions: 2, sampleMs: 0 }, parts);
     expect(order).toEqual(['a', 'b', 'a', 'b', 'a', 'b']);
-    expect(times.map(({ samples }) => samples)).toEqual([2, 2]);
+    expect(times.map(({ length }) => length)).toEqual([2, 2]);
   });
 
   it('fills a sample with as many calls as it needs and counts one; the first round does not count', async () => {
@@ -59,17 +74,17 @@ describe('measuring', () => {
       // Three calls warm up.
       now += ++calls > 3 ? 2 : 100;
     };
-    const [ms] = await measure({ repetitions: 2, sampleMs: 250 }, [call]);
+    const [ms] = await sample({ repetitions: 2, sampleMs: 250 }, [call]);
     clock.mockRestore();
     expect(calls).toBe(3 + 2 * 125);
-    expect(ms).toEqual({ lower: 2, median: 2, upper: 2, samples: 2 });
+    expect(ms).toEqual([2, 2]);
   });
 
   it('counts by another clock where it is given one', async () => {
     let now = 0;
     const call = () => void (now += 3);
-    const [ms] = await measure({ repetitions: 2, sampleMs: 5 }, [call], () => now);
-    expect(ms).toEqual({ lower: 3, median: 3, upper: 3, samples: 2 });
+    const [ms] = await sample({ repetitions: 2, sampleMs: 5 }, [call], () => now);
+    expect(ms).toEqual([3, 3]);
   });
 
   it('waits for what is asynchronous and lets errors through', async () => {
@@ -78,10 +93,10 @@ describe('measuring', () => {
       await new Promise((resolve) => setTimeout(resolve, 1));
       order.push('done');
     };
-    await measure({ repetitions: 1, sampleMs: 0 }, [slow]);
+    await sample({ repetitions: 1, sampleMs: 0 }, [slow]);
     expect(order).toEqual(['done', 'done']);
     const fail = () => Promise.reject(new Error('no'));
-    await expect(measure({ repetitions: 1, sampleMs: 0 }, [fail])).rejects.toThrow('no');
+    await expect(sample({ repetitions: 1, sampleMs: 0 }, [fail])).rejects.toThrow('no');
     expect((await timed(() => 42)).result).toBe(42);
   });
 });

@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs';
 import onnxProto from 'onnx-proto';
 import { describe, expect, it } from 'vitest';
-import { exportOnnx } from '../../bench/onnx.ts';
 import { openPlain } from '../../bench/plain.ts';
 import { type Graph, loadGraph, preprocess, runFloat } from '../../models/graph/index.ts';
 import { resNetCifar } from '../../models/networks/index.ts';
+import { exportOnnx } from '../../models/onnx/write.ts';
 import { drawDigit } from '../../models/zoo/draw.ts';
 import { everyOperator, randomImage } from '../models/networks.ts';
 

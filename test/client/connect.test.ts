@@ -21,9 +21,14 @@ beforeAll(() => {
 afterAll(() => pool.close());
 
 describe('connecting', () => {
-  it('decorates the channel', async () => {
-    const server = await serve(models, { port: 0, pool });
+  it('decorates the channels of both sides', async () => {
     let tape: ReturnType<typeof recorded> | undefined;
+    let far: typeof tape;
+    const server = await serve(models, {
+      port: 0,
+      pool,
+      decorate: (channel) => (far = recorded(channel)),
+    });
     const session = await connect(server.url, {
       pool,
       decorate: (channel) => (tape = recorded(channel)),
@@ -31,6 +36,9 @@ describe('connecting', () => {
     await session.infer(pixels);
     await session.close();
     expect(tape!.transcript.length).toBeGreaterThan(10);
+    const sent = ({ transcript }: NonNullable<typeof tape>, direction: string) =>
+      transcript.filter((frame) => frame.direction === direction).map(({ kind }) => kind);
+    expect(sent(far!, 'received').slice(0, 10)).toEqual(sent(tape!, 'sent').slice(0, 10));
     await server.close();
   });
 

@@ -233,7 +233,7 @@ describe.skipIf(notBuilt)('the command', () => {
       ['reduce', network, ...data],
       ['audit', network, '--data', file('pipe')],
       ['audit', network, '--data', images, '--svg', file('pipe')],
-      ['bench', '--results', file('pipe')],
+      ['bench', '--output', file('pipe')],
     ];
     symlinkSync('pipe', file('pipe.sottonet'));
     commands.push(['check', file('pipe.sottonet')]);
@@ -393,7 +393,7 @@ describe.skipIf(notBuilt)('the command', () => {
 describe.skipIf(notBuilt)('the demo', () => {
   it('answers like the plaintext network on every digit that ships', async () => {
     const demo = fileURLToPath(new URL('../../dist/bench/demo.js', import.meta.url));
-    const { code, out, err } = await run([demo, '--json', '--mnist', '0']);
+    const { code, out, err } = await run([demo, '--json']);
     expect({ code, err }).toEqual({ code: 0, err: '' });
     const { failed, tolerance, results } = JSON.parse(out);
     expect(failed).toBe(0);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { exportOnnx } from '../../../bench/onnx.ts';
 import { readOnnx, readSafetensors } from '../../../models/onnx/index.ts';
+import { exportOnnx } from '../../../models/onnx/write.ts';
 import { DAMAGED, QUICK, readDamaged } from '../../support/damage.ts';
 import { everyOperator } from '../networks.ts';
 import { safetensors } from './files.ts';

@@ -1,6 +1,5 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { exportOnnx } from '../../../bench/onnx.ts';
 import {
   elements,
   type Graph,
@@ -10,6 +9,7 @@ import {
 } from '../../../models/graph/index.ts';
 import { readOnnx } from '../../../models/onnx/index.ts';
 import { readOut } from '../../../models/onnx/table.ts';
+import { exportOnnx } from '../../../models/onnx/write.ts';
 import { everyOperator, numbers, randomImage } from '../networks.ts';
 import { type ModelSpec, modelOf, node, random } from './models.ts';
 import { models } from './zoo.ts';

@@ -113,9 +113,8 @@ const FIELDS = [
 
 /** Where a kind has to be known beside its descriptor. */
 const PLACES = [
-  'bench/budget/drawing.ts',
-  'bench/budget/points.ts',
-  'bench/budget/tables.ts',
+  'bench/page/drawing.ts',
+  'bench/points.ts',
   'models/compile/squares.ts',
   'models/graph/kinds.ts',
   'models/graph/operators.ts',

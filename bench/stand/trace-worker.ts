@@ -1,0 +1,37 @@
+/** What a worker of a traced party loads: the protocol's tasks, each of which tells when and where it ran. */
+
+import { threadId } from 'node:worker_threads';
+import { tasks } from '../../protocol/inference/tasks.ts';
+import { serveTasks } from '../../protocol/pool/node.ts';
+import type { TaskTable } from '../../protocol/pool/task.ts';
+import { now } from './samples.ts';
+
+type Protocol = typeof tasks;
+
+/** A task's output, with its times on the clock of the traces. */
+export interface Traced<Output> {
+  readonly output: Output;
+  readonly thread: number;
+  readonly start: number;
+  readonly end: number;
+}
+
+export type TracedTasks = {
+  readonly [K in keyof Protocol]: (
+    input: Parameters<Protocol[K]>[0],
+  ) => Traced<ReturnType<Protocol[K]>>;
+};
+
+function traced<I, O>(task: (input: I) => O): (input: I) => Traced<O> {
+  return (input) => {
+    const start = now();
+    const output = task(input);
+    return { output, thread: threadId, start, end: now() };
+  };
+}
+
+const all: TaskTable = tasks;
+
+export const run = serveTasks(
+  Object.fromEntries(Object.entries(all).map(([name, task]) => [name, traced(task)])),
+);
