@@ -37,16 +37,15 @@ for (const family of process.argv.slice(2)) {
     const { offline, online } = costOf(layoutOf(model.program));
     const server = startParty(new AbortController().signal);
     const session = await connect((await server.ask('serve', { path })).url);
-    let right = 0;
-    let agreeing = 0;
+    let [right, agreeing] = [0, 0];
     for (let i = 0; i < IMAGES; i++) {
       const { pixels, labels } = slice(sets.test, i, i + 1);
       const input = Float32Array.from(pixels, (p) => p / 255);
       await session.prepare();
       const { label } = await session.infer(input);
       if (label === labels[0]) right++;
-      if (label === argmax(runClear(model, encodeInput(model.program, input), () => {})))
-        agreeing++;
+      const clear = argmax(runClear(model, encodeInput(model.program, input)));
+      if (label === clear) agreeing++;
     }
     await session.close();
     await server.stop();

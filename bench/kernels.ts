@@ -90,9 +90,7 @@ const EFFORTS: Readonly<Record<'full' | 'quick', Effort>> = {
   quick: { repetitions: 3, sampleMs: 20 },
 };
 
-export async function measureKernels({ mode }: Pick<SectionContext, 'mode'>) {
-  return benchKernels(EFFORTS[mode]);
-}
+export const measureKernels = ({ mode }: SectionContext) => benchKernels(EFFORTS[mode]);
 
 export async function benchKernels(effort: Effort): Promise<KernelResult[]> {
   const parts = [garbling, extension, hintedConvolution, integerLayers, reluLanes].flatMap(

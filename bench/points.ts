@@ -85,8 +85,6 @@ export function compileOnNoise(
 
 const suffix = (comparison: Comparison) => (comparison === 'garbled' ? '/half-gates' : '');
 
-// -------------------------------------------------------------------------------------------------- random weights
-
 interface Family {
   readonly name: string;
   /** Budgets by what all other elements are, and those that are run with half gates as well. */
@@ -221,8 +219,6 @@ export function imageNetPoints(): Point[] {
   );
 }
 
-// -------------------------------------------------------------------------------------------------- trained weights
-
 /** The parts of a card that are read; cards may have more, and models may lack one. */
 export interface Card {
   readonly data?: string | readonly string[];
@@ -295,8 +291,6 @@ function pictureFor(network: string, { program: { input } }: Model): Uint8Array 
     return Math.round((200 * (row + column)) / (height + width));
   });
 }
-
-// -------------------------------------------------------------------------------------------------- all
 
 /** The zoo and the families, each network's largest budget first; when it has to be quick, the zoo's smallest and one family. */
 export function standardPoints(quick: boolean): Point[] {

@@ -3,8 +3,6 @@
  * over another network, says how large such a system's costs are and no more: it never shares a series with ours.
  */
 
-// ---------------------------------------------------------------------- measured by us, on the kind of machine named
-
 /**
  * Where the figures below were measured, with the peers' own benchmark programs. A figure compares with one of ours only
  * when that was taken on the same kind of machine, and even then windows of one host differed by up to 40 %.
@@ -19,8 +17,6 @@ export const PEER_KERNELS = {
   convolution: 'OpenCheetah: 978 ms, 3.75 MB (1.37 up, 2.38 down)',
   relu: 'OpenCheetah: 98 k ReLU/s at 57 B (not garbled); emp-sh2pc: 94 k ReLU/s at 3,520 B',
 } as const;
-
-// ----------------------------------------------------------------------------------------------------- published
 
 /**
  * `measured`: by us, on {@link REFERENCE_MACHINE}, with the system's own program. `read`: the figure stands in the source;
