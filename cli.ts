@@ -49,7 +49,9 @@ for (const [, load] of asked.length === 0 ? Object.entries(commands) : asked) {
   for (const option of command.options) {
     if (option.flags.endsWith('<N>')) option.argParser(wholeNumber);
     if (option.flags.endsWith('<COUNT>')) option.argParser(count);
-    if (option.argChoices !== undefined) option.argParser(oneOf(option.argChoices));
+    // One that may be a file instead decides itself.
+    const choices = option.flags.includes('FILE') ? undefined : option.argChoices;
+    if (choices !== undefined) option.argParser(oneOf(choices));
     else if (option.parseArg !== undefined) option.argParser(refusing(option.parseArg));
   }
   program.addCommand(wantingLast(command).exitOverride());

@@ -20,8 +20,9 @@ import { mapsOf } from '../protocol/program/program.ts';
 import { sizeOf } from '../protocol/ring/shape.ts';
 
 import { loadDemo } from '../server/demo.ts';
-import { medianOf, type Summary, summarise, timed } from './measure.ts';
+import { medianOf, summarise, timed } from './measure.ts';
 import type { Point } from './points.ts';
+import type { BrowserResult } from './results.ts';
 import { jobOf, startParty } from './stand/measurement.ts';
 import type { SectionContext } from './stand/run.ts';
 
@@ -29,21 +30,6 @@ const PARTS = ['setup', 'offline', 'online'] as const;
 
 /** Milliseconds of one session's three parts. */
 type Times = Record<(typeof PARTS)[number], number>;
-
-export interface BrowserResult {
-  readonly point: string;
-  readonly relus: number;
-  readonly parts: readonly {
-    readonly name: keyof Times;
-    /** Medians. */
-    readonly nodeMs: number;
-    readonly browserMs: number;
-    /** Browser / Node, pair by pair. */
-    readonly ratio: Summary;
-  }[];
-  /** Longest task of the page's main thread in the quietest repetition; 0 where none lasted 50 ms. */
-  readonly longestTaskMs: number;
-}
 
 /** What is compared. */
 const COMPARED = ['zoo/digits', 'zoo/cifar10-3891', 'zoo/cifar10', 'ResNet-20/identity/188416'];

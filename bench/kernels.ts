@@ -53,27 +53,10 @@ import {
   macsOf,
   weightCount,
 } from '../protocol/ring/shape.ts';
-import {
-  type Effort,
-  perSecond,
-  processorTime,
-  type Summary,
-  sample,
-  summarise,
-} from './measure.ts';
+import { type Effort, perSecond, processorTime, sample, summarise } from './measure.ts';
 import { PEER_KERNELS } from './published.ts';
+import type { KernelResult } from './results.ts';
 import type { SectionContext } from './stand/run.ts';
-
-/** One figure. */
-export interface KernelResult {
-  readonly name: string;
-  readonly unit: string;
-  readonly value: Summary;
-  /** Bytes that one unit of work moves, as text. */
-  readonly bytes?: string;
-  /** What peers reach, as text. */
-  readonly reference?: string;
-}
 
 /** A figure to be measured. */
 interface Part extends Omit<KernelResult, 'value'> {

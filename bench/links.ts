@@ -2,7 +2,7 @@
 
 import type { Clock, Link as Direction } from '../protocol/channel/delayed.ts';
 import { LOOPBACK, type NamedLink } from '../protocol/inference/links.ts';
-import type { PhaseBytes } from './results.ts';
+import type { PhaseBytes } from './phases.ts';
 
 /** One direction of a link, for the channel decorator; nothing for loopback. */
 export function directionOf({

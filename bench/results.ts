@@ -7,26 +7,10 @@ import { readFile } from 'node:fs/promises';
 import { LINKS } from '../protocol/inference/links.ts';
 import type { KindCounts } from '../protocol/program/kinds.ts';
 import type { Comparison } from '../protocol/program/program.ts';
-import type { BrowserResult } from './browser.ts';
-import type { KernelResult } from './kernels.ts';
 import type { Machine } from './machine.ts';
 import type { Summary } from './measure.ts';
+import { type PerParty, type PerPhase, PHASES, type Phase, type PhaseBytes } from './phases.ts';
 import type { Attribution, ByteClass } from './stand/attribution.ts';
-
-export const PHASES = ['offline', 'online'] as const;
-export type Phase = (typeof PHASES)[number];
-export type PerPhase<T> = Readonly<Record<Phase, T>>;
-
-/** The same for both phases. */
-export const byPhase = <T>(of: (phase: Phase) => T): PerPhase<T> => ({
-  offline: of('offline'),
-  online: of('online'),
-});
-
-export interface PerParty<T> {
-  readonly client: T;
-  readonly server: T;
-}
 
 /** One run of the stand. */
 export interface Run {
@@ -62,13 +46,6 @@ export interface LinkResult {
   /** The same as `computed` and as `planned`, beside what was run. */
   readonly computedMs?: PerPhase<number>;
   readonly plannedMs?: PerPhase<number>;
-}
-
-/** Of one inference and phase, by the formulas, to which every run is held. */
-export interface PhaseBytes {
-  readonly upBytes: number;
-  readonly downBytes: number;
-  readonly roundTrips: number;
 }
 
 /** `trained`: with the weights and the accuracy of its card. `published`: accuracy as published, everything else of random weights. */
@@ -120,6 +97,32 @@ export interface TraceResult {
   readonly point: string;
   readonly run: string;
   readonly ms: PerPhase<Attribution>;
+}
+
+/** One figure. */
+export interface KernelResult {
+  readonly name: string;
+  readonly unit: string;
+  readonly value: Summary;
+  /** Bytes that one unit of work moves, as text. */
+  readonly bytes?: string;
+  /** What peers reach, as text. */
+  readonly reference?: string;
+}
+
+export interface BrowserResult {
+  readonly point: string;
+  readonly relus: number;
+  readonly parts: readonly {
+    readonly name: 'setup' | 'offline' | 'online';
+    /** Medians. */
+    readonly nodeMs: number;
+    readonly browserMs: number;
+    /** Browser / Node, pair by pair. */
+    readonly ratio: Summary;
+  }[];
+  /** Longest task of the page's main thread in the quietest repetition; 0 where none lasted 50 ms. */
+  readonly longestTaskMs: number;
 }
 
 /** What became of inferences that arrive at one rate. */

@@ -4,14 +4,8 @@ import { figure, Plot } from '../../models/plot.ts';
 import { LINKS, LOOPBACK, MOBILE } from '../../protocol/inference/links.ts';
 import { countAll } from '../../protocol/program/kinds.ts';
 import { wireMs } from '../links.ts';
-import {
-  type Load,
-  linkOf,
-  PHASES,
-  type Phase,
-  type PointResult,
-  type Results,
-} from '../results.ts';
+import { PHASES, type Phase } from '../phases.ts';
+import { type Load, linkOf, type PointResult, type Results } from '../results.ts';
 import { CLASSES } from '../stand/attribution.ts';
 import { argued } from './argument.ts';
 import {

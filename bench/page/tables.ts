@@ -4,21 +4,14 @@ import { PUBLISHED_CIFAR10 } from '../../models/reduce/published.ts';
 import { LINKS, LOOPBACK } from '../../protocol/inference/links.ts';
 import { KINDS, kindOf } from '../../protocol/program/kinds.ts';
 import { summarise } from '../measure.ts';
+import { type PerPhase, PHASES, type Phase } from '../phases.ts';
 import {
   ACCURACY_SOURCES,
   MEASURED_LATENCIES,
   PUBLISHED_LATENCIES,
   REFERENCE_MACHINE,
 } from '../published.ts';
-import {
-  type LinkResult,
-  linkOf,
-  type PerPhase,
-  PHASES,
-  type Phase,
-  type PointResult,
-  type Results,
-} from '../results.ts';
+import { type LinkResult, linkOf, type PointResult, type Results } from '../results.ts';
 import { BYTE_CLASSES, CLASSES } from '../stand/attribution.ts';
 import { count, figure, megabytes, spread, type Table } from './text.ts';
 

@@ -11,7 +11,7 @@ import { type Bytes, costOf, laneCosts, type StepCost } from '../../protocol/inf
 import type { Layout } from '../../protocol/inference/layout.ts';
 import { linearTasks } from '../../protocol/linear/tasks.ts';
 import { type ActivationKind, KINDS, type KindName, kindOf } from '../../protocol/program/kinds.ts';
-import { byPhase, type PerPhase } from '../results.ts';
+import { byPhase, type PerPhase } from '../phases.ts';
 import { IDLE, type PartTable, type Span } from './samples.ts';
 import type { PartyTrace } from './trace.ts';
 

@@ -7,7 +7,7 @@ import { createThreadPool } from '../../protocol/pool/node.ts';
 import { loadModelFile, serve } from '../../server/index.ts';
 import { preciseClock } from '../links.ts';
 import { timed } from '../measure.ts';
-import { byPhase, type PerPhase } from '../results.ts';
+import { byPhase, type PerPhase } from '../phases.ts';
 import { CLASS_OF_FRAME } from './attribution.ts';
 import { obey, usage } from './party.ts';
 import { now, type Span } from './samples.ts';

@@ -18,10 +18,10 @@ import { macsOf } from '../../protocol/ring/shape.ts';
 import { computedMs, occupationMs } from '../links.ts';
 import { disturbance, machineInfo } from '../machine.ts';
 import { type Summary, summarise, timed } from '../measure.ts';
+import { byPhase } from '../phases.ts';
 import { openPlain } from '../plain.ts';
 import { type Point, SEED, type Subject } from '../points.ts';
 import {
-  byPhase,
   type LinkResult,
   NO_RESULTS,
   type PointResult,

@@ -15,7 +15,7 @@ import type { tasks } from '../../protocol/inference/tasks.ts';
 import type { Pool, Runner, RunOptions } from '../../protocol/pool/index.ts';
 import type { Input, Output } from '../../protocol/pool/task.ts';
 import { type ActivationKind, kindOf } from '../../protocol/program/kinds.ts';
-import type { PerParty, PerPhase } from '../results.ts';
+import type { PerParty, PerPhase } from '../phases.ts';
 import { IDLE, now, type Part, type PartTable, type Span, startSampling } from './samples.ts';
 import type { TracedTasks } from './trace-worker.ts';
 

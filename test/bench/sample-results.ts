@@ -2,13 +2,8 @@
 
 import { computedMs } from '../../bench/links.ts';
 import { summarise } from '../../bench/measure.ts';
-import {
-  byPhase,
-  type LinkResult,
-  type PointResult,
-  type Results,
-  type Run,
-} from '../../bench/results.ts';
+import { byPhase } from '../../bench/phases.ts';
+import type { LinkResult, PointResult, Results, Run } from '../../bench/results.ts';
 import { type Attribution, CLASSES } from '../../bench/stand/attribution.ts';
 import { LINKS, LOOPBACK } from '../../protocol/inference/links.ts';
 
