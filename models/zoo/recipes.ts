@@ -161,7 +161,7 @@ export const RECIPES: Readonly<Record<string, Recipe>> = {
     data: 'cifar10',
     dataName: 'CIFAR-10',
     seed: 20261128,
-    epochs: 40,
+    epochs: 20,
     batch: 128,
     // Jordan's rates, decays and averages, by example instead of by step of 1,024; half the rate for a longer training.
     rate: 0.1875,
