@@ -10,6 +10,7 @@ import { formatReport } from '../compile/index.ts';
 import { formatScore, scoreAll, type scoreTasks } from '../compile/score.ts';
 import { type FitOptions, fitOf, withFitOptions } from '../fit.ts';
 import { countGraph, type Graph, preprocessAll, saveGraph } from '../graph/index.ts';
+import { nearest } from '../nearest.ts';
 import { type ReadOptions, readGraph, withReadOptions } from '../read.ts';
 import { say, showStatus } from '../terminal.ts';
 import {
@@ -140,8 +141,10 @@ export function reduceCommand(): Command {
 /** @throws InvalidArgumentError when it is neither a method's name nor the path of a module */
 function methodOf(text: string): string {
   if (METHODS.some((name) => name === text) || isModule(text)) return text;
+  const meant = nearest(text, METHODS);
+  const which = meant === undefined ? '' : ` (Did you mean ${meant}?)`;
   throw new InvalidArgumentError(
-    `Allowed choices are ${METHODS.join(', ')}, or a module, such as ./mine.js.`,
+    `It must be one of ${METHODS.join(', ')}, or a module such as ./mine.js.${which}`,
   );
 }
 

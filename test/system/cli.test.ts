@@ -249,7 +249,7 @@ describe.skipIf(notBuilt)('the command', () => {
       expect(outcome.err, args.join(' ')).toMatch(/pipe/);
       expectFailure(
         outcome,
-        /pipe(\.sottonet)?(: it is a pipe, not a file| cannot be written: it is a pipe, not a file| should be an \.onnx, \.safetensors or \.sottonet file)$/,
+        /pipe(\.sottonet)?(: it is a pipe, not a file| cannot be written: it is a pipe, not a file| cannot be made: a file of that name is there| should be an \.onnx, \.safetensors or \.sottonet file)$/,
       );
     }
   });

@@ -147,7 +147,7 @@ describe('sotto reduce', () => {
     [
       'an unknown method',
       ['--method', 'magic'],
-      /argument 'magic' is invalid. Allowed choices are autorep, snl/,
+      /argument 'magic' is invalid. It must be one of autorep, snl/,
     ],
     [
       'an unknown augmentation',

@@ -105,7 +105,7 @@ describe('a method that somebody brings', () => {
     expect(run('magic')).toMatchObject({
       code: 2,
       error: expect.stringMatching(
-        /Allowed choices are autorep, .*, or a module, such as \.\/mine\.js\./,
+        /It must be one of autorep, .*, or a module such as \.\/mine\.js\./,
       ),
     });
   });
