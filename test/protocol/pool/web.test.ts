@@ -40,9 +40,11 @@ function spawn(tasks = table): WebWorker {
     addEventListener(type: string, listener: (event: never) => void) {
       if (type === 'message') worker.on('message', (data) => listener({ data } as never));
       if (type === 'error') {
-        worker.on('error', ({ message }) => listener({ message } as never));
+        // Node brings errors and ends by another way than messages, on a busy machine before them; a browser keeps their order.
+        const later = (message: string) => setTimeout(() => listener({ message } as never), 20);
+        worker.on('error', ({ message }) => later(message));
         worker.on('exit', () => {
-          if (!ended) listener({ message: 'it ended' } as never);
+          if (!ended) later('it ended');
         });
       }
     },
