@@ -197,7 +197,7 @@ describe('the page', () => {
     expect(with_).toContain('<td>mine</td>');
   });
 
-  it('is a document of its own in light and dark, its words escaped', () => {
+  it('stands alone in light and dark, its text escaped', () => {
     expect(html).toContain('a &lt;CPU&gt;');
     expect(/<(script|link|img)\b/.test(html)).toBe(false);
     expect(html).toContain('prefers-color-scheme: dark');
