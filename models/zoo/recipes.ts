@@ -57,6 +57,8 @@ export interface Recipe {
   readonly augmentation: Augmentation;
   /** Default: SGD with momentum 0.9 and decay 5e-4. */
   readonly optimiser?: () => Optimiser;
+  /** A second training, from the network of the first. */
+  readonly again?: { readonly epochs: number; readonly rate: number };
   /** Of the learning rate; default: after a short rise half a cosine down to 0. */
   readonly schedule?: (peak: number) => Schedule;
   /** Share of every label that all classes get alike. */
@@ -165,6 +167,7 @@ export const RECIPES: Readonly<Record<string, Recipe>> = {
     batch: 128,
     // Jordan's rates, decays and averages, by example instead of by step of 1,024; half the rate for a longer training.
     rate: 0.1875,
+    again: { epochs: 14, rate: 0.1 },
     schedule: (peak) => triangle(peak, { start: 0.2 * peak, at: 0.23, end: 0.01 * peak }),
     optimiser: () =>
       new Lookahead(
@@ -180,6 +183,7 @@ export const RECIPES: Readonly<Record<string, Recipe>> = {
     measured: 64,
     augmentation: { kind: 'shiftTurns', shift: 3, cutout: 8 },
     frozen: AIR_FROZEN,
+    teacher: { depth: 32, share: 0.5, temperature: 4 },
     reduced: [],
     build(seed, training) {
       const pixels = { mean: [0.4914, 0.4822, 0.4465], std: [0.247, 0.2435, 0.2616] };

@@ -1,5 +1,6 @@
 /** How a dense network is trained, by its recipe. */
 
+import type { Graph } from '../graph/index.ts';
 import { say, showStatus } from '../terminal.ts';
 import {
   cosine,
@@ -14,22 +15,34 @@ import {
 } from '../train/index.ts';
 import type { Recipe, Sets } from './recipes.ts';
 
-/** Trains the recipe's network from random weights, or goes on from the checkpoint; says how it goes. */
+/**
+ * Trains the recipe's network from random weights, or a trained one again, or goes on from the checkpoint; says how it goes.
+ * @throws RangeError when the recipe has no second training
+ */
 export async function trainDense(
   recipe: Recipe,
   { training, validation }: Omit<Sets, 'test'>,
-  options: Pick<StageOptions, 'checkpoint' | 'teacher'> & { readonly pool: TrainingPool },
+  {
+    from,
+    ...options
+  }: Pick<StageOptions, 'checkpoint' | 'teacher'> & {
+    readonly from?: Graph | undefined;
+    readonly pool: TrainingPool;
+  },
 ): Promise<Network> {
-  const { name, seed, epochs, batch, rate, smoothing, augmentation, frozen = [] } = recipe;
+  const { name, seed, batch, smoothing, augmentation, frozen = [] } = recipe;
+  const phase = from === undefined ? recipe : recipe.again;
+  if (phase === undefined) throw new RangeError(`${name} is trained once`);
+  const { epochs, rate } = phase;
   const {
     optimiser = () => new Sgd({ momentum: 0.9, decay: 5e-4 }),
     schedule = (peak: number) => cosine(peak, 0, 0.05),
   } = recipe;
-  const network = new Network(recipe.build(seed, training), batch, { frozen });
+  const network = new Network(from ?? recipe.build(seed, training), batch, { frozen });
   let began = performance.now();
   await trainStage(network, training, {
     epochs,
-    seed: seed + 1,
+    seed: seed + (from === undefined ? 1 : 2),
     shards: 2,
     optimiser: optimiser(),
     schedule: schedule(rate),
