@@ -1,4 +1,4 @@
-/** A party of a measured run: a process of its own that does what it is told, over Node's channel between processes. */
+/** A party of a measured run: a child process that runs commands from Node's channel between processes. */
 
 import { type ChildProcess, fork } from 'node:child_process';
 import { readFileSync } from 'node:fs';

@@ -14,6 +14,7 @@ import { slicing } from '../../protocol/ring/gather.ts';
 import type { Shape } from '../../protocol/ring/shape.ts';
 import { linearOutput, sizeOf } from '../../protocol/ring/shape.ts';
 import { hasChannelBias } from './affine.ts';
+import { emitMaxPool } from './maxpool.ts';
 import type { ActivationNode, LinearNode, MaxPoolNode } from './network.ts';
 import { hasSquares, shapesOf } from './network.ts';
 import { RangeMisfit, type Settings } from './options.ts';
@@ -35,7 +36,6 @@ import { stagesOf } from './schedule.ts';
 import type { SettledNetwork } from './settle.ts';
 import type { SquarePlan } from './squares.ts';
 import { addLocal, StepList } from './steps.ts';
-import { tournament } from './tournament.ts';
 
 /** Bits that a layer's weights may give to a range. LOCAL. */
 const GIVEN_BITS = 3;
@@ -205,7 +205,7 @@ class Emitter {
     const used = this.#usedPart(reach, fractionBits, rangeBits, dropBits, shareError);
     const comparison = { fractionBits, rangeBits, dropBits };
     const from = this.#shapes.get(source)!;
-    const made = tournament(node, list.index(source), from, comparison, (step) => {
+    const made = emitMaxPool(node, list.index(source), from, comparison, (step) => {
       if (step.op !== 'activation') return list.push(step);
       return list.push(step, undefined, { rangeBits, dropBits, used, relus: step.kinds.length });
     });

@@ -5,14 +5,14 @@
 
 import type { MaxPoolNode, Network, NetworkNode } from './network.ts';
 
-/** Rounds of a max pool's tournament. */
-export function tournamentRounds({ kernel }: Pick<MaxPoolNode, 'kernel'>): number {
+/** Rounds of a max pool. */
+export function maxPoolRounds({ kernel }: Pick<MaxPoolNode, 'kernel'>): number {
   return kernel.reduce((rounds, window) => rounds + Math.ceil(Math.log2(window)), 0);
 }
 
 const roundsOf = (node: NetworkNode): number => {
   if (node.op === 'activation') return 1;
-  return node.op === 'maxPool' ? tournamentRounds(node) : 0;
+  return node.op === 'maxPool' ? maxPoolRounds(node) : 0;
 };
 
 /** Nodes that run before the next round, then the activation layers of that round; the latter may be none. */

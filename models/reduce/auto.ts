@@ -45,7 +45,7 @@ async function measured(name: string, graph: Graph, training: Training): Promise
   return { name, relus: reluCount(graph), accuracy: right, graph };
 }
 
-/** Checkpoints of a way of its own: the same stage may stand on several. */
+/** Checkpoints in a folder of this name: several ways train a stage of the same name. */
 function apart(training: Training, name: string): Training {
   const { checkpoints } = training;
   return checkpoints === undefined

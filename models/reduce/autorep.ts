@@ -106,21 +106,21 @@ export class MaskOptimiser implements Optimiser {
 }
 
 export interface AutoRepOptions {
-  /** Epochs of the search; 40 unless given. */
+  /** Epochs of the search. Default: 40. */
   readonly searchEpochs?: number;
-  /** Of Adam; 1e-3 unless given. It falls to a hundredth by half a cosine. */
+  /** Of Adam. It falls to a hundredth by half a cosine. Default: 1e-3. */
   readonly searchRate?: number;
-  /** Learning rate of auxiliary numbers as a factor; see `maskRateFor` unless given. */
+  /** Learning rate of auxiliary numbers as a factor. Default: see `maskRateFor`. */
   readonly maskRate?: number;
-  /** First weight of the budget's term; 1 unless given. */
+  /** First weight of the budget's term. Default: 1. */
   readonly pressure?: number;
-  /** What it grows by after an epoch that removed too little, see `PressureRule`; 1.5 unless given, 1 as published. */
+  /** What it grows by after an epoch that removed too little, see `PressureRule`. Default: 1.5; published: 1. */
   readonly growth?: number;
-  /** h; 0.003 unless given. */
+  /** h. Default: 0.003. */
   readonly threshold?: number;
-  /** Images that inputs of activations are measured on; 1,024 unless given. */
+  /** Images that inputs of activations are measured on. Default: 1,024. */
   readonly measured?: number;
-  /** Of the penalty on inputs beyond four deviations, see NetworkOptions.ranges; 5e-3 unless given, 0 for none. */
+  /** Of the penalty on inputs beyond four deviations, see NetworkOptions.ranges; 0 for none. Default: 5e-3. */
   readonly rangeWeight?: number;
   readonly tune?: Tuning;
   /** Layers in which elements become the identity; with all of them the search has identities too. Default: none. */

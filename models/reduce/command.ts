@@ -92,7 +92,7 @@ export function reduceCommand(): Command {
     .requiredOption('-o, --output <NAME>', 'writes NAME.sottonet, NAME.sotto and NAME.json')
     .option(
       '--validation <PATH...>',
-      'labelled images to validate on; unless given, a tenth of the data',
+      'labelled images to validate on (default: the last tenth of the data)',
     )
     .addOption(
       new Option('--method <NAME|FILE>', 'how ReLUs are chosen, or a module that chooses them')
@@ -108,19 +108,19 @@ export function reduceCommand(): Command {
         .choices(['crop', 'none'])
         .default('crop'),
     )
-    .option('--search-epochs <N>', 'epochs of a search; those of its method unless given')
-    .option('--tune-epochs <N>', 'epochs of fine-tuning; 20 unless given')
+    .option('--search-epochs <N>', 'epochs of a search (default: those of its method)')
+    .option('--tune-epochs <N>', 'epochs of fine-tuning (default: 20)')
     .option(
       '--settle-epochs <N>',
       'epochs behind those with batch norms as inference uses them; deep networks of squares want some',
     )
     .option(
       '--pressure <FACTOR>',
-      'of autorep: how hard its search pushes at first; 1 unless given, more for large networks and short searches',
+      'of autorep: how hard its search pushes at first (default: 1); more for large networks and short searches',
     )
     .option(
       '--scores <FILE>',
-      'scores of another teacher for the training images, validation images left out: 32-bit floats, image by image; unless given, the network itself teaches',
+      'scores of another teacher for the training images, validation images left out: 32-bit floats, image by image (default: the network itself teaches)',
     )
     .option('--batch <COUNT>', 'images of a shard', '64')
     .option('--shards <COUNT>', 'shards of a step, which run at the same time', '2')
@@ -133,7 +133,7 @@ export function reduceCommand(): Command {
     .option('--workers <COUNT>', 'threads (default: those of the machine)')
     .option(
       '--checkpoints <FOLDER>',
-      'where to go on from after a stop; NAME.checkpoints unless given',
+      'where to go on from after a stop (default: NAME.checkpoints)',
     );
   return withReadOptions(withFitOptions(command)).action(run);
 }

@@ -120,7 +120,7 @@ export function recipesOf(
   );
 }
 
-/** A recipe in words. */
+/** A recipe as text. */
 export function recipeName({ culled, thinned, channels, resolution }: Recipe): string {
   const parts = [
     culled.length > 0 && `cull ${culled.map((k) => `S${k + 1}`).join('+')}`,
@@ -132,15 +132,15 @@ export function recipeName({ culled, thinned, channels, resolution }: Recipe): s
 }
 
 export interface DeepReduceOptions extends Tuning {
-  /** Stages, least critical first; measured unless given. */
+  /** Stages, least critical first. Default: as measured. */
   readonly order?: readonly number[];
-  /** Epochs of each measurement of a stage's criticality; 2 unless given. */
+  /** Epochs of each measurement of a stage's criticality. Default: 2. */
   readonly measureEpochs?: number;
-  /** Power of a stage's ReLUs in its criticality; 0.07 unless given: a mild preference for few. LOCAL */
+  /** Power of a stage's ReLUs in its criticality; a mild preference for few. Default: 0.07. LOCAL */
   readonly power?: number;
-  /** Factors of channels and resolution to try; 1 alone unless given: others train from random weights. */
+  /** Factors of channels and resolution to try; others than 1 train from random weights. Default: 1 alone. */
   readonly factors?: readonly number[];
-  /** Recipes to train, those with the most ReLUs within the budget; 2 unless given. */
+  /** Recipes to train, those with the most ReLUs within the budget. Default: 2. */
   readonly tries?: number;
 }
 

@@ -21,11 +21,11 @@ export function ascend(multipliers: Float64Array, violations: Float64Array, step
 }
 
 export interface MitigationOptions extends Tuning {
-  /** Of the multipliers, for each step's violation; 1e-3 unless given. */
+  /** Of the multipliers, for each step's violation. Default: 1e-3. */
   readonly ascent?: number;
-  /** Only groups that do worse than the mean count; unless given, all do whose loss differs. */
+  /** Only groups that do worse than the mean count. Default: all whose loss differs. */
   readonly oneSided?: boolean;
-  /** Of the checkpoint; 'mitigate' unless given. */
+  /** Of the checkpoint. Default: 'mitigate'. */
   readonly name?: string;
 }
 

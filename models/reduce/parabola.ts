@@ -52,7 +52,7 @@ export interface ChannelMoments {
   readonly std: ArrayLike<number>;
 }
 
-/** Least deviation a parabola is fitted to: a channel that never moves has no curvature of its own. LOCAL */
+/** Least deviation a parabola is fitted to: a channel that never moves has no curvature. LOCAL */
 const LEAST_STD = 1e-3;
 
 /** Starting polynomials of a layer's channels, [C, 3], their curvature inside {@link CURVATURE}. */

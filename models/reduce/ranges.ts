@@ -119,7 +119,7 @@ class Track {
 }
 
 export interface MeasureOptions {
-  /** Images to look at, chosen by the seed; all unless given. */
+  /** Images to look at, chosen by the seed. Default: all. */
   readonly images?: number;
   readonly batch: number;
   readonly seed: number;

@@ -32,18 +32,18 @@ export function addSparsity(parameters: readonly Parameter[], lambda: number): v
 }
 
 export interface SnlOptions {
-  /** Epochs of the search, which ends as soon as the budget is met; 30 unless given. */
+  /** Epochs of the search, which ends as soon as the budget is met. Default: 30. */
   readonly searchEpochs?: number;
-  /** Of Adam, constant; 1e-3 unless given. */
+  /** Of Adam, constant. Default: 1e-3. */
   readonly searchRate?: number;
-  /** Learning rate of masks as a factor; see `maskRateFor` unless given. */
+  /** Learning rate of masks as a factor. Default: see `maskRateFor`. */
   readonly maskRate?: number;
-  /** First lambda; 1e-4 unless given. Published: 1e-5 for half a million ReLUs, beside a loss of twice the weight. */
+  /** First lambda. Default: 1e-4. Published: 1e-5 for half a million ReLUs, beside a loss of twice the weight. */
   readonly lambda?: number;
-  /** 1.5 and 1 unless given (published: 1.1 and 5), see `PressureRule`. */
+  /** See `PressureRule`. Default: 1.5 and 1; published: 1.1 and 5. */
   readonly growth?: number;
   readonly patience?: number;
-  /** Whether lambda follows a plan that meets the budget in the last epoch; unless given, it does. */
+  /** Whether lambda follows a plan that meets the budget in the last epoch. Default: true. */
   readonly planned?: boolean;
   readonly tune?: Tuning;
   /** ReLUs that the search aims at: one search serves several budgets near it. Default: the budget. */

@@ -29,7 +29,7 @@ export function stagesOf(graph: Graph): Stage[] {
     layersOf.set(key(node.id), [...(layersOf.get(key(node.id)) ?? []), node]);
   }
   const macs = new Map<string, number>();
-  // A linear layer whose resolution has no activation of its own counts where the network stands.
+  // A linear layer whose resolution has no activation counts where the network stands.
   let current = [...layersOf.keys()][0] ?? '';
   for (const node of graph.nodes) {
     if (layersOf.has(key(node.id))) current = key(node.id);

@@ -37,7 +37,7 @@ export interface Training {
   readonly training: LabelledImages;
   /** Never trained on. */
   readonly validation: LabelledImages;
-  /** Images of a shard, and shards of a step; one unless given. See TrainOptions. */
+  /** Images of a shard, and shards of a step; see TrainOptions. Default of shards: 1. */
   readonly batch: number;
   readonly shards?: number;
   readonly seed: number;
@@ -46,7 +46,7 @@ export interface Training {
   readonly teacher?: Teacher | undefined;
   readonly pool?: TrainingPool | undefined;
   readonly signal?: AbortSignal | undefined;
-  /** The folder of checkpoints; none are kept unless given. */
+  /** The folder of checkpoints. Default: none are kept. */
   readonly checkpoints?: string | undefined;
   readonly onProgress?: ((stage: string, progress: TrainProgress) => void) | undefined;
   /** After every epoch, with the accuracy on the validation images. */
@@ -198,17 +198,17 @@ export async function accuracy(
 
 /** How a network with removed ReLUs learns to do without them. */
 export interface Tuning {
-  /** 20 unless given. */
+  /** Default: 20. */
   readonly epochs?: number;
-  /** Highest learning rate of Adam; 1e-3 unless given. It falls to zero by half a cosine. */
+  /** Highest learning rate of Adam. It falls to zero by half a cosine. Default: 1e-3. */
   readonly rate?: number;
-  /** Decay of weights; 0.02 unless given. */
+  /** Decay of weights. Default: 0.02. */
   readonly decay?: number;
-  /** Ranges to keep, see NetworkOptions; none unless given. */
+  /** Ranges to keep, see NetworkOptions. Default: none. */
   readonly ranges?: NetworkOptions['ranges'];
   /**
    * Epochs behind those, at three tenths of the rate, that settle (see TrainOptions.mode): ranges are then kept of what
-   * inference computes, where norms of a batch divide a value that escapes by itself. 0 unless given.
+   * inference computes, where norms of a batch divide a value that escapes by itself. Default: 0.
    */
   readonly settleEpochs?: number;
 }

@@ -2,7 +2,7 @@
  * Which coefficients of a layer's input polynomials the used outputs meet, and what each of them is: free, its phase
  * becomes the mask of an input element; or corrected, the client sends how far the phase is from what it must be.
  *
- * Output m of a tile sits at m C S and meets the weights of every output m' of that tile: those of its own at the
+ * Output m of a tile sits at m C S and meets the weights of every output m' of that tile: its own weights at the
  * coefficients of its input rectangle, those of another at the same places moved by (m - m') C S, where the packing has
  * zeros. So an input polynomial is read at the rectangles of its planes and, with several outputs a polynomial, at their
  * shifted copies. A coefficient that holds no element, because it is padding or a shifted copy, must be the mask 0. One that

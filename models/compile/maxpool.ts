@@ -26,7 +26,7 @@ export type Comparison = Pick<ActivationStep, 'rangeBits' | 'dropBits' | 'fracti
  * @param push appends a step and returns the number of the value it makes
  * @returns number of the result
  */
-export function tournament(
+export function emitMaxPool(
   node: MaxPoolNode,
   source: number,
   from: Shape,
@@ -61,7 +61,7 @@ export function tournament(
       });
     });
     for (let round = 1; parts.length > 1; round++) {
-      parts = playRound(`${name}.round${round}`, parts, size, comparison, push);
+      parts = emitRound(`${name}.round${round}`, parts, size, comparison, push);
     }
     value = parts[0]!;
     shape = size;
@@ -88,8 +88,8 @@ function replaced(shape: Shape, axis: 1 | 2, n: number): Shape {
   return axis === 1 ? [shape[0], n, shape[2]] : [shape[0], shape[1], n];
 }
 
-/** Larger ones of pairs of parts, then the part that is left over. */
-function playRound(
+/** Emits a round: the larger ones of pairs of parts, then the part that is left over. */
+function emitRound(
   name: string,
   parts: readonly number[],
   size: Shape,
@@ -118,7 +118,7 @@ function playRound(
   const larger = push({ ...sum, inputs: [excess, right], subtract: false });
   if (half === 1) return [larger, ...parts.slice(2)];
   const all: Shape = [half * size[0], size[1], size[2]];
-  const winners = Array.from({ length: half }, (_, i) =>
+  const parted = Array.from({ length: half }, (_, i) =>
     push({
       ...base,
       op: 'gather',
@@ -127,5 +127,5 @@ function playRound(
       tables: slicing(all, [i * size[0], 0, 0], [1, 1, 1], size),
     }),
   );
-  return [...winners, ...parts.slice(2 * half)];
+  return [...parted, ...parts.slice(2 * half)];
 }
