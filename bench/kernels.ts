@@ -73,7 +73,8 @@ const EFFORTS: Readonly<Record<'full' | 'quick', Effort>> = {
   quick: { repetitions: 3, sampleMs: 20 },
 };
 
-export const measureKernels = ({ mode }: SectionContext) => benchKernels(EFFORTS[mode]);
+export const measureKernels = ({ mode }: SectionContext): Promise<KernelResult[]> =>
+  benchKernels(EFFORTS[mode]);
 
 export async function benchKernels(effort: Effort): Promise<KernelResult[]> {
   const parts = [garbling, extension, hintedConvolution, integerLayers, reluLanes].flatMap(

@@ -13,7 +13,7 @@
 
 import type { ListedModel } from '../protocol/inference/listing.ts';
 import type { ProtocolPool } from '../protocol/inference/session.ts';
-import type { tasks } from '../protocol/inference/tasks.ts';
+import type * as tasks from '../protocol/inference/tasks.ts';
 import { createWebPool } from '../protocol/pool/web.ts';
 import type { ConnectOptions, ModelsOptions, PoolOptions } from './api.ts';
 import { pixelsOf, readImage } from './canvas.ts';

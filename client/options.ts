@@ -39,9 +39,9 @@ export const SESSION_OPTIONS: readonly string[] = [
   ...['keepReady', 'onStatus'],
 ];
 
-export const CALL_OPTIONS = ['signal', 'onProgress'];
-export const PREPARE_OPTIONS = [...CALL_OPTIONS, 'inferences'];
-export const CLASSIFY_OPTIONS = [...CALL_OPTIONS, 'topK', 'fit', 'temperature'];
+export const CALL_OPTIONS: readonly string[] = ['signal', 'onProgress'];
+export const PREPARE_OPTIONS: readonly string[] = [...CALL_OPTIONS, 'inferences'];
+export const CLASSIFY_OPTIONS: readonly string[] = [...CALL_OPTIONS, 'topK', 'fit', 'temperature'];
 
 /** @throws TypeError for an option that there is not: misspelt, it would do nothing */
 export function checkOptions(options: object, known: readonly string[]): void {

@@ -5,16 +5,16 @@ import { parseHTML } from 'linkedom';
 
 export * as Plot from '@observablehq/plot';
 
+export const BLUE = '#0072b2';
+export const RED = '#d55e00';
+export const GREEN = '#009e73';
+export const PINK = '#cc79a7';
+export const ORANGE = '#e69f00';
+export const SKY = '#56b4e9';
+export const GREY = '#7f7f7f';
+
 /** Colours that keep apart on white and on black, and for colour-blind eyes (Okabe and Ito). */
-export const COLOURS: readonly string[] = [
-  '#0072b2',
-  '#d55e00',
-  '#009e73',
-  '#cc79a7',
-  '#e69f00',
-  '#56b4e9',
-  '#7f7f7f',
-];
+export const COLOURS: readonly string[] = [BLUE, RED, GREEN, PINK, ORANGE, SKY, GREY];
 
 /** Size of a figure and of its left margin, pixels. */
 export interface Size {

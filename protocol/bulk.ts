@@ -5,7 +5,7 @@
  */
 
 /** Bytes from which sharing, or moving, is worth its overhead. LOCAL. */
-export const BULK_BYTES = 1 << 15;
+export const BULK_BYTES: number = 1 << 15;
 
 /** Zeroed memory for `length` bytes. */
 export function bulkBytes(length: number): Uint8Array {

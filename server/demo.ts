@@ -72,7 +72,7 @@ const BUILT = fileURLToPath(new URL('../web/', import.meta.url));
 export async function loadDemo(
   offers: ReadonlyMap<string, OfferedModel>,
   cards: ReadonlyMap<string, ModelCard> = new Map(),
-  folder = BUILT,
+  folder: string = BUILT,
 ): Promise<RequestHandler> {
   const files = new Map<string, { bytes: Uint8Array; type: string }>();
   let names: string[];

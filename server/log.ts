@@ -27,7 +27,7 @@ const WAITING_BYTES = 2 ** 20;
 export function lineLog(
   stream: Writable,
   dropped: (lines: number) => string,
-  waitingBytes = WAITING_BYTES,
+  waitingBytes: number = WAITING_BYTES,
 ): LineLog {
   let broken = false;
   let lost = 0;

@@ -20,7 +20,7 @@ export interface ModelNames {
 export class Offers {
   readonly models: Map<string, OfferedModel>;
   /** By SHA-256: of the offered models, and of earlier ones as long as sessions of those may ask for them. */
-  readonly hints = new Map<string, Uint8Array>();
+  readonly hints: Map<string, Uint8Array> = new Map();
   readonly #options: OfferOptions;
   #last: Promise<void> = Promise.resolve();
 

@@ -16,7 +16,11 @@ export interface CheckedTls extends Tls {
  * @param now - the time by which the certificate is to be valid
  * @throws Error with one sentence that names the file: it cannot be read, is no PEM of that kind, or the key is another one's
  */
-export async function readTls(cert: string, key: string, now = new Date()): Promise<CheckedTls> {
+export async function readTls(
+  cert: string,
+  key: string,
+  now: Date = new Date(),
+): Promise<CheckedTls> {
   const [chain, secret] = await Promise.all([readWhole(cert), readWhole(key)]);
   const first = certificateOf(cert, chain);
   if (!first.checkPrivateKey(keyOf(key, secret))) {

@@ -1,9 +1,9 @@
 /** What the page says first: accuracy against the time that an answer takes over a phone's link. */
 
-import { figure, Plot, type Size } from '../../models/plot.ts';
+import { BLUE, figure, GREEN, ORANGE, PINK, Plot, RED, type Size, SKY } from '../../models/plot.ts';
 import { MOBILE } from '../../protocol/inference/links.ts';
 import { type LinkResult, linkOf, type PointResult } from '../results.ts';
-import { BELOW, BLUE, GREEN, linkText, ORANGE, PINK, RED, SKY } from './drawing.ts';
+import { BELOW, linkText } from './drawing.ts';
 import { count } from './text.ts';
 
 /** ReLUs where there is little room. */
@@ -153,7 +153,7 @@ export function argumentChart(points: readonly PointResult[], wide: boolean): st
 }
 
 /** What has to be known to read the chart. */
-export const ARGUMENT_NOTE =
+export const ARGUMENT_NOTE: string =
   'Ours: the networks of the zoo for CIFAR-10, some 16 million multiplications; filled dots are runs, hollow ones are computed ' +
   'from a run over loopback and the exact bytes and round trips, or, where there was none, planned by sotto plan. Published: ' +
   'accuracies of SNL, DeepReDuce and AutoReP, of networks some thirty times larger; their time is what our formulas and ' +

@@ -1,6 +1,17 @@
 /** What the plots of the page share. Lengths and savings are drawn on linear axes that begin at 0. */
 
-import { COLOURS, figure, Plot } from '../../models/plot.ts';
+import {
+  BLUE,
+  COLOURS,
+  figure,
+  GREEN,
+  GREY,
+  ORANGE,
+  PINK,
+  Plot,
+  RED,
+  SKY,
+} from '../../models/plot.ts';
 import { LINKS } from '../../protocol/inference/links.ts';
 import type { OperatorClass } from '../stand/attribution.ts';
 
@@ -10,16 +21,6 @@ export interface Figure {
   readonly note: string;
   readonly svg: string;
 }
-
-export const [BLUE, RED, GREEN, PINK, ORANGE, SKY, GREY] = COLOURS as [
-  string,
-  string,
-  string,
-  string,
-  string,
-  string,
-  string,
-];
 
 /** Names and their colours, in order. */
 export const coloursOf = (names: Iterable<string>): Map<string, string> =>

@@ -1,6 +1,6 @@
 /** The plots of the page below its first: what an answer waits for, bytes, other links, where time goes, arrivals. */
 
-import { figure, Plot } from '../../models/plot.ts';
+import { BLUE, figure, GREEN, ORANGE, Plot, RED, SKY } from '../../models/plot.ts';
 import { LINKS, LOOPBACK, MOBILE } from '../../protocol/inference/links.ts';
 import { countAll } from '../../protocol/program/kinds.ts';
 import { wireMs } from '../links.ts';
@@ -11,16 +11,11 @@ import { argued } from './argument.ts';
 import {
   type BarPart,
   BELOW,
-  BLUE,
   bars,
   CLASS_COLOURS,
   coloursOf,
   type Figure,
-  GREEN,
   linkText,
-  ORANGE,
-  RED,
-  SKY,
   WIDTH,
 } from './drawing.ts';
 import { count } from './text.ts';

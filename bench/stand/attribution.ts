@@ -9,7 +9,7 @@
 
 import { type Bytes, costOf, laneCosts, type StepCost } from '../../protocol/inference/cost.ts';
 import type { Layout } from '../../protocol/inference/layout.ts';
-import { linearTasks } from '../../protocol/linear/tasks.ts';
+import * as linearTasks from '../../protocol/linear/tasks.ts';
 import { type ActivationKind, KINDS, type KindName, kindOf } from '../../protocol/program/kinds.ts';
 import { byPhase, type PerPhase } from '../phases.ts';
 import { IDLE, type PartTable, type Span } from './samples.ts';

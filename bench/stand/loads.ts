@@ -37,7 +37,12 @@ export interface Arrival {
 }
 
 /** A Poisson stream of `perMinute` inferences, spread evenly at random over `clients`, for `ms` milliseconds. */
-export function poisson(perMinute: number, clients: number, ms: number, seed = SEED): Arrival[] {
+export function poisson(
+  perMinute: number,
+  clients: number,
+  ms: number,
+  seed: number = SEED,
+): Arrival[] {
   const stream = new Stream(seed);
   const arrivals: Arrival[] = [];
   for (let at = 0; ; ) {

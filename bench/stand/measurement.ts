@@ -63,7 +63,8 @@ export interface Measured {
 const SCRIPT = new URL('./parties.js', import.meta.url);
 
 /** A process that ends with the signal, or when it is told to stop. */
-export const startParty = (signal: AbortSignal) => new Party<PartyOrders>(SCRIPT, signal);
+export const startParty = (signal: AbortSignal): Party<PartyOrders> =>
+  new Party<PartyOrders>(SCRIPT, signal);
 
 type Parties = PerParty<Party<PartyOrders>>;
 

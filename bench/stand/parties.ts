@@ -1,6 +1,6 @@
 /** The process of a party under measurement: a server, or a client, that does what it is told and can trace itself. */
 
-import { connect, type Session, storedHints } from '../../client/index.ts';
+import { connect, type Inference, type Session, storedHints } from '../../client/index.ts';
 import { type Link as Direction, delayed } from '../../protocol/channel/delayed.ts';
 import type { Channel } from '../../protocol/channel/index.ts';
 import { createThreadPool } from '../../protocol/pool/node.ts';
@@ -44,9 +44,35 @@ export interface ConnectOrder {
   readonly workers?: number;
 }
 
-const orders = {
+/** What a party does when it is told. */
+export type PartyOrders = {
   /** Serves a model: its URL, and how long its hint was made, in ms, 0 where it was there. */
-  async serve({ path, direction }: ServeOrder): Promise<{ url: string; hintMs: number }> {
+  readonly serve: (order: ServeOrder) => Promise<{ url: string; hintMs: number }>;
+  /** Opens a session, in place of the one before; milliseconds. */
+  readonly connect: (order: ConnectOrder) => Promise<number>;
+  readonly prepare: () => Promise<void>;
+  readonly infer: (image: Uint8Array) => Promise<Inference>;
+  readonly startTrace: () => void;
+  readonly stopTrace: () => PartyTrace;
+  /** One traced inference: its phases, on the clock of the traces. */
+  readonly trace: (
+    image: Uint8Array,
+  ) => Promise<{ readonly phases: PerPhase<Span>; readonly trace: PartyTrace }>;
+  /**
+   * One inference of a client that keeps `store` bundles when it can: how long it took from its arrival, and whether a
+   * bundle was there.
+   */
+  readonly arrive: (order: {
+    readonly image: Uint8Array;
+    readonly store: number;
+  }) => Promise<{ readonly ms: number; readonly ready: boolean }>;
+  /** Prepares until the store is full. */
+  readonly fill: (store: number) => Promise<void>;
+  readonly usage: typeof usage;
+};
+
+const orders: PartyOrders = {
+  async serve({ path, direction }) {
     tracer = traced(undefined);
     let hintMs = 0;
     const { url } = await serve([await loadModelFile(path)], {
@@ -63,8 +89,7 @@ const orders = {
     return { url, hintMs };
   },
 
-  /** Opens a session, in place of the one before; milliseconds. */
-  async connect({ url, direction, hints, workers }: ConnectOrder): Promise<number> {
+  async connect({ url, direction, hints, workers }) {
     await session?.close();
     tracer ??= traced(workers);
     const kept = hints === undefined ? (false as const) : storedHints({ folder: hints });
@@ -76,13 +101,12 @@ const orders = {
 
   prepare: () => session.prepare(),
 
-  infer: (image: Uint8Array) => session.infer(image),
+  infer: (image) => session.infer(image),
 
   startTrace: () => tracer.start(),
   stopTrace: () => tracer.stop(),
 
-  /** One traced inference: its phases, on the clock of the traces. */
-  async trace(image: Uint8Array): Promise<{ phases: PerPhase<Span>; trace: PartyTrace }> {
+  async trace(image) {
     tracer.start();
     const times = [now()];
     await session.prepare();
@@ -96,11 +120,7 @@ const orders = {
     return { phases, trace: tracer.stop() };
   },
 
-  /**
-   * One inference of a client that keeps `store` bundles when it can: how long it took from its arrival, and whether a
-   * bundle was there.
-   */
-  async arrive({ image, store }: { image: Uint8Array; store: number }) {
+  async arrive({ image, store }) {
     const start = now();
     arrivals++;
     const ready = session.available >= arrivals;
@@ -118,7 +138,7 @@ const orders = {
 let arrivals = 0;
 let filling: Promise<void> | undefined;
 
-/** Prepares until the store is full; an inference that arrives meanwhile has its turn after the bundle in work. */
+/** An inference that arrives meanwhile has its turn after the bundle in work. */
 function fill(store: number): Promise<void> {
   filling ??= (async () => {
     while (session.available < store) await session.prepare();
@@ -127,7 +147,5 @@ function fill(store: number): Promise<void> {
   });
   return filling;
 }
-
-export type PartyOrders = typeof orders;
 
 obey(orders);

@@ -1,9 +1,9 @@
 /** What a worker of a traced party loads: the protocol's tasks, each of which tells when and where it ran. */
 
 import { threadId } from 'node:worker_threads';
-import { tasks } from '../../protocol/inference/tasks.ts';
+import * as tasks from '../../protocol/inference/tasks.ts';
 import { serveTasks } from '../../protocol/pool/node.ts';
-import type { TaskTable } from '../../protocol/pool/task.ts';
+import type { Request, TaskTable } from '../../protocol/pool/task.ts';
 import { now } from './samples.ts';
 
 type Protocol = typeof tasks;
@@ -30,8 +30,8 @@ function traced<I, O>(task: (input: I) => O): (input: I) => Traced<O> {
   };
 }
 
-const all: TaskTable = tasks;
-
-export const run = serveTasks(
-  Object.fromEntries(Object.entries(all).map(([name, task]) => [name, traced(task)])),
+export const run: (request: Request) => unknown = serveTasks(
+  Object.fromEntries(
+    Object.entries<TaskTable[string]>(tasks).map(([name, task]) => [name, traced(task)]),
+  ),
 );

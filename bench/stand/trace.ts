@@ -11,7 +11,7 @@ import type { Channel } from '../../protocol/channel/index.ts';
 import type { LaneShape } from '../../protocol/inference/batches.ts';
 import { Kind } from '../../protocol/inference/messages.ts';
 import type { ProtocolPool, ProtocolRunner } from '../../protocol/inference/session.ts';
-import type { tasks } from '../../protocol/inference/tasks.ts';
+import type * as tasks from '../../protocol/inference/tasks.ts';
 import type { Pool, Runner, RunOptions } from '../../protocol/pool/index.ts';
 import type { Input, Output } from '../../protocol/pool/task.ts';
 import { type ActivationKind, kindOf } from '../../protocol/program/kinds.ts';

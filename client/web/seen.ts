@@ -20,7 +20,11 @@ export function paint(
 }
 
 /** Paints bytes as gray pixels, row by row; what they do not reach stays empty. */
-export function paintBytes(canvas: HTMLCanvasElement, [, height, width]: Shape, bytes: Uint8Array) {
+export function paintBytes(
+  canvas: HTMLCanvasElement,
+  [, height, width]: Shape,
+  bytes: Uint8Array,
+): void {
   const image = new ImageData(width, height);
   bytes.subarray(0, width * height).forEach((byte, i) => {
     image.data.set([byte, byte, byte, 255], 4 * i);

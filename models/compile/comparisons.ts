@@ -182,7 +182,7 @@ export function lowerComparisons(
 export function measureComparisons(
   model: Model,
   inputs: readonly Int32Array[],
-  bytes = comparisonBytes,
+  bytes: ComparisonBytes = comparisonBytes,
 ): ComparisonReport {
   const samples = samplesOf(model, inputs);
   return reportOf(model, simulate(model, samples)!, outputScale(samples), bytes);

@@ -268,7 +268,9 @@ function measureShare(job: Job): Share {
 }
 
 /** Tasks of a pool that measures. */
-export const measureTasks = { measureShare };
+export const measureTasks: {
+  measureShare: typeof measureShare;
+} = { measureShare };
 
 /** Multiplications of a task, about: each takes the node list along, and says when it is done. LOCAL */
 const TASK_MACS = 5e8;

@@ -51,7 +51,7 @@ const MOST_CHANNELS = 3 / 4;
  * How many times smaller an edge may make the scales of a value that other nodes read as well: it loses five of its 14
  * bits then. LOCAL.
  */
-export const MOST_APART = 2 ** 5;
+export const MOST_APART: number = 2 ** 5;
 
 /** Of a value, by channel. */
 export interface ChannelScales {

@@ -97,7 +97,9 @@ export function score({ model, graph, pixels, labels, first = 0 }: ScoreInput): 
 }
 
 /** Tasks of a pool that scores. */
-export const scoreTasks = { score };
+export const scoreTasks: {
+  score: typeof score;
+} = { score };
 
 /** Fewest images worth a task of their own: each takes the whole model along. LOCAL. */
 const LEAST_IMAGES = 16;

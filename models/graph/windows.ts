@@ -69,7 +69,10 @@ export function covered(
 }
 
 /** Rows and columns of the input that each row and column of a pooling's result looks at. */
-export function poolWindows({ kernel, stride, pads }: Windowed, site: PoolSite) {
+export function poolWindows(
+  { kernel, stride, pads }: Windowed,
+  site: PoolSite,
+): Record<'rows' | 'columns', readonly (readonly [from: number, to: number])[]> {
   const [, h, w] = planes(site.shapes[0]!);
   const [, oh, ow] = planes(site.shape);
   return {

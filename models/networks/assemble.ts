@@ -53,8 +53,10 @@ const PARABOLA = [0.19947114020071635, 0.5, 0.19947114020071635] as const;
 export const BRANCH_SCALE = 0.25;
 
 /** Norms of this name end residual branches. */
-export const branchScale = (last: string) => (name: string) =>
-  name.endsWith(last) ? BRANCH_SCALE : 1;
+export const branchScale =
+  (last: string) =>
+  (name: string): number =>
+    name.endsWith(last) ? BRANCH_SCALE : 1;
 
 /**
  * Random parameters as before training: He's normal weights, norms that do nothing.
@@ -188,7 +190,7 @@ export class Assembly {
     source: string,
     kind: 'max' | 'average',
     { kernel, stride = kernel, pad = 0 }: Window,
-  ) {
+  ): string {
     const window = { kernel: [kernel, kernel], stride: [stride, stride] } as const;
     return this.#add(
       kind === 'average'
@@ -225,7 +227,12 @@ export class Assembly {
     return this.#add({ op: 'flatten', id, inputs: [source] });
   }
 
-  dense(id: string, source: string, outputs: number, { bias = true } = {}): string {
+  dense(
+    id: string,
+    source: string,
+    outputs: number,
+    { bias = true }: { readonly bias?: boolean } = {},
+  ): string {
     const [inputs] = this.shape(source);
     return this.#add({
       op: 'dense',

@@ -41,7 +41,7 @@ type Without<T, K extends string> = T extends unknown ? Omit<T, K> : never;
 
 export class GraphWriter {
   readonly nodes: Node[] = [];
-  readonly tensors = new Map<string, Tensor>();
+  readonly tensors: Map<string, Tensor> = new Map();
   readonly #shapes = new Map<string, Shape>();
   readonly #tensorNames = new Map<Float32Array, string>();
   /** Values that exist once however often they are asked for: formulas, ReLUs and flattened values by their base. */

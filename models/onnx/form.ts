@@ -43,8 +43,8 @@ export function constant(value: number): Coefficient {
   return { grain: 0, data: Float64Array.of(value) };
 }
 
-export const ZERO = constant(0);
-export const ONE = constant(1);
+export const ZERO: Coefficient = constant(0);
+export const ONE: Coefficient = constant(1);
 
 /** x itself. */
 export function identity(base: string): Form {

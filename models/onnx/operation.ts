@@ -199,7 +199,7 @@ export class Operation {
   }
 
   /** The node that makes a value's numbers in the order of the ONNX tensor, or of a view of it. */
-  arranged(x: Traced, shape: Shape, view = x.view): string {
+  arranged(x: Traced, shape: Shape, view: View = x.view): string {
     const wanted = isIdentity(x.form) ? (x.placed ?? x.name) : `${x.placed ?? x.name}.moved`;
     return this.writer.arrange(this.id(x), view, shape, wanted);
   }

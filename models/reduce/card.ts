@@ -1,8 +1,8 @@
 /** What is written beside a reduced network: how it was made and what it is worth, as JSON. */
 
 import { LINKS } from '../../protocol/inference/links.ts';
-import { countKinds } from '../../protocol/program/kinds.ts';
-import { countGraph, type Graph, inferShapes } from '../graph/index.ts';
+import { countKinds, type KindCounts } from '../../protocol/program/kinds.ts';
+import { countGraph, type Graph, inferShapes, type Shape } from '../graph/index.ts';
 import { type Budget, formatBytes } from './budget.ts';
 import { spent } from './cost.ts';
 import { activationsOf } from './elements.ts';
@@ -35,7 +35,7 @@ export interface Card {
 }
 
 /** Elements by kind, layer by layer. */
-export function mapOf(graph: Graph) {
+export function mapOf(graph: Graph): ({ id: string; shape: Shape } & KindCounts)[] {
   const shapes = inferShapes(graph);
   return activationsOf(graph).map(({ id, kinds }) => ({
     id,

@@ -24,13 +24,13 @@ import type { Training } from './training.ts';
  * Bits that the |x| of a layer with squares may have (others take any scale): a range of k = 30 bits has 29 beside its sign's, and the compiler gives fractions no
  * fewer than 8 bits of an activation and 9 of a weight.
  */
-export const INPUT_BITS = 29 - 8 - 9;
+export const INPUT_BITS: number = 29 - 8 - 9;
 
 /** Bits that a square's c2 (x + h)^2 may have: its root is squared within 30 bits, of which fractions take 8. */
-export const SQUARE_BITS = 30 - 8;
+export const SQUARE_BITS: number = 30 - 8;
 
 /** Bits of headroom an image should have: the margin of 1.5 that the compiler leaves. */
-export const LEAST_HEADROOM = Math.log2(1.5);
+export const LEAST_HEADROOM: number = Math.log2(1.5);
 
 /** Part of the images that may escape: networks err far more often than that. LOCAL */
 const MOST_ESCAPED = 1e-3;

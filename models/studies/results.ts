@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { replaceFile } from '../../protocol/files.ts';
 
 /** The working folder is the repository's root, as for every script of the zoo. */
-export const FOLDER = join('models', 'studies');
+export const FOLDER: string = join('models', 'studies');
 
 /** The results of a study so far; none when there is no file. */
 export function readResults<T>(name: string): T[] {

@@ -25,18 +25,28 @@ export type Rates = Partial<Record<Parameter['kind'], number>>;
 /** Weight decay pulls at matrices and kernels only: norms, biases and polynomials keep their size. */
 const WEIGHTS_DECAY: Rates = { weight: 1, vector: 0, polynomial: 0, mask: 0 };
 
+/** Numbers of {@link Sgd}. */
+export interface SgdOptions {
+  /** Default: 0.9. */
+  readonly momentum?: number;
+  /** Default: 0. */
+  readonly decay?: number;
+  readonly rates?: Rates;
+  /** Factors of the decay by kind of parameter. Default: 1 for weights, 0 for others. */
+  readonly decays?: Rates;
+}
+
 /**
- * Stochastic gradient descent with Nesterov momentum; decay is added to the gradient, by kind of parameter times a factor of
- * `decays`, by default 1 for weights and 0 for others.
+ * Stochastic gradient descent with Nesterov momentum; decay is added to the gradient.
  */
 export class Sgd implements Optimiser {
-  readonly memory = new Map<string, Float32Array>();
+  readonly memory: Map<string, Float32Array> = new Map();
   readonly #momentum: number;
   readonly #decay: number;
   readonly #rates: Rates;
   readonly #decays: Rates;
 
-  constructor({ momentum = 0.9, decay = 0, rates = {} as Rates, decays = {} as Rates } = {}) {
+  constructor({ momentum = 0.9, decay = 0, rates = {}, decays = {} }: SgdOptions = {}) {
     this.#momentum = momentum;
     this.#decay = decay;
     this.#rates = rates;
@@ -61,16 +71,35 @@ export class Sgd implements Optimiser {
   }
 }
 
+/** Numbers of {@link Adam}. */
+export interface AdamOptions {
+  /** Default: 0.9. */
+  readonly beta1?: number;
+  /** Default: 0.999. */
+  readonly beta2?: number;
+  /** Default: 1e-8. */
+  readonly epsilon?: number;
+  /** Default: 0. */
+  readonly decay?: number;
+  readonly rates?: Rates;
+}
+
 /** Adam (Kingma and Ba, ICLR 2015) with decoupled weight decay (Loshchilov and Hutter, ICLR 2019). */
 export class Adam implements Optimiser {
-  readonly memory = new Map<string, Float32Array>();
+  readonly memory: Map<string, Float32Array> = new Map();
   readonly #beta1: number;
   readonly #beta2: number;
   readonly #epsilon: number;
   readonly #decay: number;
   readonly #rates: Rates;
 
-  constructor({ beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, decay = 0, rates = {} as Rates } = {}) {
+  constructor({
+    beta1 = 0.9,
+    beta2 = 0.999,
+    epsilon = 1e-8,
+    decay = 0,
+    rates = {},
+  }: AdamOptions = {}) {
     this.#beta1 = beta1;
     this.#beta2 = beta2;
     this.#epsilon = epsilon;

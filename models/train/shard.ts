@@ -221,4 +221,8 @@ export function statisticsShard(job: StatisticsJob): Float32Array {
 }
 
 /** Tasks of a pool that trains. */
-export const trainTasks = { trainShard, scoreShard, statisticsShard };
+export const trainTasks: {
+  trainShard: typeof trainShard;
+  scoreShard: typeof scoreShard;
+  statisticsShard: typeof statisticsShard;
+} = { trainShard, scoreShard, statisticsShard };

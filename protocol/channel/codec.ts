@@ -45,7 +45,7 @@ export interface Schema<T> {
 export const MAX_CONTROL_DEPTH = 16;
 
 /** Largest control message unless the caller says otherwise, in bytes. AGREEMENT. */
-export const MAX_CONTROL_BYTES = 256 * 1024;
+export const MAX_CONTROL_BYTES: number = 256 * 1024;
 
 /** Values in one message, each element and each field counting: bounds the memory that 1-byte values grow to. AGREEMENT. */
 export const MAX_CONTROL_VALUES = 65536;

@@ -22,10 +22,10 @@ import { isAbortError, ProtocolError, type ProtocolErrorCode } from '../errors.t
 export const FRAME_HEADER_BYTES = 16;
 
 /** Largest payload of one frame, in bytes: bulk data beyond it is split by the layer above. AGREEMENT. */
-export const MAX_PAYLOAD_BYTES = 16 * 1024 * 1024;
+export const MAX_PAYLOAD_BYTES: number = 16 * 1024 * 1024;
 
 /** Largest frame in bytes, and so the largest message a WebSocket has to accept. AGREEMENT. */
-export const MAX_FRAME_BYTES = FRAME_HEADER_BYTES + MAX_PAYLOAD_BYTES;
+export const MAX_FRAME_BYTES: number = FRAME_HEADER_BYTES + MAX_PAYLOAD_BYTES;
 
 /** The last kind that the layer above may choose: of what is none, nobody would ever ask. AGREEMENT. */
 export const LAST_KIND = 63;
@@ -59,10 +59,13 @@ const ERROR_CODES: readonly ProtocolErrorCode[] = [
   'limit',
 ];
 
+/** Frames of a lane arrive in order; those of the other may overtake them. */
+export type Lane = 0 | 1;
+
 /**
  * The lane of a kind up to {@link LAST_KIND}: 1 from 32 on, else 0. Frames of one lane are received in order, whatever waits in the other. AGREEMENT.
  */
-export function laneOf(kind: number): 0 | 1 {
+export function laneOf(kind: number): Lane {
   return kind >> 5 === 1 ? 1 : 0;
 }
 

@@ -30,7 +30,7 @@ export async function withSignal<T>(
 }
 
 /** The longest time that a timer of JavaScript takes, in ms: 24.8 days. A longer one ends at once. */
-export const MAX_TIMER_MS = 2 ** 31 - 1;
+export const MAX_TIMER_MS: number = 2 ** 31 - 1;
 
 /**
  * A view of `channel` on which no single call may wait longer than `ms`: then the channel is closed with ProtocolError

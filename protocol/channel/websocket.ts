@@ -27,30 +27,40 @@ export interface Socket {
   terminate?(): void;
 }
 
+/** Options of `ws` for servers and clients. */
+export interface SocketOptions {
+  readonly maxPayload: number;
+  /** Browsers may split a message, but not into crumbs. */
+  readonly maxFragments: number;
+  /** Nor may a message arrive in crumbs, each of which takes more memory than it carries: 512 bytes for each of the largest. */
+  readonly maxBufferedChunks: number;
+  readonly perMessageDeflate: false;
+}
+
 /**
  * What a `ws` socket or server must be made with: it refuses what cannot be a frame while it arrives, and never
  * compresses (compressing secrets beside a peer's bytes tells about the secrets by length).
  */
-export const SOCKET_OPTIONS = {
+export const SOCKET_OPTIONS: SocketOptions = {
   maxPayload: MAX_FRAME_BYTES,
-  /** Browsers may split a message, but not into crumbs. */
   maxFragments: 1024,
-  /** Nor may a message arrive in crumbs, each of which takes more memory than it carries: 512 bytes for each of the largest. */
   maxBufferedChunks: 32 * 1024,
   perMessageDeflate: false,
-} as const;
+};
 
 /**
  * What a `ws` client is made with: besides `SOCKET_OPTIONS`, a mask of zeros. Masks keep a hostile page's bytes from
  * looking like HTTP to a proxy (RFC 6455, section 10.3); this program is no page, its bytes are ciphertexts, and XOR
  * with a number that travels beside them hides nothing. A mask of zeros costs nothing, others some ms a megabyte.
  */
-export const CLIENT_SOCKET_OPTIONS = {
+export const CLIENT_SOCKET_OPTIONS: SocketOptions & {
+  readonly generateMask: (mask: Uint8Array) => void;
+} = {
   ...SOCKET_OPTIONS,
-  generateMask: (mask: Uint8Array): void => {
+  generateMask(mask) {
     mask.fill(0);
   },
-} as const;
+};
 
 /** Payloads below this are joined with their header: a copy is cheaper than a fragment then. LOCAL. */
 const FRAGMENT_BYTES = 16 * 1024;

@@ -12,7 +12,7 @@ import { kernels } from '../kernels/index.ts';
 export const GROUP = 128;
 
 /** Bytes of a plane in memory. */
-export const PLANE_BYTES = GROUP / 8;
+export const PLANE_BYTES: number = GROUP / 8;
 
 export function groupsOf(n: number): number {
   return Math.ceil(n / GROUP);

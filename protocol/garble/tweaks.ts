@@ -3,7 +3,7 @@
 import type { Tweaks } from '../random/hash.ts';
 
 /** Tweak numbers one counter may hand out. SECURITY: far above any bundle, far below the 53 bits of a number. */
-export const TWEAK_LIMIT = 2 ** 48;
+export const TWEAK_LIMIT: number = 2 ** 48;
 
 /** A counter for one `start`; both parties count alike, since what they take is public. */
 export class TweakCounter {

@@ -47,7 +47,7 @@ export function batchBytes(lanes: readonly LaneShape[], which: 'corrections' | '
 }
 
 /** Most OTs of a batch of several lanes, both directions counted: about a chunk in each. AGREEMENT. */
-export const BATCH_OTS = 2 * COTS_PER_CHUNK;
+export const BATCH_OTS: number = 2 * COTS_PER_CHUNK;
 
 /** The batches of a program: as many lanes as have {@link BATCH_OTS} together. */
 export function batchesOf({ activations }: Pick<Layout, 'activations'>): Batch[] {

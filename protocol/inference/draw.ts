@@ -26,6 +26,7 @@ import type { ClientDraw } from './bundle.ts';
 import { Deferred, Ordered, type Slots, slotsOf } from './flow.ts';
 import { Command, encodeCommand, Kind, receiveMessage, sendMessage } from './messages.ts';
 import { bundleSeed, type ClientSession, type ServerSession } from './session.ts';
+import type { LaneInput } from './tasks.ts';
 
 /**
  * Client: draws the next bundle's offsets, and takes the server's choices, ahead of it, which saves its preparation a round trip.
@@ -138,6 +139,6 @@ export async function drawServer(session: ServerSession, number: number): Promis
 }
 
 /** What a task needs of a lane, with the seed of what is random in it. */
-export function laneInput({ kind, params, n, at }: BatchLane, seed: Uint8Array) {
+export function laneInput({ kind, params, n, at }: BatchLane, seed: Uint8Array): LaneInput {
   return { kind, params, n, seed: deriveSeed(seed, 'lane', at) };
 }

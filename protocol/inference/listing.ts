@@ -9,7 +9,7 @@ import { PROTOCOL_VERSION } from './hello.ts';
 import type { Offer } from './session.ts';
 
 /** Largest list that a client reads, in bytes: a thousand models, or the names of a hundred thousand classes. LOCAL. */
-export const MAX_LISTING_BYTES = 4 << 20;
+export const MAX_LISTING_BYTES: number = 4 << 20;
 
 /** Most models that a client reads of. LOCAL. */
 const MAX_MODELS = 1024;

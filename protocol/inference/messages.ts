@@ -68,7 +68,7 @@ export const Command = { prepare: 1, infer: 2, bye: 4, draw: 7, hint: 8, reserve
 export const COMMAND_BYTES = 8;
 
 /** Longest payload of one frame of a long message. AGREEMENT. */
-export const PIECE_BYTES = 1 << 21;
+export const PIECE_BYTES: number = 1 << 21;
 
 /** Bytes on the wire of a message of `bytes` bytes, headers included; an empty message is not sent. */
 export function wireBytes(bytes: number): number {

@@ -2,7 +2,8 @@
 
 import type { RunOptions } from '../pool/index.ts';
 import type { Input, Output } from '../pool/task.ts';
-import type { ProtocolRunner, tasks } from './tasks.ts';
+import type * as tasks from './tasks.ts';
+import type { ProtocolRunner } from './tasks.ts';
 
 type Tasks = typeof tasks;
 

@@ -2,7 +2,7 @@
 
 import { createThreadPool, type ThreadPoolOptions } from '../pool/node.ts';
 import type { ProtocolPool } from './session.ts';
-import type { tasks } from './tasks.ts';
+import type * as tasks from './tasks.ts';
 
 /** Options of {@link createPool}. */
 export interface PoolOptions {

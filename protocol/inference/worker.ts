@@ -1,6 +1,7 @@
 /** What a worker thread of Node loads: the protocol's tasks. */
 
 import { serveTasks } from '../pool/node.ts';
-import { tasks } from './tasks.ts';
+import type { Request } from '../pool/task.ts';
+import * as tasks from './tasks.ts';
 
-export const run = serveTasks(tasks);
+export const run: (request: Request) => unknown = serveTasks(tasks);

@@ -24,7 +24,7 @@ import { wasm as ringWasm } from './wasm/ring.ts';
 import { wasm as rlweWasm } from './wasm/rlwe.ts';
 
 /** Size of the kernel memory: 64 MiB, committed by the system page by page as it is touched. LOCAL. */
-export const KERNEL_BYTES = 1024 * 65536;
+export const KERNEL_BYTES: number = 1024 * 65536;
 
 /** Bytes below the first pointer the arena hands out, so that pointer 0 stays invalid. */
 const RESERVED = 64;

@@ -4,7 +4,7 @@ import { deriveSeed, Prg, randomRing } from '../random/index.ts';
 import { linearInputSize, linearOutput, macsOf, sizeOf, weightCount } from '../ring/shape.ts';
 import { correctionBytes, type HintPlan, hintBytes, keyBytes } from './hint/index.ts';
 import { linearOnline, packedOf } from './online.ts';
-import { linearTasks } from './tasks.ts';
+import * as linearTasks from './tasks.ts';
 
 /** Milliseconds of one core, and bytes that each party keeps of one bundle. */
 export interface LinearPrice {

@@ -38,7 +38,7 @@ export const BASE_OTS = 128;
 export const POINT_BYTES = 32;
 
 /** Bytes of the receiver's message: both points of each OT. */
-export const CHOOSE_BYTES = BASE_OTS * 2 * POINT_BYTES;
+export const CHOOSE_BYTES: number = BASE_OTS * 2 * POINT_BYTES;
 
 /** The sender between its two steps: its scalar and its point. Secret, used once. */
 export interface BaseSender {
@@ -81,7 +81,7 @@ export function chooseBaseOt(
   offer: Uint8Array,
   random: Random,
   from = 0,
-  to = BASE_OTS,
+  to: number = BASE_OTS,
 ): { message: Uint8Array; chosen: Uint8Array } {
   if (choices.length !== BASE_OTS / 8) {
     throw new RangeError(`choices: expected ${BASE_OTS / 8} bytes, got ${choices.length}`);
@@ -119,7 +119,7 @@ export function finishBaseOt(
   { scalar, message: offer }: BaseSender,
   answer: Uint8Array,
   from = 0,
-  to = BASE_OTS,
+  to: number = BASE_OTS,
 ): BaseSenderKeys {
   expectLength(answer, CHOOSE_BYTES);
   const keys = [0, 1].map(() => new Uint8Array((to - from) * 16));

@@ -23,7 +23,7 @@ const VERY_SLOW_LINK = 10e6;
  * @param bitsPerSecond - of its slower direction; default: unlimited
  * @throws RangeError when that is not a positive number
  */
-export function otKFor(bitsPerSecond = Number.POSITIVE_INFINITY): OtK {
+export function otKFor(bitsPerSecond: number = Number.POSITIVE_INFINITY): OtK {
   if (!(bitsPerSecond > 0)) {
     throw new RangeError(`bitsPerSecond: expected a positive number, got ${bitsPerSecond}`);
   }

@@ -61,7 +61,7 @@ const SLICE = 128;
 const SLICES_PER_CHUNK = 256;
 
 /** Most correlations of one chunk, the unit of work, of numbering and of the check. AGREEMENT. */
-export const COTS_PER_CHUNK = (SLICES_PER_CHUNK - 1) * SLICE;
+export const COTS_PER_CHUNK: number = (SLICES_PER_CHUNK - 1) * SLICE;
 
 /**
  * For each k the number n of consecutive slices whose streams are made under one key, by one AES call of 4,096 to 5,120

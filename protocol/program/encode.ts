@@ -15,7 +15,7 @@ import { BIASES, COMPARISONS, MAX_TABLES, type Program, READOUTS, type Step } fr
 const FORMAT = 3;
 
 /** Largest program a party decodes: a ReLU map of 16 M elements. LOCAL. */
-export const MAX_PROGRAM_BYTES = 8 << 20;
+export const MAX_PROGRAM_BYTES: number = 8 << 20;
 
 /** Most entries of all tables of a program together. LOCAL. */
 const MAX_TABLE_ENTRIES = 1 << 24;

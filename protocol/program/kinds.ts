@@ -14,11 +14,15 @@ export const RELU = 1;
 export const SQUARE = 2;
 
 /** All kinds, in the order in which the lanes of a layer travel and reports name them. AGREEMENT. */
-export const KINDS = [RELU, SQUARE, IDENTITY] as const;
+export const KINDS: readonly [typeof RELU, typeof SQUARE, typeof IDENTITY] = [
+  RELU,
+  SQUARE,
+  IDENTITY,
+];
 export type ActivationKind = (typeof KINDS)[number];
 
 /** Bits of a code in an encoded ReLU map. A fifth kind makes them three, and needs a new FORMAT in encode.ts. */
-export const KIND_BITS = Math.ceil(Math.log2(KINDS.length));
+export const KIND_BITS: number = Math.ceil(Math.log2(KINDS.length));
 
 /** Where runs of one program may differ on an element: how they round. */
 export interface ElementRounding {
@@ -58,6 +62,15 @@ export interface ElementKind {
   clear(x: number, step: ActivationStep, rounding: ElementRounding): number;
 }
 
+/** The names by which types know the kinds. */
+interface Names {
+  readonly [IDENTITY]: { readonly name: 'identity'; readonly count: 'identities' };
+  readonly [RELU]: { readonly name: 'ReLU'; readonly count: 'relus' };
+  readonly [SQUARE]: { readonly name: 'square'; readonly count: 'squares' };
+}
+
+type Descriptors = { readonly [K in ActivationKind]: ElementKind & Names[K] };
+
 /** Bits of a number whose square is to fit the ring, the sign not counted. */
 export const ROOT_BITS = 15;
 
@@ -72,7 +85,7 @@ function scaleFault({ shift, fractionBits }: ActivationStep, fraction: number): 
 const offsetRingBits = (rangeBits: number, shift: number): number =>
   Math.max(rangeBits, shift + 1) + 1;
 
-const descriptors = {
+const descriptors: Descriptors = {
   [IDENTITY]: {
     name: 'identity',
     plural: 'identities',
@@ -117,9 +130,9 @@ const descriptors = {
       return Math.imul(root, root);
     },
   },
-} as const satisfies Record<ActivationKind, ElementKind>;
+};
 
-type Descriptor = (typeof descriptors)[ActivationKind];
+type Descriptor = Descriptors[ActivationKind];
 export type KindName = Descriptor['name'];
 
 /** Numbers of elements by kind, as reports give them. */

@@ -13,7 +13,7 @@ import { getBit } from '../../protocol/gadgets/bits.ts';
 import { gadgetOf } from '../../protocol/gadgets/index.ts';
 import { join } from '../../protocol/inference/batches.ts';
 import type { ProtocolPool } from '../../protocol/inference/session.ts';
-import type { tasks } from '../../protocol/inference/tasks.ts';
+import type * as tasks from '../../protocol/inference/tasks.ts';
 import { redeemReceiver, redeemSender } from '../../protocol/ot/correlations.ts';
 import { RELU } from '../../protocol/program/kinds.ts';
 import type { Model } from '../../protocol/program/model.ts';

@@ -2,7 +2,7 @@
 
 import { afterEach, describe, expect, it } from 'vitest';
 import { connect, type Session } from '../../client/index.ts';
-import { tasks } from '../../protocol/inference/tasks.ts';
+import * as tasks from '../../protocol/inference/tasks.ts';
 import { TaskQueue } from '../../protocol/pool/queue.ts';
 import { call } from '../../protocol/pool/task.ts';
 import { checkLimits, limitsOf } from '../../server/limits.ts';

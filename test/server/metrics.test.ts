@@ -2,7 +2,7 @@
 
 import { afterAll, describe, expect, it } from 'vitest';
 import { connect } from '../../client/index.ts';
-import { tasks } from '../../protocol/inference/tasks.ts';
+import * as tasks from '../../protocol/inference/tasks.ts';
 import { createInlinePool } from '../../protocol/pool/inline.ts';
 import { type RunningServer, type ServeOptions, serve } from '../../server/index.ts';
 import { type ServerMetrics, serverMetrics } from '../../server/metrics.ts';

@@ -10,7 +10,7 @@ import { WebSocket } from 'ws';
 import { connect, openSession } from '../../client/index.ts';
 import { CLIENT_SOCKET_OPTIONS, socketChannel } from '../../protocol/channel/websocket.ts';
 import type { ProtocolPool } from '../../protocol/inference/session.ts';
-import type { tasks } from '../../protocol/inference/tasks.ts';
+import type * as tasks from '../../protocol/inference/tasks.ts';
 import { createThreadPool } from '../../protocol/pool/node.ts';
 import { digestOf } from '../../protocol/program/encode.ts';
 import { encodeModel } from '../../protocol/program/model.ts';

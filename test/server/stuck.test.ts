@@ -2,7 +2,7 @@
 
 import { expect, it } from 'vitest';
 import { connect, type Session } from '../../client/index.ts';
-import type { tasks } from '../../protocol/inference/tasks.ts';
+import type * as tasks from '../../protocol/inference/tasks.ts';
 import { createThreadPool } from '../../protocol/pool/node.ts';
 import { failureOf, localPool, notBuilt, somePixels, within } from '../system/support.ts';
 import { model, withTiny } from './serving.ts';

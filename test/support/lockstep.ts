@@ -7,7 +7,7 @@ import { Decorator } from '../../protocol/channel/decorator.ts';
 import type { Channel } from '../../protocol/channel/index.ts';
 import { memoryPair } from '../../protocol/channel/memory.ts';
 import type { ProtocolPool } from '../../protocol/inference/session.ts';
-import { tasks } from '../../protocol/inference/tasks.ts';
+import * as tasks from '../../protocol/inference/tasks.ts';
 import { createInlinePool } from '../../protocol/pool/inline.ts';
 import { withRun } from './pool.ts';
 

@@ -24,7 +24,7 @@ import {
   type ProtocolRunner,
   type ServerSession,
 } from '../../protocol/inference/session.ts';
-import { tasks } from '../../protocol/inference/tasks.ts';
+import * as tasks from '../../protocol/inference/tasks.ts';
 import { hintDigest, layerTolerance } from '../../protocol/linear/index.ts';
 import type { OtK } from '../../protocol/ot/groups.ts';
 import { createInlinePool } from '../../protocol/pool/inline.ts';

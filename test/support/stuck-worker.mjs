@@ -1,6 +1,6 @@
 /** A worker whose preparations never end, where a variable was set when it started. */
 
-import { tasks } from '../../dist/protocol/inference/tasks.js';
+import * as tasks from '../../dist/protocol/inference/tasks.js';
 import { serveTasks } from '../../dist/protocol/pool/node.js';
 
 const loop = () => {

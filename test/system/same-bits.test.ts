@@ -148,7 +148,7 @@ describe('the same bits', () => {
     const session = await import('../../client/session.ts');
     const random = await import('../../protocol/random/index.ts');
     const { createInlinePool } = await import('../../protocol/pool/inline.ts');
-    const { tasks } = await import('../../protocol/inference/tasks.ts');
+    const tasks = await import('../../protocol/inference/tasks.ts');
     const own = await transcript((url) =>
       inNode(url, session.openSession, {
         pool: createInlinePool(tasks),

@@ -8,7 +8,7 @@ import { openSession, type Session } from '../../client/session.ts';
 import type { Channel } from '../../protocol/channel/index.ts';
 import { memoryPair } from '../../protocol/channel/memory.ts';
 import type { ProtocolPool } from '../../protocol/inference/session.ts';
-import { tasks } from '../../protocol/inference/tasks.ts';
+import * as tasks from '../../protocol/inference/tasks.ts';
 import type { RunOptions } from '../../protocol/pool/index.ts';
 import { createInlinePool } from '../../protocol/pool/inline.ts';
 import { createThreadPool } from '../../protocol/pool/node.ts';

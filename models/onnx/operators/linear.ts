@@ -121,7 +121,12 @@ export function addTraced(op: Operation, a: Traced, b: Traced): Traced {
 }
 
 /** a - b of two values. */
-export function subtractTraced(op: Operation, a: Traced, b: Traced, wanted = op.name): Traced {
+export function subtractTraced(
+  op: Operation,
+  a: Traced,
+  b: Traced,
+  wanted: string = op.name,
+): Traced {
   const forms = ofOneValue(op, a, b);
   if (forms !== undefined) {
     const [x, y] = forms;

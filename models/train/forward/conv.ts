@@ -17,7 +17,7 @@ const PANEL = 8;
 const MANY = 1000;
 
 /** Room for weights that are packed anew for each image, because all packed weights would take too much memory, floats. LOCAL */
-export const PACKING_ROOM = 1 << 22;
+export const PACKING_ROOM: number = 1 << 22;
 
 /** A convolution between its values. */
 export interface ConvSite {

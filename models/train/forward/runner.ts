@@ -27,7 +27,7 @@ import {
 } from './conv.ts';
 
 /** Most floats of packed weights; more are packed anew for each image. LOCAL */
-export const MOST_PACKED = 96 << 20;
+export const MOST_PACKED: number = 96 << 20;
 
 /** Bytes of a page of memory. */
 const PAGE = 1 << 16;
@@ -100,7 +100,7 @@ export class Runner {
    * @param mostPacked floats that packed weights may take
    * @throws RangeError when the graph is not sound, or one image takes too much memory
    */
-  constructor(graph: Graph, mostPacked = MOST_PACKED) {
+  constructor(graph: Graph, mostPacked: number = MOST_PACKED) {
     this.graph = graph;
     const shapes = inferShapes(graph);
     const nodes = graph.nodes.map(asConv);

@@ -333,7 +333,7 @@ export class TrainingMemory {
    * @param pages of 64 KiB, from {@link LEAST_PAGES} to {@link MOST_PAGES}
    * @param advice what the message says when they are too few
    */
-  constructor(pages = PAGES, advice = 'use a smaller batch') {
+  constructor(pages: number = PAGES, advice = 'use a smaller batch') {
     this.#advice = advice;
     this.#memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
     this.gather = this.#instantiate(gatherModule());

@@ -14,7 +14,7 @@ import { SEAL_BYTES } from '../../../protocol/channel/sealed.ts';
 import { costOf } from '../../../protocol/inference/cost.ts';
 import { layoutOf } from '../../../protocol/inference/layout.ts';
 import { COMMAND_BYTES, wireBytes } from '../../../protocol/inference/messages.ts';
-import { tasks } from '../../../protocol/inference/tasks.ts';
+import * as tasks from '../../../protocol/inference/tasks.ts';
 import { offsetMessageBytes } from '../../../protocol/ot/offsets.ts';
 import { IDENTITY, RELU, SQUARE } from '../../../protocol/program/kinds.ts';
 import { packedBytes } from '../../../protocol/ring/packing.ts';

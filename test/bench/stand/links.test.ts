@@ -6,7 +6,7 @@ import { costOf } from '../../../protocol/inference/cost.ts';
 import { layoutOf } from '../../../protocol/inference/layout.ts';
 import { LINKS, LOOPBACK } from '../../../protocol/inference/links.ts';
 import type { ProtocolRunner } from '../../../protocol/inference/session.ts';
-import { tasks } from '../../../protocol/inference/tasks.ts';
+import * as tasks from '../../../protocol/inference/tasks.ts';
 import { call } from '../../../protocol/pool/task.ts';
 import { VirtualClock } from '../../support/clock.ts';
 import {

@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { describe, expect, it } from 'vitest';
 import type { ProtocolPool } from '../../../protocol/inference/session.ts';
-import type { tasks } from '../../../protocol/inference/tasks.ts';
+import type * as tasks from '../../../protocol/inference/tasks.ts';
 import { createThreadPool } from '../../../protocol/pool/node.ts';
 import { argmax, runClear } from '../../../protocol/program/clear.ts';
 import { encodeInput } from '../../../protocol/program/input.ts';

@@ -13,7 +13,7 @@ import { networksOf, RECIPES, readSets } from '../../../models/zoo/recipes.ts';
 import { costOf } from '../../../protocol/inference/cost.ts';
 import { layoutOf } from '../../../protocol/inference/layout.ts';
 import type { ProtocolPool } from '../../../protocol/inference/session.ts';
-import type { tasks } from '../../../protocol/inference/tasks.ts';
+import type * as tasks from '../../../protocol/inference/tasks.ts';
 import { createThreadPool } from '../../../protocol/pool/node.ts';
 import { argmax, runClear } from '../../../protocol/program/clear.ts';
 import { encodeInput } from '../../../protocol/program/input.ts';

@@ -23,7 +23,7 @@ import {
   openServer,
   sendHint,
 } from '../../../protocol/inference/session.ts';
-import { tasks } from '../../../protocol/inference/tasks.ts';
+import * as tasks from '../../../protocol/inference/tasks.ts';
 import { hintBytes, hintDigest } from '../../../protocol/linear/index.ts';
 import { createInlinePool } from '../../../protocol/pool/inline.ts';
 import { runClear } from '../../../protocol/program/clear.ts';

@@ -15,7 +15,7 @@ import {
   openServer,
   type ProtocolPool,
 } from '../../../protocol/inference/session.ts';
-import { tasks } from '../../../protocol/inference/tasks.ts';
+import * as tasks from '../../../protocol/inference/tasks.ts';
 import { publicPolynomial } from '../../../protocol/linear/hint/parameters.ts';
 import { keyBytes } from '../../../protocol/linear/hint/plan.ts';
 import { polynomialAt } from '../../../protocol/linear/hint/polynomial.ts';

@@ -6,7 +6,7 @@
 import { describe, expect, it, vi } from 'vitest';
 import { servedLayers } from '../../../protocol/inference/hint.ts';
 import { layoutOf } from '../../../protocol/inference/layout.ts';
-import { tasks } from '../../../protocol/inference/tasks.ts';
+import * as tasks from '../../../protocol/inference/tasks.ts';
 import { createInlinePool } from '../../../protocol/pool/inline.ts';
 import * as random from '../../../protocol/random/index.ts';
 import { hex } from '../../support/bytes.ts';

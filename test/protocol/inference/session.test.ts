@@ -15,7 +15,7 @@ import {
   openClient,
   openServer,
 } from '../../../protocol/inference/session.ts';
-import { tasks } from '../../../protocol/inference/tasks.ts';
+import * as tasks from '../../../protocol/inference/tasks.ts';
 import { DEFAULT_OT_K, OT_KS } from '../../../protocol/ot/groups.ts';
 import { createInlinePool } from '../../../protocol/pool/inline.ts';
 import type { CheckedProgram } from '../../../protocol/program/check.ts';

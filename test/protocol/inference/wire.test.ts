@@ -9,7 +9,7 @@ import { existsSync } from 'node:fs';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { memoryPair } from '../../../protocol/channel/memory.ts';
 import type { ProtocolPool } from '../../../protocol/inference/session.ts';
-import { tasks } from '../../../protocol/inference/tasks.ts';
+import * as tasks from '../../../protocol/inference/tasks.ts';
 import { createInlinePool } from '../../../protocol/pool/inline.ts';
 import { createThreadPool } from '../../../protocol/pool/node.ts';
 import {

@@ -90,12 +90,20 @@ function broken(text: string, files: readonly string[] = sources): string[] {
 
 /** The text of kinds.ts with a fourth kind, described by these fields. */
 function withCube(fields: readonly string[]): string {
-  const list = 'KINDS = [RELU, SQUARE, IDENTITY] as const';
-  const table = 'const descriptors = {';
-  expect([list, table].map((part) => original.split(part).length)).toEqual([2, 2]);
-  return original
-    .replace(list, 'KINDS = [RELU, SQUARE, IDENTITY, 3] as const')
-    .replace(table, fields.length === 0 ? table : `${table} 3: { ${fields.join(', ')} },`);
+  const edits = [
+    ['typeof IDENTITY] = [', 'typeof IDENTITY, 3] = ['],
+    ['  IDENTITY,\n]', '  IDENTITY,\n  3,\n]'],
+    ['interface Names {', "interface Names { 3: { name: 'cube'; count: 'cubes' };"],
+    [
+      'const descriptors: Descriptors = {',
+      `const descriptors: Descriptors = { 3: { ${fields.join(', ')} },`,
+    ],
+  ] as const;
+  const made = fields.length === 0 ? edits.slice(0, 2) : edits;
+  return made.reduce((text, [place, edited]) => {
+    expect(text.split(place).length).toBe(2);
+    return text.replace(place, edited);
+  }, original);
 }
 
 const FIELDS = [
