@@ -37,6 +37,7 @@ import {
   type TrainingPool,
 } from '../train/index.ts';
 import {
+  nameOf,
   networksOf,
   type Recipe,
   readSets,
@@ -134,15 +135,22 @@ function writeCard(name: string, card: object): Promise<void> {
   return replaceFile(join(FOLDER, `${name}.json`), `${JSON.stringify(card, null, 2)}\n`);
 }
 
+/** What made a network of a recipe; undefined for the dense one. */
+const reductionOf = (recipe: Recipe, name: string) =>
+  recipe.reduced.find((reduction) => nameOf(recipe, reduction) === name);
+
 /** The commands that make a network, as they are typed. */
 function commandsOf(recipe: Recipe, name: string): string[] {
   const cache = '.cache/zoo';
-  const reduction = recipe.reduced.find(({ budget }) => name === `${recipe.name}-${budget}`);
-  const environment = 'SOTTO_TRAIN_FMA=1';
-  const dense = `${environment} node dist/models/zoo/dense.js ${recipe.name}`;
-  if (reduction === undefined) return [dense];
+  const reduction = reductionOf(recipe, name);
+  const environment = recipe.fused ? 'SOTTO_TRAIN_FMA=1 ' : '';
+  const dense = `${environment}node dist/models/zoo/dense.js ${recipe.name}`;
+  const trained = recipe.again
+    ? [dense, `${dense} --again ${join(cache, `${recipe.name}.sottonet`)}`]
+    : [dense];
+  if (reduction === undefined) return trained;
   const words = reduceArguments(recipe, reduction, cache, recipe.data);
-  return [dense, `${environment} sotto ${words.join(' ')}`];
+  return [...trained, `${environment}sotto ${words.join(' ')}`];
 }
 
 async function compileRecipe(
@@ -151,7 +159,7 @@ async function compileRecipe(
   cache: string,
   pool: TrainingPool,
 ): Promise<void> {
-  const { about, labels, seed, batch, epochs } = recipe;
+  const { about, labels, seed, batch, epochs, again } = recipe;
   const count = (set: LabelledImages) => set.labels.length.toLocaleString('en');
   const calibration = slice(training, 0, CALIBRATION.recipes);
   for (const name of networksOf(recipe)) {
@@ -165,7 +173,7 @@ async function compileRecipe(
     const graph = loadGraph(readFileSync(file));
     // What sotto reduce starts from ships as well; the others are its results.
     if (name === recipe.name) await replaceFile(join(FOLDER, `${name}.sottonet`), saveGraph(graph));
-    const reduction = recipe.reduced.find(({ budget }) => name === `${recipe.name}-${budget}`);
+    const reduction = reductionOf(recipe, name);
     const validationAccuracy = await score(new Network(graph, batch), validation, pool);
     const scored = await compileOne(graph, { name, labels }, calibration, test);
     const { groups } = await auditGroups(graph, test, groupsOfLabels(test, labels), {
@@ -178,7 +186,7 @@ async function compileRecipe(
       commands: commandsOf(recipe, name),
       seed,
       epochs: {
-        dense: epochs,
+        dense: epochs + (again?.epochs ?? 0),
         search: reduction?.searchEpochs,
         tune: reduction?.tuneEpochs,
         settle: reduction?.settleEpochs,

@@ -73,7 +73,8 @@ async function main(): Promise<void> {
   const { name } = recipe;
   mkdirSync(values.cache, { recursive: true });
   const pool = createTrainingPool();
-  const teacher = await cachedTeacher(recipe, sets.training, values.cache, pool);
+  const last = recipe.again === undefined || from !== undefined;
+  const teacher = last ? await cachedTeacher(recipe, sets.training, values.cache, pool) : undefined;
   const checkpoint = join(values.cache, `${name}${from === undefined ? '' : '-again'}.checkpoint`);
   const network = await trainDense(recipe, sets, { from, checkpoint, teacher, pool });
   await replaceFile(join(values.cache, `${name}.sottonet`), saveGraph(network.toGraph()));

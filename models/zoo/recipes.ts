@@ -67,7 +67,9 @@ export interface Recipe {
   readonly measured?: number;
   /** Tensors that keep the values that `build` gave them. */
   readonly frozen?: readonly string[];
-  /** A published network whose scores are learnt from beside the labels. */
+  /** Whether products and sums are fused in training (SOTTO_TRAIN_FMA=1); default: not. */
+  readonly fused?: boolean;
+  /** A published network whose scores are learnt from beside the labels, in the last training and in reductions. */
   readonly teacher?: {
     readonly depth: number;
     readonly share: number;
@@ -81,6 +83,7 @@ export interface Recipe {
 export const RECIPES: Readonly<Record<string, Recipe>> = {
   fashion: {
     name: 'fashion',
+    fused: true,
     about: 'Articles of clothing, 28x28 gray, light on black',
     labels: [
       'T-shirt',
@@ -121,6 +124,7 @@ export const RECIPES: Readonly<Record<string, Recipe>> = {
   },
   cifar10: {
     name: 'cifar10',
+    fused: true,
     about: 'Photographs of animals and vehicles, 32x32 colour',
     labels: CIFAR10_LABELS,
     data: 'cifar10',
@@ -184,7 +188,19 @@ export const RECIPES: Readonly<Record<string, Recipe>> = {
     augmentation: { kind: 'shiftTurns', shift: 3, cutout: 8 },
     frozen: AIR_FROZEN,
     teacher: { depth: 32, share: 0.5, temperature: 4 },
-    reduced: [],
+    // Squares keep the accuracy that identities cost, identities the bytes that squares cost.
+    reduced: [
+      {
+        budget: 12_900,
+        method: 'autorep',
+        searchEpochs: 2,
+        tuneEpochs: 4,
+        settleEpochs: 1,
+        pressure: 20,
+      },
+      { budget: 12_900, method: 'snl', searchEpochs: 2, tuneEpochs: 4 },
+      { budget: 36_000, method: 'snl', searchEpochs: 2, tuneEpochs: 4 },
+    ],
     build(seed, training) {
       const pixels = { mean: [0.4914, 0.4822, 0.4465], std: [0.247, 0.2435, 0.2616] };
       const { input } = airNet(pixels);
@@ -230,9 +246,14 @@ export function recipeOf(name: string | undefined): Recipe {
   throw new RangeError(`name one of ${Object.keys(RECIPES).join(', ')}, not ${name}`);
 }
 
-/** Names of the networks that come from a recipe: NAME, then NAME-BUDGET. */
-export function networksOf({ name, reduced }: Recipe): string[] {
-  return [name, ...reduced.map(({ budget }) => `${name}-${budget}`)];
+/** What a reduction makes: NAME-BUDGET with squares, NAME-BUDGET-METHOD by other methods. */
+export function nameOf({ name }: Pick<Recipe, 'name'>, { budget, method }: Reduction): string {
+  return `${name}-${budget}${method === 'autorep' ? '' : `-${method}`}`;
+}
+
+/** Names of the networks that come from a recipe, the dense one first. */
+export function networksOf(recipe: Recipe): string[] {
+  return [recipe.name, ...recipe.reduced.map((reduction) => nameOf(recipe, reduction))];
 }
 
 /**
@@ -241,11 +262,12 @@ export function networksOf({ name, reduced }: Recipe): string[] {
  */
 export function reduceArguments(
   recipe: Recipe,
-  { budget, method, searchEpochs, tuneEpochs, settleEpochs, pressure }: Reduction,
+  reduction: Reduction,
   folder: string,
   data: string,
 ): string[] {
   const { name, seed, batch } = recipe;
+  const { budget, method, searchEpochs, tuneEpochs, settleEpochs, pressure } = reduction;
   const scores = scoresFile(recipe, folder);
   return [
     ...['reduce', join(folder, `${name}.sottonet`), '--data', data],
@@ -254,6 +276,6 @@ export function reduceArguments(
     ...(settleEpochs === undefined ? [] : ['--settle-epochs', `${settleEpochs}`]),
     ...(pressure === undefined ? [] : ['--pressure', `${pressure}`]),
     ...(scores !== undefined && existsSync(scores) ? ['--scores', scores] : []),
-    ...['--output', join(folder, `${name}-${budget}`)],
+    ...['--output', join(folder, nameOf(recipe, reduction))],
   ];
 }
