@@ -95,7 +95,6 @@ interface Family {
 const FAMILIES: readonly Family[] = [
   {
     name: 'ResNet-20',
-
     budgets: {
       identity: [188_416, 37_683, 9421, 0],
       square: [37_683, 0],
@@ -105,7 +104,6 @@ const FAMILIES: readonly Family[] = [
   },
   {
     name: 'ResNet-32',
-
     budgets: {
       identity: [303_104, 60_621, 15_155, 0],
       square: [],
@@ -115,7 +113,6 @@ const FAMILIES: readonly Family[] = [
   },
   {
     name: 'ResNet-18',
-
     budgets: {
       identity: [557_056, 111_411, 27_853, 12_900, 0],
       square: [],
@@ -125,7 +122,6 @@ const FAMILIES: readonly Family[] = [
   },
   {
     name: 'HybReNet-5x5x3x',
-
     budgets: { identity: [343_040, 17_152, 0], square: [], 'half gates': [] },
     build: (options) => hybReNet([5, 5, 3], 16, options),
   },
@@ -175,7 +171,7 @@ export function publishedPoints(): Point[] {
         make() {
           const map = randomMap(relus, SEED, method === 'AutoReP' ? 'square' : 'identity');
           const subject = compileOnNoise(method, resNet18({ map, seed: SEED, quadratic: FLAT }));
-          return { ...subject, accuracy: { share, data: 'CIFAR-10' } };
+          return { ...subject, accuracy: { share, data: 'CIFAR-10', images: 10_000 } };
         },
       }),
     );
@@ -224,15 +220,19 @@ export interface Card {
   readonly data?: string | readonly string[];
   /** On the test images. */
   readonly fixedPointTestAccuracy?: number;
+  readonly testImages?: number;
   /** Of a network that `sotto reduce` made: on images that were kept from training. */
   readonly accuracy?: { readonly fixedPoint?: number };
 }
 
 /** What a card says about the network in fixed point. */
 export function accuracyOf(card: Card, network: string): PointResult['accuracy'] {
-  const { data, fixedPointTestAccuracy, accuracy } = card;
+  const { data, fixedPointTestAccuracy, testImages, accuracy } = card;
   const [name] = (typeof data === 'string' ? data : network).split(':') as [string];
-  if (fixedPointTestAccuracy !== undefined) return { share: fixedPointTestAccuracy, data: name };
+  if (fixedPointTestAccuracy !== undefined) {
+    const images = testImages === undefined ? {} : { images: testImages };
+    return { share: fixedPointTestAccuracy, data: name, ...images };
+  }
   if (accuracy?.fixedPoint === undefined) return undefined;
   return { share: accuracy.fixedPoint, data: `${name}, validation images` };
 }

@@ -70,8 +70,8 @@ export interface PointResult extends KindCounts {
   readonly network: string;
   readonly weights: Weights;
   readonly comparison: Comparison;
-  /** Share of images that the network in fixed point names right, and which images. */
-  readonly accuracy?: { readonly share: number; readonly data: string };
+  /** Share of images that the network in fixed point names right, which images, and how many where that is known. */
+  readonly accuracy?: { readonly share: number; readonly data: string; readonly images?: number };
   /** Multiply-accumulates of the linear layers. */
   readonly macs: number;
   readonly costs: PerPhase<PhaseBytes>;
@@ -234,6 +234,7 @@ const COLUMNS: readonly Column[] = [
   ['macs', ({ macs }) => macs],
   ['accuracy_share', ({ accuracy }) => accuracy?.share],
   ['accuracy_data', ({ accuracy }) => accuracy?.data],
+  ['accuracy_images', ({ accuracy }) => accuracy?.images],
   ['link', (_, { link }) => link],
   ['link_round_trip_ms', (_, { link }) => LINKS.find(({ name }) => name === link)?.roundTripMs],
   ['link_bits_per_s', (_, { link }) => LINKS.find(({ name }) => name === link)?.bitsPerSecond],

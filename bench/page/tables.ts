@@ -1,18 +1,13 @@
 /** The tables: rows of text, for RESULTS.md and for the page alike. */
 
-import { PUBLISHED_CIFAR10 } from '../../models/reduce/published.ts';
 import { LINKS, LOOPBACK } from '../../protocol/inference/links.ts';
 import { KINDS, kindOf } from '../../protocol/program/kinds.ts';
 import { summarise } from '../measure.ts';
 import { type PerPhase, PHASES, type Phase } from '../phases.ts';
-import {
-  ACCURACY_SOURCES,
-  MEASURED_LATENCIES,
-  PUBLISHED_LATENCIES,
-  REFERENCE_MACHINE,
-} from '../published.ts';
+import { MEASURED_LATENCIES, PUBLISHED_LATENCIES, REFERENCE_MACHINE } from '../published.ts';
 import { type LinkResult, linkOf, type PointResult, type Results } from '../results.ts';
 import { BYTE_CLASSES, CLASSES } from '../stand/attribution.ts';
+import { besideTable } from './beside.ts';
 import { count, figure, megabytes, spread, type Table } from './text.ts';
 
 /** A point as a row is called. */
@@ -352,22 +347,6 @@ function publishedTable(): Table {
   };
 }
 
-function publishedAccuracyTable(): Table {
-  return {
-    title: 'Accuracy that others publish, CIFAR-10',
-    note: 'ReLUs and share of test images named right, as the source states them.',
-    head: ['method', 'network', 'points', 'source'],
-    rows: PUBLISHED_CIFAR10.map(({ name, points }) => {
-      const method = name.split(',')[0]!;
-      const { network, source } = ACCURACY_SOURCES[method]!;
-      const cells = points.map(
-        ([relus, share]) => `${count(relus)}: ${Number((100 * share).toFixed(2))} %`,
-      );
-      return [method, network, cells.join(', '), source];
-    }),
-  };
-}
-
 /** All tables with rows, in the order in which they are read. */
 export function tablesOf(results: Results): Table[] {
   const { points } = results;
@@ -385,8 +364,8 @@ export function tablesOf(results: Results): Table[] {
     kernelTable(results),
     browserTable(results),
     fidelityTable(points),
+    besideTable(points),
     publishedTable(),
-    publishedAccuracyTable(),
   ].filter(({ rows }) => rows.length > 0);
 }
 

@@ -68,7 +68,7 @@ export function plannedOf(point: PointResult, factor: number): PointResult {
 }
 
 const trained = { weights: 'trained' } as const;
-const accuracy = (share: number) => ({ share, data: 'CIFAR-10' });
+const accuracy = (share: number) => ({ share, data: 'CIFAR-10', images: 1000 });
 const half = (point: PointResult): PointResult => ({
   ...point,
   id: `${point.id}/half-gates`,

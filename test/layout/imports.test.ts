@@ -21,7 +21,7 @@ function sources(folder: string): string[] {
 }
 
 const folders = ['client', 'server', 'protocol', 'models', 'bench'];
-const files = [...folders.flatMap(sources), 'cli.ts', 'completion.ts'].filter((file) =>
+const files = [...folders.flatMap(sources), 'cli.ts', 'completion.ts', 'demo.ts'].filter((file) =>
   existsSync(join(root, file)),
 );
 

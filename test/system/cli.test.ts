@@ -392,7 +392,7 @@ describe.skipIf(notBuilt)('the command', () => {
 
 describe.skipIf(notBuilt)('the demo', () => {
   it('answers like the plaintext network on every digit that ships', async () => {
-    const demo = fileURLToPath(new URL('../../dist/bench/demo.js', import.meta.url));
+    const demo = fileURLToPath(new URL('../../dist/demo.js', import.meta.url));
     const { code, out, err } = await run([demo, '--json']);
     expect({ code, err }).toEqual({ code: 0, err: '' });
     const { failed, tolerance, results } = JSON.parse(out);

@@ -11,19 +11,19 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { connect, type Inference, pixelsOf, readImage } from '../client/index.ts';
-import { bytesText, ProgressLine, timeText } from '../client/progress.ts';
-import { argmax, runClear } from '../protocol/program/clear.ts';
-import { decodeLogits, encodeInput } from '../protocol/program/input.ts';
-import type { Model } from '../protocol/program/model.ts';
-import type { OutputStep, Program } from '../protocol/program/program.ts';
-import { revealing } from '../protocol/program/simulate.ts';
-import { sizeOf } from '../protocol/ring/shape.ts';
-import { loadModelFile } from '../server/index.ts';
-import { startParty } from './stand/measurement.ts';
+import { startParty } from './bench/stand/measurement.ts';
+import { connect, type Inference, pixelsOf, readImage } from './client/index.ts';
+import { bytesText, ProgressLine, timeText } from './client/progress.ts';
+import { argmax, runClear } from './protocol/program/clear.ts';
+import { decodeLogits, encodeInput } from './protocol/program/input.ts';
+import type { Model } from './protocol/program/model.ts';
+import type { OutputStep, Program } from './protocol/program/program.ts';
+import { revealing } from './protocol/program/simulate.ts';
+import { sizeOf } from './protocol/ring/shape.ts';
+import { loadModelFile } from './server/index.ts';
 
-// The built file lies in dist/bench.
-const root = fileURLToPath(new URL('../..', import.meta.url));
+// The built file lies in dist.
+const root = fileURLToPath(new URL('..', import.meta.url));
 
 interface Sample {
   readonly name: string;
