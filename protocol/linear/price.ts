@@ -2,7 +2,7 @@
 
 import { deriveSeed, Prg, randomRing } from '../random/index.ts';
 import { linearInputSize, linearOutput, macsOf, sizeOf, weightCount } from '../ring/shape.ts';
-import { correctionBytes, type HintPlan, hintBytes, keyBytes } from './hint/index.ts';
+import { correctionBytes, type HintPlan, hintBytes, keyBytes } from './index.ts';
 import { linearOnline, packedOf } from './online.ts';
 import * as linearTasks from './tasks.ts';
 

@@ -4,9 +4,8 @@
  */
 
 import { bulkCopy, isBulk } from '../bulk.ts';
-import type { HintPlan, MaskedTiles, TileRange } from './hint/index.ts';
-import * as hint from './hint/index.ts';
-import { type PublicPolynomials, publicPolynomials } from './hint/index.ts';
+import type { HintPlan, MaskedTiles, PublicPolynomials, TileRange } from './index.ts';
+import * as hint from './index.ts';
 
 /** The public polynomials of the latest generation that this thread has met, as many as a layer needed so far. */
 let known: PublicPolynomials | undefined;
@@ -14,7 +13,7 @@ let known: PublicPolynomials | undefined;
 function publicsFor(generation: number, { packing }: HintPlan): PublicPolynomials {
   const count = packing.inTiles + 1;
   if (known?.generation !== generation || hint.publicCount(known) < count) {
-    known = publicPolynomials(generation, count);
+    known = hint.publicPolynomials(generation, count);
   }
   return known;
 }
