@@ -145,12 +145,9 @@ function commandsOf(recipe: Recipe, name: string): string[] {
   const reduction = reductionOf(recipe, name);
   const environment = recipe.fused ? 'SOTTO_TRAIN_FMA=1 ' : '';
   const dense = `${environment}node dist/models/zoo/dense.js ${recipe.name}`;
-  const trained = recipe.again
-    ? [dense, `${dense} --again ${join(cache, `${recipe.name}.sottonet`)}`]
-    : [dense];
-  if (reduction === undefined) return trained;
+  if (reduction === undefined) return [dense];
   const words = reduceArguments(recipe, reduction, cache, recipe.data);
-  return [...trained, `${environment}sotto ${words.join(' ')}`];
+  return [dense, `${environment}sotto ${words.join(' ')}`];
 }
 
 async function compileRecipe(
@@ -159,7 +156,7 @@ async function compileRecipe(
   cache: string,
   pool: TrainingPool,
 ): Promise<void> {
-  const { about, labels, seed, batch, epochs, again } = recipe;
+  const { about, labels, seed, batch, epochs } = recipe;
   const count = (set: LabelledImages) => set.labels.length.toLocaleString('en');
   const calibration = slice(training, 0, CALIBRATION.recipes);
   for (const name of networksOf(recipe)) {
@@ -186,7 +183,7 @@ async function compileRecipe(
       commands: commandsOf(recipe, name),
       seed,
       epochs: {
-        dense: epochs + (again?.epochs ?? 0),
+        dense: epochs,
         search: reduction?.searchEpochs,
         tune: reduction?.tuneEpochs,
         settle: reduction?.settleEpochs,

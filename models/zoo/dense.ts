@@ -1,16 +1,16 @@
 /**
  * Trains a dense network of the zoo, all ReLU, from random weights.
  *
- *   npm run build && node dist/models/zoo/dense.js NAME [--cache FOLDER] [--again FILE]
+ *   npm run build && node dist/models/zoo/dense.js NAME [--cache FOLDER]
  *
- * With `--again` it trains the network of a .sottonet file a second time, by the recipe's `again`. It goes on from its checkpoint when an earlier run was stopped, and leaves `NAME.sottonet` in the folder.
+ * It goes on from its checkpoint when an earlier run was stopped, and leaves `NAME.sottonet` in the folder.
  */
 
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { replaceFile } from '../../protocol/files.ts';
-import { loadGraph, saveGraph } from '../graph/index.ts';
+import { saveGraph } from '../graph/index.ts';
 import { loadResNetCifar } from '../networks/index.ts';
 import { say } from '../terminal.ts';
 import {
@@ -60,11 +60,9 @@ async function main(): Promise<void> {
     allowPositionals: true,
     options: {
       cache: { type: 'string', default: '.cache/zoo' },
-      again: { type: 'string' },
     },
   });
   const recipe = recipeOf(positionals[0]);
-  const from = values.again === undefined ? undefined : loadGraph(readFileSync(values.again));
   const sets = readSets(recipe);
   if (sets === undefined) {
     console.log(missing(recipe.data));
@@ -73,10 +71,9 @@ async function main(): Promise<void> {
   const { name } = recipe;
   mkdirSync(values.cache, { recursive: true });
   const pool = createTrainingPool();
-  const last = recipe.again === undefined || from !== undefined;
-  const teacher = last ? await cachedTeacher(recipe, sets.training, values.cache, pool) : undefined;
-  const checkpoint = join(values.cache, `${name}${from === undefined ? '' : '-again'}.checkpoint`);
-  const network = await trainDense(recipe, sets, { from, checkpoint, teacher, pool });
+  const teacher = await cachedTeacher(recipe, sets.training, values.cache, pool);
+  const checkpoint = join(values.cache, `${name}.checkpoint`);
+  const network = await trainDense(recipe, sets, { checkpoint, teacher, pool });
   await replaceFile(join(values.cache, `${name}.sottonet`), saveGraph(network.toGraph()));
   const test = 100 * (await score(network, sets.test, pool));
   console.log(`${name}: ${test.toFixed(2)} % of ${sets.test.labels.length} test images right`);

@@ -57,8 +57,6 @@ export interface Recipe {
   readonly augmentation: Augmentation;
   /** Default: SGD with momentum 0.9 and decay 5e-4. */
   readonly optimiser?: () => Optimiser;
-  /** A second training, from the network of the first. */
-  readonly again?: { readonly epochs: number; readonly rate: number };
   /** Of the learning rate; default: after a short rise half a cosine down to 0. */
   readonly schedule?: (peak: number) => Schedule;
   /** Share of every label that all classes get alike. */
@@ -69,7 +67,7 @@ export interface Recipe {
   readonly frozen?: readonly string[];
   /** Whether products and sums are fused in training (SOTTO_TRAIN_FMA=1); default: not. */
   readonly fused?: boolean;
-  /** A published network whose scores are learnt from beside the labels, in the last training and in reductions. */
+  /** A published network whose scores are learnt from beside the labels. */
   readonly teacher?: {
     readonly depth: number;
     readonly share: number;
@@ -171,7 +169,6 @@ export const RECIPES: Readonly<Record<string, Recipe>> = {
     batch: 128,
     // Jordan's rates, decays and averages, by example instead of by step of 1,024; half the rate for a longer training.
     rate: 0.1875,
-    again: { epochs: 14, rate: 0.1 },
     schedule: (peak) => triangle(peak, { start: 0.2 * peak, at: 0.23, end: 0.01 * peak }),
     optimiser: () =>
       new Lookahead(
@@ -187,19 +184,18 @@ export const RECIPES: Readonly<Record<string, Recipe>> = {
     measured: 64,
     augmentation: { kind: 'shiftTurns', shift: 3, cutout: 8 },
     frozen: AIR_FROZEN,
-    teacher: { depth: 32, share: 0.5, temperature: 4 },
     // Squares keep the accuracy that identities cost, identities the bytes that squares cost.
     reduced: [
       {
         budget: 12_900,
         method: 'autorep',
         searchEpochs: 2,
-        tuneEpochs: 4,
+        tuneEpochs: 3,
         settleEpochs: 1,
         pressure: 20,
       },
-      { budget: 12_900, method: 'snl', searchEpochs: 2, tuneEpochs: 4 },
-      { budget: 36_000, method: 'snl', searchEpochs: 2, tuneEpochs: 4 },
+      { budget: 36_000, method: 'snl', searchEpochs: 2, tuneEpochs: 3 },
+      { budget: 12_900, method: 'snl', searchEpochs: 2, tuneEpochs: 3 },
     ],
     build(seed, training) {
       const pixels = { mean: [0.4914, 0.4822, 0.4465], std: [0.247, 0.2435, 0.2616] };

@@ -1,6 +1,5 @@
 /** How a dense network is trained, by its recipe. */
 
-import type { Graph } from '../graph/index.ts';
 import { say, showStatus } from '../terminal.ts';
 import {
   cosine,
@@ -15,34 +14,22 @@ import {
 } from '../train/index.ts';
 import type { Recipe, Sets } from './recipes.ts';
 
-/**
- * Trains the recipe's network from random weights, or a trained one again, or goes on from the checkpoint; says how it goes.
- * @throws RangeError when the recipe has no second training
- */
+/** Trains the recipe's network from random weights, or goes on from the checkpoint; says how it goes. */
 export async function trainDense(
   recipe: Recipe,
   { training, validation }: Omit<Sets, 'test'>,
-  {
-    from,
-    ...options
-  }: Pick<StageOptions, 'checkpoint' | 'teacher'> & {
-    readonly from?: Graph | undefined;
-    readonly pool: TrainingPool;
-  },
+  options: Pick<StageOptions, 'checkpoint' | 'teacher'> & { readonly pool: TrainingPool },
 ): Promise<Network> {
-  const { name, seed, batch, smoothing, augmentation, frozen = [] } = recipe;
-  const phase = from === undefined ? recipe : recipe.again;
-  if (phase === undefined) throw new RangeError(`${name} is trained once`);
-  const { epochs, rate } = phase;
+  const { name, seed, epochs, batch, rate, smoothing, augmentation, frozen = [] } = recipe;
   const {
     optimiser = () => new Sgd({ momentum: 0.9, decay: 5e-4 }),
     schedule = (peak: number) => cosine(peak, 0, 0.05),
   } = recipe;
-  const network = new Network(from ?? recipe.build(seed, training), batch, { frozen });
+  const network = new Network(recipe.build(seed, training), batch, { frozen });
   let began = performance.now();
   await trainStage(network, training, {
     epochs,
-    seed: seed + (from === undefined ? 1 : 2),
+    seed: seed + 1,
     shards: 2,
     optimiser: optimiser(),
     schedule: schedule(rate),
