@@ -53,7 +53,7 @@ import {
   macsOf,
   weightCount,
 } from '../protocol/ring/shape.ts';
-import { type Effort, perSecond, processorTime, sample, summarise } from './measure.ts';
+import { perSecond, processorTime, type SampleEffort, sample, summarise } from './measure.ts';
 import { PEER_KERNELS } from './published.ts';
 import type { KernelResult } from './results.ts';
 import type { SectionContext } from './stand/run.ts';
@@ -68,7 +68,7 @@ interface Part extends Omit<KernelResult, 'value'> {
 }
 
 /** A sample lasts so many ms. */
-const EFFORTS: Readonly<Record<'full' | 'quick', Effort>> = {
+const EFFORTS: Readonly<Record<'full' | 'quick', SampleEffort>> = {
   full: { repetitions: 10, sampleMs: 100 },
   quick: { repetitions: 3, sampleMs: 20 },
 };
@@ -76,7 +76,7 @@ const EFFORTS: Readonly<Record<'full' | 'quick', Effort>> = {
 export const measureKernels = ({ mode }: SectionContext): Promise<KernelResult[]> =>
   benchKernels(EFFORTS[mode]);
 
-export async function benchKernels(effort: Effort): Promise<KernelResult[]> {
+export async function benchKernels(effort: SampleEffort): Promise<KernelResult[]> {
   const parts = [garbling, extension, hintedConvolution, integerLayers, reluLanes].flatMap(
     (group) => group(),
   );
