@@ -50,14 +50,14 @@ export {
 } from './compile/index.ts';
 export {
   type Extents,
-  type Job as MeasureJob,
   type Measured,
+  type MeasuredShare,
+  type MeasureJob,
   type MeasureProgress,
   measure,
   measureAll,
   measureTasks,
   runFast,
-  type Share as MeasuredShare,
   type Wanted,
 } from './compile/measure.ts';
 export type { Preparation } from './compile/report.ts';

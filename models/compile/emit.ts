@@ -32,7 +32,7 @@ import { addedConstants, linearWeights, norms, squareConstants, weightBitsOf } f
 import { channelSizes, type Ranges } from './ranges.ts';
 import type { EmitReport } from './report.ts';
 import { MOST_APART } from './scales.ts';
-import { stagesOf } from './schedule.ts';
+import { scheduleStages } from './schedule.ts';
 import type { SettledNetwork } from './settle.ts';
 import type { SquarePlan } from './squares.ts';
 import { addLocal, StepList } from './steps.ts';
@@ -109,7 +109,7 @@ class Emitter {
     this.#output = outputReach(network.output, scale, ranges, settings);
     this.#limits = bitLimits(network, this.#reaches, this.#output);
     this.#list = new StepList(network.input, settings.activationBits);
-    for (const { nodes, activations } of stagesOf(network)) {
+    for (const { nodes, activations } of scheduleStages(network)) {
       for (const node of nodes) {
         if (node.op === 'linear') this.#addLinear(node);
         else if (node.op === 'maxPool') this.#addMaxPool(node);

@@ -28,12 +28,12 @@ import {
   isCount,
   maximum,
   NO_PADS,
-  padded,
   planes,
   pool,
   pooledShape,
   poolWindows,
   windows,
+  withPads,
 } from './windows.ts';
 
 /** What an operator's functions get beside the node itself. */
@@ -264,8 +264,8 @@ export const operators: Operators = {
     run: (node, [x], out, site) => maximum(node, x!, out, site),
   },
   averagePool: {
-    shape: (node, site) => pooledShape(padded(node), site.shapes[0]!),
-    run: (node, [x], out, site) => pool(padded(node), x!, out, site),
+    shape: (node, site) => pooledShape(withPads(node), site.shapes[0]!),
+    run: (node, [x], out, site) => pool(withPads(node), x!, out, site),
   },
   globalAveragePool: {
     shape: (_node, site) => [planes(site.shapes[0]!)[0], 1, 1],

@@ -38,11 +38,11 @@ import {
 } from '../train/index.ts';
 import {
   networksOf,
-  type Recipe,
   readSets,
   recipeOf,
   reduceArguments,
   type Sets,
+  type ZooRecipe,
 } from './recipes.ts';
 
 /** Training images that ranges are measured on. */
@@ -135,7 +135,7 @@ function writeCard(name: string, card: object): Promise<void> {
 }
 
 /** The commands that make a network, as they are typed. */
-function commandsOf(recipe: Recipe, name: string): string[] {
+function commandsOf(recipe: ZooRecipe, name: string): string[] {
   const cache = '.cache/zoo';
   const reduction = recipe.reduced.find(({ budget }) => name === `${recipe.name}-${budget}`);
   const environment = 'SOTTO_TRAIN_FMA=1';
@@ -146,7 +146,7 @@ function commandsOf(recipe: Recipe, name: string): string[] {
 }
 
 async function compileRecipe(
-  recipe: Recipe,
+  recipe: ZooRecipe,
   { training, validation, test }: Sets,
   cache: string,
   pool: TrainingPool,

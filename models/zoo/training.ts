@@ -13,14 +13,14 @@ import {
   type TrainingPool,
   trainStage,
 } from '../train/index.ts';
-import type { Recipe, Sets } from './recipes.ts';
+import type { Sets, ZooRecipe } from './recipes.ts';
 
 /**
  * Trains the recipe's network from random weights, or a trained one again, or goes on from the checkpoint; says how it goes.
  * @throws RangeError when the recipe has no second training
  */
 export async function trainDense(
-  recipe: Recipe,
+  recipe: ZooRecipe,
   { training, validation }: Omit<Sets, 'test'>,
   {
     from,

@@ -9,7 +9,7 @@ import {
   isLineOf,
   type Pads,
   type Pair,
-  padsOf,
+  padsAttribute,
   planeDims,
   repeated,
   windowsOf,
@@ -197,7 +197,8 @@ function transposedPads(
   const mode = op.text('auto_pad', 'NOTSET');
   const isSame = mode === 'SAME_UPPER' || mode === 'SAME_LOWER';
   const given = op.integers('output_shape');
-  if (given === undefined && !isSame) return mode === 'VALID' ? [0, 0, 0, 0] : padsOf(op, isLine);
+  if (given === undefined && !isSame)
+    return mode === 'VALID' ? [0, 0, 0, 0] : padsAttribute(op, isLine);
   const plane =
     given === undefined ? undefined : given.length > (isLine ? 1 : 2) ? given.slice(2) : given;
   const wanted: Pair =

@@ -16,7 +16,14 @@ import {
 } from '../../graph/index.ts';
 import { type Floats, LEAST_PAGES, MOST_PAGES, TrainingMemory } from '../kernels/index.ts';
 import { layerOf } from '../layers/index.ts';
-import { extents, type Layer, padded, planeOrder, sizeOf, type Value } from '../layers/layer.ts';
+import {
+  extents,
+  type Layer,
+  paddedLength,
+  planeOrder,
+  type Value,
+  valueSize,
+} from '../layers/layer.ts';
 import {
   type ConvSite,
   chooseWay,
@@ -85,7 +92,7 @@ function clamped(pages: number): number {
   return Math.max(LEAST_PAGES, Math.min(MOST_PAGES, pages));
 }
 
-export class Runner {
+export class ForwardRunner {
   readonly memory: TrainingMemory;
   /** The graph it runs. */
   readonly graph: Graph;
@@ -133,7 +140,7 @@ export class Runner {
     for (const [id, slot] of slots.of) {
       const shape = extents(shapes.get(id)!);
       const { at, data } = places[slot]!;
-      values.set(id, { ...shape, value: { at, data: data.subarray(0, sizeOf(shape)) } });
+      values.set(id, { ...shape, value: { at, data: data.subarray(0, valueSize(shape)) } });
     }
     const scratch = memory.floats(around);
     this.#steps = nodes.map((node) => {
@@ -188,11 +195,11 @@ function roomBeside(
     const [channels, height = 1, width = 1] = shapes.get(node.id)!;
     const input = elements(shapes.get(node.inputs[0])!);
     // Tables of pixels, and vectors of channels.
-    floats += 2 * height * width + 16 * padded(channels!) + 1024;
+    floats += 2 * height * width + 16 * paddedLength(channels!) + 1024;
     if (node.op === 'activation') floats += 4 * (input + 16);
     if (node.op === 'piecewise') {
       const knots = tensorOf(graph, node.knots).shape[1]!;
-      floats += 2 * (knots + 2) * padded(channels!);
+      floats += 2 * (knots + 2) * paddedLength(channels!);
     }
     if (node.op === 'maxPool' || node.op === 'averagePool') {
       const [top, left, bottom, right] = node.pads ?? [0, 0, 0, 0];
@@ -236,7 +243,7 @@ function stepOf(
     });
   }
   if (node.op === 'activation' && node.kinds.every((kind) => kind === RELU)) {
-    return () => memory.forward.rectify(input.value.at, output.value.at, sizeOf(output));
+    return () => memory.forward.rectify(input.value.at, output.value.at, valueSize(output));
   }
   const none = new Float32Array();
   const layer: Layer = layerOf({

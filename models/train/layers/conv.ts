@@ -13,7 +13,7 @@ import type { ConvNode, DenseNode } from '../../graph/index.ts';
 import type { Floats } from '../kernels/index.ts';
 import { Gather } from './gather.ts';
 import { PaddedImages } from './images.ts';
-import { type Builder, type Layer, padded, sizeOf, type Value } from './layer.ts';
+import { type Builder, type Layer, paddedLength, type Value, valueSize } from './layer.ts';
 import { suitsWinograd, tileOverhang, Winograd, type WinogradShape } from './winograd.ts';
 
 function range(from: number, to: number): number[] {
@@ -78,7 +78,7 @@ function forwardProducts(
         segmentLength: groups === 1 ? kw * cg : cg,
         channels: og,
         xImage: image.imageSize,
-        yImage: sizeOf(output),
+        yImage: valueSize(output),
         weight(s, j, c) {
           const cell = groups === 1 ? s * kw + Math.floor(j / cg) : s;
           return ((g * og + c) * cg + (j % cg)) * kh * kw + cell;
@@ -127,7 +127,7 @@ function backwardProducts({ memory, batch, node, inputs, output }: Builder<ConvN
           segmentLength: groups === 1 ? h.cells.length * og : og,
           channels: cg,
           xImage: image.imageSize,
-          yImage: sizeOf(input),
+          yImage: valueSize(input),
           weight(s, j, c) {
             const cell = groups === 1 ? s * h.cells.length + Math.floor(j / og) : s;
             const ky = v.cells[Math.floor(cell / h.cells.length)]!;
@@ -219,7 +219,7 @@ export function convLayer(builder: Builder<ConvNode>): Layer {
   const { forward, back } = suitsWinograd(node, input.channels, output, batch)
     ? winogradProducts(builder)
     : gatheredProducts(builder);
-  const vector = memory.floats(padded(output.channels));
+  const vector = memory.floats(paddedLength(output.channels));
   const pixels = batch * output.height * output.width;
   return {
     forward() {

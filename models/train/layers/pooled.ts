@@ -10,7 +10,7 @@
 import type { AveragePoolNode, ConvNode } from '../../graph/index.ts';
 import { convLayer } from './conv.ts';
 import { PaddedImages } from './images.ts';
-import { type Builder, type Layer, sizeOf, type Value } from './layer.ts';
+import { type Builder, type Layer, type Value, valueSize } from './layer.ts';
 
 export function pooledConvLayer(builder: Builder<ConvNode>, pool: AveragePoolNode): Layer {
   const { node, memory, batch, output } = builder;
@@ -63,7 +63,7 @@ export function pooledConvLayer(builder: Builder<ConvNode>, pool: AveragePoolNod
       const row = 4 * image.width * channels;
       memory.maps.addRows(
         input.gradient!.at,
-        4 * sizeOf(input),
+        4 * valueSize(input),
         around.at + top * row + 4 * left * channels,
         row,
         4 * image.imageSize,
