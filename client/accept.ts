@@ -19,7 +19,7 @@ export interface ClientLimits {
 }
 
 /** Default limits: far beyond what one waits for, within what a machine survives. LOCAL. */
-export const DEFAULT_LIMITS: ClientLimits = {
+export const DEFAULT_CLIENT_LIMITS: ClientLimits = {
   maxElements: 1 << 26,
   maxBytes: 2 ** 33,
   maxHintBytes: 2 ** 30,
@@ -31,7 +31,7 @@ export const DEFAULT_LIMITS: ClientLimits = {
  * @throws RangeError with the range when one is no positive number, or a time no integer up to 2^31 - 1
  */
 export function clientLimits(given: Partial<ClientLimits> = {}): ClientLimits {
-  const limits = { ...DEFAULT_LIMITS, ...given };
+  const limits = { ...DEFAULT_CLIENT_LIMITS, ...given };
   for (const name of ['maxElements', 'maxBytes', 'maxHintBytes'] as const) {
     if (!(limits[name] > 0)) {
       throw new RangeError(`limits.${name}: expected a number above 0, got ${limits[name]}`);

@@ -22,7 +22,7 @@ import { storedHints } from './hint-storage.ts';
 import { pixelReader } from './images.ts';
 import { type Answer, listModels, Unreached } from './models.ts';
 import type { SessionOptions } from './options.ts';
-import { openSession as openOver, type Session, type SessionParts } from './session.ts';
+import { sessionOver as openOver, type Session, type SessionParts } from './session.ts';
 import { connectingBy } from './socket.ts';
 
 export * from './api.ts';

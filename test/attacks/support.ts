@@ -3,7 +3,7 @@
  * every session, so that two sessions differ in nothing but what a peer does in them.
  */
 
-import { openSession, type Session } from '../../client/session.ts';
+import { type Session, sessionOver } from '../../client/session.ts';
 import type { Endpoint } from '../../protocol/channel/endpoint.ts';
 import { ERROR_KIND, FRAME_HEADER_BYTES, type Frame } from '../../protocol/channel/frames.ts';
 import type { Channel } from '../../protocol/channel/index.ts';
@@ -102,7 +102,7 @@ export function deviatingClient(
   const frames = arriving(channel);
   const random = new Prg(seedOf(711));
   const parts = { channel: changing(channel, change), pool: hooked(hooks), random };
-  return { session: openSession(parts), frames };
+  return { session: sessionOver(parts), frames };
 }
 
 /** Channels for a server that sends `change` of its frames, and what arrives at it, session by session. */

@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { serialize } from 'node:v8';
 import type { Resumption } from '../../client/link.ts';
 import type { SessionOptions } from '../../client/options.ts';
-import { openSession, type Session } from '../../client/session.ts';
+import { type Session, sessionOver } from '../../client/session.ts';
 import type { Channel } from '../../protocol/channel/index.ts';
 import { memoryPair } from '../../protocol/channel/memory.ts';
 import type { ProtocolPool } from '../../protocol/inference/session.ts';
@@ -20,7 +20,7 @@ import { deriveSeed, Prg } from '../../protocol/random/index.ts';
 import { sizeOf } from '../../protocol/ring/shape.ts';
 import {
   type AllowQuery,
-  DEFAULT_LIMITS,
+  DEFAULT_SERVER_LIMITS,
   type OnGrant,
   type ServerEvent,
   type ServerLimits,
@@ -138,7 +138,7 @@ export class LocalServer {
     this.pool = options.pool ?? localPool();
     this.#offers = offerModels(models, { pool: this.pool, random: new Prg(SERVER_SEED) });
     this.#pair = options.pair ?? memoryPair;
-    this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.#limits = { ...DEFAULT_SERVER_LIMITS, ...options.limits };
     const { allowQuery, onGrant, tickets } = options;
     this.#asked = { allowQuery, onGrant, tickets };
   }
@@ -192,7 +192,7 @@ export function openLocal(
   resume?: Resumption,
 ): Promise<Session> {
   const parts = { channel, pool: localPool(), random: new Prg(CLIENT_SEED), release, resume };
-  return openSession(parts, options);
+  return sessionOver(parts, options);
 }
 
 const worker = new URL('../../dist/protocol/inference/worker.js', import.meta.url);
