@@ -29,7 +29,12 @@ import {
   type TileRange,
   weightNorms,
 } from '../protocol/linear/index.ts';
-import { cotBytes, redeemReceiver, redeemSender, Tickets } from '../protocol/ot/correlations.ts';
+import {
+  CorrelationTickets,
+  cotBytes,
+  redeemReceiver,
+  redeemSender,
+} from '../protocol/ot/correlations.ts';
 import { DEFAULT_OT_K, OT_KS, type OtK } from '../protocol/ot/groups.ts';
 import { freshOffset } from '../protocol/ot/setup.ts';
 import {
@@ -154,8 +159,8 @@ function garbling(): Part[] {
 
 /** Both ends of an extension, over base OTs that are dealt. */
 function extensionEnds(k: OtK = DEFAULT_OT_K): {
-  receiver: Tickets<ReceiverSeeds>;
-  sender: Tickets<SenderSeeds>;
+  receiver: CorrelationTickets<ReceiverSeeds>;
+  sender: CorrelationTickets<SenderSeeds>;
 } {
   const context = freshSeed();
   const [zero, one] = [randomBytes(systemRandom, 2048), randomBytes(systemRandom, 2048)];
@@ -164,7 +169,7 @@ function extensionEnds(k: OtK = DEFAULT_OT_K): {
   const bit = (i: number) => (choices[i >> 3]! >> (i & 7)) & 1;
   const chosen = zero.map((byte, i) => (bit(i >> 4) === 1 ? one[i]! : byte));
   const sender = prepareSender(context, { choices, chosen }, message, k);
-  return { receiver: new Tickets(seeds), sender: new Tickets(sender) };
+  return { receiver: new CorrelationTickets(seeds), sender: new CorrelationTickets(sender) };
 }
 
 /** A lane's correlations with every k, the client's with the engine of a browser as well. */

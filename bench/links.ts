@@ -1,6 +1,6 @@
 /** What named links do to a frame, and what a phase takes over one by calculation, where running it would take minutes. */
 
-import type { Clock, Link as Direction } from '../protocol/channel/delayed.ts';
+import type { Clock, OneWayLink as Direction } from '../protocol/channel/delayed.ts';
 import { LOOPBACK, type NamedLink } from '../protocol/inference/links.ts';
 import type { PhaseTraffic } from './phases.ts';
 

@@ -4,6 +4,7 @@ import { MAX_TIMER_MS } from '../protocol/channel/lifetime.ts';
 import { ProtocolError } from '../protocol/errors.ts';
 import type { Cost } from '../protocol/inference/cost.ts';
 import type { CheckedProgram } from '../protocol/program/check.ts';
+import { hexOf } from '../protocol/program/encode.ts';
 import { sizeOf } from '../protocol/ring/shape.ts';
 
 /** How much a client lets a server ask of it. LOCAL. */
@@ -52,11 +53,6 @@ export interface Expectation {
   readonly model?: string | undefined;
   /** SHA-256 of the program, 64 hexadecimal digits, as `session.digest` gives it. */
   readonly digest?: string | undefined;
-}
-
-/** Lower-case hexadecimal of bytes. */
-export function hexOf(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
 /**

@@ -18,11 +18,12 @@ import type { Channel } from '../protocol/channel/index.ts';
 import { MAX_TIMER_MS } from '../protocol/channel/lifetime.ts';
 import { abortError, isProtocolError, ProtocolError } from '../protocol/errors.ts';
 import type { HintSource, ProtocolRunner } from '../protocol/inference/session.ts';
+import { hexOf } from '../protocol/program/encode.ts';
 import { encodeInput } from '../protocol/program/input.ts';
 import type { Program } from '../protocol/program/program.ts';
 import { type Random, randomBytes, systemRandom } from '../protocol/random/index.ts';
-import { hexOf } from './accept.ts';
 import { answerOf, floatsOf, type Inference } from './answers.ts';
+import { type Call, CallQueue, Occasion } from './call-queue.ts';
 import { type Classification, checkClassOptions, classesOf } from './classify.ts';
 import { type ImageArgument, type PixelReader, readRaw } from './images.ts';
 import {
@@ -47,7 +48,6 @@ import {
   type SessionStatus,
 } from './options.ts';
 import { Reporter } from './reporter.ts';
-import { type Call, CallQueue, Occasion } from './turns.ts';
 
 export type { ResultTensor } from '../protocol/program/results.ts';
 export type { Inference } from './answers.ts';

@@ -29,8 +29,8 @@ export type {
   OutputStep,
   Program,
   ProgramInput,
+  ProgramReadout,
   ProgramResult,
-  Readout as ProgramReadout,
   Step,
   SumPoolStep,
 } from '../protocol/program/program.ts';

@@ -16,13 +16,7 @@
 
 import { elementBytes } from '../../protocol/inference/cost.ts';
 import { linearErrorsOf } from '../../protocol/inference/errors.ts';
-import {
-  argmax,
-  interpret,
-  nearest,
-  type Rounding,
-  runClear,
-} from '../../protocol/program/clear.ts';
+import { interpret, nearest, type Rounding, runClear } from '../../protocol/program/clear.ts';
 import { countKinds, kindOf, kindsIn, RELU } from '../../protocol/program/kinds.ts';
 import { marginsOf } from '../../protocol/program/margins.ts';
 import type { Model } from '../../protocol/program/model.ts';
@@ -30,6 +24,7 @@ import type { ActivationStep, Comparison } from '../../protocol/program/program.
 import { ringsOf } from '../../protocol/program/rings.ts';
 import { revealing, runSimulated } from '../../protocol/program/simulate.ts';
 import { deriveSeed, Prg } from '../../protocol/random/index.ts';
+import { indexOfLargest } from '../../protocol/ring/tensor.ts';
 import { rangeBitsOf } from './options.ts';
 
 /** Largest error of an output (root mean square), as a part of the median distance between the two largest outputs. LOCAL. */
@@ -235,7 +230,12 @@ function samplesOf(model: Model, inputs: readonly Int32Array[]): Sample[] {
   const logits = withLogits(model);
   return inputs.map((input, i) => {
     const outputs = runClear(logits, input, () => {});
-    return { input, seed: deriveSeed(SEED, 'comparisons', i), outputs, label: argmax(outputs) };
+    return {
+      input,
+      seed: deriveSeed(SEED, 'comparisons', i),
+      outputs,
+      label: indexOfLargest(outputs),
+    };
   });
 }
 
@@ -289,7 +289,7 @@ function simulate(
         squares += (value - outputs[i]!) ** 2;
       });
       count += simulated.length;
-      same &&= argmax(simulated) === label;
+      same &&= indexOfLargest(simulated) === label;
     }
     if (!same && keeping?.[kept.length]) return undefined;
     kept.push(same);

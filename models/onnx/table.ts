@@ -10,8 +10,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { indexOfLargest } from '../../protocol/ring/tensor.ts';
 import {
-  argmax,
   elements,
   type Graph,
   inferShapes,
@@ -67,7 +67,7 @@ function alongAxis(
     const own = Float64Array.from({ length: count }, (_, k) => scores[first + k * step]!);
     const most = Math.max(...own);
     const total = own.reduce((sum, s) => sum + Math.exp(s - most), 0);
-    if (isLabel) out[i] = argmax(own);
+    if (isLabel) out[i] = indexOfLargest(own);
     else {
       own.forEach((s, k) => {
         const value = s - most;

@@ -34,7 +34,7 @@ export type SenderTicket = Ticket<SenderSeeds>;
 export type ReceiverTicket = Ticket<ReceiverSeeds>;
 
 /** The tickets of one end of an extension. */
-export class Tickets<S extends SenderSeeds | ReceiverSeeds> {
+export class CorrelationTickets<S extends SenderSeeds | ReceiverSeeds> {
   readonly seeds: S;
   #chunk = 0;
 

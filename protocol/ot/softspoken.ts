@@ -52,7 +52,7 @@ import { blake3 } from '../random/blake3.ts';
 import { tweakKey } from '../random/hash.ts';
 import { deriveSeed, freshSeed, type Random } from '../random/index.ts';
 import { BASE_OTS, type BaseReceiverKeys, type BaseSenderKeys } from './base.ts';
-import { DEFAULT_OT_K, groupingOf, type OtK, type Run } from './groups.ts';
+import { DEFAULT_OT_K, type GroupRun, groupingOf, type OtK } from './groups.ts';
 
 /** Correlations of one slice: one block of each leaf's stream, one tile of the transpose. SECURITY: the block size. */
 const SLICE = 128;
@@ -171,13 +171,13 @@ export function prepareReceiver(
 }
 
 /** Where the two sums of a level are in the setup message. */
-function sumsAt({ bit, group, width }: Run, g: number, level: number): number {
+function sumsAt({ bit, group, width }: GroupRun, g: number, level: number): number {
   return 32 * (bit - group + g * (width - 1) + level);
 }
 
 /** The leaves of the trees of one run. Writes the masked sums of each level into the message. */
 function growTrees(
-  run: Run,
+  run: GroupRun,
   keys: BaseSenderKeys,
   keyPair: readonly [Uint8Array, Uint8Array],
   message: Uint8Array,
@@ -240,7 +240,7 @@ export function prepareSender(
 
 /** The leaves of the trees of one run, all but the first of each group. */
 function recoverTrees(
-  run: Run,
+  run: GroupRun,
   keys: BaseReceiverKeys,
   keyPair: readonly [Uint8Array, Uint8Array],
   message: Uint8Array,

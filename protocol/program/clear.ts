@@ -8,6 +8,7 @@
 import { linear } from '../ring/linear.ts';
 import type { Shape } from '../ring/shape.ts';
 import { sizeOf } from '../ring/shape.ts';
+import { indexOfLargest } from '../ring/tensor.ts';
 import { checkProgram } from './check.ts';
 import { cutBits, outputLimit } from './cut.ts';
 import { type ActivationKind, type ElementRounding, kindOf, kindsIn } from './kinds.ts';
@@ -45,15 +46,6 @@ export const nearest: Rounding = {
   positive: (x) => x > 0,
   reveal: (x, bits) => roundShift(x, bits) << bits,
 };
-
-/** Index of the largest element, the first of equals. */
-export function argmax(values: Int32Array): number {
-  let best = 0;
-  for (let i = 1; i < values.length; i++) {
-    if ((values[i] as number) > (values[best] as number)) best = i;
-  }
-  return best;
-}
 
 /**
  * Runs a model on a clear input, mod 2^32.
@@ -159,6 +151,6 @@ function runOutput(
   cut: number,
   rounding: Rounding,
 ): Int32Array {
-  if (reveal === 'label') return Int32Array.of(argmax(x));
+  if (reveal === 'label') return Int32Array.of(indexOfLargest(x));
   return x.map((logit) => rounding.reveal(logit, cut));
 }

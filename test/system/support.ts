@@ -12,12 +12,13 @@ import * as tasks from '../../protocol/inference/tasks.ts';
 import type { RunOptions } from '../../protocol/pool/index.ts';
 import { createInlinePool } from '../../protocol/pool/inline.ts';
 import { createThreadPool } from '../../protocol/pool/node.ts';
-import { argmax, runClear } from '../../protocol/program/clear.ts';
+import { runClear } from '../../protocol/program/clear.ts';
 import { decodeLogits, encodeInput } from '../../protocol/program/input.ts';
 import type { Model } from '../../protocol/program/model.ts';
 import type { OutputStep } from '../../protocol/program/program.ts';
 import { deriveSeed, Prg } from '../../protocol/random/index.ts';
 import { sizeOf } from '../../protocol/ring/shape.ts';
+import { indexOfLargest } from '../../protocol/ring/tensor.ts';
 import {
   type AllowQuery,
   DEFAULT_SERVER_LIMITS,
@@ -55,7 +56,7 @@ export function plainAnswer(model: Model, pixels: Float32Array) {
   const output = program.steps.at(-1) as OutputStep;
   const alone = output.reveal === 'label';
   return {
-    label: alone ? result[0]! : argmax(result),
+    label: alone ? result[0]! : indexOfLargest(result),
     logits: decodeLogits(program, result),
     tolerance: output.tolerance / 2 ** output.fractionBits,
   };

@@ -9,12 +9,13 @@ import { compile, formatReport } from '../../../models/compile/index.ts';
 import { type Graph, preprocess, RELU } from '../../../models/graph/index.ts';
 import { linearErrorsOf } from '../../../protocol/inference/errors.ts';
 import { checkProgram } from '../../../protocol/program/check.ts';
-import { argmax, runClear } from '../../../protocol/program/clear.ts';
+import { runClear } from '../../../protocol/program/clear.ts';
 import { encodeInput } from '../../../protocol/program/input.ts';
 import type { Model } from '../../../protocol/program/model.ts';
 import type { ActivationStep } from '../../../protocol/program/program.ts';
 import { runSimulated } from '../../../protocol/program/simulate.ts';
 import { Prg } from '../../../protocol/random/index.ts';
+import { indexOfLargest } from '../../../protocol/ring/tensor.ts';
 import { GraphBuilder, plain, randomPixels, residual } from './graphs.ts';
 
 const MARGIN = 1.5;
@@ -46,9 +47,9 @@ const reluSteps = ({ program }: Model) =>
 function changing(model: Model, inputs: readonly Int32Array[], seed: number): number[] {
   const random = new Prg(new Uint8Array(16).fill(seed));
   return inputs.flatMap((input, i) => {
-    const label = argmax(runClear(model, input));
+    const label = indexOfLargest(runClear(model, input));
     const runs = Array.from({ length: 4 }, () =>
-      argmax(runSimulated(model, input, random, linearErrorsOf(model.program))),
+      indexOfLargest(runSimulated(model, input, random, linearErrorsOf(model.program))),
     );
     return runs.every((other) => other === label) ? [] : [i];
   });

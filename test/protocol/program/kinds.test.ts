@@ -90,7 +90,7 @@ function broken(text: string, files: readonly string[] = sources): string[] {
 
 /** The text of kinds.ts with a fourth kind, described by these fields. */
 function withCube(fields: readonly string[]): string {
-  const edits = [
+  const edits: readonly (readonly [string, string])[] = [
     ['typeof IDENTITY] = [', 'typeof IDENTITY, 3] = ['],
     ['  IDENTITY,\n]', '  IDENTITY,\n  3,\n]'],
     ['interface Names {', "interface Names { 3: { name: 'cube'; count: 'cubes' };"],
@@ -98,7 +98,7 @@ function withCube(fields: readonly string[]): string {
       'const descriptors: Descriptors = {',
       `const descriptors: Descriptors = { 3: { ${fields.join(', ')} },`,
     ],
-  ] as const;
+  ];
   const made = fields.length === 0 ? edits.slice(0, 2) : edits;
   return made.reduce((text, [place, edited]) => {
     expect(text.split(place).length).toBe(2);
