@@ -8,7 +8,7 @@
 import type { GadgetParams } from '../protocol/gadgets/gadget.ts';
 import { gadgetOf } from '../protocol/gadgets/index.ts';
 import { reluCircuit } from '../protocol/gadgets/relu-garbled.ts';
-import { evaluate, garble, LABEL_BYTES } from '../protocol/garble/halfgates.ts';
+import { evaluateGarbled, garble, LABEL_BYTES } from '../protocol/garble/halfgates.ts';
 import {
   bundleBytes,
   clientShares,
@@ -138,7 +138,7 @@ function garbling(): Part[] {
   const labels = randomBytes(systemRandom, inputs * n * LABEL_BYTES);
   // Timed calls repeat their tweaks: nothing here protects anything.
   const tweaks = freshTweaks();
-  const { tables } = garble(circuit, n, offset, labels, tweaks);
+  const { tables } = garble(circuit, n, { delta: offset, zeroLabels: labels, tweaks });
   // As a lane does: tables go straight to where they are sent from.
   const room = new Uint8Array(tables.length);
   return ENGINES.flatMap((engine) => {
@@ -151,8 +151,10 @@ function garbling(): Part[] {
       run,
     });
     return [
-      part('garble', () => garble(circuit, n, offset, labels, tweaks, engine, room)),
-      part('evaluate', () => evaluate(circuit, n, labels, tables, tweaks, engine)),
+      part('garble', () =>
+        garble(circuit, n, { delta: offset, zeroLabels: labels, tweaks }, { engine, room }),
+      ),
+      part('evaluate', () => evaluateGarbled(circuit, n, { labels, tables, tweaks }, engine)),
     ];
   });
 }
@@ -189,10 +191,10 @@ function extension(): Part[] {
       run,
     });
     const receive = (engine: AesEngine) => () =>
-      extendReceiver(receiver.seeds, 0, count, choices, made, engine);
+      extendReceiver(receiver.seeds, 0, count, choices, { room: made, engine });
     return [
       ...ENGINES.map((engine) => part(`receiver, AES by ${engine.name}`, receive(engine))),
-      part('sender', () => extendSender(sender.seeds, 0, count, made.message, blocks)),
+      part('sender', () => extendSender(sender.seeds, 0, count, made.message, { blocks })),
     ];
   });
 }
@@ -229,7 +231,7 @@ function hintedConvolution(): Part[] {
   });
   return [
     {
-      ...part('mask', inTiles, (range) => maskInput(plan, publics, secrets, seed, range)),
+      ...part('mask', inTiles, (range) => maskInput(plan, publics, { secrets, seed }, range)),
       bytes: `${(bundleBytes(plan) / 1e3).toFixed(0)} kB up a bundle`,
     },
     part('share, client', outTiles, (range) => clientShares(plan, transforms, secrets, range)),

@@ -50,6 +50,7 @@ export {
 } from './compile/index.ts';
 export {
   type Extents,
+  type MeasureAllOptions,
   type Measured,
   type MeasuredShare,
   type MeasureJob,

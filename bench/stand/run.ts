@@ -119,7 +119,7 @@ export async function runStand(options: StandOptions): Promise<Results> {
       }
       const scale = SCALES[run.mode];
       const path = join(folder, 'model.sotto');
-      const measured = await measurePoint(planned, subject, path, scale, tell, signal);
+      const measured = await measurePoint({ planned, subject, path }, { scale, tell, signal });
       const { trace } = measured;
       const parties = [trace.parties.client, trace.parties.server];
       const ms = byPhase((phase) => attribute(parties, trace.phases[phase]));
@@ -201,13 +201,24 @@ function planOver(measured: MeasuredProgram, { roundTripMs, bitsPerSecond }: Nam
   return byPhase((phase) => price[phase].totalMs);
 }
 
+/** A point, described, and its model, made. */
+interface MadePoint {
+  readonly planned: PointResult;
+  readonly subject: Subject;
+  /** Where its file goes. */
+  readonly path: string;
+}
+
+/** How a point is measured. */
+interface Measuring {
+  readonly scale: Scale;
+  readonly tell: (what: string) => void;
+  readonly signal: AbortSignal;
+}
+
 async function measurePoint(
-  planned: PointResult,
-  subject: Subject,
-  path: string,
-  scale: Scale,
-  tell: (what: string) => void,
-  signal: AbortSignal,
+  { planned, subject, path }: MadePoint,
+  { scale, tell, signal }: Measuring,
 ): Promise<{ result: PointResult; trace: InferenceTrace }> {
   const job = await jobOf(subject, path);
   tell(LOOPBACK.name);

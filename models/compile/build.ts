@@ -94,7 +94,7 @@ function attempt(
     const output = outputScales(graph, network, exponents);
     return settle(
       network,
-      decideScales(network, squares, ranges, settings.margin, scale, output),
+      decideScales(network, { plans: squares, ranges, margin: settings.margin }, scale, output),
       output,
     );
   };

@@ -99,10 +99,9 @@ class Emitter {
         const { scale } = network.scales.get(node.inputs[0])!;
         this.#reaches.set(node.id, maxPoolReach(node, scale, ranges, settings));
       } else if (node.op === 'activation') {
-        const bits = this.#made.get(node.id)!;
         const { scale } = network.scales.get(node.id)!;
-        const reach = activationReach(node, bits, scale, squares.get(node.id), ranges, settings);
-        this.#reaches.set(node.id, reach);
+        const arriving = { made: this.#made.get(node.id)!, scale, plan: squares.get(node.id) };
+        this.#reaches.set(node.id, activationReach(node, arriving, ranges, settings));
       }
     }
     const { scale } = network.scales.get(network.output)!;
@@ -147,7 +146,7 @@ class Emitter {
     const weightBits = Math.max(least, enough, Math.min(wanted, room));
     const fractionBits = before + weightBits;
     const residue = settings.errorImages > 0 ? new Int32Array(node.weight.length) : undefined;
-    const numbers = linearWeights(node, read, made, weightBits, fractionBits, residue);
+    const numbers = linearWeights(node, { read, made, weightBits, fractionBits }, residue);
     if (residue !== undefined) this.#residues.set(this.#list.steps.length, residue);
     const bounds = norms(node, numbers.kernel);
     const step: LinearStep = {

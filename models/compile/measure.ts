@@ -281,6 +281,12 @@ const TASK_IMAGES = 32;
 /** Numbers networks for {@link MeasureJob.key}. */
 let networks = 0;
 
+/** Options of {@link measureAll}. */
+export interface MeasureAllOptions {
+  readonly onProgress?: MeasureProgress | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
 /**
  * Measures values on all images, on the threads of a pool; otherwise as {@link measure}.
  * @throws AbortError when `signal` fires first
@@ -290,8 +296,7 @@ export async function measureAll(
   graph: Graph,
   wanted: ReadonlyMap<string, Wanted>,
   images: readonly Float32Array[],
-  onProgress?: MeasureProgress,
-  signal?: AbortSignal,
+  { onProgress, signal }: MeasureAllOptions = {},
 ): Promise<Measured> {
   checkImages(images);
   if (signal?.aborted) throw abortError('measuring', signal.reason);

@@ -106,11 +106,19 @@ function reachOf(
   return { sizes: largest, calibrated, largest: margin * calibrated, ...rest };
 }
 
+/** What arrives at an activation layer. */
+export interface Arriving {
+  /** Fractional bits. */
+  readonly made: number;
+  /** By channel. */
+  readonly scale: Float64Array;
+  /** Where the layer has squares. */
+  readonly plan: SquarePlan | undefined;
+}
+
 export function activationReach(
   node: ActivationNode,
-  made: number,
-  scale: Float64Array,
-  plan: SquarePlan | undefined,
+  { made, scale, plan }: Arriving,
   ranges: Ranges,
   settings: Settings,
 ): Reach {

@@ -78,17 +78,22 @@ export class OutputScaleConflict extends RangeError {
 
 const edgeKey = ({ id }: NetworkNode, at: number) => `${at} ${id}`;
 
+/** What scales are decided by. */
+export interface ScaleGrounds {
+  readonly plans: ReadonlyMap<string, SquarePlan>;
+  readonly ranges: Ranges;
+  /** Room beyond the largest samples, as a factor. */
+  readonly margin: number;
+}
+
 /**
  * Decides all scales.
- * @param margin room beyond the largest samples, as a factor
  * @param input of the input's channels
  * @param output of the output's channels; the output gets a layer in front where it cannot have these
  */
 export function decideScales(
   network: FixedNetwork,
-  plans: ReadonlyMap<string, SquarePlan>,
-  ranges: Ranges,
-  margin: number,
+  { plans, ranges, margin }: ScaleGrounds,
   input: Float64Array,
   output: Float64Array,
 ): Scales {

@@ -287,20 +287,33 @@ export interface Extended {
   readonly blocks: Uint8Array;
 }
 
+/** Options of {@link extendReceiver}. */
+export interface ReceiverOptions {
+  /** Where message and t go, of their lengths; default: fresh memory. */
+  readonly room?: Extended;
+  /** For measurements; default: the fastest. LOCAL. */
+  readonly engine?: AesEngine;
+}
+
+/** Options of {@link extendSender}. */
+export interface SenderOptions {
+  /** Where q goes, 16 `count` bytes; default: fresh memory. */
+  readonly blocks?: Uint8Array;
+  /** For measurements; default: the fastest. LOCAL. */
+  readonly engine?: AesEngine;
+}
+
 /**
  * Extension receiver, one chunk. Pure: chunks may run anywhere, in any order.
  * @param chunk - the number of this chunk, never used twice under the same seeds
  * @param choices - `count` packed bits, lowest bit of byte 0 first
- * @param room - where message and t go, of their lengths; fresh memory without it
- * @param engine - another engine, for measurements
  */
 export function extendReceiver(
   seeds: ReceiverSeeds,
   chunk: number,
   count: number,
   choices: Uint8Array,
-  room?: Extended,
-  engine: AesEngine = defaultAes,
+  { room, engine = defaultAes }: ReceiverOptions = {},
 ): Extended {
   const { groups } = groupingOf(seeds.k);
   if (choices.length !== Math.ceil(count / 8)) {
@@ -337,8 +350,6 @@ export function extendReceiver(
  * Extension sender, one chunk. Pure: chunks may run anywhere, in any order.
  * @param chunk - the number of this chunk, never used twice under the same seeds
  * @param message - the receiver's message for this chunk
- * @param blocks - where q goes, 16 `count` bytes; fresh memory without it
- * @param engine - another engine, for measurements
  * @returns q, `count` blocks
  * @throws ProtocolError `bad-message` when the message has the wrong length, `corrupted` when the check fails: nothing that
  *   depends on the offset may leave any more
@@ -348,8 +359,7 @@ export function extendSender(
   chunk: number,
   count: number,
   message: Uint8Array,
-  blocks: Uint8Array = new Uint8Array(16 * count),
-  engine: AesEngine = defaultAes,
+  { blocks = new Uint8Array(16 * count), engine = defaultAes }: SenderOptions = {},
 ): Uint8Array {
   const { k, offset } = seeds;
   const { groups, runs } = groupingOf(k);

@@ -86,9 +86,8 @@ export function interpret(
     local: (step, inputs) => made(step, localOf(shapes, step, inputs)),
     activation: (step, x, i) => {
       const constants = weights[i] as ChannelConstants | undefined;
-      const shape = shapes[i + 1] as Shape;
-      const margin = margins[step.input]!;
-      const { value, outOfRange } = runActivation(step, shape, constants, x, margin, rounding);
+      const site = { shape: shapes[i + 1] as Shape, constants, margin: margins[step.input]! };
+      const { value, outOfRange } = runActivation(step, site, x, rounding);
       return made(step, value, outOfRange);
     },
     output: (step, x) =>
@@ -108,12 +107,18 @@ function refuseOutOfRange(step: Step, _value: Int32Array, outOfRange: number): v
   }
 }
 
+/** What an activation layer knows beside its step. */
+interface ActivationSite {
+  readonly shape: Shape;
+  readonly constants: ChannelConstants | undefined;
+  /** See margins.ts. */
+  readonly margin: number;
+}
+
 function runActivation(
   step: ActivationStep,
-  shape: Shape,
-  constants: ChannelConstants | undefined,
+  { shape, constants, margin }: ActivationSite,
   x: Int32Array,
-  margin: number,
   rounding: Rounding,
 ): { value: Int32Array; outOfRange: number } {
   const { kinds, rangeBits, dropBits } = step;

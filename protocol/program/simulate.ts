@@ -139,16 +139,17 @@ function addResidue(
   for (let i = 0; i < made.length; i++) made[i]! += lost[i]! >> WEIGHT_RESIDUE_BITS;
 }
 
-/** A simulated run with the errors of one step alone, its logits whole. */
+/**
+ * A simulated run with the errors of one step alone, its logits whole.
+ * @param shared - the errors of all steps
+ */
 function runSimulatedAt(
   step: number,
   model: Model,
   input: Int32Array,
-  random: Random,
-  errors: LinearErrors,
+  shared: Rounding,
   residue: Int32Array | undefined,
 ): Int32Array {
-  const shared = sharedRounding(random, model, errors);
   // The interpreter tells of every step it has made, in order.
   let at = 0;
   const now = () => (at === step ? shared : nearest);
@@ -187,11 +188,10 @@ export function measureErrors(
     count += exact.length;
     model.program.steps.forEach(({ op }, i) => {
       if (op !== 'linear' && op !== 'activation') return;
-      runSimulatedAt(i, logits, input, random, linearErrors, residues.get(i)).forEach(
-        (value, j) => {
-          squares[i]! += (value - exact[j]!) ** 2;
-        },
-      );
+      const shared = sharedRounding(random, logits, linearErrors);
+      runSimulatedAt(i, logits, input, shared, residues.get(i)).forEach((value, j) => {
+        squares[i]! += (value - exact[j]!) ** 2;
+      });
     });
   }
   return squares.map((sum) => Math.sqrt(sum / Math.max(1, count)));

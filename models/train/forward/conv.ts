@@ -206,7 +206,9 @@ function products(parts: ConvParts, image: Surrounded): () => void {
   };
   if (way === 'gathered') {
     const all = memory.floats(groups * panels * panelSize);
-    for (let g = 0; g < groups; g++) pack(parts, g, 0, panels, all.data, g * panels * panelSize);
+    for (let g = 0; g < groups; g++) {
+      pack(parts, g, 0, panels, all.data.subarray(g * panels * panelSize));
+    }
     return () => {
       for (let g = 0; g < groups; g++) run(g, 0, panels, all.at + 4 * g * panels * panelSize);
     };
@@ -217,7 +219,7 @@ function products(parts: ConvParts, image: Surrounded): () => void {
     for (let g = 0; g < groups; g++) {
       for (let from = 0; from < panels; from += together) {
         const to = Math.min(panels, from + together);
-        pack(parts, g, from, to, room.data, 0);
+        pack(parts, g, from, to, room.data);
         run(g, from, to, room.at);
       }
     }
@@ -231,13 +233,12 @@ function pack(
   from: number,
   to: number,
   out: Float32Array,
-  start: number,
 ): void {
   const cells = node.kernel[0] * node.kernel[1];
   const cg = input.channels / node.groups;
   const og = output.channels / node.groups;
   const row = cg * cells;
-  let at = start;
+  let at = 0;
   for (let panel = from; panel < to; panel++) {
     const lanes = Math.min(PANEL, og - PANEL * panel);
     const first = (group * og + PANEL * panel) * row;

@@ -146,7 +146,16 @@ export class ForwardRunner {
     this.#steps = nodes.map((node) => {
       const value = values.get(node.id)!;
       const inputs = node.inputs.map((id) => values.get(id)!);
-      return { id: node.id, value, run: stepOf(graph, node, memory, inputs, value, ways, scratch) };
+      const run = stepOf({
+        graph,
+        node,
+        memory,
+        inputs,
+        output: value,
+        way: ways.get(node),
+        scratch,
+      });
+      return { id: node.id, value, run };
     });
     this.#input = values.get(graph.input.id)!;
     this.#output = values.get(graph.output)!;
@@ -216,16 +225,21 @@ function roomBeside(
   return floats + 2 * tiles + 2 * kernels;
 }
 
+/** A node and where it stands. */
+interface NodeSite {
+  readonly graph: Graph;
+  readonly node: Node;
+  readonly memory: TrainingMemory;
+  readonly inputs: readonly Value[];
+  readonly output: Value;
+  /** Of a convolution. */
+  readonly way: Way | undefined;
+  /** For what steps need beside their values, one after the other. */
+  readonly scratch: Floats;
+}
+
 /** What computes a node's value. */
-function stepOf(
-  graph: Graph,
-  node: Node,
-  memory: TrainingMemory,
-  inputs: readonly Value[],
-  output: Value,
-  ways: ReadonlyMap<Node, Way>,
-  scratch: Floats,
-): () => void {
+function stepOf({ graph, node, memory, inputs, output, way, scratch }: NodeSite): () => void {
   const tensor = (name: string) => tensorOf(graph, name).data;
   const [input] = inputs as [Value, ...Value[]];
   if (node.op === 'conv') {
@@ -238,7 +252,7 @@ function stepOf(
       output,
       weight,
       bias,
-      way: ways.get(node)!,
+      way: way!,
       scratch,
     });
   }

@@ -31,7 +31,7 @@ export function averagePoolLayer(
   const input = inputs[0]!;
   const { channels } = input;
   const { maps } = memory;
-  const image = new PaddedImages(memory, batch, input, input.value, pads);
+  const image = new PaddedImages(memory, { ...input, batch, floats: input.value }, pads);
   const offset = (y: number, x: number) => (y * image.width + x) * channels;
   const offsets = (rows: number, columns: number, dy: number, dx: number) =>
     Array.from({ length: rows * columns }, (_, i) =>

@@ -25,15 +25,17 @@ function grid(rows: readonly number[], columns: readonly number[]): number[] {
   return rows.flatMap((r) => columns.map((c) => r + c));
 }
 
+/** One axis of a convolution. */
+interface Axis {
+  readonly kernel: number;
+  readonly stride: number;
+  readonly pad: number;
+  readonly size: number;
+  readonly outputs: number;
+}
+
 /** One axis of one phase of the input gradient (see above). */
-function phaseAxis(
-  phase: number,
-  kernel: number,
-  stride: number,
-  pad: number,
-  size: number,
-  outputs: number,
-) {
+function phaseAxis(phase: number, { kernel, stride, pad, size, outputs }: Axis) {
   const cells = range(0, Math.ceil((kernel - phase) / stride) - 1).map((m) => phase + stride * m);
   // Padded coordinates phase + stride*i inside [pad, pad + size).
   const first = Math.max(0, Math.ceil((pad - phase) / stride));
@@ -95,14 +97,26 @@ function backwardProducts({ memory, batch, node, inputs, output }: Builder<ConvN
   const cg = input.channels / groups;
   const og = output.channels / groups;
   const vertical = range(0, Math.min(stride[0], kh) - 1).map((a) =>
-    phaseAxis(a, kh, stride[0], pads[0], input.height, output.height),
+    phaseAxis(a, {
+      kernel: kh,
+      stride: stride[0],
+      pad: pads[0],
+      size: input.height,
+      outputs: output.height,
+    }),
   );
   const horizontal = range(0, Math.min(stride[1], kw) - 1).map((b) =>
-    phaseAxis(b, kw, stride[1], pads[1], input.width, output.width),
+    phaseAxis(b, {
+      kernel: kw,
+      stride: stride[1],
+      pad: pads[1],
+      size: input.width,
+      outputs: output.width,
+    }),
   );
   const top = Math.max(...vertical.map((v) => v.before));
   const left = Math.max(...horizontal.map((h) => h.before));
-  const image = new PaddedImages(memory, batch, output, output.gradient!, [
+  const image = new PaddedImages(memory, { ...output, batch, floats: output.gradient! }, [
     top,
     left,
     Math.max(...vertical.map((v) => v.after)),
@@ -168,9 +182,7 @@ function winogradProducts({ memory, batch, node, inputs, output }: Builder<ConvN
     const pads = [above, before, below + tileOverhang(to.height), behind + tileOverhang(to.width)];
     const image = new PaddedImages(
       memory,
-      batch,
-      source,
-      floats,
+      { ...source, batch, floats },
       pads as [number, number, number, number],
     );
     const { height, width } = to;
@@ -203,7 +215,7 @@ function gatheredProducts(builder: Builder<ConvNode>): {
 } {
   const { memory, batch, node } = builder;
   const input = builder.inputs[0]!;
-  const image = new PaddedImages(memory, batch, input, input.value, node.pads);
+  const image = new PaddedImages(memory, { ...input, batch, floats: input.value }, node.pads);
   return {
     forward: { image, products: forwardProducts(builder, image, input.channels) },
     back: input.gradient && backwardProducts(builder),

@@ -10,9 +10,7 @@ export function maxPoolLayer({ node, memory, batch, inputs, output }: Builder<Ma
   const [top, left] = node.pads;
   const image = new PaddedImages(
     memory,
-    batch,
-    input,
-    input.value,
+    { ...input, batch, floats: input.value },
     node.pads,
     Number.NEGATIVE_INFINITY,
   );

@@ -21,7 +21,7 @@ export function pooledConvLayer(builder: Builder<ConvNode>, pool: AveragePoolNod
   // As far as the convolution's steps reach.
   const height = (output.height - 1) * pool.stride[0] + node.kernel[0];
   const width = (output.width - 1) * pool.stride[1] + node.kernel[1];
-  const image = new PaddedImages(memory, batch, input, input.value, node.pads);
+  const image = new PaddedImages(memory, { ...input, batch, floats: input.value }, node.pads);
   const floats = () => memory.floats(batch * height * width * channels);
   const means: Value = {
     ...{ channels, height, width, value: floats() },

@@ -170,9 +170,11 @@ describe('measuring on threads', () => {
     const alone = measure(graph, wanted, images);
     for (const pool of [createInlinePool(measureTasks), ...pools]) {
       const seen: number[] = [];
-      const shared = await measureAll(pool, graph, wanted, images, (done, total) => {
-        expect(total).toBe(40);
-        seen.push(done);
+      const shared = await measureAll(pool, graph, wanted, images, {
+        onProgress: (done, total) => {
+          expect(total).toBe(40);
+          seen.push(done);
+        },
       });
       expect(shared.images).toBe(40);
       expectSame(shared, alone);
@@ -187,14 +189,13 @@ describe('measuring on threads', () => {
     const stop = new AbortController();
     const seen: number[] = [];
     const start = () =>
-      measureAll(
-        ...([pool, graph, everything(graph), imagesFor(graph, 100)] as const),
-        (done) => {
+      measureAll(...([pool, graph, everything(graph), imagesFor(graph, 100)] as const), {
+        onProgress: (done) => {
           seen.push(done);
           stop.abort();
         },
-        stop.signal,
-      );
+        signal: stop.signal,
+      });
     await expect(start()).rejects.toMatchObject({ name: 'AbortError' });
     await expect(start()).rejects.toMatchObject({ name: 'AbortError' });
     await measureAll(pool, graph, new Map(), imagesFor(graph, 1));
