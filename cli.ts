@@ -9,7 +9,7 @@
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
-import { nearest } from './models/nearest.ts';
+import { nearestWord } from './models/nearest.ts';
 
 /** Where each command lives. Only the one that is asked for is loaded: drawing and training take a while to start. */
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
@@ -117,7 +117,7 @@ async function everything() {
 function oneOf(words: readonly string[]): (text: string) => string {
   return (text) => {
     if (words.includes(text)) return text;
-    const meant = nearest(text, words);
+    const meant = nearestWord(text, words);
     const which = meant === undefined ? '' : ` (Did you mean ${meant}?)`;
     throw new InvalidArgumentError(`It must be one of ${words.join(', ')}.${which}`);
   };

@@ -14,12 +14,13 @@ import { parseArgs } from 'node:util';
 import { startParty } from './bench/stand/measurement.ts';
 import { connect, type Inference, pixelsOf, readImage } from './client/index.ts';
 import { bytesText, ProgressLine, timeText } from './client/progress.ts';
-import { argmax, runClear } from './protocol/program/clear.ts';
+import { runClear } from './protocol/program/clear.ts';
 import { decodeLogits, encodeInput } from './protocol/program/input.ts';
 import type { Model } from './protocol/program/model.ts';
 import type { OutputStep, Program } from './protocol/program/program.ts';
 import { revealing } from './protocol/program/simulate.ts';
 import { sizeOf } from './protocol/ring/shape.ts';
+import { indexOfLargest } from './protocol/ring/tensor.ts';
 import { loadModelFile } from './server/index.ts';
 
 // The built file lies in dist.
@@ -57,7 +58,7 @@ async function ownDigits(program: Program): Promise<Sample[]> {
 function compare(model: Model, tolerance: number, sample: Sample, result: Inference): Comparison {
   const { program } = model;
   const logits = runClear(model, encodeInput(program, sample.pixels));
-  const plain = argmax(logits);
+  const plain = indexOfLargest(logits);
   const exact = decodeLogits(program, logits);
   const difference =
     result.logits && Math.max(...result.logits.map((value, i) => Math.abs(value - exact[i]!)));

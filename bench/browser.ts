@@ -21,7 +21,7 @@ import { sizeOf } from '../protocol/ring/shape.ts';
 
 import { loadDemo } from '../server/demo.ts';
 import { medianOf, summarise, timed } from './measure.ts';
-import type { Point } from './points.ts';
+import type { BenchPoint } from './points.ts';
 import type { BrowserResult } from './results.ts';
 import { jobOf, startParty } from './stand/measurement.ts';
 import type { SectionContext } from './stand/run.ts';
@@ -75,7 +75,7 @@ export async function compareBrowser(context: SectionContext): Promise<BrowserRe
 async function compare(
   page: Page,
   pool: ProtocolPool,
-  point: Point,
+  point: BenchPoint,
   { mode, signal }: SectionContext,
 ): Promise<BrowserResult> {
   const folder = await mkdtemp(join(tmpdir(), 'sotto-browser-'));

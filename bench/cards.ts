@@ -15,9 +15,10 @@ import { networksOf, readSets, recipeOf } from '../models/zoo/recipes.ts';
 import { replaceFile } from '../protocol/files.ts';
 import { costOf } from '../protocol/inference/cost.ts';
 import { layoutOf } from '../protocol/inference/layout.ts';
-import { argmax, runClear } from '../protocol/program/clear.ts';
+import { runClear } from '../protocol/program/clear.ts';
 import { encodeInput } from '../protocol/program/input.ts';
 import { decodeModel } from '../protocol/program/model.ts';
+import { indexOfLargest } from '../protocol/ring/tensor.ts';
 import { zooFolder } from './points.ts';
 import { startParty } from './stand/measurement.ts';
 
@@ -44,7 +45,7 @@ for (const family of process.argv.slice(2)) {
       await session.prepare();
       const { label } = await session.infer(input);
       if (label === labels[0]) right++;
-      const clear = argmax(runClear(model, encodeInput(model.program, input)));
+      const clear = indexOfLargest(runClear(model, encodeInput(model.program, input)));
       if (label === clear) agreeing++;
     }
     await session.close();

@@ -13,9 +13,9 @@ import { onnxPoints } from './onnx-points.ts';
 import { htmlPage, markdownPage } from './page/page.ts';
 import { withCosts } from './page/tables.ts';
 import {
+  type BenchPoint,
   imageNetPoints,
   ownPoints,
-  type Point,
   publishedPoints,
   standardPoints,
 } from './points.ts';
@@ -70,7 +70,7 @@ export function benchCommand(): Command {
 /** What is measured. */
 function wanted(options: BenchOptions): Pick<StandOptions, 'points' | 'sections'> {
   const { quick = false, only, models = [], imagenet, onnx, browser } = options;
-  const others: Point[] = [
+  const others: BenchPoint[] = [
     ...standardPoints(quick),
     ...(quick ? [] : publishedPoints()),
     ...(imagenet ? imageNetPoints() : []),

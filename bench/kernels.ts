@@ -8,7 +8,7 @@
 import type { GadgetParams } from '../protocol/gadgets/gadget.ts';
 import { gadgetOf } from '../protocol/gadgets/index.ts';
 import { reluCircuit } from '../protocol/gadgets/relu-garbled.ts';
-import { evaluate, garble, LABEL_BYTES } from '../protocol/garble/halfgates.ts';
+import { evaluateGarbled, garble, LABEL_BYTES } from '../protocol/garble/halfgates.ts';
 import {
   bundleBytes,
   clientShares,
@@ -29,7 +29,12 @@ import {
   type TileRange,
   weightNorms,
 } from '../protocol/linear/index.ts';
-import { cotBytes, redeemReceiver, redeemSender, Tickets } from '../protocol/ot/correlations.ts';
+import {
+  CorrelationTickets,
+  cotBytes,
+  redeemReceiver,
+  redeemSender,
+} from '../protocol/ot/correlations.ts';
 import { DEFAULT_OT_K, OT_KS, type OtK } from '../protocol/ot/groups.ts';
 import { freshOffset } from '../protocol/ot/setup.ts';
 import {
@@ -53,7 +58,7 @@ import {
   macsOf,
   weightCount,
 } from '../protocol/ring/shape.ts';
-import { type Effort, perSecond, processorTime, sample, summarise } from './measure.ts';
+import { perSecond, processorTime, type SampleEffort, sample, summarise } from './measure.ts';
 import { PEER_KERNELS } from './published.ts';
 import type { KernelResult } from './results.ts';
 import type { SectionContext } from './stand/run.ts';
@@ -68,7 +73,7 @@ interface Part extends Omit<KernelResult, 'value'> {
 }
 
 /** A sample lasts so many ms. */
-const EFFORTS: Readonly<Record<'full' | 'quick', Effort>> = {
+const EFFORTS: Readonly<Record<'full' | 'quick', SampleEffort>> = {
   full: { repetitions: 10, sampleMs: 100 },
   quick: { repetitions: 3, sampleMs: 20 },
 };
@@ -76,7 +81,7 @@ const EFFORTS: Readonly<Record<'full' | 'quick', Effort>> = {
 export const measureKernels = ({ mode }: SectionContext): Promise<KernelResult[]> =>
   benchKernels(EFFORTS[mode]);
 
-export async function benchKernels(effort: Effort): Promise<KernelResult[]> {
+export async function benchKernels(effort: SampleEffort): Promise<KernelResult[]> {
   const parts = [garbling, extension, hintedConvolution, integerLayers, reluLanes].flatMap(
     (group) => group(),
   );
@@ -133,7 +138,7 @@ function garbling(): Part[] {
   const labels = randomBytes(systemRandom, inputs * n * LABEL_BYTES);
   // Timed calls repeat their tweaks: nothing here protects anything.
   const tweaks = freshTweaks();
-  const { tables } = garble(circuit, n, offset, labels, tweaks);
+  const { tables } = garble(circuit, n, { delta: offset, zeroLabels: labels, tweaks });
   // As a lane does: tables go straight to where they are sent from.
   const room = new Uint8Array(tables.length);
   return ENGINES.flatMap((engine) => {
@@ -146,16 +151,18 @@ function garbling(): Part[] {
       run,
     });
     return [
-      part('garble', () => garble(circuit, n, offset, labels, tweaks, engine, room)),
-      part('evaluate', () => evaluate(circuit, n, labels, tables, tweaks, engine)),
+      part('garble', () =>
+        garble(circuit, n, { delta: offset, zeroLabels: labels, tweaks }, { engine, room }),
+      ),
+      part('evaluate', () => evaluateGarbled(circuit, n, { labels, tables, tweaks }, engine)),
     ];
   });
 }
 
 /** Both ends of an extension, over base OTs that are dealt. */
 function extensionEnds(k: OtK = DEFAULT_OT_K): {
-  receiver: Tickets<ReceiverSeeds>;
-  sender: Tickets<SenderSeeds>;
+  receiver: CorrelationTickets<ReceiverSeeds>;
+  sender: CorrelationTickets<SenderSeeds>;
 } {
   const context = freshSeed();
   const [zero, one] = [randomBytes(systemRandom, 2048), randomBytes(systemRandom, 2048)];
@@ -164,7 +171,7 @@ function extensionEnds(k: OtK = DEFAULT_OT_K): {
   const bit = (i: number) => (choices[i >> 3]! >> (i & 7)) & 1;
   const chosen = zero.map((byte, i) => (bit(i >> 4) === 1 ? one[i]! : byte));
   const sender = prepareSender(context, { choices, chosen }, message, k);
-  return { receiver: new Tickets(seeds), sender: new Tickets(sender) };
+  return { receiver: new CorrelationTickets(seeds), sender: new CorrelationTickets(sender) };
 }
 
 /** A lane's correlations with every k, the client's with the engine of a browser as well. */
@@ -184,10 +191,10 @@ function extension(): Part[] {
       run,
     });
     const receive = (engine: AesEngine) => () =>
-      extendReceiver(receiver.seeds, 0, count, choices, made, engine);
+      extendReceiver(receiver.seeds, 0, count, choices, { room: made, engine });
     return [
       ...ENGINES.map((engine) => part(`receiver, AES by ${engine.name}`, receive(engine))),
-      part('sender', () => extendSender(sender.seeds, 0, count, made.message, blocks)),
+      part('sender', () => extendSender(sender.seeds, 0, count, made.message, { blocks })),
     ];
   });
 }
@@ -224,7 +231,7 @@ function hintedConvolution(): Part[] {
   });
   return [
     {
-      ...part('mask', inTiles, (range) => maskInput(plan, publics, secrets, seed, range)),
+      ...part('mask', inTiles, (range) => maskInput(plan, publics, { secrets, seed }, range)),
       bytes: `${(bundleBytes(plan) / 1e3).toFixed(0)} kB up a bundle`,
     },
     part('share, client', outTiles, (range) => clientShares(plan, transforms, secrets, range)),

@@ -1,8 +1,8 @@
 /** What named links do to a frame, and what a phase takes over one by calculation, where running it would take minutes. */
 
-import type { Clock, Link as Direction } from '../protocol/channel/delayed.ts';
+import type { Clock, OneWayLink as Direction } from '../protocol/channel/delayed.ts';
 import { LOOPBACK, type NamedLink } from '../protocol/inference/links.ts';
-import type { PhaseBytes } from './phases.ts';
+import type { PhaseTraffic } from './phases.ts';
 
 /** One direction of a link, for the channel decorator; nothing for loopback. */
 export function directionOf({
@@ -31,7 +31,7 @@ export const wireMs = (bytes: number, { bitsPerSecond }: NamedLink): number =>
   (8000 * bytes) / bitsPerSecond;
 
 /** How long the bytes and round trips of phases take over a link, ms: what decides whether a point is run over it. */
-export function occupationMs(phases: readonly PhaseBytes[], link: NamedLink): number {
+export function occupationMs(phases: readonly PhaseTraffic[], link: NamedLink): number {
   return phases.reduce(
     (ms, { upBytes, downBytes, roundTrips }) =>
       ms + wireMs(upBytes + downBytes, link) + roundTrips * link.roundTripMs,
@@ -46,7 +46,7 @@ export function occupationMs(phases: readonly PhaseBytes[], link: NamedLink): nu
 export function computedMs(
   phase: 'offline' | 'online',
   loopbackMs: number,
-  { upBytes, downBytes, roundTrips }: PhaseBytes,
+  { upBytes, downBytes, roundTrips }: PhaseTraffic,
   link: NamedLink,
 ): number {
   const [upMs, downMs] = [wireMs(upBytes, link), wireMs(downBytes, link)];

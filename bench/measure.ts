@@ -52,7 +52,7 @@ export function processorTime(): number {
 }
 
 /** How often and how long {@link sample} looks. */
-export interface Effort {
+export interface SampleEffort {
   /** Samples of each part. */
   readonly repetitions: number;
   /** A sample calls again until it has lasted this long, in ms, and counts the time of one call. */
@@ -66,7 +66,7 @@ export interface Effort {
  * @returns of each part the ms of one call, a sample a round
  */
 export async function sample(
-  { repetitions, sampleMs }: Effort,
+  { repetitions, sampleMs }: SampleEffort,
   parts: readonly (() => unknown)[],
   now: () => number = () => performance.now(),
 ): Promise<number[][]> {

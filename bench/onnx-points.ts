@@ -18,8 +18,8 @@ import type { OutputStep } from '../protocol/program/program.ts';
 import { resultSize } from '../protocol/program/results.ts';
 import { Prg, randomBytes } from '../protocol/random/index.ts';
 import { timed } from './measure.ts';
-import type { Point } from './points.ts';
-import type { Fidelity } from './results.ts';
+import type { BenchPoint } from './points.ts';
+import type { FidelityResult } from './results.ts';
 
 /** Where the files are. */
 const FOLDER = 'onnx-nets';
@@ -68,7 +68,7 @@ const COMPARED = 4;
  * All of them.
  * @throws Error where the files are not there
  */
-export function onnxPoints(): Point[] {
+export function onnxPoints(): BenchPoint[] {
   const folder = dataFolder(FOLDER);
   if (folder === undefined) throw new Error(missing(FOLDER));
   return SUBJECTS.map(({ name, file, options, photographs }) => ({
@@ -117,7 +117,7 @@ function fidelityOf(
   graph: Graph,
   model: Model,
   pixels: readonly Uint8Array[],
-): Omit<Fidelity, 'compileSeconds'> {
+): Omit<FidelityResult, 'compileSeconds'> {
   const images = pixels.map((image) => preprocess(graph.input, image));
   const float = runFast(graph, images);
   let outside = 0;

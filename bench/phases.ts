@@ -16,7 +16,7 @@ export interface PerParty<T> {
 }
 
 /** Of one inference and phase, by the formulas, to which every run is held. */
-export interface PhaseBytes {
+export interface PhaseTraffic {
   readonly upBytes: number;
   readonly downBytes: number;
   readonly roundTrips: number;

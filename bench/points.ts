@@ -35,13 +35,13 @@ import { decodeModel, type Model } from '../protocol/program/model.ts';
 import type { Comparison } from '../protocol/program/program.ts';
 import { Prg, randomBytes } from '../protocol/random/index.ts';
 import { sizeOf } from '../protocol/ring/shape.ts';
-import type { Fidelity, PointResult, Weights } from './results.ts';
+import type { FidelityResult, PointResult, Weights } from './results.ts';
 
 /** Seed of weights and maps. */
 export const SEED = 1;
 
 /** A network at a budget with a comparison, before it is made. */
-export interface Point {
+export interface BenchPoint {
   /** Names it among all. */
   readonly id: string;
   readonly network: string;
@@ -58,7 +58,7 @@ export interface Subject {
   /** The network in float, to be run without privacy beside it; default: it is not. */
   readonly graph?: Graph;
   readonly accuracy?: PointResult['accuracy'];
-  readonly fidelity?: Fidelity;
+  readonly fidelity?: FidelityResult;
 }
 
 /** The folder of the models that ship, from the sources as from what is built. */
@@ -137,8 +137,8 @@ const QUICK: Family['budgets'] = {
 /** A parabola so flat that random networks keep their values in range at any depth; its cost is that of any other. */
 const FLAT = [0, 0.5, 0.01] as const;
 
-function familyPoints(family: Family): Point[] {
-  const point = (budget: number, rest: RestKind, comparison: Comparison): Point => ({
+function familyPoints(family: Family): BenchPoint[] {
+  const point = (budget: number, rest: RestKind, comparison: Comparison): BenchPoint => ({
     id: `${family.name}/${rest}/${budget}${suffix(comparison)}`,
     network: family.name,
     weights: 'random',
@@ -159,11 +159,11 @@ function familyPoints(family: Family): Point[] {
 }
 
 /** What others published on CIFAR-10, each as a ResNet-18 of so many ReLUs, the rest squares where the method has polynomials. */
-export function publishedPoints(): Point[] {
+export function publishedPoints(): BenchPoint[] {
   return PUBLISHED_CIFAR10.flatMap(({ name, points }) => {
     const method = name.split(',')[0]!;
     return points.map(
-      ([relus, share]): Point => ({
+      ([relus, share]): BenchPoint => ({
         id: `published/${method}/${relus}`,
         network: method,
         weights: 'published',
@@ -198,10 +198,10 @@ const twentieth: ReluMap = (layers) => {
 };
 
 /** Networks of ImageNet's size, with all ReLUs and with a twentieth of them. */
-export function imageNetPoints(): Point[] {
+export function imageNetPoints(): BenchPoint[] {
   return IMAGENET.flatMap(([network, build]) =>
     [{}, { map: twentieth, gain: 1 }].map(
-      (options, i): Point => ({
+      (options, i): BenchPoint => ({
         id: `imagenet/${network}/${i === 0 ? 'all' : '5-percent'}`,
         network,
         weights: 'random',
@@ -226,7 +226,7 @@ export interface Card {
 }
 
 /** What a card says about the network in fixed point. */
-export function accuracyOf(card: Card, network: string): PointResult['accuracy'] {
+export function cardAccuracy(card: Card, network: string): PointResult['accuracy'] {
   const { data, fixedPointTestAccuracy, testImages, accuracy } = card;
   const [name] = (typeof data === 'string' ? data : network).split(':') as [string];
   if (fixedPointTestAccuracy !== undefined) {
@@ -247,7 +247,7 @@ function readCard(path: string): Card {
 }
 
 /** A model in a file, its card and its network in float beside it where they are there. */
-function modelPoint(path: string, id: string, network: string, comparison: Comparison): Point {
+function modelPoint(path: string, id: string, network: string, comparison: Comparison): BenchPoint {
   const beside = (ending: string) => path.replace(/(\.sotto)?$/, ending);
   return {
     id: id + suffix(comparison),
@@ -257,7 +257,7 @@ function modelPoint(path: string, id: string, network: string, comparison: Compa
     make() {
       const { program, ...weights } = decodeModel(readWholeSync(path));
       const model = { ...weights, program: { ...program, comparison } };
-      const accuracy = accuracyOf(readCard(beside('.json')), network);
+      const accuracy = cardAccuracy(readCard(beside('.json')), network);
       const float = beside('.sottonet');
       return {
         model,
@@ -270,7 +270,7 @@ function modelPoint(path: string, id: string, network: string, comparison: Compa
 }
 
 /** Models of one's own, each with the comparison that it was compiled with: `models/STEM`. */
-export function ownPoints(paths: readonly string[]): Point[] {
+export function ownPoints(paths: readonly string[]): BenchPoint[] {
   return paths.map((path) => {
     const { program } = decodeModel(readWholeSync(path));
     const stem = basename(path, '.sotto');
@@ -293,7 +293,7 @@ function pictureFor(network: string, { program: { input } }: Model): Uint8Array 
 }
 
 /** The zoo and the families, each network's largest budget first; when it has to be quick, the zoo's smallest and one family. */
-export function standardPoints(quick: boolean): Point[] {
+export function standardPoints(quick: boolean): BenchPoint[] {
   const folder = zooFolder();
   const stems = readdirSync(folder)
     .filter((file) => file.endsWith('.sotto'))

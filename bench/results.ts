@@ -9,7 +9,7 @@ import type { KindCounts } from '../protocol/program/kinds.ts';
 import type { Comparison } from '../protocol/program/program.ts';
 import type { Machine } from './machine.ts';
 import type { Summary } from './measure.ts';
-import { type PerParty, type PerPhase, PHASES, type Phase, type PhaseBytes } from './phases.ts';
+import { type PerParty, type PerPhase, PHASES, type Phase, type PhaseTraffic } from './phases.ts';
 import type { Attribution, ByteClass } from './stand/attribution.ts';
 
 /** One run of the stand. */
@@ -52,7 +52,7 @@ export interface LinkResult {
 export type Weights = 'trained' | 'random' | 'published';
 
 /** How a network in fixed point differs from the one in float, over some images and the worst of its results. */
-export interface Fidelity {
+export interface FidelityResult {
   /** Root mean square of the differences, the largest one, and the program's tolerance, as parts of the results' root mean square. */
   readonly relative: number;
   readonly largest: number;
@@ -74,7 +74,7 @@ export interface PointResult extends KindCounts {
   readonly accuracy?: { readonly share: number; readonly data: string; readonly images?: number };
   /** Multiply-accumulates of the linear layers. */
   readonly macs: number;
-  readonly costs: PerPhase<PhaseBytes>;
+  readonly costs: PerPhase<PhaseTraffic>;
   /** The same bytes, both ways, by class of operator; what is left is commands, offsets and the masked input. */
   readonly classBytes?: Readonly<Record<ByteClass, PerPhase<number>>>;
   /** Downloaded once; made once by the server. */
@@ -88,7 +88,7 @@ export interface PointResult extends KindCounts {
   readonly peakBytes?: PerParty<number>;
   /** The same network in onnxruntime-web, one thread, in turn with the runs over loopback. */
   readonly plainMs?: Summary;
-  readonly fidelity?: Fidelity;
+  readonly fidelity?: FidelityResult;
   readonly links: readonly LinkResult[];
 }
 
@@ -126,7 +126,7 @@ export interface BrowserResult {
 }
 
 /** What became of inferences that arrive at one rate. */
-export interface Load {
+export interface LoadResult {
   readonly point: string;
   readonly clients: number;
   /** Bundles that each client stores at most. */
@@ -145,7 +145,7 @@ export interface Load {
 /** What is measured beside the points, by its name. */
 export interface Sections {
   readonly kernels: readonly KernelResult[];
-  readonly loads: readonly Load[];
+  readonly loads: readonly LoadResult[];
   readonly browser: readonly BrowserResult[];
 }
 

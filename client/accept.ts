@@ -4,6 +4,7 @@ import { MAX_TIMER_MS } from '../protocol/channel/lifetime.ts';
 import { ProtocolError } from '../protocol/errors.ts';
 import type { Cost } from '../protocol/inference/cost.ts';
 import type { CheckedProgram } from '../protocol/program/check.ts';
+import { hexOf } from '../protocol/program/encode.ts';
 import { sizeOf } from '../protocol/ring/shape.ts';
 
 /** How much a client lets a server ask of it. LOCAL. */
@@ -19,7 +20,7 @@ export interface ClientLimits {
 }
 
 /** Default limits: far beyond what one waits for, within what a machine survives. LOCAL. */
-export const DEFAULT_LIMITS: ClientLimits = {
+export const DEFAULT_CLIENT_LIMITS: ClientLimits = {
   maxElements: 1 << 26,
   maxBytes: 2 ** 33,
   maxHintBytes: 2 ** 30,
@@ -31,7 +32,7 @@ export const DEFAULT_LIMITS: ClientLimits = {
  * @throws RangeError with the range when one is no positive number, or a time no integer up to 2^31 - 1
  */
 export function clientLimits(given: Partial<ClientLimits> = {}): ClientLimits {
-  const limits = { ...DEFAULT_LIMITS, ...given };
+  const limits = { ...DEFAULT_CLIENT_LIMITS, ...given };
   for (const name of ['maxElements', 'maxBytes', 'maxHintBytes'] as const) {
     if (!(limits[name] > 0)) {
       throw new RangeError(`limits.${name}: expected a number above 0, got ${limits[name]}`);
@@ -52,11 +53,6 @@ export interface Expectation {
   readonly model?: string | undefined;
   /** SHA-256 of the program, 64 hexadecimal digits, as `session.digest` gives it. */
   readonly digest?: string | undefined;
-}
-
-/** Lower-case hexadecimal of bytes. */
-export function hexOf(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
 /**

@@ -1,6 +1,5 @@
 /** What goes into an inference, and what comes out. */
 
-import { argmax } from '../protocol/program/clear.ts';
 import { decodeLogits } from '../protocol/program/input.ts';
 import type { Program } from '../protocol/program/program.ts';
 import {
@@ -9,6 +8,7 @@ import {
   readOut,
   revealsLabel,
 } from '../protocol/program/results.ts';
+import { indexOfLargest } from '../protocol/ring/tensor.ts';
 import type { PhaseStats } from './link.ts';
 
 /** What a model made of an input. */
@@ -35,7 +35,7 @@ export interface Inference {
 /** @param raw - what the program computed */
 export function answerOf(program: Program, raw: Int32Array): Omit<Inference, 'stats'> {
   const alone = revealsLabel(program);
-  const label = alone ? raw[0]! : program.results.length === 1 ? argmax(raw) : undefined;
+  const label = alone ? raw[0]! : program.results.length === 1 ? indexOfLargest(raw) : undefined;
   return {
     label,
     labelName: label === undefined ? undefined : program.labels[label],

@@ -22,7 +22,7 @@ import { storedHints } from './hint-storage.ts';
 import { pixelReader } from './images.ts';
 import { type Answer, listModels, Unreached } from './models.ts';
 import type { SessionOptions } from './options.ts';
-import { openSession as openOver, type Session, type SessionParts } from './session.ts';
+import { type Session, type SessionParts, sessionOver } from './session.ts';
 import { connectingBy } from './socket.ts';
 
 export * from './api.ts';
@@ -101,7 +101,7 @@ export function connect(url: string, options: ConnectOptions = {}): Promise<Sess
 
 /** Opens a session over a channel: see api.ts. */
 export function openSession(parts: SessionParts, options?: SessionOptions): Promise<Session> {
-  return openOver({ readPixels, ...parts }, options);
+  return sessionOver({ readPixels, ...parts }, options);
 }
 
 /** What a server offers: see api.ts. */

@@ -1,23 +1,23 @@
 /** Images in memory, brought to the size that a program takes. Browsers use their canvas instead. */
 
 import type { RgbaImage } from '../protocol/program/pixels.ts';
-import { type Raster, resize } from '../protocol/program/resize.ts';
+import { type Raster, resizeRaster } from '../protocol/program/resize.ts';
 import type { Fit } from './images.ts';
 
 /** An image of `height` rows and `width` columns. */
 export function fitRgba(image: RgbaImage, height: number, width: number, fit: Fit): RgbaImage {
   const raster: Raster = { ...image, channels: 4, data: Uint8Array.from(image.data) };
-  if (fit === 'fill') return resize(raster, height, width);
+  if (fit === 'fill') return resizeRaster(raster, height, width);
   const scales = [width / image.width, height / image.height];
   if (fit === 'cover') {
     const scale = Math.max(...scales);
     const cut = { width: width / scale, height: height / scale };
-    return resize(cutMiddle(raster, rounded(cut, image)), height, width);
+    return resizeRaster(cutMiddle(raster, rounded(cut, image)), height, width);
   }
   const scale = Math.min(...scales);
   const inner = { width: image.width * scale, height: image.height * scale };
   const size = rounded(inner, { width, height });
-  return framed(resize(raster, size.height, size.width), height, width);
+  return framed(resizeRaster(raster, size.height, size.width), height, width);
 }
 
 interface Size {

@@ -22,7 +22,7 @@ import { pixelsOf, readImage } from './image.ts';
 import { pixelReader } from './images.ts';
 import { type Answer, listModels, Unreached } from './models.ts';
 import type { SessionOptions } from './options.ts';
-import { openSession as openOver, type Session, type SessionParts } from './session.ts';
+import { type Session, type SessionParts, sessionOver } from './session.ts';
 import { connectingBy } from './socket.ts';
 
 export { createPool } from '../protocol/inference/threads.ts';
@@ -93,5 +93,5 @@ function explain({ code, message }: Partial<Error & { code: string }> = {}): str
 
 /** Opens a session over a channel: see api.ts. */
 export function openSession(parts: SessionParts, options?: SessionOptions): Promise<Session> {
-  return openOver({ readPixels, ...parts }, options);
+  return sessionOver({ readPixels, ...parts }, options);
 }

@@ -4,7 +4,7 @@
  */
 
 import { type CountedChannel, counted, trafficBetween } from '../protocol/channel/counted.ts';
-import { type Lane, laneOf } from '../protocol/channel/frames.ts';
+import { type ChannelLane, laneOf } from '../protocol/channel/frames.ts';
 import type { Channel } from '../protocol/channel/index.ts';
 import { withSignal, withTimeout } from '../protocol/channel/lifetime.ts';
 import { ProtocolError } from '../protocol/errors.ts';
@@ -35,8 +35,8 @@ import {
 import { type OnProgress, Reporter } from './reporter.ts';
 
 /** The lanes of preparations and of inferences. */
-export const OFFLINE: Lane = laneOf(Kind.command);
-export const ONLINE: Lane = laneOf(Kind.infer);
+export const OFFLINE: ChannelLane = laneOf(Kind.command);
+export const ONLINE: ChannelLane = laneOf(Kind.infer);
 
 /** Options of opening a link. */
 export interface LinkOptions {

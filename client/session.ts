@@ -2,7 +2,7 @@
  * A client's session with a server, over any channel and pool: the same code in Node and in browsers.
  *
  * Contract
- * - `connect` or {@link openSession} -> any number of prepare() and infer() -> close(). Calls may be made at any time.
+ * - `connect` or {@link sessionOver} -> any number of prepare() and infer() -> close(). Calls may be made at any time.
  * - prepare() makes bundles ahead, each good for one inference; infer() takes the oldest, or makes one first. Preparations run one after the
  *   other, and inferences too, but beside them: an inference with a bundle that is ready waits for no preparation.
  * - With `keepReady` bundles are made in the background.
@@ -18,11 +18,12 @@ import type { Channel } from '../protocol/channel/index.ts';
 import { MAX_TIMER_MS } from '../protocol/channel/lifetime.ts';
 import { abortError, isProtocolError, ProtocolError } from '../protocol/errors.ts';
 import type { HintSource, ProtocolRunner } from '../protocol/inference/session.ts';
+import { hexOf } from '../protocol/program/encode.ts';
 import { encodeInput } from '../protocol/program/input.ts';
 import type { Program } from '../protocol/program/program.ts';
 import { type Random, randomBytes, systemRandom } from '../protocol/random/index.ts';
-import { hexOf } from './accept.ts';
 import { answerOf, floatsOf, type Inference } from './answers.ts';
+import { type Call, CallQueue, Occasion } from './call-queue.ts';
 import { type Classification, checkClassOptions, classesOf } from './classify.ts';
 import { type ImageArgument, type PixelReader, readRaw } from './images.ts';
 import {
@@ -47,7 +48,6 @@ import {
   type SessionStatus,
 } from './options.ts';
 import { Reporter } from './reporter.ts';
-import { type Call, Occasion, Turns } from './turns.ts';
 
 export type { ResultTensor } from '../protocol/program/results.ts';
 export type { Inference } from './answers.ts';
@@ -104,7 +104,7 @@ const REFUSED_MS = 30_000;
  * @throws ProtocolError when the server refuses, breaks the protocol, or offers what this client does not accept
  * @throws AbortError when the signal fires first
  */
-export async function openSession(
+export async function sessionOver(
   parts: SessionParts,
   options: SessionOptions = {},
 ): Promise<Session> {
@@ -120,8 +120,8 @@ export class Session implements AsyncDisposable {
   readonly closed: Promise<Error | undefined>;
   readonly #source: SessionSource;
   readonly #options: SessionOptions;
-  readonly #offline = new Turns();
-  readonly #online = new Turns();
+  readonly #offline = new CallQueue();
+  readonly #online = new CallQueue();
   /** Fires when the session is over. */
   readonly #over = new AbortController();
   #link: Link;
@@ -296,7 +296,7 @@ export class Session implements AsyncDisposable {
   // ------------------------------------------------------------------------------------------------------- calls
 
   #inTurn<T>(
-    turns: Turns,
+    turns: CallQueue,
     what: string,
     { signal, onProgress = this.#options.onProgress }: CallOptions,
     work: (call: Call, reporter: Reporter) => Promise<T>,

@@ -12,11 +12,11 @@ import { readLines } from './files.ts';
 import { countOf, type FitOptions, fitOf, withFitOptions } from './fit.ts';
 import { countGraph, type Graph, preprocessAll } from './graph/index.ts';
 import { measureOnThreads } from './measuring.ts';
-import { MODEL_HELP, type ReadOptions, readGraph, withReadOptions } from './read.ts';
+import { MODEL_HELP, type NetworkReadOptions, readGraph, withReadOptions } from './read.ts';
 import { type Images, readImages } from './samples/index.ts';
 import { showStatus } from './terminal.ts';
 
-interface CompileCommandOptions extends ReadOptions, FitOptions {
+interface CompileCommandOptions extends NetworkReadOptions, FitOptions {
   readonly calibrate: readonly string[];
   readonly output: string;
   readonly images?: string;

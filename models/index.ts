@@ -29,8 +29,8 @@ export type {
   OutputStep,
   Program,
   ProgramInput,
+  ProgramReadout,
   ProgramResult,
-  Readout as ProgramReadout,
   Step,
   SumPoolStep,
 } from '../protocol/program/program.ts';
@@ -50,14 +50,15 @@ export {
 } from './compile/index.ts';
 export {
   type Extents,
-  type Job as MeasureJob,
+  type MeasureAllOptions,
   type Measured,
+  type MeasuredShare,
+  type MeasureJob,
   type MeasureProgress,
   measure,
   measureAll,
   measureTasks,
   runFast,
-  type Share as MeasuredShare,
   type Wanted,
 } from './compile/measure.ts';
 export type { Preparation } from './compile/report.ts';

@@ -19,7 +19,7 @@ export async function measureOnThreads(
     showStatus(`measuring ${done} of ${total} image${total === 1 ? '' : 's'}`);
   say(0, images.length);
   try {
-    return await measureAll(pool, graph, wanted, images, say, signal);
+    return await measureAll(pool, graph, wanted, images, { onProgress: say, signal });
   } finally {
     await pool.close();
     showStatus('');

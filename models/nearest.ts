@@ -1,7 +1,7 @@
 /** The word that somebody may have meant. */
 
 /** The nearest of `words` to a misspelt one, when it is near: a third of its letters wrong at most, or the beginning of one alone. */
-export function nearest(text: string, words: readonly string[]): string | undefined {
+export function nearestWord(text: string, words: readonly string[]): string | undefined {
   const lower = text.toLowerCase();
   const begun = words.filter((word) => text !== '' && word.toLowerCase().startsWith(lower));
   if (begun.length === 1) return begun[0];

@@ -7,10 +7,10 @@ import { readWholeSync } from '../protocol/files.ts';
 import { type Graph, loadGraph } from './graph/index.ts';
 import { loadNamed, NETWORK_NAMES } from './networks/index.ts';
 import { exportAdvice } from './onnx/exporters.ts';
-import { type OnnxOptions, type Reading, readOnnxFile, tryOnnxFile } from './onnx/index.ts';
+import { type OnnxOptions, type OnnxReading, readOnnxFile, tryOnnxFile } from './onnx/index.ts';
 
 /** How a network is read: the options of every command that takes one. */
-export interface ReadOptions {
+export interface NetworkReadOptions {
   readonly network?: string;
   readonly mean?: string;
   readonly std?: string;
@@ -82,7 +82,7 @@ function shapeOf(text: string): [string, number[]] {
   return [text.slice(0, at), list];
 }
 
-function onnxOptions(options: ReadOptions): OnnxOptions {
+function onnxOptions(options: NetworkReadOptions): OnnxOptions {
   const { outputName, shape, layout } = options;
   return {
     ...inputOptions(options),
@@ -98,7 +98,7 @@ function inputOptions({
   std,
   numbers,
   pixels,
-}: ReadOptions): Pick<OnnxOptions, 'mean' | 'std' | 'numbers'> {
+}: NetworkReadOptions): Pick<OnnxOptions, 'mean' | 'std' | 'numbers'> {
   if (numbers && pixels)
     throw new InvalidArgumentError('--numbers and --pixels exclude each other');
   return {
@@ -109,7 +109,7 @@ function inputOptions({
 }
 
 /** A graph whose input is what the options say. */
-function withInput(graph: Graph, options: ReadOptions): Graph {
+function withInput(graph: Graph, options: NetworkReadOptions): Graph {
   const { numbers, ...rest } = inputOptions(options);
   const { numbers: own, ...input } = graph.input;
   const takesNumbers = numbers ?? own ?? false;
@@ -131,7 +131,7 @@ function refuse(path: string): never {
   throw new TypeError(advice ?? `${path} should be an .onnx, .safetensors or .sottonet file`);
 }
 
-function readOther(path: string, options: ReadOptions): Graph {
+function readOther(path: string, options: NetworkReadOptions): Graph {
   const { network } = options;
   switch (extname(path)) {
     case '.sottonet':
@@ -151,7 +151,7 @@ function readOther(path: string, options: ReadOptions): Graph {
 }
 
 /** Reads a network by what its file's name says it is. */
-export function readGraph(path: string, options: ReadOptions): Graph {
+export function readGraph(path: string, options: NetworkReadOptions): Graph {
   return naming(path, () =>
     extname(path) === '.onnx' ? readOnnxFile(path, onnxOptions(options)) : readOther(path, options),
   );
@@ -169,7 +169,7 @@ function naming<T>(path: string, read: () => T): T {
 }
 
 /** Reads a network as far as it can be: the graph, or all that is in the way. */
-export function tryGraph(path: string, options: ReadOptions): Reading {
+export function tryGraph(path: string, options: NetworkReadOptions): OnnxReading {
   return naming(path, () =>
     extname(path) === '.onnx'
       ? tryOnnxFile(path, onnxOptions(options))

@@ -5,7 +5,7 @@ import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { readWholeSync } from '../protocol/files.ts';
 import { type Graph, loadGraph } from './graph/index.ts';
-import { nearest } from './nearest.ts';
+import { nearestWord } from './nearest.ts';
 
 /** Where they are, from the built module. */
 const ZOO = fileURLToPath(new URL('../../models/zoo/', import.meta.url));
@@ -36,7 +36,7 @@ export function modelPath(text: string): string {
   if (names.includes(text)) return `${ZOO}${text}.sotto`;
   // What is wrong with such a path is told by whoever reads it.
   if (there !== undefined || /[\\/]|\.sotto$/.test(text)) return text;
-  const meant = nearest(text, names);
+  const meant = nearestWord(text, names);
   const which = meant === undefined ? '' : `did you mean ${meant}? `;
   throw new Error(
     `there is no file and no model named "${text}"; ${which}the models that ship are ${names.join(', ')}`,

@@ -1,7 +1,7 @@
 /** What serving so many clients, and so many inferences a second, takes: processes, cores, memory and bandwidth. */
 
 import { effective, type MeasuredProgram, timeOf } from '../protocol/inference/price.ts';
-import { DEFAULT_LIMITS } from './limits.ts';
+import { DEFAULT_SERVER_LIMITS } from './limits.ts';
 import { memoryOf } from './memory.ts';
 
 /** What is asked of servers. */
@@ -45,7 +45,7 @@ export function capacityOf(
   /** Cores of the measured kind, each working alone. */
   const load = (perSecond * (serverOffline + serverOnline)) / 1000;
   const processes = Math.max(
-    Math.ceil(clients / DEFAULT_LIMITS.sessions),
+    Math.ceil(clients / DEFAULT_SERVER_LIMITS.sessions),
     Math.ceil(load / (BUSY * effective(most))),
   );
   const each = load / processes;
@@ -58,7 +58,7 @@ export function capacityOf(
     processes,
     cores,
     sessions,
-    memory: memoryOf({ ...DEFAULT_LIMITS, sessions }, kept),
+    memory: memoryOf({ ...DEFAULT_SERVER_LIMITS, sessions }, kept),
     busy: each / effective(cores),
     up: 8 * perSecond * (offline.up + online.up),
     down: 8 * perSecond * (offline.down + online.down),

@@ -22,7 +22,7 @@ import {
 } from './index.ts';
 import { lineLog, showOnTerminal } from './log.ts';
 import { type ServeCommandOptions, serveOptions } from './serve-options.ts';
-import { keeping, ServedFiles } from './served-files.ts';
+import { reportingFailure, ServedFiles } from './served-files.ts';
 import { notifier } from './systemd.ts';
 
 /** How long a stopping server waits for the reader of its log, in ms. LOCAL. */
@@ -120,7 +120,7 @@ async function untilStopped(
   const reload = async (): Promise<void> => {
     await systemd.reloading();
     await files.readAgain(server, tell);
-    if (audit !== undefined) await keeping(audit.path, tell, () => audit.reopen());
+    if (audit !== undefined) await reportingFailure(audit.path, tell, () => audit.reopen());
     await systemd.ready();
   };
   let reloaded: Promise<void> = Promise.resolve();

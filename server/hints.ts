@@ -22,6 +22,7 @@ import { basename, dirname, join } from 'node:path';
 import * as z from 'zod';
 import { besideOf, readWhole, replaceFile } from '../protocol/files.ts';
 import type { HintSecret } from '../protocol/inference/hint.ts';
+import { hexOf } from '../protocol/program/encode.ts';
 import { type Random, randomBytes, systemRandom } from '../protocol/random/index.ts';
 
 /** A model file, as it was when it was read. */
@@ -86,8 +87,6 @@ const secretFile = z.strictObject({
 
 type SecretFile = z.infer<typeof secretFile>;
 
-/** Lower-case hexadecimal of bytes. */
-export const hexOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
 const bytesOf = (hex: string): Uint8Array => Uint8Array.from(Buffer.from(hex, 'hex'));
 const sha256 = (bytes: Uint8Array): Uint8Array =>
   Uint8Array.from(createHash('sha256').update(bytes).digest());

@@ -54,7 +54,7 @@ function memoryOfMachine(): number {
 }
 
 /** The default limits. LOCAL. */
-export const DEFAULT_LIMITS: ServerLimits = {
+export const DEFAULT_SERVER_LIMITS: ServerLimits = {
   sessions: 32,
   sessionsPerPrincipal: 16,
   connections: 256,
@@ -71,8 +71,8 @@ export const DEFAULT_LIMITS: ServerLimits = {
 
 /** What is given, and defaults for the rest. */
 export function limitsOf(given: Partial<ServerLimits> = {}): ServerLimits {
-  const { sessions = DEFAULT_LIMITS.sessions } = given;
-  return { ...DEFAULT_LIMITS, sessionsPerPrincipal: Math.ceil(sessions / 2), ...given };
+  const { sessions = DEFAULT_SERVER_LIMITS.sessions } = given;
+  return { ...DEFAULT_SERVER_LIMITS, sessionsPerPrincipal: Math.ceil(sessions / 2), ...given };
 }
 
 /** Least and largest value of each limit. */

@@ -6,9 +6,8 @@
 import type { BlockList } from 'node:net';
 import { ProtocolError, type ProtocolErrorCode } from '../protocol/errors.ts';
 import { encodeListing, type ListedModel, listedModel } from '../protocol/inference/listing.ts';
-import { digestOf } from '../protocol/program/encode.ts';
+import { digestOf, hexOf } from '../protocol/program/encode.ts';
 import type { RequestHandler } from './demo.ts';
-import { hexOf } from './hints.ts';
 import type { OfferedModel } from './models.ts';
 import { type ConnectionRequest, requestOf } from './request.ts';
 

@@ -1,8 +1,7 @@
 /** The models that a running server offers. They may be exchanged while sessions of the old ones go on. */
 
 import type { PublishedHint } from '../protocol/inference/session.ts';
-import { digestOf } from '../protocol/program/encode.ts';
-import { hexOf } from './hints.ts';
+import { digestOf, hexOf } from '../protocol/program/encode.ts';
 import { type NamedModel, type OfferedModel, type OfferOptions, offerModels } from './models.ts';
 
 /** What names an offered model, to clients and in records: digests of 64 hexadecimal digits. */

@@ -42,11 +42,11 @@ export class ServedFiles {
   async readAgain(server: RunningServer, tell: (notice: Notice) => void): Promise<void> {
     for (const i of this.models.keys()) {
       const file = this.paths.models[i]!;
-      await keeping(file, tell, () => this.#model(i, server, tell));
+      await reportingFailure(file, tell, () => this.#model(i, server, tell));
     }
     if (this.paths.tls === undefined) return;
     const { cert, key } = this.paths.tls;
-    await keeping(cert, tell, async () => {
+    await reportingFailure(cert, tell, async () => {
       const tls = await readTls(cert, key);
       const { tls: old } = this;
       if (old !== undefined && same(tls.cert, old.cert) && same(tls.key, old.key)) return;
@@ -71,7 +71,7 @@ export class ServedFiles {
 }
 
 /** Does something with a file, and tells when that fails. */
-export async function keeping(
+export async function reportingFailure(
   file: string,
   tell: (notice: Notice) => void,
   work: () => Promise<void>,

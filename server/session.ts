@@ -34,8 +34,8 @@ import {
   type ServerSession,
   sendHint,
 } from '../protocol/inference/session.ts';
+import { hexOf } from '../protocol/program/encode.ts';
 import { type Random, systemRandom } from '../protocol/random/index.ts';
-import { hexOf } from './hints.ts';
 import type {
   AllowQuery,
   Decision,

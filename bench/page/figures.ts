@@ -5,7 +5,7 @@ import { LINKS, LOOPBACK, MOBILE } from '../../protocol/inference/links.ts';
 import { countAll } from '../../protocol/program/kinds.ts';
 import { wireMs } from '../links.ts';
 import { PHASES, type Phase } from '../phases.ts';
-import { type Load, linkOf, type PointResult, type Results } from '../results.ts';
+import { type LoadResult, linkOf, type PointResult, type Results } from '../results.ts';
 import { CLASSES } from '../stand/attribution.ts';
 import { argued } from './argument.ts';
 import {
@@ -166,7 +166,7 @@ function traceFigure(
 }
 
 /** How arrivals fare. */
-function loadFigure(loads: readonly Load[]): Figure | undefined {
+function loadFigure(loads: readonly LoadResult[]): Figure | undefined {
   if (loads.length === 0) return undefined;
   const rows = loads.map((load) => ({
     ...load,
@@ -197,7 +197,7 @@ function loadFigure(loads: readonly Load[]): Figure | undefined {
 const isDefined = <T>(value: T | undefined): value is T => value !== undefined;
 
 /** All figures there is data for, in the order in which they are read. */
-export function groupsOf(results: Results): Group[] {
+export function figureGroups(results: Results): Group[] {
   const { points, sections } = results;
   const networks = byNetwork(points.filter(({ id }) => !isLarge(id)));
   const waiting = argued(points);

@@ -4,7 +4,7 @@ import { escapeText } from '../../models/plot.ts';
 import type { Results } from '../results.ts';
 import { ARGUMENT_NOTE, argumentChart, argumentOf } from './argument.ts';
 import type { Figure } from './drawing.ts';
-import { groupsOf } from './figures.ts';
+import { figureGroups } from './figures.ts';
 import { tablesOf } from './tables.ts';
 import { markdownTable, type Table } from './text.ts';
 
@@ -64,7 +64,7 @@ export function htmlPage(results: Results): string {
     ? `<figure><div class="wide">${wide}</div><div class="narrow">${narrow}</div>
 <figcaption>${escapeText(ARGUMENT_NOTE)}</figcaption></figure>`
     : '';
-  const groups = groupsOf(results).map(
+  const groups = figureGroups(results).map(
     ({ title, figures }) =>
       `<h2>${escapeText(title)}</h2>\n<div class="figures">\n${figures.map(htmlFigure).join('\n')}\n</div>`,
   );

@@ -8,7 +8,7 @@ import { MEASURED_LATENCIES, PUBLISHED_LATENCIES, REFERENCE_MACHINE } from '../p
 import { type LinkResult, linkOf, type PointResult, type Results } from '../results.ts';
 import { BYTE_CLASSES, CLASSES } from '../stand/attribution.ts';
 import { besideTable } from './beside.ts';
-import { count, figure, megabytes, spread, type Table } from './text.ts';
+import { count, megabytes, significantDigits, spread, type Table } from './text.ts';
 
 /** A point as a row is called. */
 export function nameOf({ id, network, weights, comparison, relus, squares }: PointResult): string {
@@ -18,7 +18,8 @@ export function nameOf({ id, network, weights, comparison, relus, squares }: Poi
   return `${network}, ${count(relus)}${squares > 0 ? ', squares' : ''}${half}`;
 }
 
-const seconds = (ms: number | undefined): string => (ms === undefined ? '' : figure(ms / 1000));
+const seconds = (ms: number | undefined): string =>
+  ms === undefined ? '' : significantDigits(ms / 1000);
 const percent = (share: number): string => `${(100 * share).toFixed(0)} %`;
 
 /** Cells of both phases, joined. */
@@ -35,7 +36,7 @@ function runTable({ runs, points, sections }: Results): Table {
       machine.commit ?? 'unknown',
       `${machine.cpu}, ${machine.cores} threads, ${machine.memoryGb} GB`,
       machine.node,
-      `${percent(busyShare)}, ${figure(loadAverage)}`,
+      `${percent(busyShare)}, ${significantDigits(loadAverage)}`,
       mode,
       [`${own} points`, ...parts.map(([name]) => name)].join(', '),
       took === 0 ? '' : `${Math.floor(took / 60)} min ${Math.round(took % 60)} s`,
@@ -104,7 +105,7 @@ function linkTable(points: readonly PointResult[]): Table {
       ...LINKS.flatMap(({ name }) => {
         const run = linkOf(point, name);
         return PHASES.map((phase) =>
-          run === undefined ? '' : figure(run.ms[phase].median) + MARKS[run.origin],
+          run === undefined ? '' : significantDigits(run.ms[phase].median) + MARKS[run.origin],
         );
       }),
     ]),
@@ -119,11 +120,11 @@ function comparisonTable(points: readonly PointResult[]): Table {
     const times = (phase: Phase) => {
       const [own, other] = [encoded, garbled].map((point) => linkOf(point, LOOPBACK.name)!);
       const mark = other!.origin === 'planned' ? ' p' : '';
-      return figure(own!.ms[phase].median / other!.ms[phase].median) + mark;
+      return significantDigits(own!.ms[phase].median / other!.ms[phase].median) + mark;
     };
     const bytes = (phase: Phase) => {
       const sum = ({ costs }: PointResult) => costs[phase].upBytes + costs[phase].downBytes;
-      return figure(sum(encoded) / sum(garbled));
+      return significantDigits(sum(encoded) / sum(garbled));
     };
     const stored = ({ storedBytes }: PointResult) => storedBytes?.client ?? Number.NaN;
     const kept = stored(encoded) / stored(garbled);
@@ -132,7 +133,7 @@ function comparisonTable(points: readonly PointResult[]): Table {
         nameOf(encoded),
         ...PHASES.map(times),
         ...PHASES.map(bytes),
-        Number.isNaN(kept) ? '' : figure(kept),
+        Number.isNaN(kept) ? '' : significantDigits(kept),
       ],
     ];
   });
@@ -149,7 +150,15 @@ function hintTable(points: readonly PointResult[]): Table {
     const { hintMs, connectMs, hintBytes } = point;
     if (connectMs === undefined) return [];
     const { cold, warm } = connectMs;
-    return [[nameOf(point), megabytes(hintBytes), figure(hintMs ?? 0), figure(cold), figure(warm)]];
+    return [
+      [
+        nameOf(point),
+        megabytes(hintBytes),
+        significantDigits(hintMs ?? 0),
+        significantDigits(cold),
+        significantDigits(warm),
+      ],
+    ];
   });
   return {
     title: 'Beginning a session over loopback',
@@ -166,7 +175,7 @@ function plainTable(points: readonly PointResult[]): Table {
     const { plainMs } = point;
     if (plainMs === undefined) return [];
     const { online } = linkOf(point, LOOPBACK.name)!.ms;
-    return [[nameOf(point), spread(plainMs), figure(online.median / plainMs.median)]];
+    return [[nameOf(point), spread(plainMs), significantDigits(online.median / plainMs.median)]];
   });
   return {
     title: 'Beside the same network without privacy',
@@ -182,7 +191,7 @@ function traceTable({ points, traces }: Results): Table {
     if (trace === undefined) return [];
     return PHASES.map((phase) => [
       `${nameOf(point)}: ${phase}`,
-      ...CLASSES.map((name) => figure(trace.ms[phase][name])),
+      ...CLASSES.map((name) => significantDigits(trace.ms[phase][name])),
     ]);
   });
   return {
@@ -228,7 +237,7 @@ function plannerTable(points: readonly PointResult[]): Table {
           return guessed ? [guessed[phase] / run.ms[phase].median] : [];
         });
         if (values.length === 0) return '';
-        return `${spread(summarise(values))}, ${figure(Math.min(...values))} to ${figure(Math.max(...values))}`;
+        return `${spread(summarise(values))}, ${significantDigits(Math.min(...values))} to ${significantDigits(Math.max(...values))}`;
       });
     return [[name, String(runs.length), ...of('plannedMs'), ...of('computedMs')]];
   });
@@ -255,10 +264,10 @@ function loadTable({ sections }: Results): Table {
     ],
     rows: (sections.loads?.results ?? []).map((load) => [
       `${load.point.replace(/^zoo\//, '')}, store of ${load.store}`,
-      figure(load.arrivalsPerMinute),
-      figure(load.answeredPerMinute),
-      figure(load.medianMs),
-      figure(load.p95Ms),
+      significantDigits(load.arrivalsPerMinute),
+      significantDigits(load.answeredPerMinute),
+      significantDigits(load.medianMs),
+      significantDigits(load.p95Ms),
       percent(load.readyShare),
       count(load.inferences),
     ]),
@@ -268,8 +277,8 @@ function loadTable({ sections }: Results): Table {
 function kernelTable({ sections }: Results): Table {
   const rows = (sections.kernels?.results ?? []).map(({ name, unit, value, bytes, reference }) => [
     name,
-    `${figure(value.median)} ${unit}`,
-    `${figure(value.lower)} to ${figure(value.upper)}`,
+    `${significantDigits(value.median)} ${unit}`,
+    `${significantDigits(value.lower)} to ${significantDigits(value.upper)}`,
     bytes ?? '',
     reference ?? '',
   ]);
@@ -286,10 +295,10 @@ function browserTable({ sections }: Results): Table {
     parts.map(({ name, nodeMs, browserMs, ratio }, i) => [
       i === 0 ? `${point.replace(/^zoo\//, '')}, ${count(relus)} ReLUs` : '',
       name,
-      figure(nodeMs),
-      figure(browserMs),
+      significantDigits(nodeMs),
+      significantDigits(browserMs),
       spread(ratio),
-      i > 0 ? '' : longestTaskMs === 0 ? 'none of 50 ms' : figure(longestTaskMs),
+      i > 0 ? '' : longestTaskMs === 0 ? 'none of 50 ms' : significantDigits(longestTaskMs),
     ]),
   );
   return {
@@ -310,7 +319,7 @@ function fidelityTable(points: readonly PointResult[]): Table {
     return [
       [
         network,
-        figure(compileSeconds),
+        significantDigits(compileSeconds),
         ...[relative, largest, tolerance].map(part),
         `${outside} of ${images}`,
       ],
@@ -327,7 +336,7 @@ function fidelityTable(points: readonly PointResult[]): Table {
 }
 
 function publishedTable(): Table {
-  const cell = (value: number | undefined) => (value === undefined ? '' : figure(value));
+  const cell = (value: number | undefined) => (value === undefined ? '' : significantDigits(value));
   return {
     title: 'What others publish',
     note:

@@ -3,7 +3,7 @@
 import type { Summary } from '../measure.ts';
 
 /** A number with three digits that mean something, four above a thousand. */
-export function figure(value: number): string {
+export function significantDigits(value: number): string {
   if (value === 0) return '0';
   const digits = Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value))));
   return value.toFixed(Math.min(digits, 6));
@@ -12,11 +12,13 @@ export function figure(value: number): string {
 export const count = (value: number): string => value.toLocaleString('en');
 
 export const megabytes = (bytes: number | undefined): string =>
-  bytes === undefined ? '' : figure(bytes / 1e6);
+  bytes === undefined ? '' : significantDigits(bytes / 1e6);
 
 /** Median and, of more than one sample, the quartiles. */
 export function spread({ lower, median, upper, samples }: Summary): string {
-  return samples < 2 ? figure(median) : `${figure(median)} (${figure(lower)} to ${figure(upper)})`;
+  return samples < 2
+    ? significantDigits(median)
+    : `${significantDigits(median)} (${significantDigits(lower)} to ${significantDigits(upper)})`;
 }
 
 export interface Table {

@@ -106,7 +106,7 @@ export function attribute(parties: readonly PartyTrace[], phase: Span): Attribut
 }
 
 /** The bytes of both phases by class, both ways, by the cost formulas. */
-export function bytesOf(layout: Layout): Record<ByteClass, PerPhase<number>> {
+export function bytesByClass(layout: Layout): Record<ByteClass, PerPhase<number>> {
   const { steps } = costOf(layout);
   const lanes = laneCosts(layout);
   const total = (costs: readonly PerPhase<Bytes>[]): PerPhase<number> =>

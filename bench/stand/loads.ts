@@ -13,7 +13,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Stream } from '../../models/random.ts';
 import { medianOf } from '../measure.ts';
 import { SEED } from '../points.ts';
-import type { Load } from '../results.ts';
+import type { LoadResult } from '../results.ts';
 import { type Job, jobOf, startParty } from './measurement.ts';
 import type { SectionContext } from './run.ts';
 
@@ -29,7 +29,7 @@ const RUNS = {
 };
 
 /** One inference that arrives. */
-export interface Arrival {
+export interface InferenceArrival {
   /** Since the beginning, ms. */
   readonly at: number;
   /** Which client's. */
@@ -42,9 +42,9 @@ export function poisson(
   clients: number,
   ms: number,
   seed: number = SEED,
-): Arrival[] {
+): InferenceArrival[] {
   const stream = new Stream(seed);
-  const arrivals: Arrival[] = [];
+  const arrivals: InferenceArrival[] = [];
   for (let at = 0; ; ) {
     at += (-Math.log(1 - stream.uniform()) * 60_000) / perMinute;
     if (at >= ms) return arrivals;
@@ -62,10 +62,10 @@ interface Served {
 }
 
 /** Runs, where its point is among those that are measured. */
-export async function measureLoads(context: SectionContext): Promise<Load[]> {
+export async function measureLoads(context: SectionContext): Promise<LoadResult[]> {
   const { mode, points, signal, report } = context;
   const { stores, rates, ms } = RUNS[mode];
-  const loads: Load[] = [];
+  const loads: LoadResult[] = [];
   const point = points.find(({ id }) => id === LOADED);
   const folder = await mkdtemp(join(tmpdir(), 'sotto-loads-'));
   try {
@@ -89,7 +89,7 @@ async function runLoad(
   rate: number,
   ms: number,
   signal: AbortSignal,
-): Promise<Load> {
+): Promise<LoadResult> {
   const server = startParty(signal);
   const clients = Array.from({ length: CLIENTS }, () => startParty(signal));
   // The clients share the machine: each has its part of it.
@@ -119,7 +119,7 @@ async function runLoad(
   }
 }
 
-function loadOf(store: number, rate: number, served: readonly Served[]): Load {
+function loadOf(store: number, rate: number, served: readonly Served[]): LoadResult {
   const times = served.map(({ ms }) => ms).sort((a, b) => a - b);
   const first = Math.min(...served.map(({ at }) => at));
   const last = Math.max(...served.map(({ at, ms }) => at + ms));

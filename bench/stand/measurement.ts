@@ -16,10 +16,10 @@ import { decodeLogits, encodeInput } from '../../protocol/program/input.ts';
 import { encodeModel, type Model } from '../../protocol/program/model.ts';
 import { directionOf } from '../links.ts';
 import { isFlat, medianOf, type Summary, summarise } from '../measure.ts';
-import { byPhase, type PerParty, type PerPhase, type PhaseBytes } from '../phases.ts';
+import { byPhase, type PerParty, type PerPhase, type PhaseTraffic } from '../phases.ts';
 import type { Subject } from '../points.ts';
 import type { PartyOrders } from './parties.ts';
-import { Party, type Usage } from './party.ts';
+import { PartyProcess, type Usage } from './party.ts';
 import type { InferenceTrace } from './trace.ts';
 
 /** A model as a party finds it, and what an inference with it must be. */
@@ -28,7 +28,7 @@ export interface Job {
   readonly path: string;
   /** Pixels 0..255. */
   readonly image: Uint8Array;
-  readonly costs: PerPhase<PhaseBytes>;
+  readonly costs: PerPhase<PhaseTraffic>;
   check(answer: Inference): void;
 }
 
@@ -49,7 +49,7 @@ interface PhaseTimes {
   readonly cpuMs: PerParty<number>;
 }
 
-export interface Measured {
+export interface PointMeasurement {
   readonly ms: PerPhase<Summary>;
   /** Medians. */
   readonly cpuMs: PerPhase<PerParty<number>>;
@@ -63,10 +63,10 @@ export interface Measured {
 const SCRIPT = new URL('./parties.js', import.meta.url);
 
 /** A process that ends with the signal, or when it is told to stop. */
-export const startParty = (signal: AbortSignal): Party<PartyOrders> =>
-  new Party<PartyOrders>(SCRIPT, signal);
+export const startParty = (signal: AbortSignal): PartyProcess<PartyOrders> =>
+  new PartyProcess<PartyOrders>(SCRIPT, signal);
 
-type Parties = PerParty<Party<PartyOrders>>;
+type Parties = PerParty<PartyProcess<PartyOrders>>;
 
 /**
  * Measures a job over a link.
@@ -78,7 +78,7 @@ export async function measureJob(
   effort: Effort,
   signal: AbortSignal,
   between: () => Promise<void> = async () => {},
-): Promise<Measured> {
+): Promise<PointMeasurement> {
   signal.throwIfAborted();
   const direction = directionOf(link);
   const server = startParty(signal);

@@ -1,7 +1,7 @@
 /** The process of a party under measurement: a server, or a client, that does what it is told and can trace itself. */
 
 import { connect, type Inference, type Session, storedHints } from '../../client/index.ts';
-import { type Link as Direction, delayed } from '../../protocol/channel/delayed.ts';
+import { type OneWayLink as Direction, delayed } from '../../protocol/channel/delayed.ts';
 import type { Channel } from '../../protocol/channel/index.ts';
 import { createThreadPool } from '../../protocol/pool/node.ts';
 import { loadModelFile, serve } from '../../server/index.ts';

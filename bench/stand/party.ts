@@ -29,7 +29,7 @@ interface Reply {
 }
 
 /** A running party. */
-export class Party<T extends Orders> {
+export class PartyProcess<T extends Orders> {
   readonly #child: ChildProcess;
   readonly #waiting = new Map<
     number,

@@ -20,7 +20,7 @@ import { disturbance, machineInfo } from '../machine.ts';
 import { type Summary, summarise, timed } from '../measure.ts';
 import { byPhase } from '../phases.ts';
 import { openPlain } from '../plain.ts';
-import { type Point, SEED, type Subject } from '../points.ts';
+import { type BenchPoint, SEED, type Subject } from '../points.ts';
 import {
   type LinkResult,
   NO_RESULTS,
@@ -33,8 +33,8 @@ import {
   tidied,
   withPoint,
 } from '../results.ts';
-import { attribute, bytesOf } from './attribution.ts';
-import { type Effort, type Job, jobOf, type Measured, measureJob } from './measurement.ts';
+import { attribute, bytesByClass } from './attribution.ts';
+import { type Effort, type Job, jobOf, measureJob, type PointMeasurement } from './measurement.ts';
 import type { InferenceTrace } from './trace.ts';
 
 /** How a section is measured. */
@@ -42,7 +42,7 @@ export type Section<K extends keyof Sections> = (context: SectionContext) => Pro
 
 export interface SectionContext {
   readonly mode: Run['mode'];
-  readonly points: readonly Point[];
+  readonly points: readonly BenchPoint[];
   readonly results: Results;
   readonly signal: AbortSignal;
   report(line: string): void;
@@ -50,7 +50,7 @@ export interface SectionContext {
 
 export interface StandOptions {
   readonly mode: Run['mode'];
-  readonly points: readonly Point[];
+  readonly points: readonly BenchPoint[];
   readonly sections: { readonly [K in keyof Sections]?: Section<K> };
   /** Results of earlier runs, of which those are kept that are not measured now; default: none. */
   readonly earlier?: Results | undefined;
@@ -119,7 +119,7 @@ export async function runStand(options: StandOptions): Promise<Results> {
       }
       const scale = SCALES[run.mode];
       const path = join(folder, 'model.sotto');
-      const measured = await measurePoint(planned, subject, path, scale, tell, signal);
+      const measured = await measurePoint({ planned, subject, path }, { scale, tell, signal });
       const { trace } = measured;
       const parties = [trace.parties.client, trace.parties.server];
       const ms = byPhase((phase) => attribute(parties, trace.phases[phase]));
@@ -160,7 +160,7 @@ async function beginning(options: StandOptions): Promise<{ results: Results; run
 
 /** A point without a run: exact bytes, and times as they are planned. */
 export function describe(
-  { id, network, weights, comparison }: Point,
+  { id, network, weights, comparison }: BenchPoint,
   { model: { program }, accuracy, fidelity }: Subject,
   run: string,
   measured: MeasuredProgram,
@@ -179,7 +179,7 @@ export function describe(
       const { up, down, rounds } = measured.cost[phase];
       return { upBytes: up, downBytes: down, roundTrips: rounds };
     }),
-    classBytes: bytesOf(layout),
+    classBytes: bytesByClass(layout),
     hintBytes: hintBytesOf(layout),
     storedBytes: {
       client: sum(({ clientStored }) => clientStored),
@@ -201,13 +201,24 @@ function planOver(measured: MeasuredProgram, { roundTripMs, bitsPerSecond }: Nam
   return byPhase((phase) => price[phase].totalMs);
 }
 
+/** A point, described, and its model, made. */
+interface MadePoint {
+  readonly planned: PointResult;
+  readonly subject: Subject;
+  /** Where its file goes. */
+  readonly path: string;
+}
+
+/** How a point is measured. */
+interface Measuring {
+  readonly scale: Scale;
+  readonly tell: (what: string) => void;
+  readonly signal: AbortSignal;
+}
+
 async function measurePoint(
-  planned: PointResult,
-  subject: Subject,
-  path: string,
-  scale: Scale,
-  tell: (what: string) => void,
-  signal: AbortSignal,
+  { planned, subject, path }: MadePoint,
+  { scale, tell, signal }: Measuring,
 ): Promise<{ result: PointResult; trace: InferenceTrace }> {
   const job = await jobOf(subject, path);
   tell(LOOPBACK.name);
@@ -248,7 +259,7 @@ async function measureNear(
   { graph, image }: Subject,
   effort: Effort,
   signal: AbortSignal,
-): Promise<{ near: Measured; plainMs: Summary | undefined }> {
+): Promise<{ near: PointMeasurement; plainMs: Summary | undefined }> {
   const plain = graph && (await openPlain(graph).catch(() => undefined));
   const times: number[] = [];
   const input = graph && preprocess(graph.input, image);

@@ -19,7 +19,7 @@ export interface Span {
 }
 
 /** A stretch that belongs to one name. */
-export interface Part extends Span {
+export interface NamedSpan extends Span {
   readonly part: string;
 }
 
@@ -43,7 +43,7 @@ function collectGarbage(): void {
 }
 
 /** Starts to sample this thread; the function it returns ends it and gives what was seen, in order, equal neighbours joined. */
-export function startSampling(table: PartTable): () => Part[] {
+export function startSampling(table: PartTable): () => NamedSpan[] {
   collectGarbage();
   const session = new Session();
   session.connect();
@@ -51,7 +51,7 @@ export function startSampling(table: PartTable): () => Part[] {
   session.post('Profiler.setSamplingInterval', { interval: INTERVAL });
   session.post('Profiler.start');
   return () => {
-    let parts: Part[] = [];
+    let parts: NamedSpan[] = [];
     // On the thread's own inspector the answer comes before post() returns.
     session.post('Profiler.stop', (error, { profile }) => {
       if (error) throw error;
@@ -66,7 +66,7 @@ export function startSampling(table: PartTable): () => Part[] {
 export function partsOf(
   { nodes, samples = [], timeDeltas = [], startTime }: Profiler.Profile,
   table: PartTable,
-): Part[] {
+): NamedSpan[] {
   const parents = new Map<number, Profiler.ProfileNode>();
   for (const node of nodes) for (const child of node.children ?? []) parents.set(child, node);
   const named = new Map<number, string>();

@@ -9,7 +9,7 @@ import { now } from './samples.ts';
 type Protocol = typeof tasks;
 
 /** A task's output, with its times on the clock of the traces. */
-export interface Traced<Output> {
+export interface TimedOutput<Output> {
   readonly output: Output;
   readonly thread: number;
   readonly start: number;
@@ -19,10 +19,10 @@ export interface Traced<Output> {
 export type TracedTasks = {
   readonly [K in keyof Protocol]: (
     input: Parameters<Protocol[K]>[0],
-  ) => Traced<ReturnType<Protocol[K]>>;
+  ) => TimedOutput<ReturnType<Protocol[K]>>;
 };
 
-function traced<I, O>(task: (input: I) => O): (input: I) => Traced<O> {
+function traced<I, O>(task: (input: I) => O): (input: I) => TimedOutput<O> {
   return (input) => {
     const start = now();
     const output = task(input);

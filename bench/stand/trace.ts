@@ -16,7 +16,7 @@ import type { Pool, Runner, RunOptions } from '../../protocol/pool/index.ts';
 import type { Input, Output } from '../../protocol/pool/task.ts';
 import { type ActivationKind, kindOf } from '../../protocol/program/kinds.ts';
 import type { PerParty, PerPhase } from '../phases.ts';
-import { IDLE, now, type Part, type PartTable, type Span, startSampling } from './samples.ts';
+import { IDLE, type NamedSpan, now, type PartTable, type Span, startSampling } from './samples.ts';
 import type { TracedTasks } from './trace-worker.ts';
 
 /** A task as it ran in its thread. */
@@ -38,7 +38,7 @@ export interface FrameMark {
 export interface PartyTrace {
   readonly tasks: readonly TaskSpan[];
   /** What the main thread did. */
-  readonly main: readonly Part[];
+  readonly main: readonly NamedSpan[];
   readonly sent: readonly FrameMark[];
 }
 
@@ -51,7 +51,7 @@ export class Tracer {
   readonly #parts: PartTable;
   #tasks: TaskSpan[] = [];
   #sent: FrameMark[] = [];
-  #stopSampling: (() => Part[]) | undefined;
+  #stopSampling: (() => NamedSpan[]) | undefined;
 
   /** @param parts what the main thread's samples are filed under */
   constructor(inner: Pool<TracedTasks>, parts: PartTable) {

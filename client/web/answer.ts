@@ -4,7 +4,7 @@ import { unpack } from '../../protocol/ring/packing.ts';
 import type { Inference } from '../browser.ts';
 import { percentText, worthText } from './certainty.ts';
 import { element } from './elements.ts';
-import type { ModelSummary } from './models.ts';
+import type { ShownModel } from './models.ts';
 import { sharesOf, showChart, verdictOf } from './results.ts';
 import { correlation, paint, paintBytes } from './seen.ts';
 
@@ -25,20 +25,20 @@ export function forget(): void {
 }
 
 /** Shows, when nothing leaves any more, what left in the picture's place. */
-export function settle(): void {
+export function settlePicture(): void {
   if (showNoise === undefined) forget();
   else showNoise();
 }
 
 /** Shows what leaves while it does. */
-export function showLeaving({ shape }: ModelSummary, bytes: Uint8Array): void {
+export function showLeaving({ shape }: ShownModel, bytes: Uint8Array): void {
   element('leaving-title').textContent = 'Leaving now';
   element('nothing').hidden = true;
   paintBytes(element('leaving'), shape, bytes);
 }
 
 /** Shows what a model said, and how sure it may be said to be. */
-export function showAnswer(answering: ModelSummary, result: Inference): void {
+export function showAnswer(answering: ShownModel, result: Inference): void {
   const shares = sharesOf(result, answering);
   element('steps').hidden = true;
   element('verdict').textContent = verdictOf(result);
@@ -54,7 +54,7 @@ export function showAnswer(answering: ModelSummary, result: Inference): void {
  * @param bits - of each
  */
 export function showSeen(
-  { shape }: ModelSummary,
+  { shape }: ShownModel,
   pixels: Float32Array,
   masked: Uint8Array,
   bits: number,

@@ -1,18 +1,18 @@
 /** What the address says after its #: a model and an example, so that a link shows the same again. */
 
 /** A model's name and an example's file name without its ending; each may be missing. */
-export interface View {
+export interface LinkedExample {
   readonly model?: string | undefined;
   readonly sample?: string | undefined;
 }
 
-export function readView(hash: string): View {
+export function readView(hash: string): LinkedExample {
   const parts = new URLSearchParams(hash.replace(/^#/, ''));
   return { model: parts.get('model') ?? undefined, sample: parts.get('sample') ?? undefined };
 }
 
 /** @returns the address's part from its # on */
-export function viewHash({ model, sample }: View): string {
+export function viewHash({ model, sample }: LinkedExample): string {
   const parts = new URLSearchParams();
   if (model !== undefined) parts.set('model', model);
   if (sample !== undefined) parts.set('sample', sample);

@@ -4,7 +4,7 @@ import { KINDS, type KindCounts, kindOf } from '../../protocol/program/kinds.ts'
 import { bytesText } from '../progress.ts';
 
 /** A model as the server's /models.json describes it; its activation elements by kind. */
-export interface ModelSummary extends KindCounts {
+export interface ShownModel extends KindCounts {
   readonly name: string;
   readonly about?: string;
   readonly accuracy?: number;
@@ -18,7 +18,7 @@ export interface ModelSummary extends KindCounts {
 }
 
 /** @throws Error with one sentence when the server tells of no models */
-export async function fetchModels(): Promise<readonly ModelSummary[]> {
+export async function fetchModels(): Promise<readonly ShownModel[]> {
   const response = await fetch('models.json').catch(() => undefined);
   if (!response?.ok) throw new Error('The server does not say which models it has');
   return response.json();
@@ -31,13 +31,13 @@ export async function fetchExamples(): Promise<Readonly<Record<string, readonly 
 }
 
 /** Is it a network for digits, which wants them centred? */
-export function ofDigits({ labels, shape }: ModelSummary): boolean {
+export function ofDigits({ labels, shape }: ShownModel): boolean {
   return shape.join() === '1,28,28' && labels.join('') === '0123456789';
 }
 
 /** Models that classify the same images alike stand together, those with the most ReLUs first. */
-export function familiesOf(models: readonly ModelSummary[]): readonly (readonly ModelSummary[])[] {
-  const families = new Map<string, ModelSummary[]>();
+export function familiesOf(models: readonly ShownModel[]): readonly (readonly ShownModel[])[] {
+  const families = new Map<string, ShownModel[]>();
   for (const model of models) {
     const key = `${model.shape} ${model.labels}`;
     families.set(key, [...(families.get(key) ?? []), model]);
@@ -47,8 +47,8 @@ export function familiesOf(models: readonly ModelSummary[]): readonly (readonly 
 
 /** The networks of a family with the most and the fewest ReLUs; undefined where the server offers only one. */
 export function contendersOf(
-  family: readonly ModelSummary[],
-): readonly [ModelSummary, ModelSummary] | undefined {
+  family: readonly ShownModel[],
+): readonly [ShownModel, ShownModel] | undefined {
   const [most, fewest] = [family[0]!, family.at(-1)!];
   return most.relus > fewest.relus ? [most, fewest] : undefined;
 }
@@ -56,7 +56,7 @@ export function contendersOf(
 const reluText = (relus: number) => `${relus.toLocaleString('en')} ReLUs`;
 
 /** How far apart two networks are. */
-export function rivalryText(most: ModelSummary, fewest: ModelSummary): string {
+export function rivalryText(most: ShownModel, fewest: ShownModel): string {
   const share = Math.round((100 * fewest.relus) / most.relus);
   return `${most.name} has ${reluText(most.relus)}, ${fewest.name} has ${share} % of them.`;
 }
@@ -64,7 +64,7 @@ export function rivalryText(most: ModelSummary, fewest: ModelSummary): string {
 /** Fills a select with models, a group for each family. */
 export function fillModels(
   select: HTMLSelectElement,
-  families: readonly (readonly ModelSummary[])[],
+  families: readonly (readonly ShownModel[])[],
 ): void {
   select.replaceChildren(
     ...families.map((family) => {
@@ -81,7 +81,7 @@ export function fillModels(
 }
 
 /** What there is to know of a model, as sentences. */
-export function aboutText({ about, hint, offline, online }: ModelSummary): string {
+export function aboutText({ about, hint, offline, online }: ShownModel): string {
   const ahead = bytesText(offline.up + offline.down);
   const then = bytesText(online.up + online.down);
   const what = about === undefined ? '' : `${about}. `;

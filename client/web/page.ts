@@ -8,7 +8,7 @@
 import { ringsOf } from '../../protocol/program/rings.ts';
 import type { Inference, Session, SessionProgress } from '../browser.ts';
 import { bytesText, timeText } from '../progress.ts';
-import { forget, settle, showAnswer, showLeaving, showSeen } from './answer.ts';
+import { forget, settlePicture, showAnswer, showLeaving, showSeen } from './answer.ts';
 import { Camera } from './camera.ts';
 import { Drawing } from './drawing.ts';
 import { button, element } from './elements.ts';
@@ -21,9 +21,9 @@ import {
   fetchExamples,
   fetchModels,
   fillModels,
-  type ModelSummary,
   ofDigits,
   rivalryText,
+  type ShownModel,
   showMix,
 } from './models.ts';
 import { type Lap, lapOf, showLaps } from './race.ts';
@@ -45,12 +45,12 @@ const calm = matchMedia('(prefers-reduced-motion: reduce)');
 
 /** Images to try, by the part of a model's name in front of its budget. */
 let images: Readonly<Record<string, readonly string[]>> = {};
-let families: readonly (readonly ModelSummary[])[] = [];
-let model: ModelSummary | undefined;
+let families: readonly (readonly ShownModel[])[] = [];
+let model: ShownModel | undefined;
 /** The example that is shown; undefined for pictures of the visitor's. */
 let sample: string | undefined;
 
-const familyOf = ({ name }: ModelSummary): string => name.split('-')[0]!;
+const familyOf = ({ name }: ShownModel): string => name.split('-')[0]!;
 const rivals = () =>
   contendersOf(families.find((family) => model !== undefined && family.includes(model)) ?? []);
 
@@ -156,7 +156,7 @@ async function run(work: (open: Open, signal: AbortSignal) => Promise<void>): Pr
     tell('');
     showError(faultText(error as Error, navigator.onLine));
   } finally {
-    settle();
+    settlePicture();
     drawWire();
     element('longest').textContent = `${longest.ms.toFixed(0)} ms`;
     update();
@@ -214,7 +214,7 @@ async function race(): Promise<void> {
   });
 }
 
-function addRun(ran: ModelSummary, result: Inference): void {
+function addRun(ran: ShownModel, result: Inference): void {
   const runs = element('runs');
   runs.querySelector('.hint')?.closest('tr')?.remove();
   runs.prepend(runRow(ran, verdictOf(result), result.stats));

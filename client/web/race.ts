@@ -3,18 +3,18 @@
 import type { Inference, Session } from '../browser.ts';
 import { bytesText, timeText } from '../progress.ts';
 import { percentText } from './certainty.ts';
-import type { ModelSummary } from './models.ts';
+import type { ShownModel } from './models.ts';
 import { barOf, part, sharesOf, verdictOf } from './results.ts';
 
 /** What one of them came to. */
 export interface Lap {
-  readonly model: ModelSummary;
+  readonly model: ShownModel;
   readonly result: Inference;
 }
 
 /** Answers twice; the second counts. */
 export async function lapOf(
-  model: ModelSummary,
+  model: ShownModel,
   session: Session,
   pixels: Float32Array,
   signal: AbortSignal,

@@ -4,7 +4,7 @@ import { probabilities } from '../../protocol/program/probabilities.ts';
 import type { Inference } from '../browser.ts';
 import { bytesText, timeText } from '../progress.ts';
 import { percentText } from './certainty.ts';
-import type { ModelSummary } from './models.ts';
+import type { ShownModel } from './models.ts';
 
 /** What an inference came to in a few words. */
 export function verdictOf({ label, labelName, results }: Inference): string {
@@ -48,7 +48,7 @@ export function barOf(share: number): HTMLElement {
 /** How sure an answer is at its model's temperature; undefined where there is no such number. */
 export function sharesOf(
   { logits, label }: Inference,
-  { temperature }: ModelSummary,
+  { temperature }: ShownModel,
 ): Float64Array | undefined {
   if (logits === undefined || label === undefined || temperature === undefined) return undefined;
   return probabilities(logits, temperature);
@@ -56,7 +56,7 @@ export function sharesOf(
 
 /** A row of what an inference took. */
 export function runRow(
-  { name, relus }: ModelSummary,
+  { name, relus }: ShownModel,
   label: string,
   { offline, online }: Inference['stats'],
 ): HTMLTableRowElement {

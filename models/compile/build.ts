@@ -7,7 +7,7 @@ import type { Program } from '../../protocol/program/program.ts';
 import type { Graph } from '../graph/index.ts';
 import { elements, inferShapes, resultsOf } from '../graph/index.ts';
 import { type Emitted, emit } from './emit.ts';
-import { type Network, shapesOf } from './network.ts';
+import { type FixedNetwork, shapesOf } from './network.ts';
 import { RangeMisfit, type Settings } from './options.ts';
 import { activationBits, leastBits } from './precision.ts';
 import { channelSizes, followed, imageSizes, median, type Ranges } from './ranges.ts';
@@ -27,7 +27,7 @@ const MOST_GROWTH = 1000;
  */
 export function build(
   graph: Graph,
-  network: Network,
+  network: FixedNetwork,
   ranges: Ranges,
   candidates: readonly Settings[],
 ): Emitted {
@@ -54,7 +54,7 @@ export function build(
  * Squares can let a value grow without bound on a few images, whatever it is on the others.
  * @throws RangeError naming the layer, and on how many images
  */
-function refuseGrowth(network: Network, ranges: Ranges): void {
+function refuseGrowth(network: FixedNetwork, ranges: Ranges): void {
   const isSquare = network.nodes.some(
     (node) => node.op === 'activation' && node.coefficients !== undefined,
   );
@@ -75,7 +75,7 @@ function refuseGrowth(network: Network, ranges: Ranges): void {
 /** Chooses scales and bits for a network, and makes its model. */
 function attempt(
   graph: Graph,
-  network: Network,
+  network: FixedNetwork,
   ranges: Ranges,
   settings: Settings,
   lowered: ReadonlyMap<string, number>,
@@ -94,7 +94,7 @@ function attempt(
     const output = outputScales(graph, network, exponents);
     return settle(
       network,
-      decideScales(network, squares, ranges, settings.margin, scale, output),
+      decideScales(network, { plans: squares, ranges, margin: settings.margin }, scale, output),
       output,
     );
   };
@@ -146,7 +146,7 @@ function roundedUp(value: number): number {
 }
 
 /** For each result, the power of two that makes its largest sample about 1. */
-function exponentsOf(graph: Graph, ranges: Ranges, network: Network): number[] {
+function exponentsOf(graph: Graph, ranges: Ranges, network: FixedNetwork): number[] {
   const sizes = ranges.value(network.output);
   const images = sizes.values.length / sizes.channels;
   const total = shapesOf(network).get(network.output)!;
@@ -169,7 +169,11 @@ function exponentsOf(graph: Graph, ranges: Ranges, network: Network): number[] {
 }
 
 /** The scale of each channel of the output. */
-function outputScales(graph: Graph, network: Network, exponents: readonly number[]): Float64Array {
+function outputScales(
+  graph: Graph,
+  network: FixedNetwork,
+  exponents: readonly number[],
+): Float64Array {
   const [channels, height, width] = shapesOf(network).get(network.output)!;
   const scales = new Float64Array(channels);
   let at = 0;

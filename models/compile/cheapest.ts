@@ -12,7 +12,7 @@ import { build } from './build.ts';
 import type { Emitted } from './emit.ts';
 import type { Measured } from './measure.ts';
 import { shortenings } from './merge.ts';
-import type { Network } from './network.ts';
+import type { FixedNetwork } from './network.ts';
 import type { Settings } from './options.ts';
 import { Ranges } from './ranges.ts';
 
@@ -22,11 +22,11 @@ import { Ranges } from './ranges.ts';
  */
 export function buildCheapest(
   graph: Graph,
-  network: Network,
+  network: FixedNetwork,
   measured: Measured,
   candidates: readonly Settings[],
 ): Emitted {
-  const made = (of: Network) => build(graph, of, new Ranges(of, measured), candidates);
+  const made = (of: FixedNetwork) => build(graph, of, new Ranges(of, measured), candidates);
   let best = made(network);
   let shortest = network;
   for (const shorten of shortenings(network)) {

@@ -16,13 +16,7 @@
 
 import { elementBytes } from '../../protocol/inference/cost.ts';
 import { linearErrorsOf } from '../../protocol/inference/errors.ts';
-import {
-  argmax,
-  interpret,
-  nearest,
-  type Rounding,
-  runClear,
-} from '../../protocol/program/clear.ts';
+import { interpret, nearest, type Rounding, runClear } from '../../protocol/program/clear.ts';
 import { countKinds, kindOf, kindsIn, RELU } from '../../protocol/program/kinds.ts';
 import { marginsOf } from '../../protocol/program/margins.ts';
 import type { Model } from '../../protocol/program/model.ts';
@@ -30,6 +24,7 @@ import type { ActivationStep, Comparison } from '../../protocol/program/program.
 import { ringsOf } from '../../protocol/program/rings.ts';
 import { revealing, runSimulated } from '../../protocol/program/simulate.ts';
 import { deriveSeed, Prg } from '../../protocol/random/index.ts';
+import { indexOfLargest } from '../../protocol/ring/tensor.ts';
 import { rangeBitsOf } from './options.ts';
 
 /** Largest error of an output (root mean square), as a part of the median distance between the two largest outputs. LOCAL. */
@@ -59,12 +54,12 @@ export type ComparisonBytes = (
 ) => number;
 
 /** m of a layer: the bits below the sign that its ReLUs compare. */
-export function comparedBits({ rangeBits, dropBits }: ActivationStep): number {
+export function layerComparedBits({ rangeBits, dropBits }: ActivationStep): number {
   return rangeBits - 1 - dropBits;
 }
 
 /** The protocol's exact bytes. */
-export const comparisonBytes: ComparisonBytes = (
+export const protocolComparisonBytes: ComparisonBytes = (
   { rangeBits, dropBits, shift },
   comparison,
   outBits,
@@ -128,7 +123,7 @@ export interface LowerOptions {
 export function lowerComparisons(
   model: Model,
   inputs: readonly Int32Array[],
-  { margin, bytes = comparisonBytes, onProgress }: LowerOptions,
+  { margin, bytes = protocolComparisonBytes, onProgress }: LowerOptions,
 ): { model: Model; before: ComparisonReport; comparisons: ComparisonReport } {
   // A choice for a layer may widen the ring of what the layer before makes, by a bit: that is left out here.
   const rings = ringsOf(model.program);
@@ -151,7 +146,7 @@ export function lowerComparisons(
     const choices: Choice[] = [{ step, squared: 0 }];
     for (const lower of lowerSteps(step, margin * largest[i]! + shareErrors[step.input]!)) {
       if (price(i, lower) >= price(i, choices.at(-1)!.step)) continue;
-      onProgress?.(`comparisons: ${step.name}, ${comparedBits(lower)} bits`);
+      onProgress?.(`comparisons: ${step.name}, ${layerComparedBits(lower)} bits`);
       const changed = simulate(withSteps(model, new Map([[i, lower]])), few, 1)!;
       const squared = Math.max(0, changed.squared - base);
       if (base + squared > limit) break;
@@ -164,7 +159,9 @@ export function lowerComparisons(
   for (let halved = 0; halved < MOST_HALVED; halved++) {
     const steps = choose(layers, (limit - base) / 2 ** halved, price);
     if (steps.size === 0) break;
-    const names = [...steps.values()].map((step) => `${step.name} ${comparedBits(step)}`).join();
+    const names = [...steps.values()]
+      .map((step) => `${step.name} ${layerComparedBits(step)}`)
+      .join();
     if (names === tried) continue;
     tried = names;
     onProgress?.('comparisons: all layers together');
@@ -182,7 +179,7 @@ export function lowerComparisons(
 export function measureComparisons(
   model: Model,
   inputs: readonly Int32Array[],
-  bytes: ComparisonBytes = comparisonBytes,
+  bytes: ComparisonBytes = protocolComparisonBytes,
 ): ComparisonReport {
   const samples = samplesOf(model, inputs);
   return reportOf(model, simulate(model, samples)!, outputScale(samples), bytes);
@@ -202,7 +199,7 @@ function reportOf(
     if (step.op !== 'activation') continue;
     const count = relusOf(step);
     relus += count;
-    bits += count * comparedBits(step);
+    bits += count * layerComparedBits(step);
     total += count * bytes(step, program.comparison, rings[i + 1]!);
   }
   return {
@@ -233,7 +230,12 @@ function samplesOf(model: Model, inputs: readonly Int32Array[]): Sample[] {
   const logits = withLogits(model);
   return inputs.map((input, i) => {
     const outputs = runClear(logits, input, () => {});
-    return { input, seed: deriveSeed(SEED, 'comparisons', i), outputs, label: argmax(outputs) };
+    return {
+      input,
+      seed: deriveSeed(SEED, 'comparisons', i),
+      outputs,
+      label: indexOfLargest(outputs),
+    };
   });
 }
 
@@ -287,7 +289,7 @@ function simulate(
         squares += (value - outputs[i]!) ** 2;
       });
       count += simulated.length;
-      same &&= argmax(simulated) === label;
+      same &&= indexOfLargest(simulated) === label;
     }
     if (!same && keeping?.[kept.length]) return undefined;
     kept.push(same);
@@ -328,14 +330,14 @@ function largestInputs(model: Model, inputs: readonly Int32Array[]): number[] {
  * @param reach magnitude that its range has to hold, the error of shares included
  */
 function* lowerSteps(step: ActivationStep, reach: number): Generator<ActivationStep> {
-  let fewest = comparedBits(step);
+  let fewest = layerComparedBits(step);
   for (let dropBits = step.dropBits + 1; ; dropBits++) {
     // Never narrower than it was: what fixed-point runs read may be less than what calibration allowed for.
     const rangeBits = Math.max(step.rangeBits, rangeBitsOf(reach, dropBits));
     const lower = { ...step, rangeBits, dropBits };
     if (!fits(lower)) return;
-    if (comparedBits(lower) >= fewest) continue;
-    fewest = comparedBits(lower);
+    if (layerComparedBits(lower) >= fewest) continue;
+    fewest = layerComparedBits(lower);
     yield lower;
   }
 }

@@ -32,7 +32,7 @@ import { addedConstants, linearWeights, norms, squareConstants, weightBitsOf } f
 import { channelSizes, type Ranges } from './ranges.ts';
 import type { EmitReport } from './report.ts';
 import { MOST_APART } from './scales.ts';
-import { stagesOf } from './schedule.ts';
+import { scheduleStages } from './schedule.ts';
 import type { SettledNetwork } from './settle.ts';
 import type { SquarePlan } from './squares.ts';
 import { addLocal, StepList } from './steps.ts';
@@ -99,17 +99,16 @@ class Emitter {
         const { scale } = network.scales.get(node.inputs[0])!;
         this.#reaches.set(node.id, maxPoolReach(node, scale, ranges, settings));
       } else if (node.op === 'activation') {
-        const bits = this.#made.get(node.id)!;
         const { scale } = network.scales.get(node.id)!;
-        const reach = activationReach(node, bits, scale, squares.get(node.id), ranges, settings);
-        this.#reaches.set(node.id, reach);
+        const arriving = { made: this.#made.get(node.id)!, scale, plan: squares.get(node.id) };
+        this.#reaches.set(node.id, activationReach(node, arriving, ranges, settings));
       }
     }
     const { scale } = network.scales.get(network.output)!;
     this.#output = outputReach(network.output, scale, ranges, settings);
     this.#limits = bitLimits(network, this.#reaches, this.#output);
     this.#list = new StepList(network.input, settings.activationBits);
-    for (const { nodes, activations } of stagesOf(network)) {
+    for (const { nodes, activations } of scheduleStages(network)) {
       for (const node of nodes) {
         if (node.op === 'linear') this.#addLinear(node);
         else if (node.op === 'maxPool') this.#addMaxPool(node);
@@ -147,7 +146,7 @@ class Emitter {
     const weightBits = Math.max(least, enough, Math.min(wanted, room));
     const fractionBits = before + weightBits;
     const residue = settings.errorImages > 0 ? new Int32Array(node.weight.length) : undefined;
-    const numbers = linearWeights(node, read, made, weightBits, fractionBits, residue);
+    const numbers = linearWeights(node, { read, made, weightBits, fractionBits }, residue);
     if (residue !== undefined) this.#residues.set(this.#list.steps.length, residue);
     const bounds = norms(node, numbers.kernel);
     const step: LinearStep = {

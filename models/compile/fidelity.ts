@@ -3,9 +3,10 @@
  * whose results are others.
  */
 
-import { argmax, runClear } from '../../protocol/program/clear.ts';
+import { runClear } from '../../protocol/program/clear.ts';
 import type { Model } from '../../protocol/program/model.ts';
 import { revealing } from '../../protocol/program/simulate.ts';
+import { indexOfLargest } from '../../protocol/ring/tensor.ts';
 import type { Graph } from '../graph/index.ts';
 import { elements } from '../graph/index.ts';
 
@@ -67,7 +68,7 @@ export function compare(
         sizes[r]! += float[at]! ** 2;
       }
     });
-    if (argmax(fixed) === argmaxOf(float)) agreeing++;
+    if (indexOfLargest(fixed) === indexOfLargest(float)) agreeing++;
   });
   const relative = errors.map((error, r) => (error === 0 ? 0 : Math.sqrt(error / sizes[r]!)));
   const size = outputs[0]!.length;
@@ -78,12 +79,6 @@ export function compare(
     agreeing: isClassifier(graph, size) ? agreeing : undefined,
     outside,
   };
-}
-
-function argmaxOf(scores: Float32Array): number {
-  let best = 0;
-  for (let i = 1; i < scores.length; i++) if (scores[i]! > scores[best]!) best = i;
-  return best;
 }
 
 /**

@@ -15,11 +15,11 @@ import type { Shape } from '../../protocol/ring/shape.ts';
 import type { Graph, Node } from '../graph/index.ts';
 import { inferShapes, SQUARE } from '../graph/index.ts';
 import { type Affine, affineOf, channelLayer, foldAfter, foldBefore } from './affine.ts';
-import { type Lowered, lower, planesOf, reshaped } from './lower.ts';
+import { type Lowered, lower, planeShape, reshapeNode } from './lower.ts';
 import {
   affineReading,
+  type FixedNetwork,
   type LinearNode,
-  type Network,
   type NetworkNode,
   pruned,
   type Reading,
@@ -61,7 +61,7 @@ class Folder {
     for (const node of nodes) this.#add(node);
   }
 
-  network(): Network {
+  network(): FixedNetwork {
     const { input, output } = this.#graph;
     const nodes = [...this.#nodes.values()];
     return pruned({ input, nodes, output: this.#resolve(output) });
@@ -94,10 +94,10 @@ class Folder {
   /** Id of a graph's value in the network, with the planes the graph gives it. */
   #planes(id: string): string {
     const from = this.#resolve(id);
-    const shape = planesOf(this.#shapes.get(id)!);
+    const shape = planeShape(this.#shapes.get(id)!);
     if (`${this.#shapeIn(from)}` === `${shape}`) return from;
     const shaped = `${id}.${shape.join('x')}`;
-    if (!this.#nodes.has(shaped)) this.#push(reshaped(shaped, from, shape, id));
+    if (!this.#nodes.has(shaped)) this.#push(reshapeNode(shaped, from, shape, id));
     return shaped;
   }
 
@@ -121,7 +121,7 @@ class Folder {
   #addAffine(node: Node, affine: Affine): void {
     const [id] = node.inputs as [string];
     const source = this.#resolve(id);
-    const shape = planesOf(this.#shapes.get(node.id)!);
+    const shape = planeShape(this.#shapes.get(node.id)!);
     const { factor, shift } = affine;
     if (![...factor, ...shift].every(Number.isFinite)) {
       throw new RangeError(
@@ -154,7 +154,7 @@ class Folder {
 
   /** Sets the value of a graph's node, which may be the other shape of what the network's node makes. */
   #replace(node: Node, made: LinearNode): void {
-    const shape = planesOf(this.#shapes.get(node.id)!);
+    const shape = planeShape(this.#shapes.get(node.id)!);
     if (`${made.shape}` === `${shape}`) {
       this.#push({ ...made, of: { id: node.id } });
       return;
@@ -170,7 +170,7 @@ class Folder {
   #takes(reader: Node, id: string, affine: Affine): boolean {
     const { op } = reader;
     if (op === 'conv' || op === 'dense') {
-      const from = planesOf(this.#shapes.get(reader.inputs[0])!);
+      const from = planeShape(this.#shapes.get(reader.inputs[0])!);
       const trial = this.#lowered(reader, [id], [from]) as LinearNode;
       return foldBefore(trial, affine, from) !== undefined;
     }
@@ -181,7 +181,7 @@ class Folder {
   }
 
   #lowered(node: Lowered, sources: readonly string[], shapes: readonly Shape[]): NetworkNode {
-    return lower(this.#graph, node, sources, shapes, planesOf(this.#shapes.get(node.id)!));
+    return lower(this.#graph, node, sources, shapes, planeShape(this.#shapes.get(node.id)!));
   }
 
   #addLowered(node: Lowered): void {
@@ -200,7 +200,7 @@ class Folder {
       return;
     }
     const { source, affine } = waiting;
-    const shape = planesOf(this.#shapes.get(node.inputs[0])!);
+    const shape = planeShape(this.#shapes.get(node.inputs[0])!);
     if (node.op === 'activation') {
       const { id, before } = this.#rescaled(waiting, node.inputs[0]);
       const lowered = this.#lowered(node, [id], [shape]);
@@ -300,6 +300,6 @@ function liveNodes(graph: Graph): Set<string> {
  * The network of a graph.
  * @throws RangeError when the graph is not sound
  */
-export function fold(graph: Graph): Network {
+export function fold(graph: Graph): FixedNetwork {
   return new Folder(graph).network();
 }

@@ -24,7 +24,7 @@ import { delayRelus } from './delay.ts';
 import { compare, encoded, refuseInfidelity } from './fidelity.ts';
 import { fold } from './fold.ts';
 import { type Measured, measure, type Wanted } from './measure.ts';
-import type { Network } from './network.ts';
+import type { FixedNetwork } from './network.ts';
 import type { CompileOptions } from './options.ts';
 import { rangeBitsOf, settingsOf } from './options.ts';
 import { wantedOf } from './ranges.ts';
@@ -48,7 +48,7 @@ export interface Compiled {
 export interface Prepared {
   /** The graph to measure; it computes what the given one does. */
   readonly graph: Graph;
-  readonly network: Network;
+  readonly network: FixedNetwork;
   readonly wanted: ReadonlyMap<string, Wanted>;
 }
 

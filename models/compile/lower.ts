@@ -13,7 +13,7 @@ export type Lowered = Exclude<
 >;
 
 /** A graph's shape as planes. */
-export function planesOf(shape: readonly number[]): Shape {
+export function planeShape(shape: readonly number[]): Shape {
   return [shape[0] as number, shape[1] ?? 1, shape[2] ?? 1];
 }
 
@@ -90,7 +90,12 @@ export function lower(
 }
 
 /** A value under another shape: its elements stay where they are. */
-export function reshaped(id: string, source: string, shape: Shape, graphId: string): NetworkNode {
+export function reshapeNode(
+  id: string,
+  source: string,
+  shape: Shape,
+  graphId: string,
+): NetworkNode {
   const tables = keeping(shape);
   return { id, name: id, shape, of: { id: graphId }, op: 'gather', inputs: [source], tables };
 }

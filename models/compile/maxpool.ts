@@ -18,7 +18,7 @@ import { sizeOf } from '../../protocol/ring/shape.ts';
 import type { MaxPoolNode } from './network.ts';
 
 /** Numbers of the compared differences, see ActivationStep. */
-export type Comparison = Pick<ActivationStep, 'rangeBits' | 'dropBits' | 'fractionBits'>;
+export type ComparisonBits = Pick<ActivationStep, 'rangeBits' | 'dropBits' | 'fractionBits'>;
 
 /**
  * Emits the steps of a max pool.
@@ -30,7 +30,7 @@ export function emitMaxPool(
   node: MaxPoolNode,
   source: number,
   from: Shape,
-  comparison: Comparison,
+  comparison: ComparisonBits,
   push: (step: Step) => number,
 ): number {
   const { fractionBits } = comparison;
@@ -93,7 +93,7 @@ function emitRound(
   name: string,
   parts: readonly number[],
   size: Shape,
-  comparison: Comparison,
+  comparison: ComparisonBits,
   push: (step: Step) => number,
 ): number[] {
   const { fractionBits } = comparison;

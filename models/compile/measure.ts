@@ -10,7 +10,7 @@ import type { Pool } from '../../protocol/pool/index.ts';
 import { KINDS } from '../../protocol/program/kinds.ts';
 import { countGraph, type Graph, inferShapes, type Node } from '../graph/index.ts';
 import { fuse } from '../train/forward/fuse.ts';
-import { Runner } from '../train/forward/runner.ts';
+import { ForwardRunner } from '../train/forward/runner.ts';
 import type { Floats } from '../train/kernels/index.ts';
 import type { Value } from '../train/layers/layer.ts';
 import { shareGraph } from '../train/network.ts';
@@ -48,7 +48,7 @@ const CODES = Math.max(...KINDS) + 1;
 export type MeasureProgress = (done: number, total: number) => void;
 
 /** What one thread measures. */
-export interface Job {
+export interface MeasureJob {
   /** The same for the same graph and wishes. */
   readonly key: string;
   /** Prepared by `prepare`. */
@@ -79,7 +79,7 @@ function prepare(graph: Graph, wanted: ReadonlyMap<string, Wanted>): Graph {
 
 /** Finds extents of values as a runner makes them. */
 class Meter {
-  readonly #runner: Runner;
+  readonly #runner: ForwardRunner;
   readonly #low: Floats;
   readonly #high: Floats;
   /** What is wanted of each value. */
@@ -94,7 +94,7 @@ class Meter {
   constructor(graph: Graph, wanted: ReadonlyMap<string, Wanted>) {
     const shapes = inferShapes(graph);
     const most = Math.max(...[...shapes.values()].map(([channels]) => channels!));
-    this.#runner = new Runner(graph);
+    this.#runner = new ForwardRunner(graph);
     this.#low = this.#runner.memory.floats(most);
     this.#high = this.#runner.memory.floats(most);
     const rows = new Map<string, number>();
@@ -240,7 +240,7 @@ export function measure(
 
 /** The graph's result for each image, in single precision. */
 export function runFast(graph: Graph, images: readonly Float32Array[]): Float32Array[] {
-  const runner = new Runner(fuse(graph, new Set()));
+  const runner = new ForwardRunner(fuse(graph, new Set()));
   return images.map((image) => runner.run(image));
 }
 
@@ -252,12 +252,12 @@ function checkImages(images: readonly Float32Array[]): void {
 let last: { readonly key: string; readonly meter: Meter } | undefined;
 
 /** {@link Measured} as it travels between threads. */
-export interface Share {
+export interface MeasuredShare {
   readonly values: readonly (readonly [key: string, extents: Extents])[];
   readonly outputs: readonly Float32Array[];
 }
 
-function measureShare(job: Job): Share {
+function measureShare(job: MeasureJob): MeasuredShare {
   if (last?.key !== job.key) {
     // Its memory goes before there is another.
     last = undefined;
@@ -278,8 +278,14 @@ const TASK_MACS = 5e8;
 /** Most images of a task. LOCAL */
 const TASK_IMAGES = 32;
 
-/** Numbers networks for {@link Job.key}. */
+/** Numbers networks for {@link MeasureJob.key}. */
 let networks = 0;
+
+/** Options of {@link measureAll}. */
+export interface MeasureAllOptions {
+  readonly onProgress?: MeasureProgress | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
 
 /**
  * Measures values on all images, on the threads of a pool; otherwise as {@link measure}.
@@ -290,8 +296,7 @@ export async function measureAll(
   graph: Graph,
   wanted: ReadonlyMap<string, Wanted>,
   images: readonly Float32Array[],
-  onProgress?: MeasureProgress,
-  signal?: AbortSignal,
+  { onProgress, signal }: MeasureAllOptions = {},
 ): Promise<Measured> {
   checkImages(images);
   if (signal?.aborted) throw abortError('measuring', signal.reason);
@@ -302,7 +307,7 @@ export async function measureAll(
     Math.min(TASK_IMAGES, images.length / pool.workers, Math.max(1, TASK_MACS / macs)),
   );
   const starts = Array.from({ length: Math.ceil(images.length / each) }, (_, i) => i * each);
-  const shares: Share[] = [];
+  const shares: MeasuredShare[] = [];
   let next = 0;
   let done = 0;
   let stopped = false;
@@ -312,7 +317,7 @@ export async function measureAll(
       const place = next++;
       const first = starts[place]!;
       const share = images.slice(first, first + each);
-      const job: Job = { ...shared, key, images: share, first };
+      const job: MeasureJob = { ...shared, key, images: share, first };
       shares[place] = await pool.run('measureShare', job);
       if (!stopped) onProgress?.((done += share.length), images.length);
     }
@@ -342,7 +347,7 @@ async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefine
 }
 
 /** What all shares measured, in the order of the images. */
-function joined(shares: readonly Share[]): Measured {
+function joined(shares: readonly MeasuredShare[]): Measured {
   const values = shares[0]!.values.map(([key], place): [string, Extents] => {
     const flat = (side: keyof Extents) =>
       concatenated(shares.map((s) => s.values[place]![1][side]));

@@ -14,7 +14,13 @@ import { IDENTITY } from '../../protocol/program/kinds.ts';
 import type { ConvShape, LinearShape } from '../../protocol/ring/shape.ts';
 import { linearInputSize, linearOutput, macsOf, weightCount } from '../../protocol/ring/shape.ts';
 import { foldBefore } from './affine.ts';
-import { type LinearNode, type Network, type NetworkNode, pruned, readersOf } from './network.ts';
+import {
+  type FixedNetwork,
+  type LinearNode,
+  type NetworkNode,
+  pruned,
+  readersOf,
+} from './network.ts';
 
 /** How many times as many multiplications one layer may have as the two it was: they are the server's time online. LOCAL */
 const MOST_MACS = 4;
@@ -23,10 +29,10 @@ const MOST_MACS = 4;
 const MOST_PRODUCTS = 2e9;
 
 /** A step towards a shorter network: the network without a node, which others read in place of it. */
-export type Shortening = (network: Network) => Network;
+export type Shortening = (network: FixedNetwork) => FixedNetwork;
 
 /** What can be left out or merged, each alone, in running order. */
-export function shortenings(network: Network): Shortening[] {
+export function shortenings(network: FixedNetwork): Shortening[] {
   const readers = readersOf(network);
   // What linear layers read has to be truncated anyway (settle.ts).
   const truncates = ({ id }: NetworkNode) =>
@@ -45,7 +51,7 @@ const isIdentity = (node: NetworkNode): boolean =>
   node.kinds.every((kind) => kind === IDENTITY);
 
 /** The linear layer whose result a linear layer alone reads, through identities that nobody else reads. */
-function alone(network: Network, { inputs }: LinearNode): LinearNode | undefined {
+function alone(network: FixedNetwork, { inputs }: LinearNode): LinearNode | undefined {
   const readers = readersOf(network);
   const nodes = new Map(network.nodes.map((node) => [node.id, node]));
   for (let id: string = inputs[0]; ; ) {
@@ -59,7 +65,7 @@ function alone(network: Network, { inputs }: LinearNode): LinearNode | undefined
 }
 
 /** The network whose nodes read what a node reads in place of it. */
-function without(network: Network, id: string): Network {
+function without(network: FixedNetwork, id: string): FixedNetwork {
   const [source] = network.nodes.find((node) => node.id === id)!.inputs as [string];
   const nodes = network.nodes
     .filter((node) => node.id !== id)
@@ -71,7 +77,7 @@ function without(network: Network, id: string): Network {
 }
 
 /** The network with a linear layer and the one that it alone reads as one layer; itself where they cannot be. */
-function merging(network: Network, id: string): Network {
+function merging(network: FixedNetwork, id: string): FixedNetwork {
   const second = network.nodes.find((node) => node.id === id);
   const first = second?.op === 'linear' ? alone(network, second) : undefined;
   if (second?.op !== 'linear' || first === undefined) return network;

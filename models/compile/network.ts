@@ -104,7 +104,7 @@ export type NetworkNode =
   | ConcatNode
   | ActivationNode;
 
-export interface Network {
+export interface FixedNetwork {
   readonly input: GraphInput;
   /** In running order, each one read by another or the output. */
   readonly nodes: readonly NetworkNode[];
@@ -113,12 +113,12 @@ export interface Network {
 }
 
 /** Shapes of all values by id. */
-export function shapesOf({ input, nodes }: Network): Map<string, Shape> {
+export function shapesOf({ input, nodes }: FixedNetwork): Map<string, Shape> {
   return new Map([[input.id, input.shape], ...nodes.map((n): [string, Shape] => [n.id, n.shape])]);
 }
 
 /** What all values are, by id. */
-export function readingsOf({ input, nodes }: Network): Map<string, Reading> {
+export function readingsOf({ input, nodes }: FixedNetwork): Map<string, Reading> {
   return new Map([
     [input.id, { id: input.id }],
     ...nodes.map((node): [string, Reading] => [node.id, node.of]),
@@ -126,7 +126,7 @@ export function readingsOf({ input, nodes }: Network): Map<string, Reading> {
 }
 
 /** Nodes that read each value. */
-export function readersOf({ nodes }: Pick<Network, 'nodes'>): Map<string, NetworkNode[]> {
+export function readersOf({ nodes }: Pick<FixedNetwork, 'nodes'>): Map<string, NetworkNode[]> {
   const readers = new Map<string, NetworkNode[]>();
   for (const node of nodes) {
     for (const id of node.inputs) readers.set(id, [...(readers.get(id) ?? []), node]);
@@ -135,7 +135,7 @@ export function readersOf({ nodes }: Pick<Network, 'nodes'>): Map<string, Networ
 }
 
 /** The network without nodes that the output does not depend on. */
-export function pruned<N extends Pick<Network, 'nodes' | 'output'>>(network: N): N {
+export function pruned<N extends Pick<FixedNetwork, 'nodes' | 'output'>>(network: N): N {
   const live = new Set([network.output]);
   const nodes = network.nodes.toReversed().filter((node) => {
     if (!live.has(node.id)) return false;

@@ -1,7 +1,7 @@
 /** How many fractional bits each value has, or may have. */
 
 import { kindOf, kindsIn } from '../../protocol/program/kinds.ts';
-import type { ActivationNode, MaxPoolNode, Network, NetworkNode } from './network.ts';
+import type { ActivationNode, FixedNetwork, MaxPoolNode, NetworkNode } from './network.ts';
 import { poolScale, readersOf, shapesOf } from './network.ts';
 import type { Settings } from './options.ts';
 import { rangeBitsOf } from './options.ts';
@@ -22,7 +22,7 @@ const POOLED_EXTRA = 3;
  * @param lowered bits to make less, by id of the layer
  */
 export function activationBits(
-  network: Network,
+  network: FixedNetwork,
   settings: Settings,
   lowered: ReadonlyMap<string, number> = new Map(),
 ): Map<string, number> {
@@ -54,7 +54,7 @@ const LEAST_WEIGHT_BITS = 7;
 
 /** Fractional bits of every value with short weights, before scales are known. */
 export function leastBits(
-  network: Network,
+  network: FixedNetwork,
   made: ReadonlyMap<string, number>,
   settings: Settings,
 ): Map<string, number> {
@@ -106,11 +106,19 @@ function reachOf(
   return { sizes: largest, calibrated, largest: margin * calibrated, ...rest };
 }
 
+/** What arrives at an activation layer. */
+export interface Arriving {
+  /** Fractional bits. */
+  readonly made: number;
+  /** By channel. */
+  readonly scale: Float64Array;
+  /** Where the layer has squares. */
+  readonly plan: SquarePlan | undefined;
+}
+
 export function activationReach(
   node: ActivationNode,
-  made: number,
-  scale: Float64Array,
-  plan: SquarePlan | undefined,
+  { made, scale, plan }: Arriving,
   ranges: Ranges,
   settings: Settings,
 ): Reach {
@@ -151,7 +159,7 @@ export function outputReach(
  * @param reaches by id of the activation layer or max pool
  */
 export function bitLimits(
-  network: Network,
+  network: FixedNetwork,
   reaches: ReadonlyMap<string, Reach>,
   output: Reach,
 ): Map<string, number> {
@@ -181,7 +189,7 @@ export function bitLimits(
 }
 
 /** Activation layers whose fractional bits a value has, at first hand or through the linear layer that made it. */
-export function bitSources(network: Network, value: string): string[] {
+export function bitSources(network: FixedNetwork, value: string): string[] {
   const nodes = new Map(network.nodes.map((node) => [node.id, node]));
   const sources = new Set<string>();
   const visit = (id: string) => {

@@ -3,7 +3,7 @@
 import { weightNorms } from '../../protocol/linear/index.ts';
 import { kindsIn } from '../../protocol/program/kinds.ts';
 import type { ChannelConstants, LinearWeights } from '../../protocol/program/model.ts';
-import { RESIDUE_BITS } from '../../protocol/program/simulate.ts';
+import { WEIGHT_RESIDUE_BITS } from '../../protocol/program/simulate.ts';
 import { fanIn } from '../../protocol/ring/shape.ts';
 import { weightPosition } from './affine.ts';
 import type { ActivationNode, LinearNode } from './network.ts';
@@ -14,19 +14,25 @@ function fixed(value: number, bits: number): number {
   return Math.round(value * 2 ** bits) | 0;
 }
 
+/** What a linear layer stands between. */
+export interface LinearScales {
+  /** Scale per channel of the input. */
+  readonly read: Float64Array;
+  /** Scale per channel of the result. */
+  readonly made: Float64Array;
+  readonly weightBits: number;
+  /** Of the result. */
+  readonly fractionBits: number;
+}
+
 /**
  * Weights of a linear layer between two scales: w * made / read * 2^weightBits, and the bias at the result's scale.
- * @param read scale per channel of the input
- * @param made scale per channel of the result
- * @param residue takes what rounding takes off each weight, in 2^-RESIDUE_BITS of its unit
+ * @param residue takes what rounding takes off each weight, in 2^-WEIGHT_RESIDUE_BITS of its unit
  * @throws RangeError when a weight does not fit 32 bits, naming the layer
  */
 export function linearWeights(
   node: LinearNode,
-  read: Float64Array,
-  made: Float64Array,
-  weightBits: number,
-  fractionBits: number,
+  { read, made, weightBits, fractionBits }: LinearScales,
   residue?: Int32Array,
 ): LinearWeights {
   const { weight } = node;
@@ -40,7 +46,7 @@ export function linearWeights(
       );
     }
     kernel[i] = Math.round(value);
-    if (residue) residue[i] = Math.round((value - kernel[i]!) * 2 ** RESIDUE_BITS);
+    if (residue) residue[i] = Math.round((value - kernel[i]!) * 2 ** WEIGHT_RESIDUE_BITS);
   }
   const each = node.bias.length / made.length;
   const bias = Int32Array.from(node.bias, (b, i) =>

@@ -8,7 +8,7 @@ import type { Extents, Measured, Wanted } from './measure.ts';
 import {
   type ActivationNode,
   affineReading,
-  type Network,
+  type FixedNetwork,
   type Reading,
   readingsOf,
 } from './network.ts';
@@ -25,7 +25,7 @@ const isMixed = ({ kinds }: ActivationNode) => kindsIn(kinds).length > 1;
 const keyOf = ({ id }: ActivationNode) => `${id} read`;
 
 /** What has to be measured for a network to be compiled. */
-export function wantedOf(network: Network): Map<string, Wanted> {
+export function wantedOf(network: FixedNetwork): Map<string, Wanted> {
   const wanted = new Map<string, Wanted>();
   const readings = readingsOf(network);
   for (const { id } of readings.values()) wanted.set(id, { id });
@@ -67,14 +67,14 @@ export class Ranges {
   readonly #measured: Measured;
   readonly #readings: ReadonlyMap<string, Reading>;
 
-  constructor(network: Network, measured: Measured) {
+  constructor(network: FixedNetwork, measured: Measured) {
     this.images = measured.images;
     this.#measured = measured;
     this.#readings = readingsOf(network);
   }
 
   /** The same for a network that this one became: what was inserted is in terms of the same values. */
-  within(network: Network): Ranges {
+  within(network: FixedNetwork): Ranges {
     return new Ranges(network, this.#measured);
   }
 

@@ -16,7 +16,7 @@
 import { channelsRead } from '../../protocol/ring/gather.ts';
 import type { Shape } from '../../protocol/ring/shape.ts';
 import { weightPosition } from './affine.ts';
-import type { LinearNode, Network, NetworkNode } from './network.ts';
+import type { FixedNetwork, LinearNode, NetworkNode } from './network.ts';
 import { poolScale, readersOf, shapesOf } from './network.ts';
 import { channelSizes, type Ranges } from './ranges.ts';
 import type { SquarePlan } from './squares.ts';
@@ -78,17 +78,22 @@ export class OutputScaleConflict extends RangeError {
 
 const edgeKey = ({ id }: NetworkNode, at: number) => `${at} ${id}`;
 
+/** What scales are decided by. */
+export interface ScaleGrounds {
+  readonly plans: ReadonlyMap<string, SquarePlan>;
+  readonly ranges: Ranges;
+  /** Room beyond the largest samples, as a factor. */
+  readonly margin: number;
+}
+
 /**
  * Decides all scales.
- * @param margin room beyond the largest samples, as a factor
  * @param input of the input's channels
  * @param output of the output's channels; the output gets a layer in front where it cannot have these
  */
 export function decideScales(
-  network: Network,
-  plans: ReadonlyMap<string, SquarePlan>,
-  ranges: Ranges,
-  margin: number,
+  network: FixedNetwork,
+  { plans, ranges, margin }: ScaleGrounds,
   input: Float64Array,
   output: Float64Array,
 ): Scales {
@@ -157,7 +162,7 @@ export function decideScales(
 
 /** What scales are chosen by. */
 interface Surroundings {
-  readonly network: Network;
+  readonly network: FixedNetwork;
   readonly plans: ReadonlyMap<string, SquarePlan>;
   readonly ranges: Ranges;
   readonly ties: Ties;
@@ -338,7 +343,7 @@ interface Edge {
 }
 
 /** All edges that pass scales on: those of all nodes but linear layers. */
-function edgesOf(network: Network, shapes: ReadonlyMap<string, Shape>): Edge[] {
+function edgesOf(network: FixedNetwork, shapes: ReadonlyMap<string, Shape>): Edge[] {
   return network.nodes.flatMap((node) => {
     if (node.op === 'linear') return [];
     return node.inputs.map((source, at) => ({

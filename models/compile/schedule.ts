@@ -3,7 +3,7 @@
  * and activation layers of one round stand one behind the other, so that they can be one step of the program.
  */
 
-import type { MaxPoolNode, Network, NetworkNode } from './network.ts';
+import type { FixedNetwork, MaxPoolNode, NetworkNode } from './network.ts';
 
 /** Rounds of a max pool. */
 export function maxPoolRounds({ kernel }: Pick<MaxPoolNode, 'kernel'>): number {
@@ -16,16 +16,17 @@ const roundsOf = (node: NetworkNode): number => {
 };
 
 /** Nodes that run before the next round, then the activation layers of that round; the latter may be none. */
-export interface Stage {
+export interface ScheduleStage {
   readonly nodes: readonly NetworkNode[];
   readonly activations: readonly Extract<NetworkNode, { op: 'activation' }>[];
 }
 
 /** The stages of a network, in order. */
-export function stagesOf({ input, nodes }: Network): Stage[] {
+export function scheduleStages({ input, nodes }: FixedNetwork): ScheduleStage[] {
   /** Rounds that are over when a value is there. */
   const depths = new Map([[input.id, 0]]);
-  const stages: { nodes: NetworkNode[]; activations: Stage['activations'][number][] }[] = [];
+  const stages: { nodes: NetworkNode[]; activations: ScheduleStage['activations'][number][] }[] =
+    [];
   for (const node of nodes) {
     const begins = Math.max(...node.inputs.map((id) => depths.get(id)!));
     depths.set(node.id, begins + roundsOf(node));

@@ -7,12 +7,13 @@
 
 import { linearErrorsOf } from '../../protocol/inference/errors.ts';
 import type { Pool } from '../../protocol/pool/index.ts';
-import { argmax as argmaxOf, runClear } from '../../protocol/program/clear.ts';
+import { runClear } from '../../protocol/program/clear.ts';
 import { encodeInput } from '../../protocol/program/input.ts';
 import type { Model } from '../../protocol/program/model.ts';
 import { revealing, runSimulated } from '../../protocol/program/simulate.ts';
 import { deriveSeed, Prg } from '../../protocol/random/index.ts';
-import { argmax, type Graph, preprocess, runFloat } from '../graph/index.ts';
+import { indexOfLargest } from '../../protocol/ring/tensor.ts';
+import { type Graph, preprocess, runFloat } from '../graph/index.ts';
 
 /** Labelled images: pixels 0..255, [image][C][H][W], and the class of each. */
 export interface ScoredImages {
@@ -68,7 +69,7 @@ export function score({ model, graph, pixels, labels, first = 0 }: ScoreInput): 
       Float32Array.from(image, (p) => p / 255),
     );
     const before = outOfRange;
-    const fixed = argmaxOf(
+    const fixed = indexOfLargest(
       runClear(logits, input, (_step, _value, count) => {
         outOfRange += count;
       }),
@@ -76,11 +77,11 @@ export function score({ model, graph, pixels, labels, first = 0 }: ScoreInput): 
     if (outOfRange > before) imagesOutOfRange++;
     if (fixed === label) fixedRight++;
     const random = new Prg(deriveSeed(SEED, 'score', first + i));
-    const simulated = argmaxOf(runSimulated(logits, input, random, errors));
+    const simulated = indexOfLargest(runSimulated(logits, input, random, errors));
     if (simulated === label) simulatedRight++;
     if (simulated === fixed) simulatedAgreeing++;
     if (graph === undefined) return;
-    const float = argmax(runFloat(graph, preprocess(graph.input, image)));
+    const float = indexOfLargest(runFloat(graph, preprocess(graph.input, image)));
     if (float === label) floatRight++;
     if (float === fixed) agreeing++;
   });

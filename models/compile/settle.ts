@@ -10,19 +10,19 @@
 import { IDENTITY } from '../../protocol/program/kinds.ts';
 import { sizeOf } from '../../protocol/ring/shape.ts';
 import { channelLayer } from './affine.ts';
-import type { Network, NetworkNode, Reading } from './network.ts';
+import type { FixedNetwork, NetworkNode, Reading } from './network.ts';
 import { readersOf } from './network.ts';
 import type { ChannelScales, Scales } from './scales.ts';
 
 /** A network with the scales of all its values, by id. */
-export interface SettledNetwork extends Network {
+export interface SettledNetwork extends FixedNetwork {
   readonly scales: ReadonlyMap<string, ChannelScales>;
   /** Ids of the layers between scales that it has beside the network's layers. */
   readonly inserted: ReadonlySet<string>;
 }
 
 /** Values that a linear layer reads, through local operations. */
-function readByLinear(network: Network): Set<string> {
+function readByLinear(network: FixedNetwork): Set<string> {
   const readers = readersOf(network);
   const read = new Set<string>();
   for (const { id } of network.nodes.toReversed()) {
@@ -36,7 +36,7 @@ function readByLinear(network: Network): Set<string> {
 }
 
 class Settler {
-  readonly #network: Network;
+  readonly #network: FixedNetwork;
   readonly #scales: Scales;
   readonly #nodes: NetworkNode[] = [];
   readonly #made = new Map<string, NetworkNode>();
@@ -45,7 +45,7 @@ class Settler {
   readonly #fresh: Set<string>;
   readonly #wanted: ReadonlySet<string>;
 
-  constructor(network: Network, scales: Scales) {
+  constructor(network: FixedNetwork, scales: Scales) {
     this.#network = network;
     this.#scales = scales;
     this.#fresh = new Set([network.input.id]);
@@ -132,6 +132,10 @@ class Settler {
  * Inserts what makes edges agree.
  * @param output the output's scales
  */
-export function settle(network: Network, scales: Scales, output: Float64Array): SettledNetwork {
+export function settle(
+  network: FixedNetwork,
+  scales: Scales,
+  output: Float64Array,
+): SettledNetwork {
   return new Settler(network, scales).network(output);
 }

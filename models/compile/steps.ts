@@ -3,7 +3,7 @@
 import type { StepWeights } from '../../protocol/program/model.ts';
 import type { Program, Step } from '../../protocol/program/program.ts';
 import type { Shape } from '../../protocol/ring/shape.ts';
-import type { Network, NetworkNode } from './network.ts';
+import type { FixedNetwork, NetworkNode } from './network.ts';
 import { poolScale } from './network.ts';
 import type { LayerReport } from './report.ts';
 
@@ -17,7 +17,7 @@ export class StepList {
   /** The program's input. */
   readonly input: Pick<Program['input'], 'shape' | 'fractionBits'>;
 
-  constructor(input: Network['input'], fractionBits: number) {
+  constructor(input: FixedNetwork['input'], fractionBits: number) {
     this.input = { shape: input.shape, fractionBits };
     this.setValue(input.id, 0, fractionBits);
   }

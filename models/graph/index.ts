@@ -41,7 +41,6 @@ export {
   tensorOf,
 } from './graph.ts';
 export {
-  argmax,
   countGraph,
   type GraphCounts,
   inferShapes,

@@ -28,12 +28,12 @@ import {
   isCount,
   maximum,
   NO_PADS,
-  padded,
   planes,
   pool,
   pooledShape,
   poolWindows,
   windows,
+  withPads,
 } from './windows.ts';
 
 /** What an operator's functions get beside the node itself. */
@@ -75,13 +75,18 @@ function checkShape(shape: Shape, size: number): void {
   }
 }
 
-/** out[first + r*stride] = bias[r] + rows[r] . x for `count` rows of x.length weights starting at row `from`. */
+/** `count` rows of weights, and their biases, from row `from` on. */
+interface Rows {
+  readonly weights: Float64Array;
+  readonly bias: Float32Array | undefined;
+  readonly from: number;
+  readonly count: number;
+}
+
+/** out[first + r*stride] = bias[r] + rows[r] . x, rows of x.length weights. */
 function products(
   x: Float64Array,
-  rows: Float64Array,
-  bias: Float32Array | undefined,
-  from: number,
-  count: number,
+  { weights: rows, bias, from, count }: Rows,
   out: Float32Array,
   first: number,
   stride: number,
@@ -125,12 +130,13 @@ function convolve(node: ConvNode, x: Float32Array, out: Float32Array, site: Site
   const [kh, kw] = node.kernel;
   const [top, left] = node.pads;
   // Widened once: cheaper than at every product.
-  const weight = new Float64Array(tensorOf(site.graph, node.weight).data);
+  const weights = new Float64Array(tensorOf(site.graph, node.weight).data);
   const bias = node.bias === undefined ? undefined : tensorOf(site.graph, node.bias).data;
   const cg = c / node.groups;
   const og = oc / node.groups;
   const patch = new Float64Array(cg * kh * kw);
   for (let g = 0; g < node.groups; g++) {
+    const rows = { weights, bias, from: g * og, count: og };
     for (let oy = 0; oy < oh; oy++) {
       for (let ox = 0; ox < ow; ox++) {
         let p = 0;
@@ -144,7 +150,7 @@ function convolve(node: ConvNode, x: Float32Array, out: Float32Array, site: Site
             }
           }
         }
-        products(patch, weight, bias, g * og, og, out, g * og * oh * ow + oy * ow + ox, oh * ow);
+        products(patch, rows, out, g * og * oh * ow + oy * ow + ox, oh * ow);
       }
     }
   }
@@ -250,8 +256,8 @@ export const operators: Operators = {
     macs: (_node, site) => site.shape[0]! * site.shapes[0]![0]!,
     run(node, [x], out, site) {
       const bias = node.bias === undefined ? undefined : tensorOf(site.graph, node.bias).data;
-      const rows = new Float64Array(tensorOf(site.graph, node.weight).data);
-      products(new Float64Array(x!), rows, bias, 0, out.length, out, 0, 1);
+      const weights = new Float64Array(tensorOf(site.graph, node.weight).data);
+      products(new Float64Array(x!), { weights, bias, from: 0, count: out.length }, out, 0, 1);
     },
   },
   maxPool: {
@@ -264,8 +270,8 @@ export const operators: Operators = {
     run: (node, [x], out, site) => maximum(node, x!, out, site),
   },
   averagePool: {
-    shape: (node, site) => pooledShape(padded(node), site.shapes[0]!),
-    run: (node, [x], out, site) => pool(padded(node), x!, out, site),
+    shape: (node, site) => pooledShape(withPads(node), site.shapes[0]!),
+    run: (node, [x], out, site) => pool(withPads(node), x!, out, site),
   },
   globalAveragePool: {
     shape: (_node, site) => [planes(site.shapes[0]!)[0], 1, 1],

@@ -185,10 +185,3 @@ export function runFloat(graph: Graph, image: Float32Array, observe?: Observer):
   }
   return values.get(graph.output)!.slice();
 }
-
-/** Index of the largest score; the first of equals. */
-export function argmax(scores: ArrayLike<number>): number {
-  let best = 0;
-  for (let i = 1; i < scores.length; i++) if (scores[i]! > scores[best]!) best = i;
-  return best;
-}

@@ -36,7 +36,7 @@ export function checkPads(pads: readonly number[]): void {
 
 export const NO_PADS = [0, 0, 0, 0] as const;
 
-export function padded(node: AveragePoolNode): Windowed {
+export function withPads(node: AveragePoolNode): Windowed {
   return { ...node, pads: node.pads ?? NO_PADS };
 }
 

@@ -140,6 +140,17 @@ export class Assembly {
     return name;
   }
 
+  /** A convolution with half its kernel around, and the norm behind it. */
+  normedConv(
+    [id, norm]: readonly [conv: string, norm: string],
+    source: string,
+    outputs: number,
+    window: Convolution,
+  ): string {
+    const pad = (window.kernel - 1) / 2;
+    return this.norm(norm, this.conv(id, source, outputs, { pad, ...window }));
+  }
+
   conv(
     id: string,
     source: string,

@@ -86,16 +86,11 @@ const MOBILE_HEAD = 1280;
 export function mobileNetV2(options: BuilderOptions = {}): Graph {
   const weights = options.weights ?? randomWeights(options.seed ?? 1, options.gain, mobileScale);
   const net = new Assembly({ ...IMAGENET, ...options, weights });
-  const normed = (
-    id: string,
-    norm: string,
-    from: string,
-    width: number,
-    kernel: number,
-    more = {},
-  ) => net.norm(norm, net.conv(id, from, width, { kernel, pad: (kernel - 1) / 2, ...more }));
   const layer = (name: string, from: string, width: number, kernel: number, more = {}) =>
-    net.activation(`${name}.2`, normed(`${name}.0`, `${name}.1`, from, width, kernel, more));
+    net.activation(
+      `${name}.2`,
+      net.normedConv([`${name}.0`, `${name}.1`], from, width, { kernel, ...more }),
+    );
   let x = layer('features.0', net.image, MOBILE_STEM, 3, { stride: 2 });
   let number = 1;
   for (const [expansion, width, blocks, first] of BOTTLENECKS) {
@@ -109,7 +104,7 @@ export function mobileNetV2(options: BuilderOptions = {}): Graph {
       const next = () => `${name}.conv.${part++}`;
       if (expansion > 1) inner = layer(next(), inner, wide, 1);
       inner = layer(next(), inner, wide, 3, { stride, groups: wide });
-      inner = normed(next(), next(), inner, width, 1);
+      inner = net.normedConv([next(), next()], inner, width, { kernel: 1 });
       x = stride === 1 && channels === width ? net.add(`${name}.add`, x, inner) : inner;
     }
   }
@@ -146,28 +141,27 @@ export function resNet50(options: BuilderOptions = {}): Graph {
   const weights =
     options.weights ?? randomWeights(options.seed ?? 1, options.gain, branchScale('bn3.weight'));
   const net = new Assembly({ ...IMAGENET, ...options, weights });
-  const normed = (
-    id: string,
-    norm: string,
-    from: string,
-    width: number,
-    kernel: number,
-    stride = 1,
-  ) => net.norm(norm, net.conv(id, from, width, { kernel, stride, pad: (kernel - 1) / 2 }));
-  let x = net.activation('relu', normed('conv1', 'bn1', net.image, 64, 7, 2));
+  const stem = net.normedConv(['conv1', 'bn1'], net.image, 64, { kernel: 7, stride: 2 });
+  let x = net.activation('relu', stem);
   x = net.pool('maxpool', x, 'max', { kernel: 3, stride: 2, pad: 1 });
   RESNET50.forEach(([width, blocks], stage) => {
     for (let block = 0; block < blocks; block++) {
       const name = `layer${stage + 1}.${block}`;
       const stride = stage > 0 && block === 0 ? 2 : 1;
       const part = (i: number, from: string, channels: number, kernel: number, step = 1) =>
-        normed(`${name}.conv${i}`, `${name}.bn${i}`, from, channels, kernel, step);
+        net.normedConv([`${name}.conv${i}`, `${name}.bn${i}`], from, channels, {
+          kernel,
+          stride: step,
+        });
       const first = net.activation(`${name}.relu1`, part(1, x, width, 1));
       const second = net.activation(`${name}.relu2`, part(2, first, width, 3, stride));
       const branch = part(3, second, 4 * width, 1);
       const skip =
         block === 0
-          ? normed(`${name}.downsample.0`, `${name}.downsample.1`, x, 4 * width, 1, stride)
+          ? net.normedConv([`${name}.downsample.0`, `${name}.downsample.1`], x, 4 * width, {
+              kernel: 1,
+              stride,
+            })
           : x;
       x = net.activation(`${name}.relu3`, net.add(`${name}.add`, branch, skip));
     }

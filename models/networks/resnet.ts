@@ -34,7 +34,7 @@ function residualNetwork(
       const inner = relu(`${name}.relu1`, first, `${name}.bn1`);
       const second = net.conv(`${name}.conv2`, inner, width, { kernel: 3, pad: 1 });
       const branch = net.norm(`${name}.bn2`, second);
-      const skip = shortcutOf(net, `${name}.shortcut`, x, width, stride, shortcut);
+      const skip = shortcutOf(net, `${name}.shortcut`, x, { width, stride, shortcut });
       x = net.activation(`${name}.relu2`, net.add(`${name}.add`, branch, skip));
     }
   });
@@ -45,10 +45,9 @@ function shortcutOf(
   net: Assembly,
   name: string,
   x: string,
-  width: number,
-  stride: number,
-  shortcut: Shortcut,
+  to: { readonly width: number; readonly stride: number; readonly shortcut: Shortcut },
 ): string {
+  const { width, stride, shortcut } = to;
   const [channels] = net.shape(x);
   if (stride === 1 && channels === width) return x;
   if (shortcut === 'projection') {

@@ -39,7 +39,7 @@ export function strided(
 }
 
 /** @throws RangeError when `perm` is no permutation of the axes. */
-export function transpose(x: Constant, perm: readonly number[]): Constant {
+export function transposeConstant(x: Constant, perm: readonly number[]): Constant {
   checkPermutation(perm, x.shape.length);
   const steps = stepsOfShape(x.shape);
   return strided(
@@ -121,14 +121,14 @@ export function axisAt(axis: number, rank: number): number {
 }
 
 /** One axis of a slice. */
-export interface Range {
+export interface SliceRange {
   readonly start: number;
   readonly step: number;
   readonly size: number;
 }
 
 /** The elements that ONNX's Slice takes from an axis of `extent`: ends are clamped, negative ones count from behind. */
-export function sliceRange(extent: number, start: number, end: number, step: number): Range {
+export function sliceRange(extent: number, start: number, end: number, step: number): SliceRange {
   if (!Number.isSafeInteger(step) || step === 0) throw new RangeError(`it has a step of ${step}`);
   const clamp = (n: number, least: number, most: number) =>
     Math.min(Math.max(n < 0 ? n + extent : n, least), most);

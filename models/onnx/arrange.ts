@@ -2,7 +2,15 @@
 
 import { OUTSIDE } from '../../protocol/ring/gather.ts';
 import type { Triple } from '../graph/index.ts';
-import { entryAt, flatParts, mergedPart, type Part, reshaped, tableOf, type View } from './view.ts';
+import {
+  entryAt,
+  flatParts,
+  mergedPart,
+  type Part,
+  partTable,
+  reshaped,
+  type View,
+} from './view.ts';
 
 /** Tables of a gather with fewer entries than this are joined: few long tables are walked faster than many short ones. */
 const SHORT = 512;
@@ -71,7 +79,7 @@ export function cutOf(view: View, from: Triple, to: Triple): Cut | undefined {
 }
 
 /** The tables of a gather that puts a view's elements in order. */
-export function tablesOf(view: View, allocate: (entries: number) => void): Int32Array[] {
+export function viewTables(view: View, allocate: (entries: number) => void): Int32Array[] {
   const { parts, offset } = flatParts(view);
   const short: Part[] = [];
   for (const part of parts) {
@@ -81,7 +89,7 @@ export function tablesOf(view: View, allocate: (entries: number) => void): Int32
     } else short.push(part);
   }
   allocate(short.reduce((sum, { count }) => sum + count, 1));
-  const tables = short.map((part) => tableOf(part).slice());
+  const tables = short.map((part) => partTable(part).slice());
   if (tables.length === 0) return [Int32Array.of(offset)];
   // Every table starts at its least entry, so that none of them falls below zero.
   const least = short.map((part) => leastOf(part));

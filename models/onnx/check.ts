@@ -9,7 +9,7 @@ import {
   resultsOf,
   tensorOf,
 } from '../graph/index.ts';
-import { type OnnxOptions, type Reading, type Refusal, tryOnnx } from './reader.ts';
+import { type OnnxOptions, type OnnxReading, type Refusal, tryOnnx } from './reader.ts';
 
 /** A network in numbers. */
 export interface GraphSummary {
@@ -76,7 +76,7 @@ export function summaryOf(graph: Graph): GraphSummary {
   };
 }
 
-export function checkReading(reading: Reading): Check {
+export function checkReading(reading: OnnxReading): Check {
   if ('graph' in reading) return { summary: summaryOf(reading.graph) };
   return { refused: reading.refusals };
 }

@@ -11,7 +11,7 @@ import {
   type Tensor,
   type Triple,
 } from '../graph/index.ts';
-import { cutOf, tablesOf } from './arrange.ts';
+import { cutOf, viewTables } from './arrange.ts';
 import {
   Algebra,
   type Bend,
@@ -21,7 +21,7 @@ import {
   type Form,
   type Grain,
   grainOf,
-  identity,
+  identityForm,
   is,
   isIdentity,
   ONE,
@@ -29,7 +29,7 @@ import {
   ZERO,
 } from './form.ts';
 import { splitConcave } from './masks.ts';
-import { flatParts, isInOrder, keyOf, sizeOf, type View } from './view.ts';
+import { flatParts, isInOrder, keyOf, type View, viewSize } from './view.ts';
 
 /** Names of the graph's file are no longer than this. AGREEMENT with graph/file.ts. */
 const MAX_NAME = 200;
@@ -190,7 +190,7 @@ export class GraphWriter {
   /** The part of some planes that a view leaves, where it is one, as a flat vector. */
   #slicedFlat(id: string, view: View, wanted: string): string | undefined {
     const [c, h, w] = this.shapeOf(id) as Triple;
-    const size = sizeOf(view);
+    const size = viewSize(view);
     const counts = flatParts(view).parts.map(({ count }) => count);
     const shapes = [counts, [size / (h * w), h, w], [c, size / (c * w), w]];
     for (const shape of shapes.filter((own) => own.length === 3 && own.every(Number.isInteger))) {
@@ -218,7 +218,7 @@ export class GraphWriter {
   }
 
   #gathered(id: string, view: View, shape: Shape, wanted: string): string {
-    const tables = tablesOf(view, (entries) => this.allocate(4 * entries));
+    const tables = viewTables(view, (entries) => this.allocate(4 * entries));
     return this.add(wanted, { op: 'gather', inputs: [id], shape, tables });
   }
 
@@ -428,7 +428,7 @@ export class GraphWriter {
     const minus: Coefficient = { ...knot, data: knot.data.map((k) => -k) };
     const moved: Form = { base, powers: [minus, ONE, ZERO], bends: [] };
     const positive = this.#addRelu(this.value(moved, `${wanted}.moved`), `${wanted}.relu`);
-    return this.value({ ...identity(positive), powers: [powers[0], by, ZERO] }, wanted);
+    return this.value({ ...identityForm(positive), powers: [powers[0], by, ZERO] }, wanted);
   }
 
   #piecewise({ base, powers, bends }: Form, wanted: string): string {

@@ -5,7 +5,7 @@ import { dirname, join, relative, sep } from 'node:path';
 import { readWholeSync } from '../../protocol/files.ts';
 import type { Graph } from '../graph/index.ts';
 import type { ExternalData } from './constant.ts';
-import { type OnnxOptions, type Reading, readOnnx, tryOnnx } from './reader.ts';
+import { type OnnxOptions, type OnnxReading, readOnnx, tryOnnx } from './reader.ts';
 
 /** Finds files inside a folder; links that lead out of it are not followed. */
 export function folderOf(folder: string): ExternalData {
@@ -37,6 +37,6 @@ export function readOnnxFile(path: string, options: OnnxOptions = {}): Graph {
 }
 
 /** Reads a network from an ONNX file as far as it can be: see {@link tryOnnx}. */
-export function tryOnnxFile(path: string, options: OnnxOptions = {}): Reading {
+export function tryOnnxFile(path: string, options: OnnxOptions = {}): OnnxReading {
   return tryOnnx(readWholeSync(path), { external: folderOf(dirname(path)), ...options });
 }

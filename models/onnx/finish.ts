@@ -13,10 +13,10 @@ import {
 import type { GraphWriter } from './emit.ts';
 import { isIdentity } from './form.ts';
 import type { Traced } from './operation.ts';
-import { dimsOf, isBatchFirst, isInOrder, sizeOf } from './view.ts';
+import { dimsOf, isBatchFirst, isInOrder, viewSize } from './view.ts';
 
 /** An output of the model. */
-export interface Output {
+export interface ModelOutput {
   readonly name: string;
   readonly value: Traced;
 }
@@ -28,7 +28,7 @@ export interface Output {
  */
 export function joinOutputs(
   writer: GraphWriter,
-  outputs: readonly Output[],
+  outputs: readonly ModelOutput[],
   isBatched: boolean,
 ): Pick<Graph, 'output' | 'results'> {
   const results = outputs.map((output) => resultOf(output, isBatched));
@@ -45,7 +45,7 @@ export function joinOutputs(
 }
 
 /** The value of an output in the order of its tensor. */
-function placed(writer: GraphWriter, { name, value }: Output): string {
+function placed(writer: GraphWriter, { name, value }: ModelOutput): string {
   const { view, form } = value;
   if (!isBatchFirst(view)) {
     throw new RangeError(
@@ -54,10 +54,10 @@ function placed(writer: GraphWriter, { name, value }: Output): string {
   }
   const id = writer.value(form, value.name);
   if (isInOrder(view)) return id;
-  return writer.arrange(id, view, [sizeOf(view)], isIdentity(form) ? name : `${name}.moved`);
+  return writer.arrange(id, view, [viewSize(view)], isIdentity(form) ? name : `${name}.moved`);
 }
 
-function resultOf({ name, value: { view, readout } }: Output, isBatched: boolean): Result {
+function resultOf({ name, value: { view, readout } }: ModelOutput, isBatched: boolean): Result {
   // Of one image: where images share an axis with something else, that is left of it.
   const image = view.axes.map((parts) => parts.filter(({ isBatch }) => !isBatch));
   const dims = dimsOf({ ...view, axes: image });

@@ -47,14 +47,14 @@ export const ZERO: Coefficient = constant(0);
 export const ONE: Coefficient = constant(1);
 
 /** x itself. */
-export function identity(base: string): Form {
+export function identityForm(base: string): Form {
   return { base, powers: [ZERO, ONE, ZERO], bends: [] };
 }
 
 /** ReLU(x). */
-export function relu(base: string): Form {
+export function plainRelu(base: string): Form {
   const bends = [{ knot: ZERO, by: ONE }];
-  const reluOf = { form: identity(base), name: base };
+  const reluOf = { form: identityForm(base), name: base };
   return { base, powers: [ZERO, ZERO, ZERO], bends, reluOf };
 }
 

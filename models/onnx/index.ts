@@ -12,7 +12,7 @@ export { folderOf, readOnnxFile, tryOnnxFile } from './file.ts';
 export { readTensor } from './proto.ts';
 export {
   type OnnxOptions,
-  type Reading,
+  type OnnxReading,
   type Refusal,
   readOnnx,
   tryOnnx,

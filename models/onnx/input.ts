@@ -8,7 +8,7 @@ import type { ValueInfo } from './proto.ts';
 import { inOrder, type Part, transposed, type View } from './view.ts';
 
 /** The model's input as the graph takes it. */
-export interface Image {
+export interface ImageInput {
   readonly shape: GraphInput['shape'];
   /** The images of the model's batch, when it has several. */
   readonly batch: Part | undefined;
@@ -123,7 +123,7 @@ export function imageOf(
   dims: readonly number[],
   operations: readonly Operation[],
   order?: 'NCHW' | 'NHWC',
-): Image {
+): ImageInput {
   const rank = dims.length;
   const isOpen = input.dims?.[0] === undefined || dims[0] === 1;
   const isBatched = rank === 4 || rank === 2 || (rank === 3 && isOpen);

@@ -13,9 +13,9 @@ import {
   type Picks,
   picked,
   reshaped,
-  sizeOf,
   transposed,
   type View,
+  viewSize,
 } from './view.ts';
 
 /** Along which axis of it the readout of a value works, if it has one that does. */
@@ -111,7 +111,7 @@ export class Moving {
   #settle(): void {
     const source = this.#source;
     if (isTraced(source)) {
-      const size = sizeOf(this.#view);
+      const size = viewSize(this.#view);
       this.#source = this.#op.settled({ ...source, view: this.#view, placed: this.#op.name }, [
         size,
       ]);
@@ -123,7 +123,7 @@ export class Moving {
   }
 
   #copied(source: Constant): Constant {
-    const count = sizeOf(this.#view);
+    const count = viewSize(this.#view);
     this.#op.writer.allocate(4 * 8 * count);
     const data = zerosLike(source, count);
     forEachElement(this.#view, (from, i) => {

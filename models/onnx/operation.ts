@@ -4,7 +4,13 @@ import { elements, type Readout, type Shape } from '../graph/index.ts';
 import { broadcast, broadcastSteps } from './arithmetic.ts';
 import type { Constant } from './constant.ts';
 import type { GraphWriter } from './emit.ts';
-import { type Coefficient, type Form, identity, isIdentity, constant as number } from './form.ts';
+import {
+  type Coefficient,
+  type Form,
+  identityForm,
+  isIdentity,
+  constant as number,
+} from './form.ts';
 import type { Attribute, OnnxNode } from './proto.ts';
 import {
   dimsOf,
@@ -15,8 +21,8 @@ import {
   isInOrder,
   isPermutation,
   type Part,
-  sizeOf,
   type View,
+  viewSize,
 } from './view.ts';
 
 /** A value of the model whose numbers depend on the image. */
@@ -43,7 +49,7 @@ export function isTraced(x: Operand): x is Traced {
 }
 
 /** The part of the model's state that operators use. */
-export interface Model {
+export interface ModelState {
   readonly opset: number;
   readonly writer: GraphWriter;
   /** The images of the model's batch, when it has several. */
@@ -99,9 +105,9 @@ export interface Planes {
 
 export class Operation {
   readonly node: OnnxNode;
-  readonly model: Model;
+  readonly model: ModelState;
 
-  constructor(node: OnnxNode, model: Model) {
+  constructor(node: OnnxNode, model: ModelState) {
     this.node = node;
     this.model = model;
   }
@@ -258,7 +264,7 @@ export class Operation {
     const { batch } = this.model;
     const isBatched = elements(dims) !== elements(this.writer.shapeOf(id));
     const view = isBatched ? inOrder(dims.slice(1), batch) : inOrder(dims);
-    return { form: identity(id), name: this.name, view };
+    return { form: identityForm(id), name: this.name, view };
   }
 
   /** The value under more extents, repeated along axes of 1. */
@@ -345,7 +351,7 @@ export class Operation {
   }
 
   #perElement(constant: Constant, steps: readonly number[], x: Traced): Coefficient {
-    const size = sizeOf(x.view);
+    const size = viewSize(x.view);
     this.writer.allocate(8 * size + 4 * size);
     const parts = this.#partsWith(steps, x);
     const own = parts.map(({ part, by }): Part[] => [{ count: part.count, start: 0, step: by }]);

@@ -1,6 +1,6 @@
 /** Formulas whose coefficients are numbers, as what they are between their knots: ReLUs and products of such. */
 
-import { type Coefficient, constant, type Form, grainOf, identity, is, ZERO } from './form.ts';
+import { type Coefficient, constant, type Form, grainOf, identityForm, is, ZERO } from './form.ts';
 
 /** Knots that a function may have. LOCAL: every one is a private comparison of every element. */
 const MAX_KNOTS = 32;
@@ -137,7 +137,7 @@ function named(form: Form): Form {
   const isRelu =
     bend !== undefined && others.length === 0 && is(bend.by, 1) && is(form.powers[1], 0);
   if (!isRelu || !is(form.powers[0], 0)) return form;
-  const inner = identity(form.base);
+  const inner = identityForm(form.base);
   const powers: Form['powers'] = [constant(-numberOf(bend.knot)), inner.powers[1], ZERO];
   return { ...form, reluOf: { form: { ...inner, powers }, name: `${form.base}.beyond` } };
 }

@@ -4,18 +4,18 @@ import { type Graph, type GraphInput, inferShapes, type Tensor } from '../graph/
 import { type Constant, decodeTensor, type ExternalData, isFloatType } from './constant.ts';
 import { GraphWriter } from './emit.ts';
 import { finishGraph, joinOutputs } from './finish.ts';
-import { identity } from './form.ts';
+import { identityForm } from './form.ts';
 import { inlined } from './functions.ts';
 import { imageDims, imageOf } from './input.ts';
 import {
   isTraced,
-  type Model,
+  type ModelState,
   type Operand,
   Operation,
   type Traced,
   UnreadableValue,
 } from './operation.ts';
-import { adviceFor, folded, isFunction, operators } from './operators/index.ts';
+import { adviceFor, folded, isFunction, onnxOperators } from './operators/index.ts';
 import {
   type OnnxModel,
   type OnnxNode,
@@ -68,7 +68,7 @@ export interface Refusal {
 }
 
 /** What reading a model comes to. */
-export type Reading = { readonly graph: Graph } | { readonly refusals: readonly Refusal[] };
+export type OnnxReading = { readonly graph: Graph } | { readonly refusals: readonly Refusal[] };
 
 const NOT_FOLDED =
   'its inputs are constant, and it is not among the operators that are computed beforehand: fold the constants of the model first, as onnxsim or ONNX Runtime do';
@@ -77,7 +77,7 @@ function describe({ node, op }: Refusal): string {
   return node === undefined ? 'the model' : `node '${node}' (${op})`;
 }
 
-class OnnxReader implements Model {
+class OnnxReader implements ModelState {
   readonly opset: number;
   readonly writer: GraphWriter;
   batch: Part | undefined;
@@ -159,7 +159,7 @@ class OnnxReader implements Model {
     const id = this.writer.addInput(name, shape);
     this.batch = batch;
     this.#isBatched = isBatched;
-    this.#values.set(name, { form: identity(id), name: id, view });
+    this.#values.set(name, { form: identityForm(id), name: id, view });
     this.writer.allocate(4 * 8 * shape[0]);
     const channels = Array.from({ length: shape[0] });
     const { mean = channels.map(() => 0), std = channels.map(() => 1) } = this.#options;
@@ -205,7 +205,7 @@ class OnnxReader implements Model {
 
   #readNode(op: Operation): void {
     const { node } = op;
-    const isKnown = Object.hasOwn(operators, node.op) || Object.hasOwn(folded, node.op);
+    const isKnown = Object.hasOwn(onnxOperators, node.op) || Object.hasOwn(folded, node.op);
     if (!isKnown) {
       throw new RangeError(this.#readsConstants(node) ? NOT_FOLDED : adviceFor(node.op));
     }
@@ -217,7 +217,7 @@ class OnnxReader implements Model {
     if (made === undefined || node.outputs.some((name) => this.#isMade(name))) {
       throw new RangeError('it makes no value, or one that there is already');
     }
-    const table = this.#isConstant(node) ? folded : operators;
+    const table = this.#isConstant(node) ? folded : onnxOperators;
     if (table !== folded && this.#readsConstants(node)) throw new RangeError(NOT_FOLDED);
     if (!Object.hasOwn(table, node.op)) throw new RangeError(adviceFor(node.op));
     const results = [table[node.op]!(op)].flat();
@@ -288,7 +288,7 @@ class OnnxReader implements Model {
     }
   }
 
-  read(): Reading {
+  read(): OnnxReading {
     const outputs = this.#outputs();
     const operations = this.#liveNodes(outputs).map((node) => new Operation(node, this));
     const makers = new Map(
@@ -337,7 +337,7 @@ class OnnxReader implements Model {
  * @returns the graph, or every node that cannot be read and why
  * @throws RangeError when the bytes are no model, or its input cannot be the input of a network
  */
-export function tryOnnx(bytes: Uint8Array, options: OnnxOptions = {}): Reading {
+export function tryOnnx(bytes: Uint8Array, options: OnnxOptions = {}): OnnxReading {
   return new OnnxReader(bytes, options).read();
 }
 

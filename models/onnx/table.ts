@@ -10,8 +10,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { indexOfLargest } from '../../protocol/ring/tensor.ts';
 import {
-  argmax,
   elements,
   type Graph,
   inferShapes,
@@ -20,7 +20,7 @@ import {
   type Tensor,
 } from '../graph/index.ts';
 import { type Constant, decodeTensor } from './constant.ts';
-import { folded, operators } from './operators/index.ts';
+import { folded, onnxOperators } from './operators/index.ts';
 import { readModel, readTensor } from './proto.ts';
 import { readOnnx } from './reader.ts';
 
@@ -39,7 +39,7 @@ export interface OperatorTest {
 }
 
 /** What whoever receives the results of a graph makes of them, one after the other. */
-export function readOut(graph: Graph, scores: Float32Array): number[] {
+export function readoutsOf(graph: Graph, scores: Float32Array): number[] {
   const results = resultsOf(graph, inferShapes(graph).get(graph.output)!);
   let at = 0;
   return results.flatMap(({ shape, readout }) => {
@@ -67,7 +67,7 @@ function alongAxis(
     const own = Float64Array.from({ length: count }, (_, k) => scores[first + k * step]!);
     const most = Math.max(...own);
     const total = own.reduce((sum, s) => sum + Math.exp(s - most), 0);
-    if (isLabel) out[i] = argmax(own);
+    if (isLabel) out[i] = indexOfLargest(own);
     else {
       own.forEach((s, k) => {
         const value = s - most;
@@ -108,7 +108,7 @@ export function runOperatorTest(folder: string, name: string): OperatorTest {
   const size = elements(graph.input.shape);
   const results: number[] = [];
   for (let at = 0; at < data.length; at += size) {
-    results.push(...readOut(graph, runFloat(graph, data.slice(at, at + size))));
+    results.push(...readoutsOf(graph, runFloat(graph, data.slice(at, at + size))));
   }
   const expected = readPart(path, 'output_0.pb').data;
   if (results.length !== expected.length || elements(image!.dims as number[]) !== data.length) {
@@ -147,7 +147,7 @@ export function operatorTable(tests: readonly OperatorTest[]): string {
     '',
     '<!-- Written by models/onnx/table.ts; change it there. -->',
     '',
-    `\`readOnnx\` reads ${Object.keys(operators).join(', ')}.`,
+    `\`readOnnx\` reads ${Object.keys(onnxOperators).join(', ')}.`,
     '',
     'Versions 6 to 25 of ONNX are read. Operators that only move elements become tables of a gather where they do not',
     'cancel out; sums, products with constants and functions of straight pieces of one value become one scale, activation',

@@ -2,8 +2,8 @@
 
 import { elements } from '../graph/index.ts';
 import { broadcast } from './arithmetic.ts';
-import { identity } from './form.ts';
-import { type Model, naturalShape, type Traced } from './operation.ts';
+import { identityForm } from './form.ts';
+import { type ModelState, naturalShape, type Traced } from './operation.ts';
 import type { OnnxNode } from './proto.ts';
 import { inOrder } from './view.ts';
 
@@ -37,7 +37,7 @@ export function dimsAfter(
 
 /** A value of these extents that nothing computes; nothing when there cannot be one. */
 export function placeholder(
-  model: Model,
+  model: ModelState,
   name: string,
   dims: readonly number[],
 ): Traced | undefined {
@@ -46,5 +46,5 @@ export function placeholder(
   const isBatched = batch !== undefined && dims[0] === batch.count;
   const own = isBatched ? dims.slice(1) : dims;
   const id = writer.addInput(name, naturalShape(isBatched ? [1, ...own] : own));
-  return { form: identity(id), name: id, view: inOrder(own, isBatched ? batch : undefined) };
+  return { form: identityForm(id), name: id, view: inOrder(own, isBatched ? batch : undefined) };
 }

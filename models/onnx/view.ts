@@ -34,7 +34,7 @@ export type Picks =
   | Int32Array
   | { readonly start: number; readonly step: number; readonly count: number };
 
-export function progression(start: number, step: number, count: number): Part {
+export function progressionPart(start: number, step: number, count: number): Part {
   return { start, step, count };
 }
 
@@ -49,11 +49,11 @@ export function partOf(table: Int32Array): Part {
   const isRegular =
     start !== OUTSIDE &&
     table.every((entry, i) => entry !== OUTSIDE && entry === start! + i * step);
-  if (isRegular) return progression(start!, step, table.length);
+  if (isRegular) return progressionPart(start!, step, table.length);
   return { start: 0, step: 0, count: table.length, table };
 }
 
-export function tableOf(part: Part): Int32Array {
+export function partTable(part: Part): Int32Array {
   return (
     part.table ?? Int32Array.from({ length: part.count }, (_, i) => part.start + i * part.step)
   );
@@ -76,7 +76,7 @@ export function batchOf({ axes }: View): number {
 /** The view in which a value's elements come in their order. */
 export function inOrder(dims: readonly number[], batch?: Part): View {
   const steps = dims.map((_, axis) => elements(dims.slice(axis + 1)));
-  const axes = dims.map((n, axis) => (n === 1 ? [] : [progression(0, steps[axis]!, n)]));
+  const axes = dims.map((n, axis) => (n === 1 ? [] : [progressionPart(0, steps[axis]!, n)]));
   return { size: elements(dims), axes: batch === undefined ? axes : [[batch], ...axes], offset: 0 };
 }
 
@@ -95,7 +95,7 @@ export function joined(parts: readonly Part[]): { parts: Part[]; offset: number 
       ![last, part].some((p) => p.isBatch || p.table !== undefined) &&
       last.step === part.step * part.count;
     if (isOne) {
-      result[result.length - 1] = progression(
+      result[result.length - 1] = progressionPart(
         last.start + part.start,
         part.step,
         last.count * part.count,
@@ -132,7 +132,7 @@ export function isInOrder(view: View): boolean {
 }
 
 /** Elements of the tensor in one image. */
-export function sizeOf(view: View): number {
+export function viewSize(view: View): number {
   return countOf(view.axes.flat().filter(({ isBatch }) => !isBatch));
 }
 
@@ -143,7 +143,7 @@ export function hasOutside({ axes }: View): boolean {
 /** Calls with the number of the value's element, or OUTSIDE, for every element of the tensor in one image, in order. */
 export function forEachElement(view: View, visit: (from: number, i: number) => void): void {
   const { parts, offset } = flatParts(view);
-  const tables = parts.map(tableOf);
+  const tables = parts.map(partTable);
   const index = tables.map(() => 0);
   const count = countOf(parts);
   const inner = tables.pop() ?? Int32Array.of(0);
@@ -166,7 +166,7 @@ export function forEachElement(view: View, visit: (from: number, i: number) => v
 
 /** Whether every element of the value stands in the tensor exactly once. */
 export function isPermutation(view: View): boolean {
-  if (sizeOf(view) !== view.size) return false;
+  if (viewSize(view) !== view.size) return false;
   const { parts } = flatParts(view);
   if (parts.every(({ table }) => table === undefined)) {
     const sorted = parts.toSorted((a, b) => Math.abs(a.step) - Math.abs(b.step));
@@ -199,7 +199,7 @@ function split(part: Part, outer: number): [Part, Part] | undefined {
   const { table, start, step } = part;
   if (table === undefined) {
     const back = step < 0 ? (inner - 1) * -step : 0;
-    return [progression(start - back, step * inner, outer), progression(back, step, inner)];
+    return [progressionPart(start - back, step * inner, outer), progressionPart(back, step, inner)];
   }
   let least = 0;
   for (let i = 0; i < inner; i++) if (table[i]! < table[least]!) least = i;
@@ -291,7 +291,7 @@ export function picked(view: View, axis: number, indices: Picks): View {
   const from = mergedPart(parts);
   let part: Part;
   if (!(indices instanceof Int32Array) && from.table === undefined) {
-    part = progression(from.start + indices.start * from.step, from.step * indices.step, count);
+    part = progressionPart(from.start + indices.start * from.step, from.step * indices.step, count);
   } else if (indices instanceof Int32Array) {
     part = partOf(indices.map((i) => (i === OUTSIDE ? OUTSIDE : entryAt(from, i))));
   } else {

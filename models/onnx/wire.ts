@@ -66,7 +66,7 @@ function view(bytes: Uint8Array): DataView {
 }
 
 /** One field's value, to be read as what the schema says it is. */
-export class Value {
+export class FieldValue {
   readonly #wire: number;
   readonly #number: number;
   readonly #bytes: Uint8Array;
@@ -143,7 +143,7 @@ export class Value {
 }
 
 /** What to do with the fields of a message, by their number; others are skipped. */
-export type Fields = Readonly<Record<number, (value: Value) => void>>;
+export type Fields = Readonly<Record<number, (value: FieldValue) => void>>;
 
 /** Reads messages of one file. */
 export class WireReader {
@@ -171,16 +171,16 @@ export class WireReader {
 
 const NOTHING = new Uint8Array(0);
 
-function take(cursor: Cursor, wire: number): Value {
+function take(cursor: Cursor, wire: number): FieldValue {
   switch (wire) {
     case VARINT:
-      return new Value(wire, cursor.varint(), NOTHING);
+      return new FieldValue(wire, cursor.varint(), NOTHING);
     case FIXED64:
-      return new Value(wire, 0, cursor.take(8));
+      return new FieldValue(wire, 0, cursor.take(8));
     case BYTES:
-      return new Value(wire, 0, cursor.take(cursor.varint()));
+      return new FieldValue(wire, 0, cursor.take(cursor.varint()));
     case FIXED32:
-      return new Value(wire, 0, cursor.take(4));
+      return new FieldValue(wire, 0, cursor.take(4));
     default:
       return fail(`a field has wire type ${wire}`);
   }

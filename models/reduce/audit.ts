@@ -5,7 +5,7 @@ import { Command } from 'commander';
 import { checkOutput, replaceFile } from '../../protocol/files.ts';
 import { readLines } from '../files.ts';
 import { type FitOptions, fitOf, withFitOptions } from '../fit.ts';
-import { type ReadOptions, readGraph, withReadOptions } from '../read.ts';
+import { type NetworkReadOptions, readGraph, withReadOptions } from '../read.ts';
 import { createTrainingPool, Network } from '../train/index.ts';
 import { chanceWarning, GROUPINGS, LABELLED, readGrouping, readLabelled } from './data.ts';
 import { reluCount } from './elements.ts';
@@ -18,7 +18,7 @@ export interface Audited {
   readonly table: GroupTable;
 }
 
-interface AuditCommandOptions extends ReadOptions, FitOptions {
+interface AuditCommandOptions extends NetworkReadOptions, FitOptions {
   readonly data: readonly string[];
   readonly groups: string;
   readonly labels?: string;

@@ -10,7 +10,7 @@ import { frontier, type Point } from './frontier.ts';
 import type { GroupTable } from './groups.ts';
 import type { Stability } from './stability.ts';
 
-export interface Card {
+export interface ReductionCard {
   readonly name: string;
   readonly method: string;
   readonly budget: Budget;
@@ -45,7 +45,10 @@ export function mapOf(graph: Graph): ({ id: string; shape: Shape } & KindCounts)
 }
 
 /** The text of a card, with the counts of the network. */
-export function formatCard({ stability, points, budget, ...card }: Card, graph: Graph): string {
+export function formatCard(
+  { stability, points, budget, ...card }: ReductionCard,
+  graph: Graph,
+): string {
   const layers = stability.layers.map(({ id, min, max, growth, outside, headroom, escaped }) => ({
     ...{ id, min, max, growth, outside, headroom, escaped },
   }));

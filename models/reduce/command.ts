@@ -10,8 +10,8 @@ import { formatReport } from '../compile/index.ts';
 import { formatScore, scoreAll, type scoreTasks } from '../compile/score.ts';
 import { type FitOptions, fitOf, withFitOptions } from '../fit.ts';
 import { countGraph, type Graph, preprocessAll, saveGraph } from '../graph/index.ts';
-import { nearest } from '../nearest.ts';
-import { type ReadOptions, readGraph, withReadOptions } from '../read.ts';
+import { nearestWord } from '../nearest.ts';
+import { type NetworkReadOptions, readGraph, withReadOptions } from '../read.ts';
 import { say, showStatus } from '../terminal.ts';
 import {
   type Augmentation,
@@ -43,7 +43,7 @@ import { assess, formatStability, refuseUnstable, warningsOf } from './stability
 import { accuracy, type Training, type Tuning } from './training.ts';
 import { reduceWithin } from './within.ts';
 
-interface ReduceCommandOptions extends ReadOptions, FitOptions {
+interface ReduceCommandOptions extends NetworkReadOptions, FitOptions {
   readonly data: readonly string[];
   readonly validation?: readonly string[];
   readonly budget: string;
@@ -141,7 +141,7 @@ export function reduceCommand(): Command {
 /** @throws InvalidArgumentError when it is neither a method's name nor the path of a module */
 function methodOf(text: string): string {
   if (METHODS.some((name) => name === text) || isModule(text)) return text;
-  const meant = nearest(text, METHODS);
+  const meant = nearestWord(text, METHODS);
   const which = meant === undefined ? '' : ` (Did you mean ${meant}?)`;
   throw new InvalidArgumentError(
     `It must be one of ${METHODS.join(', ')}, or a module such as ./mine.js.${which}`,

@@ -8,7 +8,13 @@ import type { Raster } from '../../protocol/program/resize.ts';
 import type { Triple } from '../graph/graph.ts';
 import type { GraphInput } from '../graph/index.ts';
 import { type Fit, fitted, planesOf } from './raster.ts';
-import { isLast, type Sample, type Source, sameWithoutOnes, sourcesOf } from './sources.ts';
+import {
+  isLast,
+  type Sample,
+  type SampleSource,
+  sameWithoutOnes,
+  sampleSources,
+} from './sources.ts';
 
 export type { Fit } from './raster.ts';
 
@@ -72,7 +78,7 @@ async function read<T extends Uint8Array | Float32Array>(
   convert: (sample: Sample, name: string) => T,
 ): Promise<Images & { readonly pixels: T }> {
   const list = typeof paths === 'string' ? [paths] : paths;
-  const sources = list.flatMap((path) => sourcesOf(path, shape));
+  const sources = list.flatMap((path) => sampleSources(path, shape));
   const chosen = (evenly ? spread(sources) : inTurn(sources, most)).slice(0, most);
   if (chosen.length === 0) throw new RangeError(`${list.join(' and ')} has no samples`);
   const size = shape[0] * shape[1] * shape[2];
@@ -93,12 +99,12 @@ async function read<T extends Uint8Array | Float32Array>(
 
 /** A sample of a source by its number. */
 interface Place {
-  readonly source: Source;
+  readonly source: SampleSource;
   readonly index: number;
 }
 
 /** All samples, those of each source at even distances. */
-function spread(sources: readonly Source[]): Place[] {
+function spread(sources: readonly SampleSource[]): Place[] {
   const at = ({ source, index }: Place) => (index + 0.5) / source.count;
   const places = sources.flatMap((source) =>
     Array.from({ length: source.count }, (_, index): Place => ({ source, index })),
@@ -107,7 +113,7 @@ function spread(sources: readonly Source[]): Place[] {
 }
 
 /** The first sample of each source, the second of each, and so on: a few samples then show many classes. */
-function inTurn(sources: readonly Source[], most: number): Place[] {
+function inTurn(sources: readonly SampleSource[], most: number): Place[] {
   const chosen: Place[] = [];
   const longest = Math.max(0, ...sources.map(({ count }) => count));
   for (let index = 0; index < longest; index++) {

@@ -1,6 +1,6 @@
 /** Images of bytes, and what brings them to the size that a network takes. */
 
-import { type Raster, resize } from '../../protocol/program/resize.ts';
+import { type Raster, resizeRaster } from '../../protocol/program/resize.ts';
 
 /** How images of another size become what a network takes. */
 export interface Fit {
@@ -62,7 +62,9 @@ function halfToEven(n: number): number {
 function resizeShorter(image: Raster, shorter: number): Raster {
   const { width, height } = image;
   const longer = Math.floor((shorter * Math.max(width, height)) / Math.min(width, height));
-  return width <= height ? resize(image, longer, shorter) : resize(image, shorter, longer);
+  return width <= height
+    ? resizeRaster(image, longer, shorter)
+    : resizeRaster(image, shorter, longer);
 }
 
 /** The planes [channel][row][column] of an image. */

@@ -27,7 +27,7 @@ export type Sample =
     };
 
 /** Some samples. */
-export interface Source {
+export interface SampleSource {
   readonly count: number;
   readonly labels?: ArrayLike<number> | undefined;
   name(index: number): string;
@@ -42,7 +42,7 @@ const isSample = (name: string) => isPicture(name) || /\.npy$/i.test(name);
  * `.npy` files; a folder of such folders, one for each class; or one file.
  * @throws Error with one sentence that names the path
  */
-export function sourcesOf(path: string, shape: Shape): Source[] {
+export function sampleSources(path: string, shape: Shape): SampleSource[] {
   if (!existsSync(path) || !statSync(path).isDirectory()) return [fileSource(path, shape)];
   const published = readPublished(path);
   if (published !== undefined) return [labelledSource(path, published, shape)];
@@ -70,7 +70,7 @@ export function sourcesOf(path: string, shape: Shape): Source[] {
 }
 
 /** Files with one sample each. */
-function filesSource(paths: readonly string[], shape: Shape): Source {
+function filesSource(paths: readonly string[], shape: Shape): SampleSource {
   return {
     count: paths.length,
     name: (i) => paths[i]!,
@@ -98,7 +98,7 @@ function pictureOf(path: string, [channels]: Shape): Sample {
 }
 
 /** The samples of one file. */
-function fileSource(path: string, shape: Shape): Source {
+function fileSource(path: string, shape: Shape): SampleSource {
   if (isPicture(path)) return filesSource([path], shape);
   if (/\.npy$/i.test(path)) {
     const source = arraySource(path, readNpy(readWholeSync(path), path), shape);
@@ -125,7 +125,7 @@ function fileSource(path: string, shape: Shape): Source {
   };
 }
 
-function labelledSource(path: string, set: LabelledImages, shape: Shape): Source {
+function labelledSource(path: string, set: LabelledImages, shape: Shape): SampleSource {
   const { pixels, labels, shape: own } = set;
   return { ...arraySource(path, bytesArray([labels.length, ...own], pixels), shape), labels };
 }
@@ -155,7 +155,7 @@ function bytesArray(shape: readonly number[], data: Uint8Array): NumberArray {
 }
 
 /** Samples along the first axis of an array, or an array that is one sample itself. */
-function arraySource(path: string, array: NumberArray, shape: Shape): Source {
+function arraySource(path: string, array: NumberArray, shape: Shape): SampleSource {
   const { type } = array;
   const alone = isOne(array.shape, shape);
   const own = alone ? array.shape : array.shape.slice(1);
@@ -195,7 +195,7 @@ export function isLast(own: readonly number[], [c, h, w]: Shape): boolean {
 }
 
 /** The one array of an archive that fits the network, and the one that holds classes. */
-function archiveSource(path: string, shape: Shape): Source {
+function archiveSource(path: string, shape: Shape): SampleSource {
   const arrays = readNpz(readWholeSync(path), path);
   const several = [...arrays].filter(([, { shape: own }]) => own.length > 1);
   const fits = several.filter(([, array]) => sizeOf(array.shape.slice(1)) === sizeOf(shape));

@@ -12,7 +12,7 @@ import { disparity, type Line, PUBLISHED_CIFAR10 } from '../reduce/index.ts';
 import { networksOf, recipeOf } from '../zoo/recipes.ts';
 import type { FairnessResult } from './fairness.ts';
 import type { MethodResult } from './methods.ts';
-import { FOLDER, readResults } from './results.ts';
+import { FOLDER, readStudy } from './results.ts';
 
 /** Accuracy on test images of a family of the zoo, in float, by rising ReLUs. */
 function zooLine(family: string, name: string): Line {
@@ -64,7 +64,7 @@ await write(
   }),
 );
 
-const methods = readResults<MethodResult>('methods');
+const methods = readStudy<MethodResult>('methods');
 await write(
   'methods',
   drawChart({
@@ -74,7 +74,7 @@ await write(
   }),
 );
 
-const fairness = readResults<FairnessResult>('fairness');
+const fairness = readStudy<FairnessResult>('fairness');
 await write(
   'disparity',
   drawChart({

@@ -24,7 +24,7 @@ import {
 } from '../reduce/index.ts';
 import { say } from '../terminal.ts';
 import { trainDense } from '../zoo/training.ts';
-import { readResults, writeResults } from './results.ts';
+import { readStudy, writeResults } from './results.ts';
 import { type Study, trainingOf, withStudy } from './surroundings.ts';
 
 /** One network, on the test images; groups are the majority's and the minority's classes. */
@@ -52,7 +52,7 @@ await withStudy('fairness', async (whole) => {
   const checkpoint = join(cache, 'dense.checkpoint');
   const network = await trainDense({ ...recipe, epochs: DENSE }, sets, { checkpoint, pool });
   const dense = network.toGraph();
-  const results = readResults<FairnessResult>('fairness');
+  const results = readStudy<FairnessResult>('fairness');
   const add = async (tuned: FairnessResult['tuned'], graph: Graph) => {
     const groups = majorityAndMinority(sets.test, CLASSES);
     const table = await auditGroups(graph, sets.test, groups, { batch: recipe.batch, pool });

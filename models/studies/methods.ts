@@ -13,7 +13,7 @@ import { loadGraph } from '../graph/index.ts';
 import { type Method, reduce, reluCount } from '../reduce/index.ts';
 import { say } from '../terminal.ts';
 import { slice } from '../train/index.ts';
-import { readResults, writeResults } from './results.ts';
+import { readStudy, writeResults } from './results.ts';
 import { type Study, testAccuracy, trainingOf, withStudy } from './surroundings.ts';
 
 /** One network. */
@@ -38,7 +38,7 @@ await withStudy('methods', async (whole) => {
   const training = slice(whole.sets.training, 0, IMAGES);
   const study: Study = { ...whole, sets: { ...whole.sets, training } };
   const dense = loadGraph(readFileSync(join('models', 'zoo', 'fashion.sottonet')));
-  const results = readResults<MethodResult>('methods');
+  const results = readStudy<MethodResult>('methods');
   const add = async (result: MethodResult): Promise<void> => {
     results.push(result);
     await writeResults('methods', results);

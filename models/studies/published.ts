@@ -15,7 +15,7 @@ import { type Method, reduce, reluCount } from '../reduce/index.ts';
 import { say } from '../terminal.ts';
 import { missing, slice } from '../train/index.ts';
 import { publishedWeights } from '../zoo/recipes.ts';
-import { readResults, writeResults } from './results.ts';
+import { readStudy, writeResults } from './results.ts';
 import { type Study, testAccuracy, trainingOf, withStudy } from './surroundings.ts';
 
 /** One network. */
@@ -60,7 +60,7 @@ await withStudy(
     const validation = slice(whole.sets.validation, 0, VALIDATED);
     const study: Study = { ...whole, sets: { ...whole.sets, training, validation } };
     const testImages = study.sets.test.labels.length;
-    const results = readResults<PublishedResult>('published');
+    const results = readStudy<PublishedResult>('published');
     const add = async (result: PublishedResult): Promise<void> => {
       results.push(result);
       await writeResults('published', results);

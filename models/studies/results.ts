@@ -8,7 +8,7 @@ import { replaceFile } from '../../protocol/files.ts';
 export const FOLDER: string = join('models', 'studies');
 
 /** The results of a study so far; none when there is no file. */
-export function readResults<T>(name: string): T[] {
+export function readStudy<T>(name: string): T[] {
   const path = join(FOLDER, `${name}.json`);
   return existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as T[]) : [];
 }

@@ -13,11 +13,11 @@ import {
   scoresOf,
   type TrainingPool,
 } from '../train/index.ts';
-import { type Recipe, readSets, recipeOf, type Sets } from '../zoo/recipes.ts';
+import { readSets, recipeOf, type Sets, type ZooRecipe } from '../zoo/recipes.ts';
 
 /** What a study runs in. */
 export interface Study {
-  readonly recipe: Recipe;
+  readonly recipe: ZooRecipe;
   readonly sets: Sets;
   readonly pool: TrainingPool;
   /** Checkpoints, which are not kept in the repository. */

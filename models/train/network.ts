@@ -31,8 +31,8 @@ import {
   type Parameter,
   planeOrder,
   type Statistic,
-  sizeOf,
   type Value,
+  valueSize,
 } from './layers/layer.ts';
 
 export type { Mode, Parameter, Statistic, Value } from './layers/layer.ts';
@@ -226,7 +226,7 @@ export class Network {
     this.#learning = this.#layers.filter((_, i) => this.value(resultOf(pieces[i]!)).gradient);
     this.parameters = [...parameters.values()];
     this.statistics = statistics;
-    this.results = sizeOf(this.value(graph.output));
+    this.results = valueSize(this.value(graph.output));
   }
 
   /** A network over the very tensors of another one's `shared` graph: what one trains, the other computes with. */
@@ -267,7 +267,7 @@ export class Network {
    */
   forward(images: Float32Array, mode: Mode): Float32Array {
     const { value, ...input } = this.value(this.input.id);
-    const size = sizeOf(input);
+    const size = valueSize(input);
     if (images.length > size * this.batch || images.length % size !== 0) {
       throw new RangeError(
         `a batch is up to ${this.batch} images of ${size} numbers, not ${images.length} numbers`,

@@ -7,7 +7,8 @@
  * results depend on the number of shards, never on the number of workers. Batch norm sees a shard, not the whole step.
  */
 
-import { argmax, type Graph } from '../graph/index.ts';
+import { indexOfLargest } from '../../protocol/ring/tensor.ts';
+import type { Graph } from '../graph/index.ts';
 import { type Augmentation, augmenter } from './data/augment.ts';
 import { type LabelledImages, makeBatch } from './data/images.ts';
 import { crossEntropy, distillation, Losses } from './loss.ts';
@@ -144,7 +145,7 @@ export function trainShard(job: ShardJob): ShardResult {
   }
   let right = 0;
   for (let b = 0; b < labels.length; b++) {
-    if (argmax(scores.subarray(b * classes, (b + 1) * classes)) === labels[b]) right++;
+    if (indexOfLargest(scores.subarray(b * classes, (b + 1) * classes)) === labels[b]) right++;
   }
   const loss = losses.values.reduce((sum, value) => sum + value, 0) / indices.length;
   const grouped =

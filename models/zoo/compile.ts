@@ -39,11 +39,11 @@ import {
 import {
   nameOf,
   networksOf,
-  type Recipe,
   readSets,
   recipeOf,
   reduceArguments,
   type Sets,
+  type ZooRecipe,
 } from './recipes.ts';
 
 /** Training images that ranges are measured on. */
@@ -136,11 +136,11 @@ function writeCard(name: string, card: object): Promise<void> {
 }
 
 /** What made a network of a recipe; undefined for the dense one. */
-const reductionOf = (recipe: Recipe, name: string) =>
+const reductionOf = (recipe: ZooRecipe, name: string) =>
   recipe.reduced.find((reduction) => nameOf(recipe, reduction) === name);
 
 /** The commands that make a network, as they are typed. */
-function commandsOf(recipe: Recipe, name: string): string[] {
+function commandsOf(recipe: ZooRecipe, name: string): string[] {
   const cache = '.cache/zoo';
   const reduction = reductionOf(recipe, name);
   const environment = recipe.fused ? 'SOTTO_TRAIN_FMA=1 ' : '';
@@ -151,7 +151,7 @@ function commandsOf(recipe: Recipe, name: string): string[] {
 }
 
 async function compileRecipe(
-  recipe: Recipe,
+  recipe: ZooRecipe,
   { training, validation, test }: Sets,
   cache: string,
   pool: TrainingPool,

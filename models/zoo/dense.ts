@@ -24,12 +24,12 @@ import {
   type Teacher,
   type TrainingPool,
 } from '../train/index.ts';
-import { publishedWeights, type Recipe, readSets, recipeOf, scoresFile } from './recipes.ts';
+import { publishedWeights, readSets, recipeOf, scoresFile, type ZooRecipe } from './recipes.ts';
 import { trainDense } from './training.ts';
 
 /** Scores of a published network for the training images, computed once and kept in a file. */
 async function cachedTeacher(
-  recipe: Recipe,
+  recipe: ZooRecipe,
   set: LabelledImages,
   cache: string,
   pool: TrainingPool,

@@ -13,8 +13,8 @@ import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { replaceFile } from '../../protocol/files.ts';
+import { indexOfLargest } from '../../protocol/ring/tensor.ts';
 import {
-  argmax,
   countGraph,
   elements,
   type Graph,
@@ -161,7 +161,7 @@ function floatAccuracy(graph: Graph, set: LabelledImages): number {
   let right = 0;
   for (let i = 0; i < set.labels.length; i++) {
     const pixels = set.pixels.subarray(i * size, (i + 1) * size);
-    if (argmax(runFloat(graph, preprocess(graph.input, pixels))) === set.labels[i]) right++;
+    if (indexOfLargest(runFloat(graph, preprocess(graph.input, pixels))) === set.labels[i]) right++;
   }
   return right / set.labels.length;
 }

@@ -22,8 +22,8 @@ const EDGE = 1.3;
 
 type Point = readonly [number, number];
 
-/** Points of an elliptic arc; angles in degrees, 0 to the right, 90 down. */
-function arc(cx: number, cy: number, rx: number, ry: number, from: number, to: number): Point[] {
+/** Points of an elliptic arc by its centre, its radii and its ends; angles in degrees, 0 to the right, 90 down. */
+function arc([cx, cy]: Point, [rx, ry]: Point, [from, to]: Point): Point[] {
   const steps = 24;
   return Array.from({ length: steps + 1 }, (_, i) => {
     const angle = ((from + ((to - from) * i) / steps) * Math.PI) / 180;
@@ -33,15 +33,15 @@ function arc(cx: number, cy: number, rx: number, ry: number, from: number, to: n
 
 /** The strokes of each digit, x to the right and y down, in 0..20. */
 const digits: readonly (readonly (readonly Point[])[])[] = [
-  [arc(10, 10, 5.6, 8.6, -70, 290)],
+  [arc([10, 10], [5.6, 8.6], [-70, 290])],
   [
     [
       [11, 1.5],
       [9.2, 18.5],
     ],
   ],
-  [[...arc(9.6, 6.2, 5, 4.8, 195, 385), [4.6, 17.6], [8.5, 17.2], [16, 17.8]]],
-  [[...arc(9.2, 5.6, 5, 4.2, 205, 445), ...arc(9.2, 14, 5.8, 4.5, 275, 505)]],
+  [[...arc([9.6, 6.2], [5, 4.8], [195, 385]), [4.6, 17.6], [8.5, 17.2], [16, 17.8]]],
+  [[...arc([9.2, 5.6], [5, 4.2], [205, 445]), ...arc([9.2, 14], [5.8, 4.5], [275, 505])]],
   [
     [
       [5.6, 2],
@@ -53,8 +53,8 @@ const digits: readonly (readonly (readonly Point[])[])[] = [
       [13.2, 18.4],
     ],
   ],
-  [[[14.6, 2], [7, 2.4], [6.2, 8.6], ...arc(8.8, 13, 5.4, 4.8, 250, 505)]],
-  [[[12.6, 1.6], [9.4, 4.6], [6.8, 8.6], ...arc(10, 13.6, 4.6, 4.6, 180, -180)]],
+  [[[14.6, 2], [7, 2.4], [6.2, 8.6], ...arc([8.8, 13], [5.4, 4.8], [250, 505])]],
+  [[[12.6, 1.6], [9.4, 4.6], [6.8, 8.6], ...arc([10, 13.6], [4.6, 4.6], [180, -180])]],
   [
     [
       [4.4, 3.2],
@@ -63,8 +63,8 @@ const digits: readonly (readonly (readonly Point[])[])[] = [
       [9.4, 18.4],
     ],
   ],
-  [arc(10.3, 5.6, 4, 4, 90, 450), arc(9.8, 14, 4.7, 4.5, -90, 270)],
-  [[...arc(9.8, 6, 4.5, 4.4, 0, -360), [14, 10], [12.6, 18.4]]],
+  [arc([10.3, 5.6], [4, 4], [90, 450]), arc([9.8, 14], [4.7, 4.5], [-90, 270])],
+  [[...arc([9.8, 6], [4.5, 4.4], [0, -360]), [14, 10], [12.6, 18.4]]],
 ];
 
 /** Distance from a point to the segment a-b. */

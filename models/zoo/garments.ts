@@ -10,14 +10,14 @@ import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { replaceFile } from '../../protocol/files.ts';
 import { grayPng, SIZE } from './draw.ts';
-import { inside, overPixel, type Point } from './polygon.ts';
+import { inside, overPixel, type Vertex } from './polygon.ts';
 
 /** A polygon and how light it is, 0..255; later ones cover earlier ones. */
-type Shape = readonly [light: number, ...points: Point[]];
+type Shape = readonly [light: number, ...points: Vertex[]];
 
 /** The points and, for the other side, the points of the mirrored outline in reverse. */
-function mirrored(...half: Point[]): Point[] {
-  return [...half, ...half.map(([x, y]): Point => [SIZE - x, y]).reverse()];
+function mirrored(...half: Vertex[]): Vertex[] {
+  return [...half, ...half.map(([x, y]): Vertex => [SIZE - x, y]).reverse()];
 }
 
 const garments: Readonly<Record<string, readonly Shape[]>> = {

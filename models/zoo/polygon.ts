@@ -1,10 +1,10 @@
 /** Polygons, of which the demo's pictures are drawn. */
 
 /** x to the right and y down, pixels. */
-export type Point = readonly [number, number];
+export type Vertex = readonly [number, number];
 
 /** Is the point inside of the polygon? */
-export function inside(x: number, y: number, points: readonly Point[]): boolean {
+export function inside(x: number, y: number, points: readonly Vertex[]): boolean {
   let within = false;
   points.forEach(([ax, ay], i) => {
     const [bx, by] = points[(i + 1) % points.length]!;

@@ -42,7 +42,7 @@ export interface Reduction {
 }
 
 /** A dense network of the zoo, and the reduced ones that come from it. */
-export interface Recipe {
+export interface ZooRecipe {
   readonly name: string;
   readonly about: string;
   readonly labels: readonly string[];
@@ -78,7 +78,7 @@ export interface Recipe {
   readonly read: (folder: string) => { training: LabelledImages; test: LabelledImages };
 }
 
-export const RECIPES: Readonly<Record<string, Recipe>> = {
+export const RECIPES: Readonly<Record<string, ZooRecipe>> = {
   fashion: {
     name: 'fashion',
     fused: true,
@@ -214,7 +214,7 @@ export const RECIPES: Readonly<Record<string, Recipe>> = {
  * The images of a recipe.
  * @returns undefined when there is no such data here
  */
-export function readSets(recipe: Recipe): Sets | undefined {
+export function readSets(recipe: ZooRecipe): Sets | undefined {
   const folder = dataFolder(recipe.data);
   if (folder === undefined) return undefined;
   const { training, test } = recipe.read(folder);
@@ -231,24 +231,24 @@ export function publishedWeights(depth: number): string | undefined {
 }
 
 /** The file in the working folder that has the teacher's scores of a recipe's training images. */
-export function scoresFile({ name, teacher }: Recipe, folder: string): string | undefined {
+export function scoresFile({ name, teacher }: ZooRecipe, folder: string): string | undefined {
   return teacher && join(folder, `${name}.resnet${teacher.depth}.logits`);
 }
 
 /** The recipe of a name. */
-export function recipeOf(name: string | undefined): Recipe {
+export function recipeOf(name: string | undefined): ZooRecipe {
   const recipe = RECIPES[name ?? ''];
   if (recipe !== undefined) return recipe;
   throw new RangeError(`name one of ${Object.keys(RECIPES).join(', ')}, not ${name}`);
 }
 
 /** What a reduction makes: NAME-BUDGET with squares, NAME-BUDGET-METHOD by other methods. */
-export function nameOf({ name }: Pick<Recipe, 'name'>, { budget, method }: Reduction): string {
+export function nameOf({ name }: Pick<ZooRecipe, 'name'>, { budget, method }: Reduction): string {
   return `${name}-${budget}${method === 'autorep' ? '' : `-${method}`}`;
 }
 
 /** Names of the networks that come from a recipe, the dense one first. */
-export function networksOf(recipe: Recipe): string[] {
+export function networksOf(recipe: ZooRecipe): string[] {
   return [recipe.name, ...recipe.reduced.map((reduction) => nameOf(recipe, reduction))];
 }
 
@@ -257,7 +257,7 @@ export function networksOf(recipe: Recipe): string[] {
  * @param data the folder of the recipe's data
  */
 export function reduceArguments(
-  recipe: Recipe,
+  recipe: ZooRecipe,
   reduction: Reduction,
   folder: string,
   data: string,

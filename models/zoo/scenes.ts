@@ -10,7 +10,7 @@ import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { PNG } from 'pngjs';
 import { replaceFile } from '../../protocol/files.ts';
-import { inside, overPixel, type Point } from './polygon.ts';
+import { inside, overPixel, type Vertex } from './polygon.ts';
 
 /** Width and height of the images, pixels. */
 const SIDE = 32;
@@ -21,17 +21,23 @@ type Colour = readonly [red: number, green: number, blue: number];
 interface Area {
   readonly top: Colour;
   readonly bottom: Colour;
-  readonly points: readonly Point[];
+  readonly points: readonly Vertex[];
 }
 
-const area = (top: Colour, bottom: Colour, ...points: Point[]): Area => ({ top, bottom, points });
+const area = (top: Colour, bottom: Colour, ...points: Vertex[]): Area => ({ top, bottom, points });
 
 /** A band over the whole width. */
 const band = (from: number, to: number, top: Colour, bottom: Colour): Area =>
   area(top, bottom, [-1, from], [SIDE + 1, from], [SIDE + 1, to], [-1, to]);
 
-const ellipse = ([cx, cy]: Point, [rx, ry]: Point, top: Colour, bottom: Colour, turn = 0): Area => {
-  const points = Array.from({ length: 28 }, (_, i): Point => {
+const ellipse = (
+  [cx, cy]: Vertex,
+  [rx, ry]: Vertex,
+  top: Colour,
+  bottom: Colour,
+  turn = 0,
+): Area => {
+  const points = Array.from({ length: 28 }, (_, i): Vertex => {
     const angle = (2 * Math.PI * i) / 28;
     const [x, y] = [rx * Math.cos(angle), ry * Math.sin(angle)];
     return [

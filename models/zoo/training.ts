@@ -12,11 +12,11 @@ import {
   type TrainingPool,
   trainStage,
 } from '../train/index.ts';
-import type { Recipe, Sets } from './recipes.ts';
+import type { Sets, ZooRecipe } from './recipes.ts';
 
 /** Trains the recipe's network from random weights, or goes on from the checkpoint; says how it goes. */
 export async function trainDense(
-  recipe: Recipe,
+  recipe: ZooRecipe,
   { training, validation }: Omit<Sets, 'test'>,
   options: Pick<StageOptions, 'checkpoint' | 'teacher'> & { readonly pool: TrainingPool },
 ): Promise<Network> {

@@ -6,7 +6,7 @@ import { FRAME_HEADER_BYTES } from './frames.ts';
 import type { Channel } from './index.ts';
 
 /** A link in one direction. */
-export interface Link {
+export interface OneWayLink {
   /** From one party to the other, one way, in ms. */
   readonly latencyMs: number;
   /** Bits per second; Infinity for a link that is never busy. */
@@ -35,7 +35,7 @@ const SEND_BUFFER_BYTES = 4 * 1024 * 1024;
  * bits' time, in order, and arrives `latencyMs` after its last bit has left. Times are absolute, so that rounding of
  * timers (about 1 ms) does not add up. An orderly close() travels behind the frames; a close for a reason overtakes.
  */
-export function delayed(channel: Channel, link: Link, clock: Clock = systemClock): Channel {
+export function delayed(channel: Channel, link: OneWayLink, clock: Clock = systemClock): Channel {
   if (!(link.latencyMs >= 0 && link.bitsPerSecond > 0)) {
     throw new RangeError(
       `link: expected latencyMs >= 0 and bitsPerSecond > 0, got ${link.latencyMs} and ${link.bitsPerSecond}`,
@@ -45,7 +45,7 @@ export function delayed(channel: Channel, link: Link, clock: Clock = systemClock
 }
 
 class Delay extends Decorator {
-  readonly #link: Link;
+  readonly #link: OneWayLink;
   readonly #clock: Clock;
   /** When the link has moved everything so far. */
   #free = 0;
@@ -53,7 +53,7 @@ class Delay extends Decorator {
   #arrival: Promise<unknown> = Promise.resolve();
   #closing = false;
 
-  constructor(inner: Channel, link: Link, clock: Clock) {
+  constructor(inner: Channel, link: OneWayLink, clock: Clock) {
     super(inner);
     this.#link = link;
     this.#clock = clock;

@@ -6,13 +6,13 @@
 import { ProtocolError } from '../errors.ts';
 import {
   BEAT_KIND,
+  type ChannelFrame,
   decodeError,
   decodeFrame,
   ERROR_KIND,
   encodeError,
   encodeHeader,
   FRAME_HEADER_BYTES,
-  type Frame,
   laneOf,
   MAX_FRAME_BYTES,
   MAX_PAYLOAD_BYTES,
@@ -61,7 +61,8 @@ const DEFAULT_QUEUED_BYTES = 64 * 1024 * 1024;
 /** What a queued frame is counted with beside its bytes, so that a flood of empty frames is bounded too. LOCAL. */
 const QUEUED_FRAME_BYTES = 512;
 
-const queuedSize = (frame: Frame): number => frame.payload.buffer.byteLength + QUEUED_FRAME_BYTES;
+const queuedSize = (frame: ChannelFrame): number =>
+  frame.payload.buffer.byteLength + QUEUED_FRAME_BYTES;
 
 interface Waiter {
   resolve(): void;
@@ -70,7 +71,7 @@ interface Waiter {
 
 /** Frames of one lane that have arrived, and who waits for the next. */
 class Lane {
-  readonly frames: Frame[] = [];
+  readonly frames: ChannelFrame[] = [];
   reading = false;
   reader: Waiter | undefined;
 }
@@ -157,7 +158,7 @@ export class Endpoint implements Channel {
   deliverParts(header: Uint8Array, payload: Uint8Array): void {
     if (this.#death || this.#peerEnd) return;
     this.#silent = 0;
-    let frame: Frame;
+    let frame: ChannelFrame;
     try {
       frame = decodeFrame(header, payload, this.#delivered);
     } catch (error) {
@@ -236,7 +237,7 @@ export class Endpoint implements Channel {
     }
   }
 
-  async #next(lane: Lane): Promise<Frame> {
+  async #next(lane: Lane): Promise<ChannelFrame> {
     while (lane.frames.length === 0) {
       this.#requireOpen();
       await new Promise<void>((resolve, reject) => {

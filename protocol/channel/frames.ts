@@ -60,17 +60,17 @@ const ERROR_CODES: readonly ProtocolErrorCode[] = [
 ];
 
 /** Frames of a lane arrive in order; those of the other may overtake them. */
-export type Lane = 0 | 1;
+export type ChannelLane = 0 | 1;
 
 /**
  * The lane of a kind up to {@link LAST_KIND}: 1 from 32 on, else 0. Frames of one lane are received in order, whatever waits in the other. AGREEMENT.
  */
-export function laneOf(kind: number): Lane {
+export function laneOf(kind: number): ChannelLane {
   return kind >> 5 === 1 ? 1 : 0;
 }
 
 /** One frame, decoded. */
-export interface Frame {
+export interface ChannelFrame {
   readonly kind: number;
   /** A view, 16-byte aligned, of a buffer that nothing else refers to. */
   readonly payload: Uint8Array;
@@ -106,7 +106,11 @@ export function joinFrame(header: Uint8Array, payload: Uint8Array): Uint8Array<A
  * @param sequence - the sequence number it must carry
  * @throws ProtocolError `bad-message` when anything but a well-formed next frame arrived
  */
-export function decodeFrame(bytes: Uint8Array, payload: Uint8Array, sequence: number): Frame {
+export function decodeFrame(
+  bytes: Uint8Array,
+  payload: Uint8Array,
+  sequence: number,
+): ChannelFrame {
   if (bytes.length !== FRAME_HEADER_BYTES || payload.length > MAX_PAYLOAD_BYTES) {
     throw malformed(
       `expected between ${FRAME_HEADER_BYTES} and ${MAX_FRAME_BYTES} bytes, got ${bytes.length + payload.length}`,

@@ -133,16 +133,21 @@ function maskOf({ from, to }: { from: number; to: number }, block: number): Uint
   return mask;
 }
 
+/** The OTs of n elements, as many for each as a comparison has nodes. */
+interface ElementOts {
+  readonly nodes: number;
+  readonly n: number;
+  /** OT by OT, n blocks each. */
+  readonly blocks: Uint8Array;
+  readonly tweaks: Tweaks;
+}
+
 /**
  * For pieces of the n elements: the pads of all their OTs as planes in kernel memory, one set for each offset.
- * @param blocks - OT by OT, n blocks each
  * @param use - gets the pointers, the bytes between two groups, and the piece's first element and size
  */
 function eachPadPlanes(
-  nodes: number,
-  n: number,
-  blocks: Uint8Array,
-  { start, first }: Tweaks,
+  { nodes, n, blocks, tweaks: { start, first } }: ElementOts,
   offsets: readonly Uint8Array[],
   use: (planes: readonly number[], stride: number, from: number, size: number) => void,
 ): void {
@@ -222,7 +227,7 @@ export function encodeOffline(
   const [kept, sent] = [serverPlanes(nodes), correctionPlanes(nodes)];
   const state = bulkBytes(heldBytes(kept, n));
   const { blocks, offset, tweaks } = labels;
-  eachPadPlanes(nodes, n, blocks, tweaks, [NO_OFFSET, offset], (pads, stride, from, size) => {
+  eachPadPlanes({ nodes, n, blocks, tweaks }, [NO_OFFSET, offset], (pads, stride, from, size) => {
     const own = arena.alloc(heldBytes(kept, size));
     const message = arena.alloc(heldBytes(sent, size));
     compare.serverOffline(own, message, pads[0]!, pads[1]!, stride, nodes, groupsOf(size));
@@ -263,7 +268,7 @@ export function chooseOffline(
     arena.scope(() => keep(state, kept, 0, place(0, n), n));
     return state;
   }
-  eachPadPlanes(nodes, n, labels.blocks, labels.tweaks, [NO_OFFSET], (pads, stride, from, size) => {
+  eachPadPlanes({ nodes, n, ...labels }, [NO_OFFSET], (pads, stride, from, size) => {
     const own = place(from, size);
     compare.clientOffline(own, pads[0]!, stride, nodes, groupsOf(size));
     keep(state, kept, from, own, size);

@@ -17,7 +17,7 @@
 import type { Bit } from '../garble/builder.ts';
 import { CircuitBuilder } from '../garble/builder.ts';
 import type { Circuit } from '../garble/circuit.ts';
-import { evaluate, garble, tableBytes, tweaksOf } from '../garble/halfgates.ts';
+import { evaluateGarbled, garble, tableBytes, tweaksOf } from '../garble/halfgates.ts';
 import { activeLabels, colours, decodeBits } from '../garble/labels.ts';
 import type { SenderCots } from '../ot/pads.ts';
 import type { Tweaks } from '../random/hash.ts';
@@ -106,7 +106,11 @@ export const argmax = {
     const circuit = circuitOf(params);
     const zeroLabels = randomBytes(new Prg(seed), 16 * circuit.garblerInputs);
     const inputs = concat(zeroLabels, labels.blocks);
-    const garbled = garble(circuit, 1, labels.offset, inputs, labels.tweaks);
+    const garbled = garble(circuit, 1, {
+      delta: labels.offset,
+      zeroLabels: inputs,
+      tweaks: labels.tweaks,
+    });
     const decode = new Uint8Array(bitBytes(circuit.outputs.length));
     colours(garbled.outputZeroLabels).forEach((colour, i) => {
       setBit(decode, i, colour);
@@ -133,7 +137,11 @@ export const argmax = {
     const circuit = circuitOf(params);
     const cut = tableBytes(circuit, 1);
     const active = concat(material, labels);
-    const outputs = evaluate(circuit, 1, active, tables.subarray(0, cut), tweaks);
+    const outputs = evaluateGarbled(circuit, 1, {
+      labels: active,
+      tables: tables.subarray(0, cut),
+      tweaks,
+    });
     const decode = Uint8Array.from(circuit.outputs, (_, i) => getBit(tables.subarray(cut), i));
     return decodeBits(outputs, decode).reduce((index, bit, i) => index | (bit << i), 0);
   },

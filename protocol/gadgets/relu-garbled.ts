@@ -31,7 +31,7 @@
 
 import { CircuitBuilder } from '../garble/builder.ts';
 import type { Circuit } from '../garble/circuit.ts';
-import { evaluate, garble, LABEL_BYTES, tweaksOf } from '../garble/halfgates.ts';
+import { evaluateGarbled, garble, LABEL_BYTES, tweaksOf } from '../garble/halfgates.ts';
 import { activateWords, colours } from '../garble/labels.ts';
 import { padWords, senderPadWords } from '../ot/pads.ts';
 import {
@@ -214,11 +214,8 @@ export const garbledRelu: Gadget<Opened, Stored, Prepared, Pending> = {
       const { outputZeroLabels } = garble(
         circuit,
         size,
-        labels.offset,
-        [own, chosen],
-        tweaks,
-        undefined,
-        span(message, 32 * circuit.andCount),
+        { delta: labels.offset, zeroLabels: [own, chosen], tweaks },
+        { room: span(message, 32 * circuit.andCount) },
       );
       for (let wire = 0; wire < outputs; wire++) {
         const zero = wireOf(outputZeroLabels, size, wire);
@@ -321,7 +318,7 @@ export const garbledRelu: Gadget<Opened, Stored, Prepared, Pending> = {
       const own = span(state.labels, inputs * LABEL_BYTES);
       const active = [span(material, inputs * LABEL_BYTES), own] as const;
       const tables = span(state.tables, 32 * circuit.andCount);
-      const outputs = evaluate(circuit, size, active, tables, tweaks);
+      const outputs = evaluateGarbled(circuit, size, { labels: active, tables, tweaks });
       for (let wire = 0; wire < circuit.outputs.length; wire++) {
         const labels = wireOf(outputs, size, wire);
         const hash = padWords(labels, outputTweak(circuit, tweaks, wire))[0]!;

@@ -76,27 +76,37 @@ export interface Garbled {
   readonly outputZeroLabels: Uint8Array;
 }
 
+/** What the garbler garbles with. Secret but for the tweaks. */
+export interface GarblerInputs {
+  /** The free-XOR offset, 16 bytes with lowest bit 1. */
+  readonly delta: Uint8Array;
+  /** Zero labels of all inputs, the garbler's first: inputs * n labels. */
+  readonly zeroLabels: InputLabels;
+  /** {@link tweaksOf} numbers never used before under `delta`. */
+  readonly tweaks: Tweaks;
+}
+
+/** Options of {@link garble}. */
+export interface GarbleOptions {
+  /** LOCAL: changes no bit; default: the fastest. */
+  readonly engine?: AesEngine | undefined;
+  /** Where the tables are written, {@link tableBytes} bytes; default: fresh bytes. */
+  readonly room?: Uint8Array;
+}
+
 /**
  * The garbler's half.
  * @param n - instances, 1 to {@link maxInstances}
- * @param delta - the free-XOR offset, 16 bytes with lowest bit 1
- * @param inputZeroLabels - zero labels of all inputs, the garbler's first: inputs * n labels
- * @param tweaks - {@link tweaksOf} numbers never used before under `delta`
- * @param engine - LOCAL: changes no bit
- * @param room - where the tables are written, {@link tableBytes} bytes: fresh bytes without it
  * @throws RangeError when n is too large for the security bound or the memory, a length is wrong, or lsb(delta) is 0
  */
 export function garble(
   circuit: Circuit,
   n: number,
-  delta: Uint8Array,
-  inputZeroLabels: InputLabels,
-  tweaks: Tweaks,
-  engine: AesEngine = fastestAes(2 * n),
-  room?: Uint8Array,
+  { delta, zeroLabels, tweaks }: GarblerInputs,
+  { engine = fastestAes(2 * n), room }: GarbleOptions = {},
 ): Garbled {
   checkDelta(delta);
-  const inputs = splitInputs(circuit, n, inputZeroLabels);
+  const inputs = splitInputs(circuit, n, zeroLabels);
   const tables = room ?? new Uint8Array(tableBytes(circuit, n));
   if (tables.length !== tableBytes(circuit, n)) {
     throw new RangeError(
@@ -127,24 +137,29 @@ export function garble(
   });
 }
 
+/** What the evaluator evaluates with. */
+export interface EvaluatorInputs {
+  /** Active labels of all inputs, the garbler's first: inputs * n labels. */
+  readonly labels: InputLabels;
+  /** From the garbler. */
+  readonly tables: Uint8Array;
+  /** The garbler's. */
+  readonly tweaks: Tweaks;
+}
+
 /**
  * The evaluator's half.
- * @param inputLabels - active labels of all inputs, the garbler's first: inputs * n labels
- * @param tables - from the garbler
- * @param tweaks - the garbler's
  * @returns active labels of the outputs, outputs * n labels
  * @throws ProtocolError 'bad-message' when the tables have the wrong length
  * @throws RangeError when n is too large for the security bound or the memory, or the labels have the wrong length
  */
-export function evaluate(
+export function evaluateGarbled(
   circuit: Circuit,
   n: number,
-  inputLabels: InputLabels,
-  tables: Uint8Array,
-  tweaks: Tweaks,
+  { labels, tables, tweaks }: EvaluatorInputs,
   engine: AesEngine = fastestAes(n),
 ): Uint8Array {
-  const inputs = splitInputs(circuit, n, inputLabels);
+  const inputs = splitInputs(circuit, n, labels);
   if (tables.length !== tableBytes(circuit, n)) {
     throw new ProtocolError(
       'bad-message',
@@ -182,7 +197,7 @@ function walk(
   [garbler, evaluator]: readonly [Uint8Array, Uint8Array],
   gates: {
     not(out: number, a: number): void;
-    /** The step's AND gate: (a0 ^ a1) & (b0 ^ b1) ^ c. */
+    /** The step's AND gate: (a0 ^ a1) & (b0 ^ b1) ^ c. Pointers one by one: an object for every gate costs time. */
     and(out: number, a0: number, a1: number, b0: number, b1: number, c: number): void;
   },
 ): Uint8Array {

@@ -18,7 +18,7 @@
 export { type Bit, CircuitBuilder } from './builder.ts';
 export { type Circuit, evaluateClear, makeCircuit, Op } from './circuit.ts';
 export {
-  evaluate,
+  evaluateGarbled,
   type Garbled,
   garble,
   type InputLabels,

@@ -23,7 +23,7 @@ export interface BatchLane extends LaneShape {
 }
 
 /** At least one lane; neighbours in the order of the program, of one layer or several. */
-export type Batch = readonly BatchLane[];
+export type LaneBatch = readonly BatchLane[];
 
 /** OTs of a lane: whole bytes of choices, so that those of a batch can be joined. */
 const whole = (ots: number) => 8 * Math.ceil(ots / 8);
@@ -50,7 +50,7 @@ export function batchBytes(lanes: readonly LaneShape[], which: 'corrections' | '
 export const BATCH_OTS: number = 2 * COTS_PER_CHUNK;
 
 /** The batches of a program: as many lanes as have {@link BATCH_OTS} together. */
-export function batchesOf({ activations }: Pick<Layout, 'activations'>): Batch[] {
+export function batchesOf({ activations }: Pick<Layout, 'activations'>): LaneBatch[] {
   const batches: BatchLane[][] = [];
   let room = 0;
   let at = 0;

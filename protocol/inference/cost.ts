@@ -14,7 +14,14 @@ import { offsetMessageBytes } from '../ot/offsets.ts';
 import type { ActivationKind } from '../program/kinds.ts';
 import { packedBytes } from '../ring/packing.ts';
 import { sizeOf } from '../ring/shape.ts';
-import { type Batch, batchBytes, batchesOf, labelCount, over, productCount } from './batches.ts';
+import {
+  batchBytes,
+  batchesOf,
+  type LaneBatch,
+  labelCount,
+  over,
+  productCount,
+} from './batches.ts';
 import { hintBytesOf } from './hint.ts';
 import type { Layout, LinearLayout, OutputLayout } from './layout.ts';
 import { COMMAND_BYTES, wireBytes } from './messages.ts';
@@ -150,7 +157,7 @@ function activationCosts(layout: Layout, otK: OtK): StepCost[] {
 }
 
 /** Offline bytes of a batch. */
-function batchCost(batch: Batch, otK: OtK): Bytes {
+function batchCost(batch: LaneBatch, otK: OtK): Bytes {
   return {
     up:
       wireBytes(cotBytes(over(batch, labelCount), otK)) +
@@ -160,7 +167,7 @@ function batchCost(batch: Batch, otK: OtK): Bytes {
 }
 
 /** Of them those of the server's choices. */
-function drawnBytes(batch: Batch, otK: OtK): number {
+function drawnBytes(batch: LaneBatch, otK: OtK): number {
   return wireBytes(cotBytes(over(batch, productCount), otK));
 }
 

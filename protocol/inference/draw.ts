@@ -21,7 +21,7 @@ import {
   offsetMessageBytes,
 } from '../ot/offsets.ts';
 import { deriveSeed, Prg, type Random } from '../random/index.ts';
-import { type Batch, type BatchLane, batchesOf, over, productCount } from './batches.ts';
+import { type BatchLane, batchesOf, type LaneBatch, over, productCount } from './batches.ts';
 import type { ClientDraw } from './bundle.ts';
 import { Deferred, Ordered, type Slots, slotsOf } from './flow.ts';
 import { Command, encodeCommand, Kind, receiveMessage, sendMessage } from './messages.ts';
@@ -66,7 +66,7 @@ export interface ArrivingDraw {
 export async function receiveDraw(
   { channel, otK }: ClientSession,
   { name, keys, random }: AskedDraw,
-  batches: readonly Batch[],
+  batches: readonly LaneBatch[],
   { offsets, choices }: ArrivingDraw,
 ): Promise<void> {
   const answer = await channel.receive(Kind.serverOffset, offsetMessageBytes(otK)[1]);

@@ -116,13 +116,13 @@ function planOf({ parts, shape, masks }: LayerGroup, rings: readonly number[]): 
 }
 
 /** The values of some elements of a tensor. */
-export function gather(tensor: Int32Array, elements: Uint32Array): Int32Array {
+export function pickElements(tensor: Int32Array, elements: Uint32Array): Int32Array {
   const values = new Int32Array(elements.length);
   for (let i = 0; i < values.length; i++) values[i] = tensor[elements[i]!]!;
   return values;
 }
 
-/** Puts values where {@link gather} took them. */
+/** Puts values where {@link pickElements} took them. */
 export function scatter(tensor: Int32Array, elements: Uint32Array, values: Int32Array): void {
   for (let i = 0; i < values.length; i++) tensor[elements[i]!] = values[i]!;
 }

@@ -37,11 +37,11 @@ import { treeBytes } from '../ot/softspoken.ts';
 import { kindOf } from '../program/kinds.ts';
 import { deriveSeed } from '../random/index.ts';
 import {
-  type Batch,
   type BatchLane,
   batchBytes,
   batchesOf,
   cut,
+  type LaneBatch,
   labelCount,
   over,
   productCount,
@@ -56,7 +56,7 @@ import {
   takeDraw,
 } from './draw.ts';
 import { Deferred, Ordered, rejectAll, type Slots, slotsOf, together } from './flow.ts';
-import { gather, type Layout } from './layout.ts';
+import { type Layout, pickElements } from './layout.ts';
 import { receiveLayer } from './linear.ts';
 import { type ClientShares, type MaskSet, sendLayers, shareLayers } from './masks.ts';
 import { Command, encodeCommand, Kind, receiveMessage, sendMessage } from './messages.ts';
@@ -87,7 +87,7 @@ function laneTweaks({ kind, params, n }: BatchLane, { labels, products }: Bundle
 /** Calls `advance` for each activation layer whose last batch is done; called for one batch after the other. */
 function byLayer(
   { activations }: Layout,
-  batches: readonly Batch[],
+  batches: readonly LaneBatch[],
   advance: (step: string) => void,
 ): (batch: number) => void {
   let layer = 0;
@@ -177,7 +177,7 @@ interface Opening {
   readonly seed: Uint8Array;
   readonly masks: MaskSet;
   readonly shares: ClientShares;
-  readonly batches: readonly Batch[];
+  readonly batches: readonly LaneBatch[];
   readonly cots: ClientCots;
   readonly tweaks: BundleTweaks;
   /** The server's choices in the product OTs. */
@@ -194,9 +194,9 @@ async function openBatches(opening: Opening): Promise<void> {
     const lanes = batch.map((lane) => {
       const { kind, params, n, elements, at } = lane;
       const { index } = layout.activations[lane.layer]!;
-      const c = gather(shares.preactivations.get(index)!, elements);
+      const c = pickElements(shares.preactivations.get(index)!, elements);
       subtractFractions(lane, c, masks.fractions.get(index + 1));
-      const mask = gather(masks.of.get(index + 1)!, elements);
+      const mask = pickElements(masks.of.get(index + 1)!, elements);
       const own = { kind, params, n, c, mask, seed: deriveSeed(seed, 'lane', at) };
       return { ...own, ...laneTweaks(lane, tweaks) };
     });
@@ -263,7 +263,7 @@ async function openOutput(
 /** The states of all lanes by layer, and the tables of a garbled argmax, of no bytes when there is none. */
 async function receiveTables(
   { channel, layout }: ClientSession,
-  batches: readonly Batch[],
+  batches: readonly LaneBatch[],
   opened: Slots<LaneState[]>,
   advance: (step: string) => void,
 ): Promise<{ layers: LaneState[][]; tables: Uint8Array }> {

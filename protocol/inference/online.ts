@@ -35,7 +35,7 @@ import { sizeOf } from '../ring/shape.ts';
 import { addInto, subtract } from '../ring/tensor.ts';
 import type { ArgmaxStored, ClientBundle, ServerBundle } from './bundle.ts';
 import { Deferred, Ordered, together } from './flow.ts';
-import { type ActivationLayout, gather, type OutputLayout, scatter } from './layout.ts';
+import { type ActivationLayout, type OutputLayout, pickElements, scatter } from './layout.ts';
 import { runLinear } from './linear.ts';
 import {
   Command,
@@ -212,7 +212,7 @@ async function runActivation(
     );
     for (const [i, lane] of lanes.entries()) {
       const { kind, params, elements } = lane;
-      const own = gather(a, elements);
+      const own = pickElements(a, elements);
       addConstants(lane, own, added(kind)?.before, plane);
       const gadget = gadgetOf(lane);
       const state = states[i]!;

@@ -71,7 +71,7 @@ export function maskInput(
   const publics = publicsFor(generation, plan);
   const secrets = hint.layerSecrets(plan, seed);
   const keys = range[0] === 0 ? hint.layerKeys(plan, publics, secrets, seed) : undefined;
-  return { ...hint.maskInput(plan, publics, secrets, seed, range, given), keys };
+  return { ...hint.maskInput(plan, publics, { secrets, seed, given }, range), keys };
 }
 
 /** Client: its shares of some output tiles. */

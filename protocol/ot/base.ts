@@ -67,6 +67,11 @@ export function offerBaseOt(random: Random): BaseSender {
   return { scalar, message: ristretto255.Point.BASE.multiply(scalar).toBytes() };
 }
 
+/** OTs `from` to `to` - 1. */
+export type OtRange = readonly [from: number, to: number];
+
+const ALL_OTS: OtRange = [0, BASE_OTS];
+
 /**
  * Receiver, its only step: OTs `from` to `to` - 1. They can be made in parts.
  * @param context - 16 public bytes that name the session, never used before
@@ -80,8 +85,7 @@ export function chooseBaseOt(
   choices: Uint8Array,
   offer: Uint8Array,
   random: Random,
-  from = 0,
-  to: number = BASE_OTS,
+  [from, to]: OtRange = ALL_OTS,
 ): { message: Uint8Array; chosen: Uint8Array } {
   if (choices.length !== BASE_OTS / 8) {
     throw new RangeError(`choices: expected ${BASE_OTS / 8} bytes, got ${choices.length}`);
@@ -104,7 +108,8 @@ export function chooseBaseOt(
       pair[j] = own[j]! ^ swap;
       pair[POINT_BYTES + j] = other[j]! ^ swap;
     }
-    chosen.set(baseKey(context, i, choice, offer, pair, A.multiply(scalar)), 16 * (i - from));
+    const shared = A.multiply(scalar);
+    chosen.set(baseKey(context, i, choice, { offer, pair, shared }), 16 * (i - from));
   }
   return { message, chosen };
 }
@@ -118,8 +123,7 @@ export function finishBaseOt(
   context: Uint8Array,
   { scalar, message: offer }: BaseSender,
   answer: Uint8Array,
-  from = 0,
-  to: number = BASE_OTS,
+  [from, to]: OtRange = ALL_OTS,
 ): BaseSenderKeys {
   expectLength(answer, CHOOSE_BYTES);
   const keys = [0, 1].map(() => new Uint8Array((to - from) * 16));
@@ -130,10 +134,8 @@ export function finishBaseOt(
     for (let side = 0; side < 2; side++) {
       const sum = points[side]!.add(oracle(context, i, side, encoded[1 - side]!));
       if (sum.is0()) throw badPoint();
-      keys[side]!.set(
-        baseKey(context, i, side, offer, pair, sum.multiply(scalar)),
-        16 * (i - from),
-      );
+      const shared = sum.multiply(scalar);
+      keys[side]!.set(baseKey(context, i, side, { offer, pair, shared }), 16 * (i - from));
     }
   }
   return { zero: keys[0]!, one: keys[1]! };
@@ -180,14 +182,21 @@ function badPoint(): ProtocolError {
   return new ProtocolError('bad-point', 'base OT: a point is not a valid element of ristretto255');
 }
 
+/** What one OT comes to. */
+interface Exchanged {
+  readonly offer: Uint8Array;
+  /** The receiver's points, encoded. */
+  readonly pair: Uint8Array;
+  /** Secret. */
+  readonly shared: Point;
+}
+
 /** The key of one side of one OT: SHA-256 over fields of fixed length, cut to 16 bytes. */
 function baseKey(
   context: Uint8Array,
   index: number,
   side: number,
-  offer: Uint8Array,
-  pair: Uint8Array,
-  shared: Point,
+  { offer, pair, shared }: Exchanged,
 ): Uint8Array {
   const hash = sha256.create().update(new TextEncoder().encode('sotto base ot'));
   hash.update(context).update(Uint8Array.of(index, side));

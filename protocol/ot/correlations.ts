@@ -34,7 +34,7 @@ export type SenderTicket = Ticket<SenderSeeds>;
 export type ReceiverTicket = Ticket<ReceiverSeeds>;
 
 /** The tickets of one end of an extension. */
-export class Tickets<S extends SenderSeeds | ReceiverSeeds> {
+export class CorrelationTickets<S extends SenderSeeds | ReceiverSeeds> {
   readonly seeds: S;
   #chunk = 0;
 
@@ -71,7 +71,9 @@ export function redeemSender(
   let from = 0;
   chunksOf(count).forEach((size, i) => {
     const to = from + extensionBytes(size, seeds.k);
-    extendSender(seeds, firstChunk + i, size, message.subarray(from, to), chunkOf(blocks, i, 16));
+    extendSender(seeds, firstChunk + i, size, message.subarray(from, to), {
+      blocks: chunkOf(blocks, i, 16),
+    });
     from = to;
   });
   return blocks;
@@ -91,7 +93,7 @@ export function redeemReceiver(
   chunksOf(count).forEach((size, i) => {
     const to = from + extensionBytes(size, seeds.k);
     const room = { message: message.subarray(from, to), blocks: chunkOf(blocks, i, 16) };
-    extendReceiver(seeds, firstChunk + i, size, chunkOf(choices, i, 1 / 8), room);
+    extendReceiver(seeds, firstChunk + i, size, chunkOf(choices, i, 1 / 8), { room });
     from = to;
   });
   return { message, blocks };

@@ -32,7 +32,7 @@ export function otKFor(bitsPerSecond: number = Number.POSITIVE_INFINITY): OtK {
 }
 
 /** Neighbouring groups of one width. */
-export interface Run {
+export interface GroupRun {
   readonly groups: number;
   /** Bits of each group; its tree has 2^width leaves. */
   readonly width: number;
@@ -43,17 +43,17 @@ export interface Run {
 }
 
 /** How the 128 bits of the offset fall into groups, and their leaves in all. */
-export interface Grouping {
+export interface OffsetGrouping {
   readonly groups: number;
   readonly leaves: number;
-  readonly runs: readonly Run[];
+  readonly runs: readonly GroupRun[];
 }
 
 /**
  * Groups of k bits, then of k - 1, as few as hold 128 bits.
  * @throws RangeError when k is not supported
  */
-export function groupingOf(k: OtK): Grouping {
+export function groupingOf(k: OtK): OffsetGrouping {
   if (!isOtK(k))
     throw new RangeError(`SoftSpoken k: expected one of ${OT_KS.join(', ')}, got ${k}`);
   const groups = Math.ceil(128 / k);

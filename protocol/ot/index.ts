@@ -28,12 +28,12 @@
  */
 
 export {
+  CorrelationTickets,
   cotBytes,
   type ReceiverTicket,
   redeemReceiver,
   redeemSender,
   type SenderTicket,
-  Tickets,
 } from './correlations.ts';
 export { DEFAULT_OT_K, type OtK } from './groups.ts';
 export {

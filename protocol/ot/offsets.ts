@@ -23,7 +23,7 @@ import { ProtocolError } from '../errors.ts';
 import { hashInstances, type Tweaks } from '../random/hash.ts';
 import { deriveSeed, type Random } from '../random/index.ts';
 import { BASE_OTS, type BaseReceiverKeys } from './base.ts';
-import { cotBytes, redeemReceiver, redeemSender, Tickets } from './correlations.ts';
+import { CorrelationTickets, cotBytes, redeemReceiver, redeemSender } from './correlations.ts';
 import { DEFAULT_OT_K, type OtK } from './groups.ts';
 import { senderPads } from './pads.ts';
 import { freshOffset } from './setup.ts';
@@ -45,14 +45,14 @@ export function offsetMessageBytes(k: OtK = DEFAULT_OT_K): readonly [number, num
 
 /** A bundle's correlations at the client. */
 export interface ClientCots {
-  readonly labels: Tickets<ReceiverSeeds>;
-  readonly products: Tickets<SenderSeeds>;
+  readonly labels: CorrelationTickets<ReceiverSeeds>;
+  readonly products: CorrelationTickets<SenderSeeds>;
 }
 
 /** A bundle's correlations at the server. */
 export interface ServerCots {
-  readonly labels: Tickets<SenderSeeds>;
-  readonly products: Tickets<ReceiverSeeds>;
+  readonly labels: CorrelationTickets<SenderSeeds>;
+  readonly products: CorrelationTickets<ReceiverSeeds>;
 }
 
 /** Which bundle of which session: in every key and tweak. */
@@ -85,7 +85,7 @@ export function drawOffsets(
 
 /** What the server keeps until the third message. */
 export interface AnsweredOffsets {
-  readonly products: Tickets<ReceiverSeeds>;
+  readonly products: CorrelationTickets<ReceiverSeeds>;
   readonly keys: BaseReceiverKeys;
 }
 
@@ -107,7 +107,7 @@ export function answerOffsets(
     random,
     root.k,
   );
-  const products = new Tickets(seeds);
+  const products = new CorrelationTickets(seeds);
   const choices = freshOffset(random);
   const { message: own, blocks } = redeemReceiver(products.take(BASE_OTS), choices);
   const message = new Uint8Array(trees.length + own.length);
@@ -137,11 +137,11 @@ export function finishOffsets(
   }
   const trees = answer.subarray(0, bytes);
   const sender = prepareSender(contextOf(name, 'products'), state, trees, k);
-  const products = new Tickets(sender);
+  const products = new CorrelationTickets(sender);
   const q = redeemSender(products.take(BASE_OTS), answer.subarray(bytes));
   const base = senderPads(q, sender.offset, tweaksOf(name, 'labels'));
   const { message, seeds } = prepareReceiver(contextOf(name, 'labels'), base, random, k);
-  return { message, cots: { labels: new Tickets(seeds), products } };
+  return { message, cots: { labels: new CorrelationTickets(seeds), products } };
 }
 
 /**
@@ -154,6 +154,6 @@ export function joinOffsets(
   trees: Uint8Array,
 ): ServerCots {
   const { k } = products.seeds;
-  const labels = new Tickets(prepareSender(contextOf(name, 'labels'), keys, trees, k));
+  const labels = new CorrelationTickets(prepareSender(contextOf(name, 'labels'), keys, trees, k));
   return { labels, products };
 }

@@ -74,7 +74,7 @@ export function chooseSetup(
   from: number,
   random: Random,
 ): { message: Uint8Array; chosen: Uint8Array } {
-  return chooseBaseOt(contextOf(sessionId), choices, offer, random, from, from + PART);
+  return chooseBaseOt(contextOf(sessionId), choices, offer, random, [from, from + PART]);
 }
 
 /**
@@ -88,7 +88,7 @@ export function keySetup(
   choice: Uint8Array,
   from: number,
 ): BaseSenderKeys {
-  return finishBaseOt(contextOf(sessionId), state, choice, from, from + PART);
+  return finishBaseOt(contextOf(sessionId), state, choice, [from, from + PART]);
 }
 
 /**

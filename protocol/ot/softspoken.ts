@@ -52,7 +52,7 @@ import { blake3 } from '../random/blake3.ts';
 import { tweakKey } from '../random/hash.ts';
 import { deriveSeed, freshSeed, type Random } from '../random/index.ts';
 import { BASE_OTS, type BaseReceiverKeys, type BaseSenderKeys } from './base.ts';
-import { DEFAULT_OT_K, groupingOf, type OtK, type Run } from './groups.ts';
+import { DEFAULT_OT_K, type GroupRun, groupingOf, type OtK } from './groups.ts';
 
 /** Correlations of one slice: one block of each leaf's stream, one tile of the transpose. SECURITY: the block size. */
 const SLICE = 128;
@@ -171,13 +171,13 @@ export function prepareReceiver(
 }
 
 /** Where the two sums of a level are in the setup message. */
-function sumsAt({ bit, group, width }: Run, g: number, level: number): number {
+function sumsAt({ bit, group, width }: GroupRun, g: number, level: number): number {
   return 32 * (bit - group + g * (width - 1) + level);
 }
 
 /** The leaves of the trees of one run. Writes the masked sums of each level into the message. */
 function growTrees(
-  run: Run,
+  run: GroupRun,
   keys: BaseSenderKeys,
   keyPair: readonly [Uint8Array, Uint8Array],
   message: Uint8Array,
@@ -240,7 +240,7 @@ export function prepareSender(
 
 /** The leaves of the trees of one run, all but the first of each group. */
 function recoverTrees(
-  run: Run,
+  run: GroupRun,
   keys: BaseReceiverKeys,
   keyPair: readonly [Uint8Array, Uint8Array],
   message: Uint8Array,
@@ -287,20 +287,33 @@ export interface Extended {
   readonly blocks: Uint8Array;
 }
 
+/** Options of {@link extendReceiver}. */
+export interface ReceiverOptions {
+  /** Where message and t go, of their lengths; default: fresh memory. */
+  readonly room?: Extended;
+  /** For measurements; default: the fastest. LOCAL. */
+  readonly engine?: AesEngine;
+}
+
+/** Options of {@link extendSender}. */
+export interface SenderOptions {
+  /** Where q goes, 16 `count` bytes; default: fresh memory. */
+  readonly blocks?: Uint8Array;
+  /** For measurements; default: the fastest. LOCAL. */
+  readonly engine?: AesEngine;
+}
+
 /**
  * Extension receiver, one chunk. Pure: chunks may run anywhere, in any order.
  * @param chunk - the number of this chunk, never used twice under the same seeds
  * @param choices - `count` packed bits, lowest bit of byte 0 first
- * @param room - where message and t go, of their lengths; fresh memory without it
- * @param engine - another engine, for measurements
  */
 export function extendReceiver(
   seeds: ReceiverSeeds,
   chunk: number,
   count: number,
   choices: Uint8Array,
-  room?: Extended,
-  engine: AesEngine = defaultAes,
+  { room, engine = defaultAes }: ReceiverOptions = {},
 ): Extended {
   const { groups } = groupingOf(seeds.k);
   if (choices.length !== Math.ceil(count / 8)) {
@@ -337,8 +350,6 @@ export function extendReceiver(
  * Extension sender, one chunk. Pure: chunks may run anywhere, in any order.
  * @param chunk - the number of this chunk, never used twice under the same seeds
  * @param message - the receiver's message for this chunk
- * @param blocks - where q goes, 16 `count` bytes; fresh memory without it
- * @param engine - another engine, for measurements
  * @returns q, `count` blocks
  * @throws ProtocolError `bad-message` when the message has the wrong length, `corrupted` when the check fails: nothing that
  *   depends on the offset may leave any more
@@ -348,8 +359,7 @@ export function extendSender(
   chunk: number,
   count: number,
   message: Uint8Array,
-  blocks: Uint8Array = new Uint8Array(16 * count),
-  engine: AesEngine = defaultAes,
+  { blocks = new Uint8Array(16 * count), engine = defaultAes }: SenderOptions = {},
 ): Uint8Array {
   const { k, offset } = seeds;
   const { groups, runs } = groupingOf(k);

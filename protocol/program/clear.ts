@@ -8,6 +8,7 @@
 import { linear } from '../ring/linear.ts';
 import type { Shape } from '../ring/shape.ts';
 import { sizeOf } from '../ring/shape.ts';
+import { indexOfLargest } from '../ring/tensor.ts';
 import { checkProgram } from './check.ts';
 import { cutBits, outputLimit } from './cut.ts';
 import { type ActivationKind, type ElementRounding, kindOf, kindsIn } from './kinds.ts';
@@ -45,15 +46,6 @@ export const nearest: Rounding = {
   positive: (x) => x > 0,
   reveal: (x, bits) => roundShift(x, bits) << bits,
 };
-
-/** Index of the largest element, the first of equals. */
-export function argmax(values: Int32Array): number {
-  let best = 0;
-  for (let i = 1; i < values.length; i++) {
-    if ((values[i] as number) > (values[best] as number)) best = i;
-  }
-  return best;
-}
 
 /**
  * Runs a model on a clear input, mod 2^32.
@@ -94,9 +86,8 @@ export function interpret(
     local: (step, inputs) => made(step, localOf(shapes, step, inputs)),
     activation: (step, x, i) => {
       const constants = weights[i] as ChannelConstants | undefined;
-      const shape = shapes[i + 1] as Shape;
-      const margin = margins[step.input]!;
-      const { value, outOfRange } = runActivation(step, shape, constants, x, margin, rounding);
+      const site = { shape: shapes[i + 1] as Shape, constants, margin: margins[step.input]! };
+      const { value, outOfRange } = runActivation(step, site, x, rounding);
       return made(step, value, outOfRange);
     },
     output: (step, x) =>
@@ -116,12 +107,18 @@ function refuseOutOfRange(step: Step, _value: Int32Array, outOfRange: number): v
   }
 }
 
+/** What an activation layer knows beside its step. */
+interface ActivationSite {
+  readonly shape: Shape;
+  readonly constants: ChannelConstants | undefined;
+  /** See margins.ts. */
+  readonly margin: number;
+}
+
 function runActivation(
   step: ActivationStep,
-  shape: Shape,
-  constants: ChannelConstants | undefined,
+  { shape, constants, margin }: ActivationSite,
   x: Int32Array,
-  margin: number,
   rounding: Rounding,
 ): { value: Int32Array; outOfRange: number } {
   const { kinds, rangeBits, dropBits } = step;
@@ -159,6 +156,6 @@ function runOutput(
   cut: number,
   rounding: Rounding,
 ): Int32Array {
-  if (reveal === 'label') return Int32Array.of(argmax(x));
+  if (reveal === 'label') return Int32Array.of(indexOfLargest(x));
   return x.map((logit) => rounding.reveal(logit, cut));
 }

@@ -4,6 +4,7 @@
  */
 
 import { sha256 } from '@noble/hashes/sha2.js';
+import { bytesToHex } from '@noble/hashes/utils.js';
 import * as z from 'zod/mini';
 import { OUTSIDE, runsOf, tableOf } from '../ring/gather.ts';
 import { pack, packedBytes, unpack } from '../ring/packing.ts';
@@ -248,4 +249,9 @@ function withTables(steps: readonly z.infer<typeof step>[]): Step[] {
 /** SHA-256 of a program's bytes. */
 export function digestOf(bytes: Uint8Array): Uint8Array {
   return sha256(bytes);
+}
+
+/** Lower-case hexadecimal of bytes: how digests are written. */
+export function hexOf(bytes: Uint8Array): string {
+  return bytesToHex(bytes);
 }

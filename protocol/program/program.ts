@@ -141,7 +141,7 @@ export interface ProgramInput {
 }
 
 /** What is done to numbers that the client has learnt; `axis` is the one along which, 0 for what works on each alone. */
-export interface Readout {
+export interface ProgramReadout {
   readonly kind: (typeof READOUTS)[number];
   readonly axis: number;
 }
@@ -155,7 +155,7 @@ export interface ProgramResult {
   readonly shape: readonly number[];
   /** Its numbers are ring elements / 2^bits: the output's fractional bits, and a power of two that the model has beside. */
   readonly bits: number;
-  readonly readout?: Readout;
+  readonly readout?: ProgramReadout;
 }
 
 export interface Program {

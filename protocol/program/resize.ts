@@ -12,7 +12,7 @@ export interface Raster {
  * Bilinear, over wider windows where the image shrinks, as Pillow resizes: columns first, and each pass rounds to bytes by
  * the same fixed point.
  */
-export function resize(image: Raster, height: number, width: number): Raster {
+export function resizeRaster(image: Raster, height: number, width: number): Raster {
   const across = width === image.width ? image : transposed(resizeRows(transposed(image), width));
   return height === image.height ? across : resizeRows(across, height);
 }

@@ -4,7 +4,7 @@
  * A readout is public and needs no secret: the client does it alone, on numbers that it knows.
  */
 
-import type { OutputStep, Program, Readout } from './program.ts';
+import type { OutputStep, Program, ProgramReadout } from './program.ts';
 
 /** One result, its numbers in row-major order. */
 export interface ResultTensor {
@@ -47,7 +47,7 @@ export function readOut(program: Program, results: readonly ResultTensor[]): Res
   });
 }
 
-function apply({ kind, axis }: Readout, result: ResultTensor): ResultTensor {
+function apply({ kind, axis }: ProgramReadout, result: ResultTensor): ResultTensor {
   const { shape, data } = result;
   switch (kind) {
     case 'sigmoid':

@@ -124,7 +124,7 @@ const exactLogits = (model: Model, input: Int32Array): Int32Array =>
   interpret(model, input, whole(nearest), () => {});
 
 /** Fractional bits of what rounding has taken off weights. */
-export const RESIDUE_BITS = 5;
+export const WEIGHT_RESIDUE_BITS = 5;
 
 /** Adds what a linear layer would make of x beside its result, had its weights not been rounded. */
 function addResidue(
@@ -136,19 +136,20 @@ function addResidue(
 ): void {
   const step = program.steps[index] as LinearStep;
   const lost = linear(step.shape, x, residue, new Int32Array(linearOutput(step.shape)[0]));
-  for (let i = 0; i < made.length; i++) made[i]! += lost[i]! >> RESIDUE_BITS;
+  for (let i = 0; i < made.length; i++) made[i]! += lost[i]! >> WEIGHT_RESIDUE_BITS;
 }
 
-/** A simulated run with the errors of one step alone, its logits whole. */
+/**
+ * A simulated run with the errors of one step alone, its logits whole.
+ * @param shared - the errors of all steps
+ */
 function runSimulatedAt(
   step: number,
   model: Model,
   input: Int32Array,
-  random: Random,
-  errors: LinearErrors,
+  shared: Rounding,
   residue: Int32Array | undefined,
 ): Int32Array {
-  const shared = sharedRounding(random, model, errors);
   // The interpreter tells of every step it has made, in order.
   let at = 0;
   const now = () => (at === step ? shared : nearest);
@@ -170,7 +171,7 @@ function runSimulatedAt(
 /**
  * What each step's errors come to at the output: root mean squares over the logits of all inputs, in units of the
  * output's last place. Local steps and the output have none.
- * @param residues by the index of linear steps: what rounding took off their weights, in 2^-RESIDUE_BITS of their unit
+ * @param residues by the index of linear steps: what rounding took off their weights, in 2^-WEIGHT_RESIDUE_BITS of their unit
  */
 export function measureErrors(
   model: Model,
@@ -187,11 +188,10 @@ export function measureErrors(
     count += exact.length;
     model.program.steps.forEach(({ op }, i) => {
       if (op !== 'linear' && op !== 'activation') return;
-      runSimulatedAt(i, logits, input, random, linearErrors, residues.get(i)).forEach(
-        (value, j) => {
-          squares[i]! += (value - exact[j]!) ** 2;
-        },
-      );
+      const shared = sharedRounding(random, logits, linearErrors);
+      runSimulatedAt(i, logits, input, shared, residues.get(i)).forEach((value, j) => {
+        squares[i]! += (value - exact[j]!) ** 2;
+      });
     });
   }
   return squares.map((sum) => Math.sqrt(sum / Math.max(1, count)));

@@ -129,10 +129,10 @@ export function keeping(shape: readonly number[]): Tables {
 }
 
 /** A table as runs [start, step, count], the shortest way to write what tables usually are. */
-export type Run = readonly [start: number, step: number, count: number];
+export type TableRun = readonly [start: number, step: number, count: number];
 
-export function runsOf(table: Int32Array): Run[] {
-  const runs: Run[] = [];
+export function runsOf(table: Int32Array): TableRun[] {
+  const runs: TableRun[] = [];
   for (let at = 0; at < table.length; ) {
     const start = table[at]!;
     const step = at + 1 < table.length ? table[at + 1]! - start : 0;
@@ -145,7 +145,7 @@ export function runsOf(table: Int32Array): Run[] {
 }
 
 /** @throws RangeError when they hold more than `most` entries together. */
-export function tableOf(runs: readonly Run[], most: number): Int32Array {
+export function tableOf(runs: readonly TableRun[], most: number): Int32Array {
   const length = runs.reduce((sum, [, , count]) => sum + count, 0);
   if (!(length <= most))
     throw new RangeError(`a table of ${length} entries, at most ${most} are read`);

@@ -193,7 +193,7 @@ export function conv2d(
         arena.scope(() => {
           const phases = fillPhases(shape, plan, input, group, y);
           const taps = { phases, offsets, weights, bias: byChannel };
-          convolveBand(shape, plan, taps, { from, to }, rows, emit);
+          convolveBand(shape, plan, taps, { from, to, rows }, emit);
         });
       }
     }
@@ -322,13 +322,17 @@ interface Taps {
   readonly bias: Int32Array | undefined;
 }
 
+/** Output rows of some channels. */
+interface Band extends ChannelRange {
+  readonly rows: number;
+}
+
 /** Convolves `rows` output rows of some channels of one group; hands each result row, or run of rows, to `emit`. */
 function convolveBand(
   shape: ConvShape,
   plan: PhasePlan,
   { phases, offsets, weights, bias }: Taps,
-  { from, to }: ChannelRange,
-  rows: number,
+  { from, to, rows }: Band,
   emit: (channel: number, row: number, pixels: Int32Array) => void,
 ): void {
   const { arena, ring } = kernels();

@@ -3,7 +3,7 @@
 import { type LinearShape, linearOutput } from './shape.ts';
 
 /** A linear layer in Z_2^32, straight from its definition. */
-export function linear(
+export function referenceLinear(
   shape: LinearShape,
   input: Int32Array,
   weights: Int32Array,

@@ -155,6 +155,13 @@ export function sumPool(input: Int32Array, shape: Shape, pooling: Pooling): Int3
   return out;
 }
 
+/** Index of the largest element, the first of equals. */
+export function indexOfLargest(values: ArrayLike<number>): number {
+  let best = 0;
+  for (let i = 1; i < values.length; i++) if (values[i]! > values[best]!) best = i;
+  return best;
+}
+
 function sameLength(a: Int32Array, b: Int32Array): void {
   if (a.length !== b.length) {
     throw new RangeError(`tensors: ${a.length} and ${b.length} elements do not match`);

@@ -3,9 +3,13 @@
  * every session, so that two sessions differ in nothing but what a peer does in them.
  */
 
-import { openSession, type Session } from '../../client/session.ts';
+import { type Session, sessionOver } from '../../client/session.ts';
 import type { Endpoint } from '../../protocol/channel/endpoint.ts';
-import { ERROR_KIND, FRAME_HEADER_BYTES, type Frame } from '../../protocol/channel/frames.ts';
+import {
+  type ChannelFrame,
+  ERROR_KIND,
+  FRAME_HEADER_BYTES,
+} from '../../protocol/channel/frames.ts';
 import type { Channel } from '../../protocol/channel/index.ts';
 import { memoryPair } from '../../protocol/channel/memory.ts';
 import { argmax } from '../../protocol/gadgets/argmax.ts';
@@ -69,9 +73,9 @@ export function noting(seen: Seen): Hooks {
 }
 
 /** Every frame that arrives at a channel of {@link memoryPair} from here on, an ERROR frame too. */
-export function arriving(channel: Channel): Frame[] {
+export function arriving(channel: Channel): ChannelFrame[] {
   const end = channel as Endpoint;
-  const frames: Frame[] = [];
+  const frames: ChannelFrame[] = [];
   const { deliver } = end;
   end.deliver = (bytes) => {
     frames.push({ kind: bytes[1]!, payload: bytes.slice(FRAME_HEADER_BYTES) });
@@ -91,7 +95,7 @@ export interface Deviation {
 export interface Deviating {
   readonly session: Promise<Session>;
   /** What the server sent. */
-  readonly frames: readonly Frame[];
+  readonly frames: readonly ChannelFrame[];
 }
 
 export function deviatingClient(
@@ -102,15 +106,15 @@ export function deviatingClient(
   const frames = arriving(channel);
   const random = new Prg(seedOf(711));
   const parts = { channel: changing(channel, change), pool: hooked(hooks), random };
-  return { session: openSession(parts), frames };
+  return { session: sessionOver(parts), frames };
 }
 
 /** Channels for a server that sends `change` of its frames, and what arrives at it, session by session. */
 export function deviatingServer(change: Change): {
   pair: () => [Channel, Channel];
-  sessions: readonly (readonly Frame[])[];
+  sessions: readonly (readonly ChannelFrame[])[];
 } {
-  const sessions: Frame[][] = [];
+  const sessions: ChannelFrame[][] = [];
   const pair = (): [Channel, Channel] => {
     const [near, far] = memoryPair();
     sessions.push(arriving(far));
@@ -137,8 +141,8 @@ export const failing = (promise: Promise<unknown>): Promise<Error | undefined> =
   );
 
 /** The frames without their last one, an ERROR frame, and that one's payload; undefined when there is none. */
-export function upToError(frames: readonly Frame[]): {
-  said: readonly Frame[];
+export function upToError(frames: readonly ChannelFrame[]): {
+  said: readonly ChannelFrame[];
   error?: Uint8Array;
 } {
   const last = frames.at(-1);

@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from 'vitest';
-import { openSession, type SessionProgress } from '../../client/session.ts';
+import { type SessionProgress, sessionOver } from '../../client/session.ts';
 import { ProtocolError } from '../../protocol/errors.ts';
 import { argmax } from '../../protocol/gadgets/argmax.ts';
 import { costOf } from '../../protocol/inference/cost.ts';
@@ -269,7 +269,7 @@ describe('a session', () => {
     };
     const pool = { ...inner, run } as unknown as ProtocolPool;
     // The end frees the pool, which fails the task that is still running.
-    const session = await openSession({ channel, pool, release: () => inner.close() });
+    const session = await sessionOver({ channel, pool, release: () => inner.close() });
     expect(await failureOf(session.prepare())).toBe(lost);
     expect(await failureOf(session.prepare())).toBe(lost);
   });

@@ -9,7 +9,7 @@ import { layoutOf } from '../../protocol/inference/layout.ts';
 import { measureProgram } from '../../protocol/inference/price.ts';
 import { decodeModel } from '../../protocol/program/model.ts';
 import { identityOf } from '../../server/identity-options.ts';
-import { DEFAULT_LIMITS } from '../../server/limits.ts';
+import { DEFAULT_SERVER_LIMITS } from '../../server/limits.ts';
 import { memoryOf } from '../../server/memory.ts';
 import { proxiesOf } from '../../server/request.ts';
 import { type ServeCommandOptions, serveOptions } from '../../server/serve-options.ts';
@@ -150,8 +150,8 @@ describe('compose.yaml', () => {
     const kept = steps.reduce((sum, { serverStored }) => sum + serverStored, 0);
     for (const [, { mem_limit }] of sottos) {
       const given = Number(/^(\d+)m$/.exec(mem_limit!)![1]) * 2 ** 20;
-      expect(given).toBeGreaterThanOrEqual(memoryOf(DEFAULT_LIMITS, kept));
-      expect(given).toBeLessThan(1.1 * memoryOf(DEFAULT_LIMITS, kept));
+      expect(given).toBeGreaterThanOrEqual(memoryOf(DEFAULT_SERVER_LIMITS, kept));
+      expect(given).toBeLessThan(1.1 * memoryOf(DEFAULT_SERVER_LIMITS, kept));
     }
   });
 

@@ -1,29 +1,12 @@
 /**
- * The rules of the layout that a compiler does not hold: who may import whom, no circles, the core pure, files of 500 lines at most.
+ * The rules of the layout that a compiler does not hold: who may import whom, no circles, the core pure.
  * README, "Layout".
  */
 
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
-
-const root = resolve(import.meta.dirname, '../..');
-
-/** Every source file of ours, relative to the root. Kernels in AssemblyScript and generated modules have rules of their own. */
-function sources(folder: string): string[] {
-  return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
-    const path = join(folder, entry.name);
-    if (entry.isDirectory()) {
-      return ['assembly', 'wasm', 'node_modules'].includes(entry.name) ? [] : sources(path);
-    }
-    return /\.(ts|mjs)$/.test(entry.name) ? [path] : [];
-  });
-}
-
-const folders = ['client', 'server', 'protocol', 'models', 'bench'];
-const files = [...folders.flatMap(sources), 'cli.ts', 'completion.ts', 'demo.ts'].filter((file) =>
-  existsSync(join(root, file)),
-);
+import { files, root } from './sources.ts';
 
 interface Import {
   readonly from: string;
@@ -251,12 +234,5 @@ describe('the layout', () => {
     expect(callers).toEqual([]);
     const users = imports.filter(({ to }) => to.startsWith('msgpackr')).map(({ from }) => from);
     expect(new Set(users)).toEqual(new Set(['protocol/channel/codec.ts']));
-  });
-
-  it('no file is longer than 500 lines', () => {
-    const long = files
-      .map((file) => [file, readFileSync(join(root, file), 'utf8').split('\n').length] as const)
-      .filter(([, lines]) => lines > 500);
-    expect(long).toEqual([]);
   });
 });

@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from 'vitest';
 import { connect } from '../../client/index.ts';
-import { openSession, type Session } from '../../client/session.ts';
+import { type Session, sessionOver } from '../../client/session.ts';
 import { type ServerEvent, serve } from '../../server/index.ts';
 import { failureOf, LocalServer, localPool, somePixels, tinyModel } from '../system/support.ts';
 
@@ -12,7 +12,7 @@ const named = { name: 'tiny', model };
 /** A session whose channel can be cut. */
 async function cuttable(server: LocalServer): Promise<{ session: Session; cut(): void }> {
   const channel = server.accept();
-  const session = await openSession({ channel, pool: localPool() });
+  const session = await sessionOver({ channel, pool: localPool() });
   return { session, cut: () => channel.close() };
 }
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { effective, type MeasuredProgram, type Price } from '../../protocol/inference/price.ts';
 import { type Capacity, capacityOf, formatCapacity } from '../../server/capacity.ts';
-import { DEFAULT_LIMITS } from '../../server/limits.ts';
+import { DEFAULT_SERVER_LIMITS } from '../../server/limits.ts';
 import { memoryOf } from '../../server/memory.ts';
 import { formatPlan } from '../../server/plan.ts';
 
@@ -62,7 +62,7 @@ describe('what serving many takes', () => {
     ] as const) {
       const capacity = of(clients, 1);
       expect(capacity).toMatchObject({ processes, sessions, cores: 1 });
-      expect(capacity.memory).toBe(memoryOf({ ...DEFAULT_LIMITS, sessions }, 4000));
+      expect(capacity.memory).toBe(memoryOf({ ...DEFAULT_SERVER_LIMITS, sessions }, 4000));
     }
   });
 

@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { layoutOf } from '../../protocol/inference/layout.ts';
 import { measureProgram } from '../../protocol/inference/price.ts';
 import { decodeModel, encodeModel } from '../../protocol/program/model.ts';
-import { DEFAULT_LIMITS } from '../../server/limits.ts';
+import { DEFAULT_SERVER_LIMITS } from '../../server/limits.ts';
 import { memoryOf } from '../../server/memory.ts';
 import { notifier } from '../../server/systemd.ts';
 import { root } from '../system/serving.ts';
@@ -199,7 +199,7 @@ describe('the unit', () => {
     const { program } = decodeModel(readFileSync(join(root, 'models/zoo/digits.sotto')));
     const { steps } = measureProgram(layoutOf(program));
     const kept = steps.reduce((sum, { serverStored }) => sum + serverStored, 0);
-    const planned = memoryOf(DEFAULT_LIMITS, kept);
+    const planned = memoryOf(DEFAULT_SERVER_LIMITS, kept);
     const [, mebibytes] = /^MemoryMax=(\d+)M$/m.exec(unit)!;
     const given = Number(mebibytes) * 2 ** 20;
     expect(given).toBeGreaterThanOrEqual(planned);

@@ -1,10 +1,10 @@
 /** Whole frames, as tests make and read them. */
 
 import {
+  type ChannelFrame,
   decodeFrame,
   encodeHeader,
   FRAME_HEADER_BYTES,
-  type Frame,
   joinFrame,
 } from '../../protocol/channel/frames.ts';
 
@@ -14,7 +14,7 @@ export function encodeFrame(kind: number, sequence: number, payload: Uint8Array)
 }
 
 /** Reads a frame in one piece. */
-export function readFrame(frame: Uint8Array, sequence: number): Frame {
+export function readFrame(frame: Uint8Array, sequence: number): ChannelFrame {
   const cut = FRAME_HEADER_BYTES;
   return decodeFrame(frame.subarray(0, cut), frame.subarray(cut), sequence);
 }

@@ -10,11 +10,11 @@ import { join } from 'node:path';
 import { rolldown } from 'rolldown';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { WebSocket } from 'ws';
-import { openSession } from '../../client/session.ts';
+import { sessionOver } from '../../client/session.ts';
 import { CLIENT_SOCKET_OPTIONS, socketChannel } from '../../protocol/channel/websocket.ts';
 import type { ProtocolPool } from '../../protocol/inference/session.ts';
 import { Prg, type Random } from '../../protocol/random/index.ts';
-import { DEFAULT_LIMITS } from '../../server/limits.ts';
+import { DEFAULT_SERVER_LIMITS } from '../../server/limits.ts';
 import { listen } from '../../server/listen.ts';
 import { offerModels } from '../../server/models.ts';
 import { serveSession } from '../../server/session.ts';
@@ -57,7 +57,7 @@ async function transcript(client: (url: string) => Promise<number[]>): Promise<T
         if (event.type === 'error') complaints.push(event);
       };
       const random = new Prg(SERVER_SEED);
-      const parts = { offers, pool, limits: DEFAULT_LIMITS, onEvent, random };
+      const parts = { offers, pool, limits: DEFAULT_SERVER_LIMITS, onEvent, random };
       served = serveSession(parts, tape, { session: 1, address, principal: address });
     },
   });
@@ -83,7 +83,7 @@ async function transcript(client: (url: string) => Promise<number[]>): Promise<T
 /** What every client does, over modules of one kind or another. */
 async function inNode(
   url: string,
-  open: typeof openSession,
+  open: typeof sessionOver,
   parts: { readonly pool: ProtocolPool; readonly random: Random },
 ): Promise<number[]> {
   const channel = socketChannel(new WebSocket(url, CLIENT_SOCKET_OPTIONS));
@@ -122,7 +122,7 @@ beforeAll(async () => {
   const { opensslAes } = await import('../../protocol/random/aes.ts');
   expect(opensslAes).toBeDefined();
   expected = await transcript((url) =>
-    inNode(url, openSession, { pool: localPool(), random: new Prg(CLIENT_SEED) }),
+    inNode(url, sessionOver, { pool: localPool(), random: new Prg(CLIENT_SEED) }),
   );
   expect(expected.logits).toHaveLength(3);
 });
@@ -135,7 +135,7 @@ describe('the same bits', () => {
 
   it('differ with other seeds: the comparison can fail', async () => {
     const other = await transcript((url) =>
-      inNode(url, openSession, { pool: localPool(), random: new Prg(seedOf(822)) }),
+      inNode(url, sessionOver, { pool: localPool(), random: new Prg(seedOf(822)) }),
     );
     expect(other.sent).not.toBe(expected.sent);
   });
@@ -150,7 +150,7 @@ describe('the same bits', () => {
     const { createInlinePool } = await import('../../protocol/pool/inline.ts');
     const tasks = await import('../../protocol/inference/tasks.ts');
     const own = await transcript((url) =>
-      inNode(url, session.openSession, {
+      inNode(url, session.sessionOver, {
         pool: createInlinePool(tasks),
         random: new random.Prg(CLIENT_SEED),
       }),
@@ -160,7 +160,7 @@ describe('the same bits', () => {
 
   it.skipIf(notBuilt)('come from threads', async () => {
     const own = await transcript((url) =>
-      inNode(url, openSession, { pool: threadPool(), random: new Prg(CLIENT_SEED) }),
+      inNode(url, sessionOver, { pool: threadPool(), random: new Prg(CLIENT_SEED) }),
     );
     expect(own).toEqual(expected);
   });

@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { serialize } from 'node:v8';
 import type { Resumption } from '../../client/link.ts';
 import type { SessionOptions } from '../../client/options.ts';
-import { openSession, type Session } from '../../client/session.ts';
+import { type Session, sessionOver } from '../../client/session.ts';
 import type { Channel } from '../../protocol/channel/index.ts';
 import { memoryPair } from '../../protocol/channel/memory.ts';
 import type { ProtocolPool } from '../../protocol/inference/session.ts';
@@ -12,15 +12,16 @@ import * as tasks from '../../protocol/inference/tasks.ts';
 import type { RunOptions } from '../../protocol/pool/index.ts';
 import { createInlinePool } from '../../protocol/pool/inline.ts';
 import { createThreadPool } from '../../protocol/pool/node.ts';
-import { argmax, runClear } from '../../protocol/program/clear.ts';
+import { runClear } from '../../protocol/program/clear.ts';
 import { decodeLogits, encodeInput } from '../../protocol/program/input.ts';
 import type { Model } from '../../protocol/program/model.ts';
 import type { OutputStep } from '../../protocol/program/program.ts';
 import { deriveSeed, Prg } from '../../protocol/random/index.ts';
 import { sizeOf } from '../../protocol/ring/shape.ts';
+import { indexOfLargest } from '../../protocol/ring/tensor.ts';
 import {
   type AllowQuery,
-  DEFAULT_LIMITS,
+  DEFAULT_SERVER_LIMITS,
   type OnGrant,
   type ServerEvent,
   type ServerLimits,
@@ -55,7 +56,7 @@ export function plainAnswer(model: Model, pixels: Float32Array) {
   const output = program.steps.at(-1) as OutputStep;
   const alone = output.reveal === 'label';
   return {
-    label: alone ? result[0]! : argmax(result),
+    label: alone ? result[0]! : indexOfLargest(result),
     logits: decodeLogits(program, result),
     tolerance: output.tolerance / 2 ** output.fractionBits,
   };
@@ -138,7 +139,7 @@ export class LocalServer {
     this.pool = options.pool ?? localPool();
     this.#offers = offerModels(models, { pool: this.pool, random: new Prg(SERVER_SEED) });
     this.#pair = options.pair ?? memoryPair;
-    this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.#limits = { ...DEFAULT_SERVER_LIMITS, ...options.limits };
     const { allowQuery, onGrant, tickets } = options;
     this.#asked = { allowQuery, onGrant, tickets };
   }
@@ -192,7 +193,7 @@ export function openLocal(
   resume?: Resumption,
 ): Promise<Session> {
   const parts = { channel, pool: localPool(), random: new Prg(CLIENT_SEED), release, resume };
-  return openSession(parts, options);
+  return sessionOver(parts, options);
 }
 
 const worker = new URL('../../dist/protocol/inference/worker.js', import.meta.url);

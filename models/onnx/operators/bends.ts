@@ -5,16 +5,16 @@ import {
   type Algebra,
   type Form,
   grainOf,
-  identity,
+  identityForm,
   isAffine,
   isIdentity,
   constant as number,
   ONE,
-  relu as plainRelu,
+  plainRelu,
 } from '../form.ts';
 import { isTraced, type Operand, type Operation, type Traced } from '../operation.ts';
 import { isPieces, reluOf } from '../pieces.ts';
-import { hasOutside, isPermutation, sizeOf } from '../view.ts';
+import { hasOutside, isPermutation, viewSize } from '../view.ts';
 import { addAny, addConstant, subtractAny, subtractTraced } from './linear.ts';
 
 /**
@@ -23,7 +23,7 @@ import { addAny, addConstant, subtractAny, subtractTraced } from './linear.ts';
  */
 export function beforeMoves(op: Operation, x: Traced, keepsZero: boolean): Traced {
   if (isPermutation(x.view)) return x;
-  const isFew = sizeOf(x.view) >= x.view.size;
+  const isFew = viewSize(x.view) >= x.view.size;
   return isFew && (keepsZero || !hasOutside(x.view)) ? x : op.settled(x);
 }
 
@@ -36,7 +36,7 @@ export function straight(op: Operation, from: Traced, keepsZero: boolean): Trace
     isAffine(form) && grainOf(form) > 0
       ? op.writer.settle(form, x.name)
       : op.writer.value(form, x.name);
-  return { ...x, form: identity(id) };
+  return { ...x, form: identityForm(id) };
 }
 
 /** ReLU of a form of straight pieces; of its value when that takes fewer comparisons. */
@@ -60,7 +60,7 @@ function bent(op: Operation, from: Traced, keepsZero: boolean, make: Make): Trac
     const made = make(form, relu, op.writer.algebra(form.base));
     return isShort ? made : undefined;
   };
-  const form = attempt(x.form) ?? attempt(identity(op.id(x)))!;
+  const form = attempt(x.form) ?? attempt(identityForm(op.id(x)))!;
   return { ...x, form, name: op.name };
 }
 
@@ -101,7 +101,7 @@ export function pRelu(op: Operation): Traced {
   const algebra = op.writer.algebra(p.form.base);
   const rest = algebra.add(ONE, algebra.multiply(by, number(-1)));
   const positive = reluForm(p.form, p.name) ?? plainRelu(op.id(p));
-  const base = positive.base === p.form.base ? p.form : identity(positive.base);
+  const base = positive.base === p.form.base ? p.form : identityForm(positive.base);
   const form = algebra.sum(algebra.scale(base, by), algebra.scale(positive, rest));
   return { ...p, form, name: op.name };
 }

@@ -4,7 +4,7 @@ import { OUTSIDE } from '../../../protocol/ring/gather.ts';
 import { elements } from '../../graph/index.ts';
 import { axisAt } from '../arithmetic.ts';
 import type { Constant } from '../constant.ts';
-import { identity } from '../form.ts';
+import { identityForm } from '../form.ts';
 import { Moving } from '../moving.ts';
 import { isTraced, type Operand, type Operation, type Traced } from '../operation.ts';
 import { dimsOf, inOrder, transposed } from '../view.ts';
@@ -75,7 +75,7 @@ function joinedValues(op: Operation, values: readonly Traced[], at: number): Tra
   const back = dims.map((_, axis) => order.indexOf(axis));
   const { readout, ended } = first;
   return {
-    form: identity(id),
+    form: identityForm(id),
     name: op.name,
     view: transposed(made, back),
     ...(readout && { readout }),

@@ -9,7 +9,7 @@ import {
   isLineOf,
   type Pads,
   type Pair,
-  padsOf,
+  padsAttribute,
   planeDims,
   repeated,
   windowsOf,
@@ -162,7 +162,7 @@ export function convTranspose(op: Operation): Traced {
   const kernel: Pair = [shape[2], shape[3]];
   const span = kernel.map((k, axis) => (k - 1) * dilation[axis]! + 1) as Pair;
   const size = planeDims(dims).slice(2) as Pair;
-  const pads = transposedPads(op, isLine, size, stride, span, extra);
+  const pads = transposedPads(op, isLine, { size, stride, span, extra });
   const moved = new Moving(op, x);
   for (const axis of isLine ? ([1] as const) : ([0, 1] as const)) {
     if (stride[axis] === 1) continue;
@@ -189,15 +189,13 @@ export function convTranspose(op: Operation): Traced {
 function transposedPads(
   op: Operation,
   isLine: boolean,
-  size: Pair,
-  stride: Pair,
-  span: Pair,
-  extra: Pair,
+  { size, stride, span, extra }: Readonly<Record<'size' | 'stride' | 'span' | 'extra', Pair>>,
 ): Pads {
   const mode = op.text('auto_pad', 'NOTSET');
   const isSame = mode === 'SAME_UPPER' || mode === 'SAME_LOWER';
   const given = op.integers('output_shape');
-  if (given === undefined && !isSame) return mode === 'VALID' ? [0, 0, 0, 0] : padsOf(op, isLine);
+  if (given === undefined && !isSame)
+    return mode === 'VALID' ? [0, 0, 0, 0] : padsAttribute(op, isLine);
   const plane =
     given === undefined ? undefined : given.length > (isLine ? 1 : 2) ? given.slice(2) : given;
   const wanted: Pair =

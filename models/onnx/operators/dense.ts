@@ -2,9 +2,9 @@
 
 import { OUTSIDE } from '../../../protocol/ring/gather.ts';
 import { elements } from '../../graph/index.ts';
-import { broadcast, broadcastSteps, strided, transpose } from '../arithmetic.ts';
+import { broadcast, broadcastSteps, strided, transposeConstant } from '../arithmetic.ts';
 import type { Constant } from '../constant.ts';
-import { identity, constant as number } from '../form.ts';
+import { identityForm, constant as number } from '../form.ts';
 import { Moving } from '../moving.ts';
 import { isTraced, type Operand, type Operation, type Traced } from '../operation.ts';
 import {
@@ -12,9 +12,9 @@ import {
   forEachElement,
   inOrder,
   isInOrder,
-  sizeOf,
   transposed,
   type View,
+  viewSize,
 } from '../view.ts';
 import { addAny, affine } from './linear.ts';
 
@@ -70,7 +70,7 @@ export function contract(
   if (elements(left) === 1) {
     let input: string;
     let { weight, name } = matrix;
-    if (!isInOrder(view) && view.size <= sizeOf(view)) {
+    if (!isInOrder(view) && view.size <= viewSize(view)) {
       // The model has the elements in another order than the graph: the matrix follows the graph's.
       writer.allocate(4 * rows * view.size);
       weight = columnsFor(matrix, view);
@@ -94,7 +94,7 @@ export function contract(
       groups: 1,
     });
   }
-  return { form: identity(id), name: op.name, view: inOrder([rows, ...left], batch) };
+  return { form: identityForm(id), name: op.name, view: inOrder([rows, ...left], batch) };
 }
 
 /** Moves axis `from` of a value to place `to`. */
@@ -132,7 +132,7 @@ export function matMul(op: Operation): Traced {
 function timesConstant(op: Operation, x: Traced, right: Constant): Traced {
   const isVector = right.shape.length === 1;
   const matrix = matrixOf(op, isVector ? { ...right, shape: [...right.shape, 1] } : right);
-  const weight = transpose(matrix, [1, 0]);
+  const weight = transposeConstant(matrix, [1, 0]);
   const rank = x.view.axes.length;
   const made = contract(op, x, [rank - 1], { weight, name: `${op.name}.weight` });
   const at = op.batchOf(x) === undefined ? 0 : 1;
@@ -171,7 +171,7 @@ export function gemm(op: Operation): Traced {
   const isRight = isTraced(a);
   const along = isRight ? (turns[0] ? 0 : 1) : turns[1] ? 1 : 0;
   const isAsGiven = isRight ? turns[1] : !turns[0];
-  const matrix = isAsGiven ? given : transpose(given, [1, 0]);
+  const matrix = isAsGiven ? given : transposeConstant(given, [1, 0]);
   const alpha = op.float('alpha', 1);
   const beta = op.float('beta', 1);
   const weight = (
@@ -238,7 +238,7 @@ export function einsum(op: Operation): Traced {
     );
   }
   op.writer.allocate(2 * constant.data.byteLength);
-  const sorted = transpose(
+  const sorted = transposeConstant(
     constant,
     [...made, ...gone].map((l) => other.indexOf(l)),
   );

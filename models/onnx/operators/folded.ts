@@ -9,7 +9,7 @@ import {
   list,
   stepsOfShape,
   strided,
-  transpose,
+  transposeConstant,
   zerosLike,
 } from '../arithmetic.ts';
 import { type Constant, checkRank, decodeTensor, isFloatType } from '../constant.ts';
@@ -269,7 +269,7 @@ function matMul(op: Operation): Constant {
 function gemm(op: Operation): Constant {
   const [a, b] = ['transA', 'transB'].map((name, i) => {
     const given = input(op, i);
-    return op.integer(name, 0) === 0 ? given : transpose(given, [1, 0]);
+    return op.integer(name, 0) === 0 ? given : transposeConstant(given, [1, 0]);
   }) as [Constant, Constant];
   const [alpha, beta] = [op.float('alpha', 1), op.float('beta', 1)];
   const made = product(op, a, b);

@@ -17,7 +17,7 @@ export { adviceFor, isFunction } from './advice.ts';
 export { folded } from './folded.ts';
 
 /** Operators on values that depend on the image. */
-export const operators: Readonly<Record<string, (op: Operation) => Operand | Operand[]>> = {
+export const onnxOperators: Readonly<Record<string, (op: Operation) => Operand | Operand[]>> = {
   Abs: bends.abs,
   Add: pointwise.add,
   ArgMax: readout.argMax,

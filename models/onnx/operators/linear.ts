@@ -2,7 +2,7 @@
 
 import { broadcast } from '../arithmetic.ts';
 import type { Constant } from '../constant.ts';
-import { type Coefficient, identity, constant as number, ZERO } from '../form.ts';
+import { type Coefficient, identityForm, constant as number, ZERO } from '../form.ts';
 import { checkMask } from '../masks.ts';
 import { isTraced, type Operand, type Operation, type Traced } from '../operation.ts';
 import {
@@ -78,7 +78,7 @@ export function aligned(
     const made = op.arranged(other, op.writer.shapeOf(id), transposed(other.view, order));
     return {
       ids: own === a ? [id, made] : [made, id],
-      result: (sum) => ({ form: identity(sum), name: op.name, view: own.view }),
+      result: (sum) => ({ form: identityForm(sum), name: op.name, view: own.view }),
     };
   }
   const [x, y] = [op.settled(a), op.settled(b)];

@@ -1,7 +1,7 @@
 /** Batch normalisation: an affine function per channel whose numbers are known. */
 
 import { elements } from '../../graph/index.ts';
-import { identity } from '../form.ts';
+import { identityForm } from '../form.ts';
 import type { Operation, Traced } from '../operation.ts';
 import { dimsOf } from '../view.ts';
 import { affine } from './linear.ts';
@@ -51,7 +51,7 @@ export function batchNormalization(op: Operation): Traced {
   });
   const named = Object.fromEntries(tensors) as Record<(typeof NAMES)[number], string>;
   const id = writer.add(op.name, { op: 'batchNorm', inputs: [op.id(wide)], ...named, epsilon });
-  return { form: identity(id), name: op.name, view: wide.view };
+  return { form: identityForm(id), name: op.name, view: wide.view };
 }
 
 /** Statistics for every element of an image, as versions before 9 had them. */

@@ -1,7 +1,7 @@
 /** Sums, products, quotients and powers. */
 
 import type { Constant } from '../constant.ts';
-import { type Form, identity, isPolynomial, constant as number, ZERO } from '../form.ts';
+import { type Form, identityForm, isPolynomial, constant as number, ZERO } from '../form.ts';
 import { isTraced, type Operand, type Operation, type Traced } from '../operation.ts';
 import { isPieces, productOf } from '../pieces.ts';
 import { beforeMoves, hardSigmoidOf, straight } from './bends.ts';
@@ -70,7 +70,7 @@ function productOfPieces(op: Operation, a: Traced, b: Traced): Traced {
   const squared = (of: Form, slope: number, curvature: number, name: string): Traced => {
     const id = writer.value(of, name);
     const powers: Form['powers'] = [ZERO, number(slope), number(curvature)];
-    return { ...a, form: { ...identity(id), powers }, name: `${name}.curve` };
+    return { ...a, form: { ...identityForm(id), powers }, name: `${name}.curve` };
   };
   if (a.form === b.form) return { ...squared(a.form, 0, 1, a.name), name: op.name };
   const [p, q] = [writer.settled(a.form), writer.settled(b.form)];

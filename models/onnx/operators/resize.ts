@@ -135,7 +135,7 @@ export function resize(op: Operation): Traced {
     const { size, target, scale } = axis;
     return size === target && scale === 1
       ? value
-      : interpolated(op, value, at, axis, place, kernel);
+      : interpolated(op, value, at, axis, { place, kernel });
   }, x);
 }
 
@@ -145,13 +145,19 @@ function settledAt(x: number): number {
   return Math.abs(x - near) < 1e-6 ? near : x;
 }
 
+interface Interpolation {
+  /** The coordinate in the old image of one in the new. */
+  readonly place: (x: number, axis: Axis) => number;
+  /** Neighbours, counted from the one below, and their weights. */
+  readonly kernel: (ratio: number, op: Operation) => [number, number][];
+}
+
 function interpolated(
   op: Operation,
   x: Traced,
   at: number,
   axis: Axis,
-  place: (x: number, axis: Axis) => number,
-  kernel: (ratio: number, op: Operation) => [number, number][],
+  { place, kernel }: Interpolation,
 ): Traced {
   const { size, target } = axis;
   op.writer.allocate(4 * size * target);

@@ -31,7 +31,7 @@ function pair(op: Operation, name: string, isLine: boolean, fallback?: number): 
   return isLine ? [1, list[0]!] : (list as Pair);
 }
 
-export function padsOf(op: Operation, isLine: boolean): Pads {
+export function padsAttribute(op: Operation, isLine: boolean): Pads {
   const list = op.integers('pads') ?? (isLine ? [0, 0] : [0, 0, 0, 0]);
   if (list.length !== (isLine ? 2 : 4) || !list.every(Number.isSafeInteger)) {
     throw new RangeError(
@@ -61,7 +61,7 @@ export function windowsOf(
       return mode === 'SAME_UPPER' ? [less, total - less] : [total - less, less];
     });
     pads = [sides[0]![0]!, sides[1]![0]!, sides[0]![1]!, sides[1]![1]!];
-  } else if (mode === 'NOTSET' || mode === '') pads = padsOf(op, isLine);
+  } else if (mode === 'NOTSET' || mode === '') pads = padsAttribute(op, isLine);
   else if (mode !== 'VALID') throw new RangeError(`it has the unknown auto_pad '${mode}'`);
   const overhang: Pair = [0, 0];
   const count = [0, 1].map((axis) => {

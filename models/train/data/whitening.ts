@@ -22,7 +22,11 @@ export function eigenvectors(matrix: Float64Array, n: number): [Float64Array, Fl
   const a = matrix.slice();
   const v = Float64Array.from(a, (_, i) => (i % (n + 1) === 0 ? 1 : 0));
   /** Turns the plane of p and q in the entries at p, p + step, ... and q, q + step, ... */
-  const turn = (m: Float64Array, p: number, q: number, step: number, cos: number, sin: number) => {
+  const turn = (
+    m: Float64Array,
+    [p, q, step]: [number, number, number],
+    [cos, sin]: readonly [number, number],
+  ) => {
     for (let k = 0; k < n; k++, p += step, q += step) {
       const [x, y] = [m[p]!, m[q]!];
       m[p] = cos * x - sin * y;
@@ -37,9 +41,10 @@ export function eigenvectors(matrix: Float64Array, n: number): [Float64Array, Fl
         const theta = (a[q * n + q]! - a[p * n + p]!) / (2 * off);
         const tan = (theta < 0 ? -1 : 1) / (Math.abs(theta) + Math.sqrt(theta * theta + 1));
         const cos = 1 / Math.sqrt(tan * tan + 1);
-        turn(a, p, q, n, cos, tan * cos);
-        turn(a, p * n, q * n, 1, cos, tan * cos);
-        turn(v, p * n, q * n, 1, cos, tan * cos);
+        const angle = [cos, tan * cos] as const;
+        turn(a, [p, q, n], angle);
+        turn(a, [p * n, q * n, 1], angle);
+        turn(v, [p * n, q * n, 1], angle);
       }
     }
   }

@@ -7,7 +7,7 @@
 
 import type { ConvNode } from '../../graph/index.ts';
 import type { Floats, TrainingMemory } from '../kernels/index.ts';
-import { padded, sizeOf, type Value } from '../layers/layer.ts';
+import { paddedLength, type Value, valueSize } from '../layers/layer.ts';
 import { keptFloats, suitsWinograd, tileOverhang, Winograd } from '../layers/winograd.ts';
 
 /** Results that one panel of packed weights makes. */
@@ -47,7 +47,10 @@ function packedFloats({ node, input, output }: ConvSite): number {
 export function chooseWay(site: ConvSite, left: number): { way: Way; floats: number } {
   const { node, input, output } = site;
   if (isDepthwise(site)) {
-    return { way: 'depthwise', floats: node.kernel[0] * node.kernel[1] * padded(input.channels) };
+    return {
+      way: 'depthwise',
+      floats: node.kernel[0] * node.kernel[1] * paddedLength(input.channels),
+    };
   }
   const transformed = keptFloats(input.channels, output.channels);
   if (suitsWinograd(node, input.channels, output, MANY) && transformed <= left) {
@@ -89,7 +92,7 @@ export interface ConvParts {
 export function forwardConv(parts: ConvParts): () => void {
   const { memory, output, bias, way, scratch } = parts;
   const image = surround(parts, padsOf(parts, way), scratch);
-  const vector = memory.floats(padded(output.channels));
+  const vector = memory.floats(paddedLength(output.channels));
   if (bias !== undefined) vector.data.set(bias);
   if (way === 'depthwise') return depthwise(parts, image, vector.at);
   const add = way === 'winograd' ? tiles(parts, image) : products(parts, image);
@@ -117,7 +120,7 @@ function surround(
   const { channels, height } = input;
   const width = left + input.width + right;
   const imageSize = (top + height + bottom) * width * channels;
-  if (imageSize === sizeOf(input)) {
+  if (imageSize === valueSize(input)) {
     return { at: input.value.at, width, imageSize, refresh() {} };
   }
   const row = 4 * width * channels;
@@ -150,9 +153,9 @@ function depthwise(parts: ConvParts, image: Surrounded, bias: number): () => voi
     offsets(height, width, node.stride[0] * row, node.stride[1] * channels),
   );
   const window = memory.table(offsets(kh, kw, row, channels));
-  const w = memory.floats(cells * padded(channels));
+  const w = memory.floats(cells * paddedLength(channels));
   for (let c = 0; c < channels; c++) {
-    for (let i = 0; i < cells; i++) w.data[i * padded(channels) + c] = weight[c * cells + i]!;
+    for (let i = 0; i < cells; i++) w.data[i * paddedLength(channels) + c] = weight[c * cells + i]!;
   }
   const pixels = height * width;
   return () => {
@@ -203,7 +206,9 @@ function products(parts: ConvParts, image: Surrounded): () => void {
   };
   if (way === 'gathered') {
     const all = memory.floats(groups * panels * panelSize);
-    for (let g = 0; g < groups; g++) pack(parts, g, 0, panels, all.data, g * panels * panelSize);
+    for (let g = 0; g < groups; g++) {
+      pack(parts, g, 0, panels, all.data.subarray(g * panels * panelSize));
+    }
     return () => {
       for (let g = 0; g < groups; g++) run(g, 0, panels, all.at + 4 * g * panels * panelSize);
     };
@@ -214,7 +219,7 @@ function products(parts: ConvParts, image: Surrounded): () => void {
     for (let g = 0; g < groups; g++) {
       for (let from = 0; from < panels; from += together) {
         const to = Math.min(panels, from + together);
-        pack(parts, g, from, to, room.data, 0);
+        pack(parts, g, from, to, room.data);
         run(g, from, to, room.at);
       }
     }
@@ -228,13 +233,12 @@ function pack(
   from: number,
   to: number,
   out: Float32Array,
-  start: number,
 ): void {
   const cells = node.kernel[0] * node.kernel[1];
   const cg = input.channels / node.groups;
   const og = output.channels / node.groups;
   const row = cg * cells;
-  let at = start;
+  let at = 0;
   for (let panel = from; panel < to; panel++) {
     const lanes = Math.min(PANEL, og - PANEL * panel);
     const first = (group * og + PANEL * panel) * row;

@@ -16,7 +16,14 @@ import {
 } from '../../graph/index.ts';
 import { type Floats, LEAST_PAGES, MOST_PAGES, TrainingMemory } from '../kernels/index.ts';
 import { layerOf } from '../layers/index.ts';
-import { extents, type Layer, padded, planeOrder, sizeOf, type Value } from '../layers/layer.ts';
+import {
+  extents,
+  type Layer,
+  paddedLength,
+  planeOrder,
+  type Value,
+  valueSize,
+} from '../layers/layer.ts';
 import {
   type ConvSite,
   chooseWay,
@@ -85,7 +92,7 @@ function clamped(pages: number): number {
   return Math.max(LEAST_PAGES, Math.min(MOST_PAGES, pages));
 }
 
-export class Runner {
+export class ForwardRunner {
   readonly memory: TrainingMemory;
   /** The graph it runs. */
   readonly graph: Graph;
@@ -133,13 +140,22 @@ export class Runner {
     for (const [id, slot] of slots.of) {
       const shape = extents(shapes.get(id)!);
       const { at, data } = places[slot]!;
-      values.set(id, { ...shape, value: { at, data: data.subarray(0, sizeOf(shape)) } });
+      values.set(id, { ...shape, value: { at, data: data.subarray(0, valueSize(shape)) } });
     }
     const scratch = memory.floats(around);
     this.#steps = nodes.map((node) => {
       const value = values.get(node.id)!;
       const inputs = node.inputs.map((id) => values.get(id)!);
-      return { id: node.id, value, run: stepOf(graph, node, memory, inputs, value, ways, scratch) };
+      const run = stepOf({
+        graph,
+        node,
+        memory,
+        inputs,
+        output: value,
+        way: ways.get(node),
+        scratch,
+      });
+      return { id: node.id, value, run };
     });
     this.#input = values.get(graph.input.id)!;
     this.#output = values.get(graph.output)!;
@@ -188,11 +204,11 @@ function roomBeside(
     const [channels, height = 1, width = 1] = shapes.get(node.id)!;
     const input = elements(shapes.get(node.inputs[0])!);
     // Tables of pixels, and vectors of channels.
-    floats += 2 * height * width + 16 * padded(channels!) + 1024;
+    floats += 2 * height * width + 16 * paddedLength(channels!) + 1024;
     if (node.op === 'activation') floats += 4 * (input + 16);
     if (node.op === 'piecewise') {
       const knots = tensorOf(graph, node.knots).shape[1]!;
-      floats += 2 * (knots + 2) * padded(channels!);
+      floats += 2 * (knots + 2) * paddedLength(channels!);
     }
     if (node.op === 'maxPool' || node.op === 'averagePool') {
       const [top, left, bottom, right] = node.pads ?? [0, 0, 0, 0];
@@ -209,16 +225,21 @@ function roomBeside(
   return floats + 2 * tiles + 2 * kernels;
 }
 
+/** A node and where it stands. */
+interface NodeSite {
+  readonly graph: Graph;
+  readonly node: Node;
+  readonly memory: TrainingMemory;
+  readonly inputs: readonly Value[];
+  readonly output: Value;
+  /** Of a convolution. */
+  readonly way: Way | undefined;
+  /** For what steps need beside their values, one after the other. */
+  readonly scratch: Floats;
+}
+
 /** What computes a node's value. */
-function stepOf(
-  graph: Graph,
-  node: Node,
-  memory: TrainingMemory,
-  inputs: readonly Value[],
-  output: Value,
-  ways: ReadonlyMap<Node, Way>,
-  scratch: Floats,
-): () => void {
+function stepOf({ graph, node, memory, inputs, output, way, scratch }: NodeSite): () => void {
   const tensor = (name: string) => tensorOf(graph, name).data;
   const [input] = inputs as [Value, ...Value[]];
   if (node.op === 'conv') {
@@ -231,12 +252,12 @@ function stepOf(
       output,
       weight,
       bias,
-      way: ways.get(node)!,
+      way: way!,
       scratch,
     });
   }
   if (node.op === 'activation' && node.kinds.every((kind) => kind === RELU)) {
-    return () => memory.forward.rectify(input.value.at, output.value.at, sizeOf(output));
+    return () => memory.forward.rectify(input.value.at, output.value.at, valueSize(output));
   }
   const none = new Float32Array();
   const layer: Layer = layerOf({

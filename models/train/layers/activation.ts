@@ -9,12 +9,12 @@
 import type { ActivationKind } from '../../../protocol/program/kinds.ts';
 import type { ActivationNode } from '../../graph/index.ts';
 import { FLOAT_KINDS, readsCoefficients } from '../../graph/kinds.ts';
-import { type Builder, CUT, type Layer, padded, planeOrder, sizeOf } from './layer.ts';
+import { type Builder, CUT, type Layer, paddedLength, planeOrder, valueSize } from './layer.ts';
 
 export function activationLayer(builder: Builder<ActivationNode>): Layer {
   const { node, memory, batch, output, soft, range } = builder;
   const input = builder.inputs[0]!;
-  const n = sizeOf(output);
+  const n = valueSize(output);
   const order = planeOrder(output);
   const kinds = Array.from(order, (at) => FLOAT_KINDS[node.kinds[at] as ActivationKind]);
   const mask = soft && builder.parameter(soft.mask, 'mask');
@@ -24,7 +24,7 @@ export function activationLayer(builder: Builder<ActivationNode>): Layer {
     : readsCoefficients(node.kinds)
       ? builder.parameter(node.coefficients!, 'polynomial')
       : undefined;
-  const plane = () => memory.floats(padded(n));
+  const plane = () => memory.floats(paddedLength(n));
   const m = plane();
   const c = [plane(), plane(), plane()] as const;
   const moments = polynomial && ([plane(), plane(), plane(), plane()] as const);

@@ -2,7 +2,7 @@
 
 import type { AveragePoolNode } from '../../graph/index.ts';
 import { PaddedImages } from './images.ts';
-import { type Builder, type Layer, sizeOf } from './layer.ts';
+import { type Builder, type Layer, valueSize } from './layer.ts';
 
 const NO_PADS = [0, 0, 0, 0] as const;
 
@@ -31,7 +31,7 @@ export function averagePoolLayer(
   const input = inputs[0]!;
   const { channels } = input;
   const { maps } = memory;
-  const image = new PaddedImages(memory, batch, input, input.value, pads);
+  const image = new PaddedImages(memory, { ...input, batch, floats: input.value }, pads);
   const offset = (y: number, x: number) => (y * image.width + x) * channels;
   const offsets = (rows: number, columns: number, dy: number, dx: number) =>
     Array.from({ length: rows * columns }, (_, i) =>
@@ -63,7 +63,7 @@ export function averagePoolLayer(
   const padded = isPadded({ pads });
   // The gradient of the padded images, of which only the input's own places are kept, and that of whole windows' means.
   const around = input.gradient && padded ? memory.floats(batch * image.imageSize) : undefined;
-  const whole = around && memory.floats(batch * sizeOf(output));
+  const whole = around && memory.floats(batch * valueSize(output));
   return {
     forward() {
       image.refresh();
@@ -84,7 +84,7 @@ export function averagePoolLayer(
       const row = 4 * image.width * channels;
       maps.addRows(
         input.gradient.at,
-        4 * sizeOf(input),
+        4 * valueSize(input),
         around.at + pads[0] * row + 4 * pads[1] * channels,
         row,
         4 * image.imageSize,

@@ -9,7 +9,7 @@
  */
 
 import type { BatchNormNode, ScaleNode } from '../../graph/index.ts';
-import { type Builder, type Layer, padded } from './layer.ts';
+import { type Builder, type Layer, paddedLength } from './layer.ts';
 
 export function batchNormLayer(builder: Builder<BatchNormNode>): Layer {
   const { node, memory, batch, output } = builder;
@@ -22,7 +22,7 @@ export function batchNormLayer(builder: Builder<BatchNormNode>): Layer {
   };
   const { channels } = output;
   const pixels = batch * output.height * output.width;
-  const vector = () => memory.floats(padded(channels));
+  const vector = () => memory.floats(paddedLength(channels));
   const mean = vector();
   const zero = vector();
   const sums = vector();
@@ -94,7 +94,7 @@ export function scaleLayer(builder: Builder<ScaleNode>): Layer {
   const shift = builder.parameter(node.shift, 'vector');
   const { channels } = output;
   const pixels = batch * output.height * output.width;
-  const vector = () => memory.floats(padded(channels));
+  const vector = () => memory.floats(paddedLength(channels));
   const [a, b, zero, sums, dots] = [vector(), vector(), vector(), vector(), vector()] as const;
   const { maps } = memory;
   return {

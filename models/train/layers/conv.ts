@@ -13,7 +13,7 @@ import type { ConvNode, DenseNode } from '../../graph/index.ts';
 import type { Floats } from '../kernels/index.ts';
 import { Gather } from './gather.ts';
 import { PaddedImages } from './images.ts';
-import { type Builder, type Layer, padded, sizeOf, type Value } from './layer.ts';
+import { type Builder, type Layer, paddedLength, type Value, valueSize } from './layer.ts';
 import { suitsWinograd, tileOverhang, Winograd, type WinogradShape } from './winograd.ts';
 
 function range(from: number, to: number): number[] {
@@ -25,15 +25,17 @@ function grid(rows: readonly number[], columns: readonly number[]): number[] {
   return rows.flatMap((r) => columns.map((c) => r + c));
 }
 
+/** One axis of a convolution. */
+interface Axis {
+  readonly kernel: number;
+  readonly stride: number;
+  readonly pad: number;
+  readonly size: number;
+  readonly outputs: number;
+}
+
 /** One axis of one phase of the input gradient (see above). */
-function phaseAxis(
-  phase: number,
-  kernel: number,
-  stride: number,
-  pad: number,
-  size: number,
-  outputs: number,
-) {
+function phaseAxis(phase: number, { kernel, stride, pad, size, outputs }: Axis) {
   const cells = range(0, Math.ceil((kernel - phase) / stride) - 1).map((m) => phase + stride * m);
   // Padded coordinates phase + stride*i inside [pad, pad + size).
   const first = Math.max(0, Math.ceil((pad - phase) / stride));
@@ -78,7 +80,7 @@ function forwardProducts(
         segmentLength: groups === 1 ? kw * cg : cg,
         channels: og,
         xImage: image.imageSize,
-        yImage: sizeOf(output),
+        yImage: valueSize(output),
         weight(s, j, c) {
           const cell = groups === 1 ? s * kw + Math.floor(j / cg) : s;
           return ((g * og + c) * cg + (j % cg)) * kh * kw + cell;
@@ -95,14 +97,26 @@ function backwardProducts({ memory, batch, node, inputs, output }: Builder<ConvN
   const cg = input.channels / groups;
   const og = output.channels / groups;
   const vertical = range(0, Math.min(stride[0], kh) - 1).map((a) =>
-    phaseAxis(a, kh, stride[0], pads[0], input.height, output.height),
+    phaseAxis(a, {
+      kernel: kh,
+      stride: stride[0],
+      pad: pads[0],
+      size: input.height,
+      outputs: output.height,
+    }),
   );
   const horizontal = range(0, Math.min(stride[1], kw) - 1).map((b) =>
-    phaseAxis(b, kw, stride[1], pads[1], input.width, output.width),
+    phaseAxis(b, {
+      kernel: kw,
+      stride: stride[1],
+      pad: pads[1],
+      size: input.width,
+      outputs: output.width,
+    }),
   );
   const top = Math.max(...vertical.map((v) => v.before));
   const left = Math.max(...horizontal.map((h) => h.before));
-  const image = new PaddedImages(memory, batch, output, output.gradient!, [
+  const image = new PaddedImages(memory, { ...output, batch, floats: output.gradient! }, [
     top,
     left,
     Math.max(...vertical.map((v) => v.after)),
@@ -127,7 +141,7 @@ function backwardProducts({ memory, batch, node, inputs, output }: Builder<ConvN
           segmentLength: groups === 1 ? h.cells.length * og : og,
           channels: cg,
           xImage: image.imageSize,
-          yImage: sizeOf(input),
+          yImage: valueSize(input),
           weight(s, j, c) {
             const cell = groups === 1 ? s * h.cells.length + Math.floor(j / og) : s;
             const ky = v.cells[Math.floor(cell / h.cells.length)]!;
@@ -168,9 +182,7 @@ function winogradProducts({ memory, batch, node, inputs, output }: Builder<ConvN
     const pads = [above, before, below + tileOverhang(to.height), behind + tileOverhang(to.width)];
     const image = new PaddedImages(
       memory,
-      batch,
-      source,
-      floats,
+      { ...source, batch, floats },
       pads as [number, number, number, number],
     );
     const { height, width } = to;
@@ -203,7 +215,7 @@ function gatheredProducts(builder: Builder<ConvNode>): {
 } {
   const { memory, batch, node } = builder;
   const input = builder.inputs[0]!;
-  const image = new PaddedImages(memory, batch, input, input.value, node.pads);
+  const image = new PaddedImages(memory, { ...input, batch, floats: input.value }, node.pads);
   return {
     forward: { image, products: forwardProducts(builder, image, input.channels) },
     back: input.gradient && backwardProducts(builder),
@@ -219,7 +231,7 @@ export function convLayer(builder: Builder<ConvNode>): Layer {
   const { forward, back } = suitsWinograd(node, input.channels, output, batch)
     ? winogradProducts(builder)
     : gatheredProducts(builder);
-  const vector = memory.floats(padded(output.channels));
+  const vector = memory.floats(paddedLength(output.channels));
   const pixels = batch * output.height * output.width;
   return {
     forward() {

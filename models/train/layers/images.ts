@@ -3,6 +3,12 @@
 import type { Floats, TrainingMemory } from '../kernels/index.ts';
 import type { Value } from './layer.ts';
 
+/** Images, and where their numbers are. */
+interface BatchOfImages extends Pick<Value, 'channels' | 'height' | 'width'> {
+  readonly batch: number;
+  readonly floats: Floats;
+}
+
 /** A copy of a batch of images with zeros around them, or `fill`; the images themselves where there is nothing to pad. */
 export class PaddedImages {
   readonly width: number;
@@ -12,13 +18,10 @@ export class PaddedImages {
 
   constructor(
     memory: TrainingMemory,
-    batch: number,
-    source: Pick<Value, 'channels' | 'height' | 'width'>,
-    floats: Floats,
+    { channels, height, width, batch, floats }: BatchOfImages,
     [top, left, bottom, right]: readonly [number, number, number, number],
     fill = 0,
   ) {
-    const { channels, height, width } = source;
     this.width = left + width + right;
     this.imageSize = (top + height + bottom) * this.width * channels;
     if (top + left + bottom + right === 0) {

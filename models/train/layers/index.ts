@@ -5,7 +5,7 @@ import { activationLayer } from './activation.ts';
 import { averagePoolLayer } from './average-pool.ts';
 import { batchNormLayer, scaleLayer } from './batch-norm.ts';
 import { convLayer, denseLayer } from './conv.ts';
-import { type Builder, type Layer, sizeOf } from './layer.ts';
+import { type Builder, type Layer, valueSize } from './layer.ts';
 import { maxPoolLayer } from './max-pool.ts';
 import { concatLayer, gatherLayer, padLayer, reshapeLayer, sliceLayer } from './move.ts';
 import { piecewiseLayer } from './piecewise.ts';
@@ -13,7 +13,7 @@ import { pooledConvLayer } from './pooled.ts';
 
 function addLayer({ node, memory, batch, inputs, output }: Builder<AddNode>): Layer {
   const [a, b] = inputs;
-  const length = batch * sizeOf(output);
+  const length = batch * valueSize(output);
   const { addTo, takeFrom } = memory.maps;
   const second = node.subtract ? takeFrom : addTo;
   return {

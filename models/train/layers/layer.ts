@@ -28,7 +28,7 @@ export interface Statistic {
  * A wide range is punished: weight * mean over the batch of sum of max(0, |x| - limit)^2 joins the loss, x cut as {@link Mode}
  * says.
  */
-export interface Range {
+export interface RangePenalty {
   readonly weight: number;
   /** By channel. */
   readonly limits: readonly number[];
@@ -85,11 +85,11 @@ export interface Builder<N extends Node> {
   /** Names of the mask and the polynomials of an activation layer that is soft. */
   readonly soft?: { readonly mask: string; readonly polynomial: string } | undefined;
   /** Limits the inputs of an activation layer. */
-  readonly range?: Range | undefined;
+  readonly range?: RangePenalty | undefined;
 }
 
 /** Elements of one image of a value. */
-export function sizeOf(value: Pick<Value, 'channels' | 'height' | 'width'>): number {
+export function valueSize(value: Pick<Value, 'channels' | 'height' | 'width'>): number {
   return value.channels * value.height * value.width;
 }
 
@@ -106,12 +106,12 @@ export function extents(shape: Shape): { channels: number; height: number; width
 export function planeOrder(value: Pick<Value, 'channels' | 'height' | 'width'>): Int32Array {
   const plane = value.height * value.width;
   return Int32Array.from(
-    { length: sizeOf(value) },
+    { length: valueSize(value) },
     (_, i) => (i % value.channels) * plane + Math.floor(i / value.channels),
   );
 }
 
 /** Lengths of vectors that kernels take per channel or element: a multiple of four, zeros at the end. */
-export function padded(length: number): number {
+export function paddedLength(length: number): number {
   return (length + 3) & ~3;
 }

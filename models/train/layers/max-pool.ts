@@ -2,7 +2,7 @@
 
 import type { MaxPoolNode } from '../../graph/index.ts';
 import { PaddedImages } from './images.ts';
-import { type Builder, type Layer, sizeOf } from './layer.ts';
+import { type Builder, type Layer, valueSize } from './layer.ts';
 
 export function maxPoolLayer({ node, memory, batch, inputs, output }: Builder<MaxPoolNode>): Layer {
   const input = inputs[0]!;
@@ -10,9 +10,7 @@ export function maxPoolLayer({ node, memory, batch, inputs, output }: Builder<Ma
   const [top, left] = node.pads;
   const image = new PaddedImages(
     memory,
-    batch,
-    input,
-    input.value,
+    { ...input, batch, floats: input.value },
     node.pads,
     Number.NEGATIVE_INFINITY,
   );
@@ -28,7 +26,7 @@ export function maxPoolLayer({ node, memory, batch, inputs, output }: Builder<Ma
   const size = node.kernel[0] * node.kernel[1];
   const pixels = output.height * output.width;
   const fixed = [pixels, channels, batch, 4 * image.imageSize] as const;
-  const padded = image.imageSize > sizeOf(input);
+  const padded = image.imageSize > valueSize(input);
   // The gradient of the padded images: all of them, where only the input's own places are kept.
   const around = input.gradient && padded ? memory.floats(batch * image.imageSize) : undefined;
   return {
@@ -53,7 +51,7 @@ export function maxPoolLayer({ node, memory, batch, inputs, output }: Builder<Ma
       const row = 4 * image.width * channels;
       memory.maps.addRows(
         input.gradient.at,
-        4 * sizeOf(input),
+        4 * valueSize(input),
         around.at + top * row + 4 * left * channels,
         row,
         4 * image.imageSize,

@@ -15,12 +15,12 @@ import type {
   SliceNode,
   Triple,
 } from '../../graph/index.ts';
-import { type Builder, type Layer, planeOrder, sizeOf, type Value } from './layer.ts';
+import { type Builder, type Layer, planeOrder, type Value, valueSize } from './layer.ts';
 
 /** Results are inputs at `from`, where it is not negative. */
 function moveLayer({ batch, inputs, output }: Builder<Node>, from: Int32Array): Layer {
   const input = inputs[0]!;
-  const size = sizeOf(input);
+  const size = valueSize(input);
   const n = from.length;
   return {
     forward() {
@@ -64,7 +64,7 @@ export function gatherLayer(builder: Builder<GatherNode>): Layer {
   const moved = gather(
     builder.node.tables,
     places.map((at) => at + 1),
-    new Int32Array(sizeOf(builder.output)),
+    new Int32Array(valueSize(builder.output)),
   );
   return moveLayer(
     builder,
@@ -78,7 +78,7 @@ function sources(
   source: (at: Triple) => readonly [number, number, number],
 ): Int32Array {
   const input = inputs[0]!;
-  return Int32Array.from({ length: sizeOf(output) }, (_, i) => {
+  return Int32Array.from({ length: valueSize(output) }, (_, i) => {
     const pixel = Math.floor(i / output.channels);
     const at = [
       i % output.channels,

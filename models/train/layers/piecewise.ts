@@ -1,14 +1,14 @@
 /** Continuous functions of straight pieces, one per channel. They are not learnt. */
 
 import type { PiecewiseNode } from '../../graph/index.ts';
-import { type Builder, type Layer, padded } from './layer.ts';
+import { type Builder, type Layer, paddedLength } from './layer.ts';
 
 export function piecewiseLayer(builder: Builder<PiecewiseNode>): Layer {
   const { node, memory, batch, output } = builder;
   const input = builder.inputs[0]!;
   const { channels } = output;
   const pixels = batch * output.height * output.width;
-  const row = padded(channels);
+  const row = paddedLength(channels);
   const knots = builder.tensor(node.knots);
   const count = knots.length / channels;
   /** A tensor [channels, columns] as `columns` rows. */

@@ -10,7 +10,7 @@
 import type { AveragePoolNode, ConvNode } from '../../graph/index.ts';
 import { convLayer } from './conv.ts';
 import { PaddedImages } from './images.ts';
-import { type Builder, type Layer, sizeOf, type Value } from './layer.ts';
+import { type Builder, type Layer, type Value, valueSize } from './layer.ts';
 
 export function pooledConvLayer(builder: Builder<ConvNode>, pool: AveragePoolNode): Layer {
   const { node, memory, batch, output } = builder;
@@ -21,7 +21,7 @@ export function pooledConvLayer(builder: Builder<ConvNode>, pool: AveragePoolNod
   // As far as the convolution's steps reach.
   const height = (output.height - 1) * pool.stride[0] + node.kernel[0];
   const width = (output.width - 1) * pool.stride[1] + node.kernel[1];
-  const image = new PaddedImages(memory, batch, input, input.value, node.pads);
+  const image = new PaddedImages(memory, { ...input, batch, floats: input.value }, node.pads);
   const floats = () => memory.floats(batch * height * width * channels);
   const means: Value = {
     ...{ channels, height, width, value: floats() },
@@ -63,7 +63,7 @@ export function pooledConvLayer(builder: Builder<ConvNode>, pool: AveragePoolNod
       const row = 4 * image.width * channels;
       memory.maps.addRows(
         input.gradient!.at,
-        4 * sizeOf(input),
+        4 * valueSize(input),
         around.at + top * row + 4 * left * channels,
         row,
         4 * image.imageSize,

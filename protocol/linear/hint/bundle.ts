@@ -130,21 +130,27 @@ export interface MaskedTiles {
   readonly corrections: Uint8Array;
 }
 
+/** What a layer's input is masked with. Secret. */
+export interface MaskInputs {
+  /** See {@link layerSecrets}. */
+  readonly secrets: Uint32Array;
+  /** The one the secrets are from. */
+  readonly seed: Uint8Array;
+  /** The masks of the whole input tensor, in a layer whose masks are not free. */
+  readonly given?: Int32Array | undefined;
+}
+
 /**
  * Client: masks and corrections of input tiles [from, to).
- * @param secrets - see {@link layerSecrets}
- * @param seed - the one the secrets are from
- * @param given - the masks of the whole input tensor, in a layer whose masks are not free
  * @throws RangeError when an argument does not belong to the plan
  */
 export function maskInput(
   plan: HintPlan,
   publics: PublicPolynomials,
-  secrets: Uint32Array,
-  seed: Uint8Array,
+  inputs: MaskInputs,
   [from, to]: TileRange,
-  given?: Int32Array,
 ): MaskedTiles {
+  const { secrets, seed, given } = inputs;
   checkSecrets(plan, secrets);
   checkRange('input tiles', [from, to], plan.packing.inTiles);
   const size = linearInputSize(plan.shape);
@@ -153,10 +159,11 @@ export function maskInput(
   }
   const corrections = new Uint8Array(correctionBytes(plan, from, to));
   if (plan.masks === 'exact') {
-    encryptMasks(plan, publics.generation, secrets, seed, [from, to], given!, corrections);
+    const exact = { secrets, seed, given: given! };
+    encryptMasks(plan, publics.generation, exact, [from, to], corrections);
     return { masks: new Int32Array(0), fractions: new Int8Array(0), corrections };
   }
-  const { ringBits, inputs } = plan;
+  const { ringBits } = plan;
   const { spatialTiles } = plan.packing;
   const modulus = lowBits(ringBits);
   // Masks of elements that an earlier spatial tile holds free: what halo copies must be.
@@ -179,7 +186,7 @@ export function maskInput(
           arena.u32(secret, POLYNOMIAL_WORDS).set(polynomialAt(secrets, tile));
         }
         const index = inTile * spatialTiles + tile;
-        const { free, freeElements, corrected, correctedElements, first } = inputs[index]!;
+        const { free, freeElements, corrected, correctedElements, first } = plan.inputs[index]!;
         const frees = free.length;
         const read = frees + corrected.length;
         const positions = arena.u32(at, DEGREE);
@@ -189,7 +196,12 @@ export function maskInput(
         positions.fill(0, read, count);
         const drawn = new Prg(deriveSeed(seed, 'hint input', index));
         const a = publicPolynomial(publics, inTile + 1);
-        roundPhase(rounded, parts, ringBits, a, secret, at, count, drawn);
+        roundPhase(
+          { masks: rounded, fractions: parts },
+          { a, secret, ringBits },
+          { positions: at, count },
+          drawn,
+        );
         masks.set(arena.i32(rounded, frees), masked);
         fractions.set(arena.u8(parts, frees), masked);
         if (spatialTiles > 1) {
@@ -214,22 +226,25 @@ export function maskInput(
 /** Bytes of the noise of a rounding, for a ring of up to 32 bits and 8 bits of fraction. */
 const NOISE_BYTES = 5;
 
+/** One input polynomial. */
+interface InputPolynomial {
+  /** Transforms of its public polynomial. */
+  readonly a: Uint32Array;
+  /** Pointer to transforms times 2^32. */
+  readonly secret: number;
+  readonly ringBits: number;
+}
+
 /**
  * The rounded phase of one input polynomial at the coefficients that are read, the only ones with an error: elements of
  * Z_2^k at `masks`, and as many bytes at `fractions`.
- * @param a - transforms of its public polynomial
- * @param secret - pointer to transforms times 2^32
- * @param positions - pointer to `count` coefficients, a multiple of 16
+ * @param read - pointer to `count` positions, a multiple of 16
  * @param drawn - its own stream, for its error and the noise of its rounding
  */
 function roundPhase(
-  masks: number,
-  fractions: number,
-  ringBits: number,
-  a: Uint32Array,
-  secret: number,
-  positions: number,
-  count: number,
+  { masks, fractions }: { readonly masks: number; readonly fractions: number },
+  { a, secret, ringBits }: InputPolynomial,
+  { positions, count }: { readonly positions: number; readonly count: number },
   drawn: Random,
 ): void {
   const { arena, rlwe } = kernels();

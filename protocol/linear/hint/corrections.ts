@@ -72,7 +72,7 @@ export function correctedLinear(
           coefficients[base + corrected[i]!] = corrections[start + i]!;
         }
       }
-      multiplyColumns(plan, weights, columns, coefficients, { from, to }, out);
+      multiplyColumns(plan, weights, { ...columns, coefficients }, { from, to }, out);
       // The next tile has others.
       for (let inTile = 0; inTile < inTiles && spatialTiles > 1; inTile++) {
         for (const at of plan.inputs[inTile * spatialTiles + spatialTile]!.corrected) {
@@ -176,12 +176,16 @@ function planeOfTap({ packing: { conv, rows, columns } }: HintPlan, tap: number)
   return row * columns.phases.length + column;
 }
 
+/** Columns, and the polynomials that they are read from. */
+interface FilledColumns extends Columns {
+  readonly coefficients: Int32Array;
+}
+
 /** Adds the products of the columns with the weights of some output channels to `out`. */
 function multiplyColumns(
   plan: HintPlan,
   weights: Int32Array | Int16Array,
-  { taps, offsets, shifts, targets }: Columns,
-  coefficients: Int32Array,
+  { taps, offsets, shifts, targets, coefficients }: FilledColumns,
   { from, to }: ChannelRange,
   out: Int32Array,
 ): void {
@@ -225,8 +229,8 @@ function multiplyColumns(
       arena.i32(bias, 4).fill(0);
       for (let group = Math.floor(first / perGroup); group * perGroup < end; group++) {
         const input = arena.i32(words, lanes * pitch);
-        const met = offsets.subarray(start, start + pitch);
-        readColumns(plan, coefficients, group * channels, runs, met, input);
+        const met = { taps: runs, offsets: offsets.subarray(start, start + pitch), coefficients };
+        readColumns(plan, met, group * channels, input);
         for (let unit = 0; unit < units && halved; unit++) {
           const [low, pair] = [halves + 4 * unit * pitch, words + 8 * unit * pitch];
           ring.halve(low, low + high, pair, pair + 4 * pitch, pitch, 1);
@@ -271,17 +275,15 @@ function multiplyColumns(
 /** The columns of some kernel elements, channel by channel from `firstChannel` on; zeros where there are no more channels. */
 function readColumns(
   plan: HintPlan,
-  coefficients: Int32Array,
+  { taps, offsets, coefficients }: Pick<FilledColumns, 'taps' | 'offsets' | 'coefficients'>,
   firstChannel: number,
-  runs: Columns['taps'],
-  offsets: Int32Array,
   out: Int32Array,
 ): void {
   const { conv, rows, columns, planesPerTile, blockStride } = plan.packing;
   const phases = rows.phases.length * columns.phases.length;
   const channels = conv.channels / conv.groups;
   const pitch = offsets.length;
-  for (const { tap, from, to } of runs) {
+  for (const { tap, from, to } of taps) {
     const phase = planeOfTap(plan, tap);
     for (let channel = 0; channel < channels; channel++) {
       const plane = (firstChannel + channel) * phases + phase;

@@ -28,16 +28,15 @@ import {
 } from './polynomial.ts';
 import { checkSecrets, productShares } from './shares.ts';
 
-/** The corrections of an exact layer: encryptions of its packed masks under s. */
+/** The corrections of an exact layer: encryptions of its packed masks `given` under s. */
 export function encryptMasks(
   { packing, ringBits }: HintPlan,
   generation: number,
-  secrets: Uint32Array,
-  seed: Uint8Array,
+  inputs: { readonly secrets: Uint32Array; readonly seed: Uint8Array; readonly given: Int32Array },
   [from, to]: TileRange,
-  given: Int32Array,
   out: Uint8Array,
 ): void {
+  const { secrets, seed, given } = inputs;
   const { spatialTiles } = packing;
   const { arena } = kernels();
   arena.scope(() => {

@@ -22,7 +22,7 @@ import { fanIn, weightCount } from '../../ring/shape.ts';
 import { DEGREE, MODULUS, MODULUS_BITS, POLYNOMIAL_WORDS, PRIMES } from '../lattice/parameters.ts';
 import { binomial, ternary } from '../lattice/sampling.ts';
 import { transformOf } from '../lattice/transform.ts';
-import { connectedTiles, packWeights } from './packing.ts';
+import { connectedTiles, weightPolynomial } from './packing.ts';
 import type { PublicPolynomials } from './parameters.ts';
 import { HINT_VERSION, publicPolynomial } from './parameters.ts';
 import type { HintPlan } from './plan.ts';
@@ -180,7 +180,7 @@ export function sumProducts(
     arena.u8(sums, 8 * POLYNOMIAL_WORDS).fill(0);
     const [first, last] = connectedTiles(packing, outTile);
     for (let inTile = first; inTile < last; inTile++) {
-      packWeights(packing, weights, inTile, outTile, arena.i32(coefficients, DEGREE));
+      weightPolynomial(packing, weights, inTile, outTile, arena.i32(coefficients, DEGREE));
       arena.u32(factor, POLYNOMIAL_WORDS).set(polynomial(inTile));
       const fold = (inTile - first + 1) % PRODUCTS_PER_FOLD === 0;
       PRIMES.forEach((prime, k) => {

@@ -53,7 +53,7 @@ export {
   publicCount,
   publicPolynomials,
 } from './parameters.ts';
-export type { HintPlan, HintRequest } from './plan.ts';
+export type { HintPlan, PlanRequest } from './plan.ts';
 export { bundleBytes, correctionBytes, hintBytes, keyBytes, planHint } from './plan.ts';
 export type { TileRange } from './polynomial.ts';
 export { placeMasks, placeShares } from './shares.ts';

@@ -124,7 +124,7 @@ export function layoutInputs(packing: Packing, masks: Masks): InputLayout[] {
     for (let spatialTile = 0; spatialTile < spatialTiles; spatialTile++) {
       layouts.push(
         like === undefined
-          ? layoutInput(packing, masks, inTile, spatialTile, first, owned, scratch)
+          ? layoutInput(packing, masks, { inTile, spatialTile, first }, owned, scratch)
           : { ...layouts[like * spatialTiles + spatialTile]!, first },
       );
     }
@@ -141,9 +141,7 @@ interface Scratch {
 function layoutInput(
   packing: Packing,
   masks: Masks,
-  inTile: number,
-  spatialTile: number,
-  first: number,
+  { inTile, spatialTile, first }: Readonly<Record<'inTile' | 'spatialTile' | 'first', number>>,
   owned: Uint8Array,
   { elements, marks }: Scratch,
 ): InputLayout {

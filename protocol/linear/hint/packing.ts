@@ -241,7 +241,7 @@ function visitRows(
 }
 
 /** Coefficients of one weight polynomial: `out` (N, zeroed here) from [outChannels, channels / groups, kh, kw]. */
-export function packWeights(
+export function weightPolynomial(
   packing: Packing,
   weights: Int32Array,
   inTile: number,

@@ -31,7 +31,7 @@ import {
 } from './parameters.ts';
 
 /** What a plan is made from: public. */
-export interface HintRequest {
+export interface PlanRequest {
   readonly shape: LinearShape;
   /** Public bound on the weights, see `weightNorms`. */
   readonly weightBound: WeightBound;
@@ -87,7 +87,7 @@ const MACS_PER_MS = 3e6;
  * Plans a layer.
  * @throws RangeError when the shape is not a layer, or its error fits no plan; the message names the numbers
  */
-export function planHint(request: HintRequest): HintPlan {
+export function planHint(request: PlanRequest): HintPlan {
   const { shape, weightBound, ringBits, tolerance, masks } = request;
   const conv = asConvolution(shape);
   checkShape(conv);
@@ -126,7 +126,7 @@ interface Fitting {
 
 /** Bits of the hint, noise and variance for some outputs a polynomial; undefined when the error is too large. */
 function fittingBits(
-  { shape, weightBound, ringBits, tolerance, masks, parts }: HintRequest,
+  { shape, weightBound, ringBits, tolerance, masks, parts }: PlanRequest,
   outputs: number,
 ): Fitting | undefined {
   const coefficients = sizeOf(linearOutput(shape));
@@ -157,7 +157,7 @@ interface Choice extends Fitting {
 }
 
 /** The choice of fewest bytes, the first of equals; undefined when none fits. */
-function bestPacking(request: HintRequest): Choice | undefined {
+function bestPacking(request: PlanRequest): Choice | undefined {
   const { shape, ringBits, masks } = request;
   const conv = asConvolution(shape);
   const [, height, width] = linearOutput(conv);

@@ -58,7 +58,7 @@ export function productShares(
           const part = 4 * k * DEGREE;
           if (more !== undefined) rlwe.addSmall(product + part, more + part, DEGREE, prime);
         });
-        roundAt(rounded, product, product + 4 * DEGREE, at, (count + 3) & ~3, ringBits);
+        roundAt(rounded, product, at, (count + 3) & ~3, ringBits);
         shares.set(arena.i32(rounded, count), written);
         written += count;
       }

@@ -1,7 +1,7 @@
 /** From residues modulo both primes to values modulo q, and to the ring. */
 
 import { kernels } from '../../kernels/index.ts';
-import { MODULUS, PRIMES } from './parameters.ts';
+import { DEGREE, MODULUS, PRIMES } from './parameters.ts';
 import { constantQuotient, invert } from './transform.ts';
 
 const [FIRST, SECOND] = PRIMES;
@@ -17,12 +17,12 @@ export function compose(dst: number, x: number, y: number, count: number): void 
 
 /**
  * dst = round(v 2^bits / q) mod 2^bits (32-bit lanes) of the values v at some positions of a polynomial.
+ * @param polynomial - pointer to its residues, those of one prime after those of the other
  * @param at - pointer to `count` positions, `count` a multiple of 4
  */
 export function roundAt(
   dst: number,
-  x: number,
-  y: number,
+  polynomial: number,
   at: number,
   count: number,
   bits: number,
@@ -30,5 +30,6 @@ export function roundAt(
   const { rlwe } = kernels();
   const ratio = 2 ** bits / MODULUS;
   const constants = [FIRST, SECOND, COMPOSE_INVERSE, COMPOSE_QUOTIENT] as const;
+  const [x, y] = [polynomial, polynomial + 4 * DEGREE];
   rlwe.roundAt(dst, x, y, at, count, ...constants, bits, ratio);
 }

@@ -14,10 +14,9 @@ import type { Random } from '../../random/index.ts';
  */
 function sampleByRejection(
   dst: number,
-  laneBytes: number,
   count: number,
-  wordBytes: number,
   random: Random,
+  [laneBytes, wordBytes]: readonly [laneBytes: number, wordBytes: number],
   filter: (dst: number, wanted: number, src: number, words: number) => number,
 ): void {
   const { arena } = kernels();
@@ -36,7 +35,7 @@ function sampleByRejection(
 /** n uniform residues modulo `prime` (32-bit lanes). */
 export function uniformResidues(dst: number, n: number, prime: number, random: Random): void {
   const { rlwe } = kernels();
-  sampleByRejection(dst, 4, n, 4, random, (to, wanted, src, words) =>
+  sampleByRejection(dst, n, random, [4, 4], (to, wanted, src, words) =>
     rlwe.sampleResidues(to, wanted, src, words, prime),
   );
 }
@@ -44,7 +43,7 @@ export function uniformResidues(dst: number, n: number, prime: number, random: R
 /** `count` uniform integers below `bound` <= 2^52 (64-bit lanes). */
 export function uniformBelow(dst: number, count: number, bound: number, random: Random): void {
   const { rlwe } = kernels();
-  sampleByRejection(dst, 8, count, 8, random, (to, wanted, src, words) =>
+  sampleByRejection(dst, count, random, [8, 8], (to, wanted, src, words) =>
     rlwe.sampleBelow(to, wanted, src, words, bound),
   );
 }
@@ -52,7 +51,7 @@ export function uniformBelow(dst: number, count: number, bound: number, random: 
 /** n uniform elements of {-1, 0, 1} (signed 32-bit lanes). */
 export function ternary(dst: number, n: number, random: Random): void {
   const { rlwe } = kernels();
-  sampleByRejection(dst, 4, n, 1, random, (to, wanted, src, words) =>
+  sampleByRejection(dst, n, random, [4, 1], (to, wanted, src, words) =>
     rlwe.sampleTernary(to, wanted, src, words),
   );
 }

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { argumentOf } from '../../../bench/page/argument.ts';
 import { htmlPage, markdownPage } from '../../../bench/page/page.ts';
 import { tablesOf, withCosts } from '../../../bench/page/tables.ts';
-import { figure, markdownTable } from '../../../bench/page/text.ts';
+import { markdownTable, significantDigits } from '../../../bench/page/text.ts';
 import {
   ACCURACY_SOURCES,
   MEASURED_LATENCIES,
@@ -20,7 +20,7 @@ const rowsOf = (title: string): readonly (readonly string[])[] =>
 describe('text', () => {
   it('shows three digits', () => {
     const shown = ['0', '0.0123', '1.23', '12.3', '123', '1235'];
-    expect([0, 0.01234, 1.234, 12.34, 123.4, 1234.5].map(figure)).toEqual(shown);
+    expect([0, 0.01234, 1.234, 12.34, 123.4, 1234.5].map(significantDigits)).toEqual(shown);
   });
 
   it('lays out tables of Markdown', () => {

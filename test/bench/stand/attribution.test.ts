@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import {
   attribute,
   BYTE_CLASSES,
-  bytesOf,
+  bytesByClass,
   CLASS_OF_FRAME,
   CLASSES,
   classOfTask,
@@ -123,7 +123,7 @@ describe('attribution', () => {
 describe('bytes by class', () => {
   it.each(['logits', 'label'] as const)('add up to the formulas, %s', (reveal) => {
     const layout = layoutOf(residualModel(reveal).program);
-    const bytes = bytesOf(layout);
+    const bytes = bytesByClass(layout);
     const { offline, online, steps } = costOf(layout);
     const sum = (phase: 'offline' | 'online') =>
       BYTE_CLASSES.reduce((total, name) => total + bytes[name][phase], 0);

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { machineInfo } from '../../../bench/machine.ts';
-import { accuracyOf, ownPoints, publishedPoints, standardPoints } from '../../../bench/points.ts';
+import { cardAccuracy, ownPoints, publishedPoints, standardPoints } from '../../../bench/points.ts';
 import type { PointResult, Results } from '../../../bench/results.ts';
 import { attribute } from '../../../bench/stand/attribution.ts';
 import { LINKS, LOOPBACK } from '../../../protocol/inference/links.ts';
@@ -78,13 +78,13 @@ describe('the points', () => {
 
 it('cards of either kind say how accurate a model is, and on which images', () => {
   const tested = { data: 'MNIST: 55,000 images', fixedPointTestAccuracy: 0.99 };
-  expect(accuracyOf(tested, 'digits')).toEqual({ share: 0.99, data: 'MNIST' });
+  expect(cardAccuracy(tested, 'digits')).toEqual({ share: 0.99, data: 'MNIST' });
   const reduced = { data: ['a/train.bin'], accuracy: { dense: 0.9, fixedPoint: 0.87 } };
-  expect(accuracyOf(reduced, 'cifar10')).toEqual({
+  expect(cardAccuracy(reduced, 'cifar10')).toEqual({
     share: 0.87,
     data: 'cifar10, validation images',
   });
-  expect(accuracyOf({}, 'digits')).toBeUndefined();
+  expect(cardAccuracy({}, 'digits')).toBeUndefined();
 });
 
 // Only the built files can start processes and threads.

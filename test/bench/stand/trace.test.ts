@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { CLASS_OF_FRAME } from '../../../bench/stand/attribution.ts';
-import { IDLE, type Part, partsOf } from '../../../bench/stand/samples.ts';
+import { IDLE, type NamedSpan, partsOf } from '../../../bench/stand/samples.ts';
 import { chromeTrace, type PartyTrace } from '../../../bench/stand/trace.ts';
 import { Kind } from '../../../protocol/inference/messages.ts';
 import { RELU } from '../../../protocol/program/kinds.ts';
 
-const part = (part: string, start: number, end: number): Part => ({ part, start, end });
+const part = (part: string, start: number, end: number): NamedSpan => ({ part, start, end });
 
 describe('samples', () => {
   const node = (id: number, functionName: string, url: string, children: number[] = []) => ({

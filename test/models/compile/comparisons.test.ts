@@ -1,20 +1,21 @@
 import { describe, expect, it } from 'vitest';
 import {
-  comparedBits,
-  comparisonBytes,
+  layerComparedBits,
   lowerComparisons,
   measureComparisons,
+  protocolComparisonBytes,
 } from '../../../models/compile/comparisons.ts';
 import { compile, formatReport } from '../../../models/compile/index.ts';
 import { type Graph, preprocess, RELU } from '../../../models/graph/index.ts';
 import { linearErrorsOf } from '../../../protocol/inference/errors.ts';
 import { checkProgram } from '../../../protocol/program/check.ts';
-import { argmax, runClear } from '../../../protocol/program/clear.ts';
+import { runClear } from '../../../protocol/program/clear.ts';
 import { encodeInput } from '../../../protocol/program/input.ts';
 import type { Model } from '../../../protocol/program/model.ts';
 import type { ActivationStep } from '../../../protocol/program/program.ts';
 import { runSimulated } from '../../../protocol/program/simulate.ts';
 import { Prg } from '../../../protocol/random/index.ts';
+import { indexOfLargest } from '../../../protocol/ring/tensor.ts';
 import { GraphBuilder, plain, randomPixels, residual } from './graphs.ts';
 
 const MARGIN = 1.5;
@@ -46,9 +47,9 @@ const reluSteps = ({ program }: Model) =>
 function changing(model: Model, inputs: readonly Int32Array[], seed: number): number[] {
   const random = new Prg(new Uint8Array(16).fill(seed));
   return inputs.flatMap((input, i) => {
-    const label = argmax(runClear(model, input));
+    const label = indexOfLargest(runClear(model, input));
     const runs = Array.from({ length: 4 }, () =>
-      argmax(runSimulated(model, input, random, linearErrorsOf(model.program))),
+      indexOfLargest(runSimulated(model, input, random, linearErrorsOf(model.program))),
     );
     return runs.every((other) => other === label) ? [] : [i];
   });
@@ -83,7 +84,7 @@ describe.each(NETWORKS)('fewer compared bits in a network of %s', (_name, graph)
       }
       const { rangeBits, dropBits } = was;
       expect({ ...step, rangeBits, dropBits }).toEqual(was);
-      expect(comparedBits(step)).toBeLessThanOrEqual(comparedBits(was));
+      expect(layerComparedBits(step)).toBeLessThanOrEqual(layerComparedBits(was));
     }
   });
 
@@ -129,7 +130,7 @@ describe('the choice of compared bits', () => {
     const { rangeBits, dropBits } = first!;
     const margin = (2 ** (rangeBits - 1) - 2 ** dropBits - 1) / largest;
     const wider = reluSteps(lowerComparisons(model, inputs, { margin }).model)[0]!;
-    expect(comparedBits(wider)).toBeLessThan(comparedBits(first!));
+    expect(layerComparedBits(wider)).toBeLessThan(layerComparedBits(first!));
     expect(wider.rangeBits).toBe(rangeBits + 1);
     expect(margin * largest).toBeLessThan(2 ** rangeBits - 2 ** wider.dropBits);
   });
@@ -144,10 +145,10 @@ describe('the choice of compared bits', () => {
     const graph = plain(3, 'relu');
     const [one, two] = reluSteps(lowered(graph).model);
     const only = (name: string) => (step: ActivationStep) =>
-      step.name === name ? comparisonBytes(step, 'encoded', 32) : 1;
+      step.name === name ? protocolComparisonBytes(step, 'encoded', 32) : 1;
     const bitsWith = (priced: ActivationStep) => {
       const { model } = lowered(graph, { bytes: only(priced.name) }).result;
-      return reluSteps(model).map(comparedBits) as [number, number];
+      return reluSteps(model).map(layerComparedBits) as [number, number];
     };
     const first = bitsWith(one!);
     const second = bitsWith(two!);
@@ -190,11 +191,11 @@ describe("the price of a ReLU's comparison", () => {
       ({ rangeBits, dropBits, shift }) as ActivationStep;
     // With checks of OTs: 560 bytes a chunk, of which a full lane's label and product OTs have four or five.
     const checks = (chunks: number) => (560 * chunks) / 8192;
-    expect(comparisonBytes(step(27, 15, 15), 'encoded', 27)).toBeCloseTo(
+    expect(protocolComparisonBytes(step(27, 15, 15), 'encoded', 27)).toBeCloseTo(
       63.625 + 14 + checks(4),
       10,
     );
-    expect(comparisonBytes(step(30, 15, 9), 'encoded', 30)).toBeCloseTo(
+    expect(protocolComparisonBytes(step(30, 15, 9), 'encoded', 30)).toBeCloseTo(
       78.25 + 19.25 + checks(5),
       10,
     );

@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { delayRelus } from '../../../models/compile/delay.ts';
 import { fold } from '../../../models/compile/fold.ts';
-import type { ActivationNode, LinearNode, Network } from '../../../models/compile/network.ts';
+import type { ActivationNode, FixedNetwork, LinearNode } from '../../../models/compile/network.ts';
 import { type Graph, runFloat } from '../../../models/graph/index.ts';
 import { GraphBuilder, plain, randomPixels, residual } from './graphs.ts';
 import { unfold } from './unfold.ts';
 
 /** Folds a graph, checks that it still computes the same, and returns what it has become. */
-function same(graph: Graph): Network {
+function same(graph: Graph): FixedNetwork {
   const network = fold(delayRelus(graph));
   const folded = unfold(network);
   for (const seed of [1, 2, 3]) {
@@ -20,7 +20,7 @@ function same(graph: Graph): Network {
   return network;
 }
 
-const ops = ({ nodes }: Network) => nodes.map(({ op }) => op);
+const ops = ({ nodes }: FixedNetwork) => nodes.map(({ op }) => op);
 
 describe('folding', () => {
   it.each([

@@ -16,7 +16,7 @@ import {
   runFloat,
   SQUARE,
 } from '../../../models/graph/index.ts';
-import { MOST_PACKED, Runner } from '../../../models/train/forward/runner.ts';
+import { ForwardRunner, MOST_PACKED } from '../../../models/train/forward/runner.ts';
 import { createInlinePool } from '../../../protocol/pool/inline.ts';
 import { createThreadPool } from '../../../protocol/pool/node.ts';
 import { everyOperator, randomImage } from '../networks.ts';
@@ -143,12 +143,12 @@ describe('measuring', () => {
   it('is the same where weights do not fit and are packed for each image', () => {
     const graph = everyOperator();
     const [image] = imagesFor(graph, 1);
-    const anew = new Runner(graph, 0).run(image!);
-    expect(anew).toEqual(new Runner(graph, MOST_PACKED).run(image!));
+    const anew = new ForwardRunner(graph, 0).run(image!);
+    expect(anew).toEqual(new ForwardRunner(graph, MOST_PACKED).run(image!));
     const b = new GraphBuilder(3, [2, 12, 12]);
     const wide = b.build(b.dense(b.flatten(b.conv('image', 20)), 50));
     const [other] = imagesFor(wide, 1);
-    expect(new Runner(wide, 0).run(other!)).toEqual(new Runner(wide).run(other!));
+    expect(new ForwardRunner(wide, 0).run(other!)).toEqual(new ForwardRunner(wide).run(other!));
   });
 });
 
@@ -170,9 +170,11 @@ describe('measuring on threads', () => {
     const alone = measure(graph, wanted, images);
     for (const pool of [createInlinePool(measureTasks), ...pools]) {
       const seen: number[] = [];
-      const shared = await measureAll(pool, graph, wanted, images, (done, total) => {
-        expect(total).toBe(40);
-        seen.push(done);
+      const shared = await measureAll(pool, graph, wanted, images, {
+        onProgress: (done, total) => {
+          expect(total).toBe(40);
+          seen.push(done);
+        },
       });
       expect(shared.images).toBe(40);
       expectSame(shared, alone);
@@ -187,14 +189,13 @@ describe('measuring on threads', () => {
     const stop = new AbortController();
     const seen: number[] = [];
     const start = () =>
-      measureAll(
-        ...([pool, graph, everything(graph), imagesFor(graph, 100)] as const),
-        (done) => {
+      measureAll(...([pool, graph, everything(graph), imagesFor(graph, 100)] as const), {
+        onProgress: (done) => {
           seen.push(done);
           stop.abort();
         },
-        stop.signal,
-      );
+        signal: stop.signal,
+      });
     await expect(start()).rejects.toMatchObject({ name: 'AbortError' });
     await expect(start()).rejects.toMatchObject({ name: 'AbortError' });
     await measureAll(pool, graph, new Map(), imagesFor(graph, 1));
@@ -244,6 +245,8 @@ describe('measuring refuses', () => {
     const shape = [1, 1 << 15, 1 << 14] as const;
     const input = { ...large.input, shape };
     expect(elements(shape)).toBe(2 ** 29);
-    expect(() => new Runner({ ...large, input })).toThrow(/2048 MiB of kernel memory: its values/);
+    expect(() => new ForwardRunner({ ...large, input })).toThrow(
+      /2048 MiB of kernel memory: its values/,
+    );
   });
 });

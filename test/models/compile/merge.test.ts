@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { build } from '../../../models/compile/build.ts';
 import { compile, measure, prepare } from '../../../models/compile/index.ts';
 import { merged, shortenings } from '../../../models/compile/merge.ts';
-import type { LinearNode, Network } from '../../../models/compile/network.ts';
+import type { FixedNetwork, LinearNode } from '../../../models/compile/network.ts';
 import { settingsOf } from '../../../models/compile/options.ts';
 import { Ranges } from '../../../models/compile/ranges.ts';
 import { type Graph, preprocess, runFloat } from '../../../models/graph/index.ts';
@@ -40,13 +40,13 @@ const prepared = (graph: Graph, pixels: Float32Array) =>
   );
 
 /** The network with everything that can be left out or merged. */
-function shortest(network: Network): Network {
+function shortest(network: FixedNetwork): FixedNetwork {
   return shortenings(network).reduce((from, shorten) => shorten(from), network);
 }
 
-const linears = ({ nodes }: Network) => nodes.filter(({ op }) => op === 'linear').length;
+const linears = ({ nodes }: FixedNetwork) => nodes.filter(({ op }) => op === 'linear').length;
 
-function expectSame(graph: Graph, network: Network): void {
+function expectSame(graph: Graph, network: FixedNetwork): void {
   const again = unfold(network);
   for (const seed of [1, 2, 3]) {
     const image = prepared(graph, randomPixels(graph, seed));

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { compile } from '../../../models/compile/index.ts';
 import { formatScore, score, scoreAll, scoreTasks } from '../../../models/compile/score.ts';
-import { argmax, preprocess, runFloat } from '../../../models/graph/index.ts';
+import { preprocess, runFloat } from '../../../models/graph/index.ts';
 import { createInlinePool } from '../../../protocol/pool/inline.ts';
+import { indexOfLargest } from '../../../protocol/ring/tensor.ts';
 import { plain } from './graphs.ts';
 
 const graph = plain(3, 'relu');
@@ -13,7 +14,7 @@ const images = Array.from({ length: COUNT }, (_, i) =>
   preprocess(graph.input, pixels.subarray(i * size, (i + 1) * size)),
 );
 const { model } = compile(graph, images);
-const named = Uint8Array.from(images, (image) => argmax(runFloat(graph, image)));
+const named = Uint8Array.from(images, (image) => indexOfLargest(runFloat(graph, image)));
 /** Every fifth label is another than the network's. */
 const labels = named.map((label, i) => (i % 5 === 0 ? (label + 1) % 5 : label));
 

@@ -1,10 +1,10 @@
 /** Networks between graph and program as graphs again. */
 
-import type { Network } from '../../../models/compile/network.ts';
+import type { FixedNetwork } from '../../../models/compile/network.ts';
 import type { Graph, Node, Tensor } from '../../../models/graph/index.ts';
 
 /** The network as a graph again, so that the float interpreter runs it. */
-export function unfold(network: Network): Graph {
+export function unfold(network: FixedNetwork): Graph {
   const tensors = new Map<string, Tensor>();
   const tensor = (name: string, data: Float64Array, shape: readonly number[] = [data.length]) => {
     tensors.set(name, { shape, data: Float32Array.from(data) });

@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
 import {
-  argmax,
   countGraph,
   encodeGraph,
   type Graph,
@@ -15,6 +14,7 @@ import {
   saveGraph,
   type Tensor,
 } from '../../../models/graph/index.ts';
+import { indexOfLargest } from '../../../protocol/ring/tensor.ts';
 import { everyOperator, randomImage } from '../networks.ts';
 
 function single(node: Node, shape: [number, number, number], tensors: [string, Tensor][]): Graph {
@@ -179,7 +179,7 @@ describe('preprocess and argmax', () => {
   });
 
   it('takes the first of equal scores', () => {
-    expect(argmax([1, 3, 3, 2])).toBe(1);
+    expect(indexOfLargest([1, 3, 3, 2])).toBe(1);
   });
 });
 

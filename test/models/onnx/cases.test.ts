@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { elements, runFloat } from '../../../models/graph/index.ts';
 import { tryOnnx } from '../../../models/onnx/index.ts';
-import { readOut } from '../../../models/onnx/table.ts';
+import { readoutsOf } from '../../../models/onnx/table.ts';
 
 const folder = new URL('../../../../shared/data/onnx-cases/', import.meta.url);
 const isThere = existsSync(folder);
@@ -56,7 +56,7 @@ describe.skipIf(!isThere)('small networks, one idea each', () => {
     const x = planar(input, graph.input.shape);
     const y: number[] = [];
     for (let at = 0; at < x.length; at += size) {
-      y.push(...readOut(graph, runFloat(graph, x.slice(at, at + size))));
+      y.push(...readoutsOf(graph, runFloat(graph, x.slice(at, at + size))));
     }
     const expected = read(name, 'expected.json');
     expect(y.length).toBe(expected.data.length);

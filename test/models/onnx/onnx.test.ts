@@ -8,7 +8,7 @@ import {
   saveGraph,
 } from '../../../models/graph/index.ts';
 import { readOnnx } from '../../../models/onnx/index.ts';
-import { readOut } from '../../../models/onnx/table.ts';
+import { readoutsOf } from '../../../models/onnx/table.ts';
 import { exportOnnx } from '../../../models/onnx/write.ts';
 import { everyOperator, numbers, randomImage } from '../networks.ts';
 import { type ModelSpec, modelOf, node, random } from './models.ts';
@@ -55,7 +55,7 @@ describe.skipIf(typeof runtime === 'string')('models of the common exporters', (
   it.each(Object.entries(models))('%s: as onnxruntime computes it', async (_name, spec) => {
     const graph = readOnnx(modelOf(spec));
     const { images, y } = await runModel(spec, graph);
-    const own = images.flatMap((image) => [...readOut(graph, runFloat(graph, image))]);
+    const own = images.flatMap((image) => [...readoutsOf(graph, runFloat(graph, image))]);
     expect(own.length).toBe(y.length);
     expect(y.some((v) => Math.abs(v) > 0.01)).toBe(true);
     own.forEach((value, i) => {

@@ -2,7 +2,7 @@
 
 import { elements, type Graph, runFloat } from '../../../models/graph/index.ts';
 import { readOnnx } from '../../../models/onnx/index.ts';
-import { readOut } from '../../../models/onnx/table.ts';
+import { readoutsOf } from '../../../models/onnx/table.ts';
 import { numbers } from '../networks.ts';
 import { type ModelSpec, modelOf } from './models.ts';
 
@@ -18,7 +18,7 @@ export function values(seed: number, shape: readonly number[]): Float32Array {
 /** What a model that takes one image makes of it. */
 export function run(spec: ModelSpec, x: Float32Array): { graph: Graph; y: number[] } {
   const graph = readOnnx(modelOf(spec));
-  return { graph, y: readOut(graph, runFloat(graph, x)) };
+  return { graph, y: readoutsOf(graph, runFloat(graph, x)) };
 }
 
 /** An index of a tensor, and the element there. */

@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readImages, readPixels } from '../../../models/samples/index.ts';
 import { readNpy, readNpz } from '../../../models/samples/numpy.ts';
 import { fitted } from '../../../models/samples/raster.ts';
-import { resize } from '../../../protocol/program/resize.ts';
+import { resizeRaster } from '../../../protocol/program/resize.ts';
 import { npy } from '../../support/arrays.ts';
 import { peakMebibytes, pngBomb } from '../../support/pictures.ts';
 
@@ -89,8 +89,8 @@ describe('pictures', () => {
       data: Uint8Array.from({ length: 3 * width * height }, (_, i) => (i * i * 7 + i * 13) % 251),
     });
     // Image.fromarray(...).resize((3, 2), Image.BILINEAR) of Pillow 9.4
-    expect([...resize(source(7, 5), 2, 3).data]).toEqual(PILLOW_3X2);
-    expect([...resize(source(9, 6), 8, 4).data].slice(0, 24)).toEqual(PILLOW_4X8);
+    expect([...resizeRaster(source(7, 5), 2, 3).data]).toEqual(PILLOW_3X2);
+    expect([...resizeRaster(source(9, 6), 8, 4).data].slice(0, 24)).toEqual(PILLOW_4X8);
   });
 
   it('lose what is beside the middle when cropped', async () => {

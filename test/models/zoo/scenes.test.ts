@@ -3,10 +3,11 @@ import { PNG } from 'pngjs';
 import { describe, expect, it } from 'vitest';
 import { networksOf, RECIPES } from '../../../models/zoo/recipes.ts';
 import { drawScene, SCENES } from '../../../models/zoo/scenes.ts';
-import { argmax, runClear } from '../../../protocol/program/clear.ts';
+import { runClear } from '../../../protocol/program/clear.ts';
 import { encodeInput } from '../../../protocol/program/input.ts';
 import { decodeModel } from '../../../protocol/program/model.ts';
 import { pixelsOfRgba } from '../../../protocol/program/pixels.ts';
+import { indexOfLargest } from '../../../protocol/ring/tensor.ts';
 
 const zoo = new URL('../../../models/zoo/', import.meta.url);
 const read = (file: string) => readFileSync(new URL(file, zoo));
@@ -20,7 +21,7 @@ describe('our own colour pictures', () => {
     expect(new Uint8Array(colours)).toEqual(drawScene(name));
     for (const { program, ...model } of models) {
       const pixels = pixelsOfRgba(png, program.input.shape);
-      const label = argmax(runClear({ ...model, program }, encodeInput(program, pixels)));
+      const label = indexOfLargest(runClear({ ...model, program }, encodeInput(program, pixels)));
       expect(program.labels[label], program.name).toBe(name);
     }
   });

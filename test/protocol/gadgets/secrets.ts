@@ -12,7 +12,7 @@ import { bitBytes, type GadgetParams } from '../../../protocol/gadgets/gadget.ts
 import { widthsOf as reluWidths } from '../../../protocol/gadgets/relu.ts';
 import { reluCircuit } from '../../../protocol/gadgets/relu-garbled.ts';
 import { square } from '../../../protocol/gadgets/square.ts';
-import { evaluate } from '../../../protocol/garble/halfgates.ts';
+import { evaluateGarbled } from '../../../protocol/garble/halfgates.ts';
 import { colours } from '../../../protocol/garble/labels.ts';
 import {
   type ActivationKind,
@@ -303,7 +303,11 @@ function coloursOf({ params, n, labels, tables, material }: ClientView): number[
   const circuit = reluCircuit(inputs, true);
   const active = [material.subarray(0, 16 * n * inputs), labels.blocks] as const;
   const cut = 32 * circuit.andCount * n;
-  const outputs = evaluate(circuit, n, active, tables.subarray(0, cut), labels.tweaks);
+  const outputs = evaluateGarbled(circuit, n, {
+    labels: active,
+    tables: tables.subarray(0, cut),
+    tweaks: labels.tweaks,
+  });
   return [...colours(outputs.subarray(0, 16 * n))];
 }
 

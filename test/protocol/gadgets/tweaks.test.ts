@@ -140,7 +140,7 @@ describe('one tweak for two hashes', () => {
     const other = zero.slice();
     other.set(randomBytes(random, 16 * n), 16 * n);
     const rows = (labels: Uint8Array, own: Tweaks) =>
-      garble(circuit, n, delta, labels, own).tables.subarray(0, 16 * n);
+      garble(circuit, n, { delta, zeroLabels: labels, tweaks: own }).tables.subarray(0, 16 * n);
     const found = (own: Tweaks) => {
       const [first, second] = [rows(zero, tweaks), rows(other, own)];
       return first
@@ -158,7 +158,7 @@ describe('one tweak for two hashes', () => {
   it('of a gate and of the pads of its input gives the client the pad of the label it has not; two tweaks do not', () => {
     const bits = new Uint8Array(2 * n).map((_, i) => ((i * 7) % 3) & 1);
     const active = activeLabels(zero, delta, bits).subarray(0, 16 * n);
-    const { tables } = garble(andGate(), n, delta, zero, tweaks);
+    const { tables } = garble(andGate(), n, { delta, zeroLabels: zero, tweaks });
     const rows = new Int32Array(tables.slice(0, 16 * n).buffer);
     const found = (own: Tweaks) => {
       const pads = senderPadWords(zero.subarray(0, 16 * n), delta, own);

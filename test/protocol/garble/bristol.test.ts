@@ -3,7 +3,12 @@ import { existsSync, readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { evaluateClear } from '../../../protocol/garble/circuit.ts';
-import { evaluate, garble, maxInstances, tweaksOf } from '../../../protocol/garble/halfgates.ts';
+import {
+  evaluateGarbled,
+  garble,
+  maxInstances,
+  tweaksOf,
+} from '../../../protocol/garble/halfgates.ts';
 import { activeLabels, colours, decodeBits } from '../../../protocol/garble/labels.ts';
 import { Prg, randomBytes } from '../../../protocol/random/index.ts';
 import { hex, unhex } from '../../support/bytes.ts';
@@ -39,8 +44,12 @@ function garbled({ circuit }: BristolCircuit, inputs: number[][]): Uint8Array[] 
   const tweaks = { start: randomBytes(prg, 16), first: 0 };
   const zero = randomBytes(prg, inputs[0]!.length * n * 16);
   const bits = Uint8Array.from(inputs[0]!.flatMap((_, wire) => inputs.map((row) => row[wire]!)));
-  const { tables, outputZeroLabels } = garble(circuit, n, delta, zero, tweaks);
-  const labels = evaluate(circuit, n, activeLabels(zero, delta, bits), tables, tweaks);
+  const { tables, outputZeroLabels } = garble(circuit, n, { delta, zeroLabels: zero, tweaks });
+  const labels = evaluateGarbled(circuit, n, {
+    labels: activeLabels(zero, delta, bits),
+    tables,
+    tweaks,
+  });
   const outputs = decodeBits(labels, colours(outputZeroLabels));
   return inputs.map((_, i) => outputs.filter((_, j) => j % n === i));
 }

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { ProtocolError } from '../../../protocol/errors.ts';
 import { type Circuit, evaluateClear, Op } from '../../../protocol/garble/circuit.ts';
 import {
-  evaluate,
+  evaluateGarbled,
   garble,
   maxInstances,
   tableBytes,
@@ -36,9 +36,14 @@ function material(circuit: Circuit, n: number, seed: number) {
 /** Garbles, evaluates and decodes. */
 function run(circuit: Circuit, n: number, seed: number, engine?: AesEngine) {
   const { delta, zero, tweaks, bits } = material(circuit, n, seed);
-  const { tables, outputZeroLabels } = garble(circuit, n, delta, zero, tweaks, engine);
+  const { tables, outputZeroLabels } = garble(
+    circuit,
+    n,
+    { delta, zeroLabels: zero, tweaks },
+    { engine },
+  );
   const active = activeLabels(zero, delta, bits);
-  const labels = evaluate(circuit, n, active, tables, tweaks, engine);
+  const labels = evaluateGarbled(circuit, n, { labels: active, tables, tweaks }, engine);
   return { tables, outputZeroLabels, labels, bits, delta };
 }
 
@@ -74,9 +79,14 @@ describe.each(engines)('half gates, $name', (engine) => {
       zero[0] = (zero[0]! & 0xfe) | (i & 1);
       zero[16] = (zero[16]! & 0xfe) | ((i >> 1) & 1);
       const bits = Uint8Array.of((i >> 2) & 1, i >> 3);
-      const { tables, outputZeroLabels } = garble(circuit, 1, delta, zero, tweaks, engine);
+      const { tables, outputZeroLabels } = garble(
+        circuit,
+        1,
+        { delta, zeroLabels: zero, tweaks },
+        { engine },
+      );
       const active = activeLabels(zero, delta, bits);
-      const label = evaluate(circuit, 1, active, tables, tweaks, engine);
+      const label = evaluateGarbled(circuit, 1, { labels: active, tables, tweaks }, engine);
       const expected = evaluateClear(circuit, bits);
       expect(decodeBits(label, colours(outputZeroLabels))).toEqual(expected);
       expect(hex(label)).toBe(hex(activeLabels(outputZeroLabels, delta, expected)));
@@ -100,9 +110,14 @@ describe.each(engines)('half gates, $name', (engine) => {
     fc.assert(
       fc.property(anyCircuit, fc.constantFrom(1, 3, 4), fc.nat(1000), (circuit, n, seed) => {
         const { delta, zero, tweaks, bits } = material(circuit, n, seed);
-        const { tables, outputZeroLabels } = garble(circuit, n, delta, zero, tweaks, engine);
+        const { tables, outputZeroLabels } = garble(
+          circuit,
+          n,
+          { delta, zeroLabels: zero, tweaks },
+          { engine },
+        );
         const active = activeLabels(zero, delta, bits);
-        const labels = evaluate(circuit, n, active, tables, tweaks, engine);
+        const labels = evaluateGarbled(circuit, n, { labels: active, tables, tweaks }, engine);
         for (let i = 0; i < n; i++) {
           const { start, first } = tweaks;
           const inputs = toIntegers(instance(zero, n, i));
@@ -156,19 +171,19 @@ describe('half gates', () => {
     };
     const circuit = comparison(9);
     const { delta, zero, tweaks } = material(circuit, 7, 6);
-    const { tables } = garble(circuit, 7, delta, zero, tweaks, spy);
+    const { tables } = garble(circuit, 7, { delta, zeroLabels: zero, tweaks }, { engine: spy });
     expect(keys).toHaveLength(tweaksOf(circuit));
     expect(new Set(keys).size).toBe(tweaksOf(circuit));
     expect(keys.every((key) => key.endsWith(' 14'))).toBe(true);
     // The next circuit, with the next tweaks, repeats none of them.
     const next = { ...tweaks, first: tweaks.first + tweaksOf(circuit) };
-    const second = garble(circuit, 7, delta, zero, next, spy);
+    const second = garble(circuit, 7, { delta, zeroLabels: zero, tweaks: next }, { engine: spy });
     expect(new Set(keys).size).toBe(2 * tweaksOf(circuit));
     // Same labels under other tweaks: no row of the tables comes again.
     const rows = [tables, second.tables].flatMap((bytes) => toIntegers(bytes));
     expect(new Set(rows).size).toBe(rows.length);
     // The check sees what it looks for: tweaks used again bring the rows again, and no key is new.
-    const again = garble(circuit, 7, delta, zero, tweaks, spy);
+    const again = garble(circuit, 7, { delta, zeroLabels: zero, tweaks }, { engine: spy });
     expect(hex(again.tables)).toBe(hex(tables));
     expect(new Set(keys).size).toBe(2 * tweaksOf(circuit));
   });
@@ -176,23 +191,28 @@ describe('half gates', () => {
   it('depend on every tweak, table byte and label: planted faults change the outcome', () => {
     const circuit = comparison(5);
     const { delta, zero, tweaks, bits } = material(circuit, 3, 7);
-    const { tables } = garble(circuit, 3, delta, zero, tweaks);
+    const { tables } = garble(circuit, 3, { delta, zeroLabels: zero, tweaks });
     const active = activeLabels(zero, delta, bits);
-    const good = hex(evaluate(circuit, 3, active, tables, tweaks));
+    const good = hex(evaluateGarbled(circuit, 3, { labels: active, tables, tweaks }));
     const shifted = { ...tweaks, first: tweaks.first + 1 };
-    expect(hex(evaluate(circuit, 3, active, tables, shifted))).not.toBe(good);
+    expect(hex(evaluateGarbled(circuit, 3, { labels: active, tables, tweaks: shifted }))).not.toBe(
+      good,
+    );
     const start = tweaks.start.slice();
     start[15]! ^= 0x80;
-    expect(hex(evaluate(circuit, 3, active, tables, { ...tweaks, start }))).not.toBe(good);
+    expect(
+      hex(evaluateGarbled(circuit, 3, { labels: active, tables, tweaks: { ...tweaks, start } })),
+    ).not.toBe(good);
     const wrong = active.slice();
     wrong[17]! ^= 4;
-    expect(hex(evaluate(circuit, 3, wrong, tables, tweaks))).not.toBe(good);
+    expect(hex(evaluateGarbled(circuit, 3, { labels: wrong, tables, tweaks }))).not.toBe(good);
     // A row counts when the colour that selects it is 1: about half the flipped bytes must show.
     let seen = 0;
     for (let i = 0; i < tables.length; i += 16) {
       const broken = tables.slice();
       broken[i]! ^= 2;
-      if (hex(evaluate(circuit, 3, active, broken, tweaks)) !== good) seen++;
+      if (hex(evaluateGarbled(circuit, 3, { labels: active, tables: broken, tweaks })) !== good)
+        seen++;
     }
     expect(seen).toBeGreaterThan(tables.length / 16 / 5);
     expect(seen).toBeLessThan(tables.length / 16);
@@ -214,25 +234,36 @@ describe('half gates', () => {
     const { delta, zero, tweaks, bits } = material(circuit, n, 11);
     const cut = 9 * n * 16;
     const halves = (all: Uint8Array) => [all.subarray(0, cut), all.slice(cut)] as const;
-    const { tables, outputZeroLabels } = garble(circuit, n, delta, zero, tweaks);
+    const { tables, outputZeroLabels } = garble(circuit, n, { delta, zeroLabels: zero, tweaks });
     const room = new Uint8Array(tables.length + 32).fill(7);
     const place = room.subarray(16, -16);
-    const same = garble(circuit, n, delta, halves(zero), tweaks, wasmAes, place);
+    const same = garble(
+      circuit,
+      n,
+      { delta, zeroLabels: halves(zero), tweaks },
+      { engine: wasmAes, room: place },
+    );
     expect(hex(same.outputZeroLabels)).toBe(hex(outputZeroLabels));
     expect(hex(place)).toBe(hex(tables));
     expect([...room.subarray(0, 16), ...room.subarray(-16)].every((byte) => byte === 7)).toBe(true);
     const active = activeLabels(zero, delta, bits);
-    const labels = evaluate(circuit, n, active, tables, tweaks);
-    expect(hex(evaluate(circuit, n, halves(active), tables, tweaks))).toBe(hex(labels));
+    const labels = evaluateGarbled(circuit, n, { labels: active, tables, tweaks });
+    expect(hex(evaluateGarbled(circuit, n, { labels: halves(active), tables, tweaks }))).toBe(
+      hex(labels),
+    );
     const [own, others] = halves(zero);
     const short = [own, others.subarray(16)] as const;
     const swapped = [own.subarray(16), new Uint8Array(others.length + 16)] as const;
     for (const bad of [short, swapped]) {
-      expect(() => garble(circuit, n, delta, bad, tweaks)).toThrow(RangeError);
-      expect(() => evaluate(circuit, n, bad, tables, tweaks)).toThrow(RangeError);
+      expect(() => garble(circuit, n, { delta, zeroLabels: bad, tweaks })).toThrow(RangeError);
+      expect(() => evaluateGarbled(circuit, n, { labels: bad, tables, tweaks })).toThrow(
+        RangeError,
+      );
     }
     const small = room.subarray(0, 16);
-    expect(() => garble(circuit, n, delta, zero, tweaks, wasmAes, small)).toThrow(/expected room/);
+    expect(() =>
+      garble(circuit, n, { delta, zeroLabels: zero, tweaks }, { engine: wasmAes, room: small }),
+    ).toThrow(/expected room/);
   });
 
   it('refuse an offset whose lowest bit is 0 and wrong lengths', () => {
@@ -240,18 +271,30 @@ describe('half gates', () => {
     const { delta, zero, tweaks } = material(circuit, 2, 9);
     const even = delta.slice();
     even[0]! &= 0xfe;
-    expect(() => garble(circuit, 2, even, zero, tweaks)).toThrow(/lowest bit is 1/);
-    expect(() => garble(circuit, 2, delta.subarray(1), zero, tweaks)).toThrow(RangeError);
-    expect(() => garble(circuit, 2, delta, zero.subarray(16), tweaks)).toThrow(/expected 256/);
+    expect(() => garble(circuit, 2, { delta: even, zeroLabels: zero, tweaks })).toThrow(
+      /lowest bit is 1/,
+    );
+    expect(() =>
+      garble(circuit, 2, { delta: delta.subarray(1), zeroLabels: zero, tweaks }),
+    ).toThrow(RangeError);
+    expect(() => garble(circuit, 2, { delta, zeroLabels: zero.subarray(16), tweaks })).toThrow(
+      /expected 256/,
+    );
     for (const n of [0, -1, 1.5, 1025, Number.NaN]) {
-      expect(() => garble(circuit, n, delta, zero, tweaks)).toThrow(/expected 1 to 1024 instances/);
+      expect(() => garble(circuit, n, { delta, zeroLabels: zero, tweaks })).toThrow(
+        /expected 1 to 1024 instances/,
+      );
     }
     const short = { start: tweaks.start.subarray(1), first: 0 };
-    expect(() => garble(circuit, 2, delta, zero, short)).toThrow(RangeError);
-    const { tables } = garble(circuit, 2, delta, zero, tweaks);
-    expect(() => evaluate(circuit, 2, zero.subarray(16), tables, tweaks)).toThrow(RangeError);
+    expect(() => garble(circuit, 2, { delta, zeroLabels: zero, tweaks: short })).toThrow(
+      RangeError,
+    );
+    const { tables } = garble(circuit, 2, { delta, zeroLabels: zero, tweaks });
+    expect(() =>
+      evaluateGarbled(circuit, 2, { labels: zero.subarray(16), tables, tweaks }),
+    ).toThrow(RangeError);
     for (const bad of [tables.subarray(16), new Uint8Array(tables.length + 1)]) {
-      const attempt = () => evaluate(circuit, 2, zero, bad, tweaks);
+      const attempt = () => evaluateGarbled(circuit, 2, { labels: zero, tables: bad, tweaks });
       expect(attempt).toThrow(ProtocolError);
       expect(attempt).toThrow(/expected 192 bytes/);
     }
@@ -263,12 +306,12 @@ describe('half gates', () => {
     expect(most).toBeLessThan(INSTANCES_PER_KEY);
     const zero = (n: number) => new Uint8Array(8000 * n * 16);
     const { delta, tweaks } = material(comparison(1), 1, 10);
-    expect(() => garble(wide, most + 1, delta, zero(most + 1), tweaks)).toThrow(
+    expect(() => garble(wide, most + 1, { delta, zeroLabels: zero(most + 1), tweaks })).toThrow(
       new RegExp(`${most} do$`),
     );
     // The stated maximum does fit, and the arena is whole again after success and after failure.
     const before = kernels().arena.scope(() => kernels().arena.alloc(0));
-    garble(wide, most, delta, zero(most), tweaks, NO_AES);
+    garble(wide, most, { delta, zeroLabels: zero(most), tweaks }, { engine: NO_AES });
     expect(kernels().arena.scope(() => kernels().arena.alloc(0))).toBe(before);
     expect(maxInstances(comparison(13))).toBe(INSTANCES_PER_KEY);
   });

@@ -15,7 +15,11 @@ describe('ring kernels', () => {
       const y = arena.alloc(4 * rows + 16);
       arena.i32(y, rows + 4).fill(7);
       ring.dense(y, arena.put(weights), rows, arena.put(x), n);
-      const expected = reference.linear({ kind: 'dense', inputs: n, outputs: rows }, x, weights);
+      const expected = reference.referenceLinear(
+        { kind: 'dense', inputs: n, outputs: rows },
+        x,
+        weights,
+      );
       expect(arena.i32(y, rows).slice()).toEqual(expected);
       expect([...arena.i32(y + 4 * rows, 4)]).toEqual([7, 7, 7, 7]);
     });
@@ -38,7 +42,7 @@ describe('ring kernels', () => {
     const input = randomRing(random, (rows + 1) * pitch);
     const weights = randomRing(random, 24);
     const bias = randomRing(random, 4);
-    const expected = reference.linear(shape, input, weights, bias);
+    const expected = reference.referenceLinear(shape, input, weights, bias);
     const offsets = Uint32Array.of(0, 1, 2, pitch, pitch + 1, pitch + 2).map((at) => 4 * at);
     const size = rows * width;
     const plane = 4 * size + 32;
@@ -73,7 +77,11 @@ describe('ring kernels', () => {
       const [from, low, high] = [arena.put(x), arena.alloc(2 * n), arena.alloc(2 * n)];
       ring.halve(low, high, from, from + 4, n / 2, 2);
       ring.denseHalves(y, arena.put(Int16Array.from(weights)), rows, low, high, n);
-      const expected = reference.linear({ kind: 'dense', inputs: n, outputs: rows }, x, weights);
+      const expected = reference.referenceLinear(
+        { kind: 'dense', inputs: n, outputs: rows },
+        x,
+        weights,
+      );
       expect(arena.i32(y, rows).slice()).toEqual(expected);
       expect([...arena.i32(y + 4 * rows, 4)]).toEqual([7, 7, 7, 7]);
     });
@@ -131,7 +139,7 @@ describe('ring kernels', () => {
     const input = randomRing(random, 2 * plane);
     const weights = randomRing(random, 16).map((word) => word >> 16);
     const bias = randomRing(random, 4);
-    const expected = reference.linear(shape, input, weights, bias);
+    const expected = reference.referenceLinear(shape, input, weights, bias);
     const size = rows * width;
     const outPlane = 4 * size + 32;
     // [channel][kernel element] of each output channel in pairs of channels.

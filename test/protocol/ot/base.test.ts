@@ -133,7 +133,7 @@ describe('ristretto255 against RFC 9496, appendix A', () => {
       expect(code(() => chooseBaseOt(context, choices, bytes, stream(3)))).toBe('bad-point');
       const index = [0, 255, 64][i % 3]!;
       const finish = () =>
-        finishBaseOt(context, sender, answerWith(index, bytes), index >> 1, (index >> 1) + 1);
+        finishBaseOt(context, sender, answerWith(index, bytes), [index >> 1, (index >> 1) + 1]);
       expect(code(finish)).toBe('bad-point');
     });
   });
@@ -235,7 +235,7 @@ describe('base OT', () => {
     const sender = offerBaseOt(random);
     const { message, sent } = run(context, sender, randomBytes(random, 16));
     const parts = [0, 48].map((from, i) =>
-      finishBaseOt(context, sender, message, from, [48, 128][i]!),
+      finishBaseOt(context, sender, message, [from, [48, 128][i]!]),
     );
     for (const side of ['zero', 'one'] as const) {
       expect(Buffer.concat(parts.map((part) => part[side]))).toEqual(Buffer.from(sent[side]));

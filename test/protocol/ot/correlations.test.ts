@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { ProtocolError } from '../../../protocol/errors.ts';
 import {
+  CorrelationTickets,
   cotBytes,
   redeemReceiver,
   redeemSender,
-  Tickets,
 } from '../../../protocol/ot/correlations.ts';
 import { COTS_PER_CHUNK, extensionBytes } from '../../../protocol/ot/softspoken.ts';
 import { randomBytes } from '../../../protocol/random/index.ts';
@@ -15,7 +15,10 @@ const packed = (count: number) => randomBytes(random, Math.ceil(count / 8));
 
 function ends(seed: number) {
   const seeds = dealtSeeds(stream(seed));
-  return { sender: new Tickets(seeds.sender), receiver: new Tickets(seeds.receiver) };
+  return {
+    sender: new CorrelationTickets(seeds.sender),
+    receiver: new CorrelationTickets(seeds.receiver),
+  };
 }
 
 describe('tickets of correlations', () => {

@@ -216,8 +216,8 @@ describe('SoftSpoken extension', () => {
       new Uint8Array(length + 20).fill(9),
     ) as [Uint8Array, Uint8Array, Uint8Array];
     const [message, blocks, mine] = rooms.map((room) => room.subarray(7, -13)) as typeof rooms;
-    extendReceiver(receiver, 13, 1100, choices, { message, blocks });
-    extendSender(sender, 13, 1100, message, mine);
+    extendReceiver(receiver, 13, 1100, choices, { room: { message, blocks } });
+    extendSender(sender, 13, 1100, message, { blocks: mine });
     inside(rooms[0], made.message);
     inside(rooms[1], made.blocks);
     inside(rooms[2], q);

@@ -39,14 +39,14 @@ const conv = (over: Partial<ConvShape>): ConvShape => ({
 /** Weights of any width, and weights of 16 bits both as they are and packed. */
 function expectExact(shape: LinearShape): void {
   const { input, weights, bias } = sample(shape);
-  const expected = reference.linear(shape, input, weights, bias);
+  const expected = reference.referenceLinear(shape, input, weights, bias);
   expect(linear(shape, input, weights, bias)).toEqual(expected);
   const elements = randomRing(random, sizeOf(linearOutput(shape)));
   expect(linear(shape, input, weights, elements)).toEqual(
-    reference.linear(shape, input, weights, elements),
+    reference.referenceLinear(shape, input, weights, elements),
   );
   const narrow = weights.map((word) => word >> 16);
-  const exact = reference.linear(shape, input, narrow, bias);
+  const exact = reference.referenceLinear(shape, input, narrow, bias);
   expect(linear(shape, input, narrow, bias)).toEqual(exact);
   const packed = packWeights(shape, narrow);
   expect(packed instanceof Int16Array).toBe(channelsOf(shape) > 1);
@@ -201,7 +201,7 @@ describe('convolution modulo 2^32', () => {
     const part = { ...wide, outChannels: 1 };
     for (const m of [0, 255, 511]) {
       const own = weights.slice(4608 * m, 4608 * (m + 1));
-      expect(out.slice(4 * m, 4 * m + 4)).toEqual(reference.linear(part, input, own));
+      expect(out.slice(4 * m, 4 * m + 4)).toEqual(reference.referenceLinear(part, input, own));
     }
   });
 });
@@ -237,7 +237,7 @@ describe('weights packed in pairs of 16 bits', () => {
     const x = new Int32Array(many).fill(0x80008000 | 0);
     const shape: DenseShape = { kind: 'dense', inputs: many, outputs: 2 };
     const lowest = new Int32Array(2 * many).fill(-0x8000);
-    const sum = reference.linear(shape, x, lowest);
+    const sum = reference.referenceLinear(shape, x, lowest);
     expect(dense(shape, x, packWeights(shape, lowest))).toEqual(sum);
     expect(conv2d(pointwise(many, 1), x, packWeights(pointwise(many, 1), lowest))).toEqual(sum);
   });
@@ -251,7 +251,7 @@ describe('weights packed in pairs of 16 bits', () => {
         almost[almost.length - 1] = wide;
         const packed = packWeights(shape, almost);
         expect(packed).toBe(almost);
-        const expected = reference.linear(shape, input, almost, bias);
+        const expected = reference.referenceLinear(shape, input, almost, bias);
         expect(linear(shape, input, packed, bias)).toEqual(expected);
       }
     },

@@ -267,8 +267,13 @@ describe('a server that publishes alpha a_x + 2^f a_y in place of a hint', () =>
   /** Share of the inputs that the server reads to the last bit but one. */
   function read(seeds: readonly [Uint8Array, Uint8Array]): number {
     const secrets = [layerSecrets(first, seeds[0]), layerSecrets(second, seeds[1])] as const;
-    const maskX = maskInput(first, publics, secrets[0], seeds[0], [0, 1]).masks;
-    const maskY = maskInput(second, publics, secrets[1], seeds[1], [0, 1]).masks.subarray(1024);
+    const maskX = maskInput(first, publics, { secrets: secrets[0], seed: seeds[0] }, [0, 1]).masks;
+    const maskY = maskInput(
+      second,
+      publics,
+      { secrets: secrets[1], seed: seeds[1] },
+      [0, 1],
+    ).masks.subarray(1024);
     const c = clientShares(first, decodeHint(first, crafted(), [0, 1]), secrets[0], [0, 1]);
     const x = randomWeights(new Prg(testSeed('inputs')), 1024, 2047);
     let hits = 0;

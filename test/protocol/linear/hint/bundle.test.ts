@@ -212,7 +212,7 @@ describe('fractions', () => {
       const seed = testSeed('merged', bundle);
       const secrets = layerSecrets(plan, seed);
       const inTiles = plan.packing.inTiles;
-      const { masks, fractions } = maskInput(plan, publics, secrets, seed, [0, inTiles]);
+      const { masks, fractions } = maskInput(plan, publics, { secrets, seed }, [0, inTiles]);
       const y = randomRing(new Prg(testSeed('y', bundle)), masks.length).map((x) => x >> 14);
       const shares = randomRing(new Prg(testSeed('c', bundle)), masks.length).map((x) => x >> 6);
       let at = 0;

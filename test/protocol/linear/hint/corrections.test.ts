@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { correctedLinear, type HintPlan } from '../../../../protocol/linear/hint/index.ts';
 import {
   connectedTiles,
-  packWeights as packPolynomial,
+  weightPolynomial as packPolynomial,
   usedCoefficients,
 } from '../../../../protocol/linear/hint/packing.ts';
 import { Prg, randomRing } from '../../../../protocol/random/index.ts';

@@ -5,8 +5,8 @@ import { type HintPlan, planHint } from '../../../../protocol/linear/hint/index.
 import { layoutInputs } from '../../../../protocol/linear/hint/layout.ts';
 import {
   packInput,
-  packWeights,
   usedCoefficients,
+  weightPolynomial,
 } from '../../../../protocol/linear/hint/packing.ts';
 import {
   errorBound,
@@ -38,7 +38,7 @@ function faults({ packing, inputs, masks }: HintPlan): string[] {
     for (let tile = 0; tile < spatialTiles; tile++) {
       const read = new Set<number>();
       for (let outTile = 0; outTile < outTiles; outTile++) {
-        packWeights(packing, ones, inTile, outTile, w);
+        weightPolynomial(packing, ones, inTile, outTile, w);
         const taps = [...w.keys()].filter((at) => w[at] !== 0);
         for (const used of usedCoefficients(packing, outTile * spatialTiles + tile).positions) {
           for (const tap of taps) read.add((used - tap + N) % N);

@@ -5,9 +5,9 @@ import {
   connectedTiles,
   cutAxis,
   packInput,
-  packWeights,
   strides,
   usedCoefficients,
+  weightPolynomial,
 } from '../../../../protocol/linear/hint/packing.ts';
 import type { ConvShape } from '../../../../protocol/ring/shape.ts';
 import { linearOutput, sizeOf } from '../../../../protocol/ring/shape.ts';
@@ -42,7 +42,7 @@ function byPolynomials(
       const [from, to] = connectedTiles(packing, outTile);
       for (let inTile = from; inTile < to; inTile++) {
         packInput(packing, input, inTile, spatial, x);
-        packWeights(packing, weights, inTile, outTile, w);
+        weightPolynomial(packing, weights, inTile, outTile, w);
         negacyclic(x, w, sums);
       }
       const used = usedCoefficients(packing, outTile * packing.spatialTiles + spatial);

@@ -72,7 +72,7 @@ function roundings(): Rounding[] {
   try {
     for (let bundle = 0; bundle < BUNDLES; bundle++) {
       const seed = testSeed('rounding', bundle);
-      maskInput(plan, publics, layerSecrets(plan, seed), seed, [0, 2]);
+      maskInput(plan, publics, { secrets: layerSecrets(plan, seed), seed }, [0, 2]);
     }
   } finally {
     Object.assign(kernels(), { rlwe });
@@ -136,7 +136,7 @@ describe('the corrections of a layer whose masks are given', () => {
     const seed = testSeed('corrections');
     const secrets = layerSecrets(fixed, seed);
     for (const given of [new Int32Array(size), new Int32Array(size).fill(0x5555555)]) {
-      const made = maskInput(fixed, publics, secrets, seed, [0, 2], given);
+      const made = maskInput(fixed, publics, { secrets, seed, given }, [0, 2]);
       const sent = decodeCorrections(fixed, made.corrections);
       // What stands where no element is must be 0, the rest the mask.
       const truths = fixed.inputs.flatMap(({ correctedElements }) =>

@@ -89,7 +89,7 @@ function clientMessage(plan: HintPlan, seed: Uint8Array) {
       ? undefined
       : randomRing(new Prg(testSeed('given')), size).map((x) => x & lowBits(plan.ringBits));
   const { inTiles } = plan.packing;
-  return { secrets, keys, ...maskInput(plan, publics, secrets, seed, [0, inTiles], given) };
+  return { secrets, keys, ...maskInput(plan, publics, { secrets, seed, given }, [0, inTiles]) };
 }
 
 /** Transforms of an encryption of zeros under the secret of a tile, with public polynomial `index` and errors of a stream. */
@@ -133,7 +133,7 @@ describe("what a server computes from a client's keys", () => {
     const secrets = layerSecrets(exact, seed);
     const keys = decodeKeys(exact, layerKeys(exact, publics, secrets, seed));
     const given = new Int32Array(linearInputSize(shape));
-    const { corrections } = maskInput(exact, publics, secrets, seed, [0, 2], given);
+    const { corrections } = maskInput(exact, publics, { secrets, seed, given }, [0, 2]);
     const built = decodeExactCorrections(exact, corrections);
     // Encryptions of zeros, of two input polynomials for each spatial tile.
     const sent = [0, 1, 2, 3].map((index) => polynomialAt(built, index));
@@ -163,7 +163,7 @@ describe('the masks of a layer', () => {
     const repeated = secrets.slice();
     repeated.set(polynomialAt(secrets, 0), 4096);
     const agreeing = (own: Uint32Array) => {
-      const { masks } = maskInput(free, publics, own, seed, [0, 1]);
+      const { masks } = maskInput(free, publics, { secrets: own, seed }, [0, 1]);
       const [first, second] = free.inputs;
       const at = new Map([...first!.free].map((position, i) => [position, masks[i]!]));
       const both = [...second!.free].flatMap((position, i) => {
@@ -185,12 +185,12 @@ describe('the masks of a layer', () => {
       Uint8Array.from([...values].flatMap((r) => [r & 255, (r >> 8) & 255, (r >> 19) & 255]));
     expect(chiSquare(bytes(masks))).toBeLessThan(CHI_SQUARE_LIMIT);
     const zero = new Uint32Array(2 * 4096);
-    const clear = maskInput(free, publics, zero, seed, [0, 2]).masks;
+    const clear = maskInput(free, publics, { secrets: zero, seed }, [0, 2]).masks;
     expect(Math.max(...clear.map((r) => Math.abs(centred(r, free.ringBits))))).toBeLessThanOrEqual(
       1,
     );
     const chosen = { ...publics, transforms: new Uint32Array(publics.transforms.length) };
-    const told = maskInput(free, chosen, layerSecrets(free, seed), seed, [0, 2]).masks;
+    const told = maskInput(free, chosen, { secrets: layerSecrets(free, seed), seed }, [0, 2]).masks;
     expect(told).toEqual(clear);
   });
 });
@@ -426,7 +426,7 @@ describe('the seeds of a layer', () => {
     [
       'the seed of a layer, in what it corrects',
       (seed: Uint8Array) =>
-        maskInput(free, publics, layerSecrets(free, seed), seed, [0, 2]).corrections,
+        maskInput(free, publics, { secrets: layerSecrets(free, seed), seed }, [0, 2]).corrections,
     ],
   ] as const)('count whole, so that nobody finds them by trying all: %s', (_, make) => {
     expect(idle(make)).toEqual([]);

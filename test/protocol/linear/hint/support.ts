@@ -126,7 +126,12 @@ export function runBundle(
   const f = new Int8Array(size);
   const parts = [layerKeys(plan, publics, secrets, seed)];
   for (const range of ranges(inTiles, step)) {
-    const { masks, fractions, corrections } = maskInput(plan, publics, secrets, seed, range, given);
+    const { masks, fractions, corrections } = maskInput(
+      plan,
+      publics,
+      { secrets, seed, given },
+      range,
+    );
     if (plan.masks === 'free') {
       placeMasks(plan, masks, range, r);
       placeMasks(plan, fractions, range, f);

@@ -11,7 +11,7 @@ export interface Call {
 }
 
 /** One queue of calls. */
-export class Turns {
+export class CallQueue {
   #tail: Promise<unknown> = Promise.resolve();
   #calls = 0;
 
