@@ -69,6 +69,7 @@ export {
   scoreAll,
   scoreTasks,
 } from './compile/score.ts';
+export { isModelError, ModelError, type ModelErrorCode } from './errors.ts';
 export type {
   ActivationNode,
   AddNode,

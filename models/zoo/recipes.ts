@@ -2,6 +2,7 @@
 
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { ModelError } from '../errors.ts';
 import type { Graph } from '../graph/index.ts';
 import { AIR_FROZEN, airNet, compactResNet } from '../networks/index.ts';
 import type { Method } from '../reduce/auto.ts';
@@ -227,7 +228,7 @@ export function scoresFile({ name, teacher }: Recipe, folder: string): string | 
 export function recipeOf(name: string | undefined): Recipe {
   const recipe = RECIPES[name ?? ''];
   if (recipe !== undefined) return recipe;
-  throw new RangeError(`name one of ${Object.keys(RECIPES).join(', ')}, not ${name}`);
+  throw new ModelError('argument', `name one of ${Object.keys(RECIPES).join(', ')}, not ${name}`);
 }
 
 /** Names of the networks that come from a recipe: NAME, then NAME-BUDGET. */

@@ -1,5 +1,6 @@
 /** How a dense network is trained, by its recipe. */
 
+import { ModelError } from '../errors.ts';
 import type { Graph } from '../graph/index.ts';
 import { say, showStatus } from '../terminal.ts';
 import {
@@ -17,7 +18,7 @@ import type { Recipe, Sets } from './recipes.ts';
 
 /**
  * Trains the recipe's network from random weights, or a trained one again, or goes on from the checkpoint; says how it goes.
- * @throws RangeError when the recipe has no second training
+ * @throws ModelError `argument` when the recipe has no second training
  */
 export async function trainDense(
   recipe: Recipe,
@@ -32,7 +33,7 @@ export async function trainDense(
 ): Promise<Network> {
   const { name, seed, batch, smoothing, augmentation, frozen = [] } = recipe;
   const phase = from === undefined ? recipe : recipe.again;
-  if (phase === undefined) throw new RangeError(`${name} is trained once`);
+  if (phase === undefined) throw new ModelError('argument', `${name} is trained once`);
   const { epochs, rate } = phase;
   const {
     optimiser = () => new Sgd({ momentum: 0.9, decay: 5e-4 }),
