@@ -65,7 +65,8 @@ interface Run {
  * Brings a trained network within a budget.
  * @param dense the network, compiled and priced for the budget
  * @returns every network that was made on the way, priced; `dense` itself when it is within the budget
- * @throws ModelError `argument` when the budget is below what the network costs without any ReLU, or nothing that was made is within it
+ * @throws ModelError `argument` when the budget is below what the network costs without any ReLU, or nothing that was made is within it;
+ *   what compiling threw when `dense` was refused
  */
 export async function reduceWithin(
   dense: PricedPoint,

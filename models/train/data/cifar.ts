@@ -86,9 +86,7 @@ function unpacked(file: Uint8Array, name: string): Uint8Array {
     throw new ModelError(
       'file',
       `${name} cannot be unpacked: it is cut short, damaged or too large`,
-      {
-        cause,
-      },
+      { cause },
     );
   }
 }

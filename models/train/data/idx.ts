@@ -55,9 +55,7 @@ function unpack(file: Uint8Array, name: string): Uint8Array {
     throw new ModelError(
       'file',
       `${name} cannot be unpacked: it is cut short, damaged or too large`,
-      {
-        cause,
-      },
+      { cause },
     );
   }
 }
