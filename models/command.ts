@@ -8,6 +8,7 @@ import { encodeModel } from '../protocol/program/model.ts';
 import { COMPARISONS, type Comparison } from '../protocol/program/program.ts';
 import { type CompileOptions, compileMeasured, formatReport, prepare } from './compile/index.ts';
 import { formatScore, type ScoredImages, scoreAll, type scoreTasks } from './compile/score.ts';
+import { ModelError } from './errors.ts';
 import { readLines } from './files.ts';
 import { countOf, type FitOptions, fitOf, withFitOptions } from './fit.ts';
 import { countGraph, type Graph, preprocessAll } from './graph/index.ts';
@@ -133,11 +134,14 @@ function defaultsOf(graph: Graph): Pick<CompileOptions, 'reveal' | 'compareBits'
   };
 }
 
-/** @throws Error when there are no labels to score with, or what scoring does not take */
+/** @throws ModelError `data` when there are no labels to score with, or what scoring does not take */
 function scorable({ pixels, labels }: Images, path: string): ScoredImages {
-  if (labels === undefined) throw new Error(`${path} has no labels to score with`);
+  if (labels === undefined) throw new ModelError('data', `${path} has no labels to score with`);
   if (!(pixels instanceof Uint8Array) || !(labels instanceof Uint8Array)) {
-    throw new Error(`${path} should have pixels and at most 256 classes to score with`);
+    throw new ModelError(
+      'data',
+      `${path} should have pixels and at most 256 classes to score with`,
+    );
   }
   return { pixels, labels };
 }

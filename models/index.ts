@@ -70,6 +70,7 @@ export {
   scoreAll,
   scoreTasks,
 } from './compile/score.ts';
+export { isModelError, ModelError, type ModelErrorCode } from './errors.ts';
 export type {
   ActivationNode,
   AddNode,

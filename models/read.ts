@@ -4,6 +4,7 @@ import { existsSync, statSync } from 'node:fs';
 import { extname, join } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { readWholeSync } from '../protocol/files.ts';
+import { ModelError } from './errors.ts';
 import { type Graph, loadGraph } from './graph/index.ts';
 import { loadNamed, NETWORK_NAMES } from './networks/index.ts';
 import { exportAdvice } from './onnx/exporters.ts';
@@ -128,7 +129,10 @@ function refuse(path: string): never {
   if (!isFolder && !existsSync(path)) readWholeSync(path);
   const file = isFolder ? join(path, 'saved_model.pb') : path;
   const advice = exportAdvice(file);
-  throw new TypeError(advice ?? `${path} should be an .onnx, .safetensors or .sottonet file`);
+  throw new ModelError(
+    'argument',
+    advice ?? `${path} should be an .onnx, .safetensors or .sottonet file`,
+  );
 }
 
 function readOther(path: string, options: NetworkReadOptions): Graph {
@@ -139,7 +143,8 @@ function readOther(path: string, options: NetworkReadOptions): Graph {
     case '.safetensors': {
       const bytes = readWholeSync(path);
       if (network === undefined) {
-        throw new TypeError(
+        throw new ModelError(
+          'argument',
           `${path} holds weights alone: say with --network what they are of (${NETWORK_NAMES.join(', ')})`,
         );
       }
@@ -164,7 +169,8 @@ function naming<T>(path: string, read: () => T): T {
   } catch (error) {
     const { message } = error as Error;
     if (!(error instanceof RangeError) || message.includes(path)) throw error;
-    throw new RangeError(`${path}: ${message}`, { cause: error });
+    const code = error instanceof ModelError ? error.code : 'file';
+    throw new ModelError(code, `${path}: ${message}`, { cause: error });
   }
 }
 

@@ -4,6 +4,7 @@ import { readdirSync, statSync } from 'node:fs';
 import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { readWholeSync } from '../protocol/files.ts';
+import { ModelError } from './errors.ts';
 import { type Graph, loadGraph } from './graph/index.ts';
 import { nearestWord } from './nearest.ts';
 
@@ -26,7 +27,7 @@ export function shippedNames(): string[] {
 
 /**
  * The path of a model that is named by its file, or by its name if it ships. A file of that name goes first.
- * @throws Error that lists the names when it can only be one, and is none of them
+ * @throws ModelError `argument` that lists the names when it can only be one, and is none of them
  */
 export function modelPath(text: string): string {
   // A folder is no model, and may well have the name of one.
@@ -38,7 +39,8 @@ export function modelPath(text: string): string {
   if (there !== undefined || /[\\/]|\.sotto$/.test(text)) return text;
   const meant = nearestWord(text, names);
   const which = meant === undefined ? '' : `did you mean ${meant}? `;
-  throw new Error(
+  throw new ModelError(
+    'argument',
     `there is no file and no model named "${text}"; ${which}the models that ship are ${names.join(', ')}`,
   );
 }
@@ -46,11 +48,11 @@ export function modelPath(text: string): string {
 /**
  * The trained float network of a model that ships, to reduce, to train on or to compile otherwise.
  * @param name - `fashion` or `cifar10`, all ReLUs, or `digits`, some; of those that were reduced from the first two none is kept
- * @throws RangeError that lists the names when there is none of this one
+ * @throws ModelError `argument` that lists the names when there is none of this one
  */
 export function shippedNetwork(name: string): Graph {
   const names = readdirSync(ZOO).flatMap((file) => /^(.+)\.sottonet$/.exec(file)?.[1] ?? []);
   if (names.includes(name)) return loadGraph(readWholeSync(`${ZOO}${name}.sottonet`));
   const which = names.length === 0 ? 'none ships here' : `those that ship are ${names.join(', ')}`;
-  throw new RangeError(`there is no network named "${name}": ${which}`);
+  throw new ModelError('argument', `there is no network named "${name}": ${which}`);
 }

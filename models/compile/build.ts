@@ -4,6 +4,7 @@
  */
 
 import type { Program } from '../../protocol/program/program.ts';
+import { ModelError } from '../errors.ts';
 import type { Graph } from '../graph/index.ts';
 import { elements, inferShapes, resultsOf } from '../graph/index.ts';
 import { type Emitted, emit } from './emit.ts';
@@ -52,7 +53,7 @@ export function build(
 
 /**
  * Squares can let a value grow without bound on a few images, whatever it is on the others.
- * @throws RangeError naming the layer, and on how many images
+ * @throws ModelError `fixed-point` naming the layer, and on how many images
  */
 function refuseGrowth(network: FixedNetwork, ranges: Ranges): void {
   const isSquare = network.nodes.some(
@@ -66,7 +67,8 @@ function refuseGrowth(network: FixedNetwork, ranges: Ranges): void {
     const half = median(largest);
     const beyond = largest.filter((size) => size > MOST_GROWTH * half);
     if (half === 0 || beyond.length === 0) continue;
-    throw new RangeError(
+    throw new ModelError(
+      'fixed-point',
       `layer "${node.name}" reaches ${Math.max(...beyond).toPrecision(2)} on ${beyond.length} of ${largest.length} sample images, where half of them stay below ${half.toPrecision(2)}: its squares let values grow without bound; train with a range penalty, or keep ReLUs there (--force compiles it all the same)`,
     );
   }

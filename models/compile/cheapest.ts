@@ -18,7 +18,7 @@ import { Ranges } from './ranges.ts';
 
 /**
  * Builds a network, or a shorter one where that is cheaper.
- * @throws RangeError as {@link build} does for the network as it is
+ * @throws ModelError as {@link build} does for the network as it is
  */
 export function buildCheapest(
   graph: Graph,

@@ -13,6 +13,7 @@ import type { ActivationStep, LinearStep, Program } from '../../protocol/program
 import { slicing } from '../../protocol/ring/gather.ts';
 import type { Shape } from '../../protocol/ring/shape.ts';
 import { linearOutput, sizeOf } from '../../protocol/ring/shape.ts';
+import { ModelError } from '../errors.ts';
 import { hasChannelBias } from './affine.ts';
 import { emitMaxPool } from './maxpool.ts';
 import type { ActivationNode, LinearNode, MaxPoolNode } from './network.ts';
@@ -69,6 +70,20 @@ interface Activation {
   readonly reach: Reach;
   /** Fractional bits of its result. */
   readonly made: number;
+}
+
+/**
+ * What the program as a whole contradicts is labels, or what it reveals, which the options name; its steps, ranges that do not fit.
+ * @throws ModelError `argument` or `fixed-point`
+ */
+function checkEmitted(model: Model): void {
+  try {
+    checkModel(model);
+  } catch (cause) {
+    const { message } = cause as Error;
+    const code = message.startsWith('program: ') ? 'argument' : 'fixed-point';
+    throw new ModelError(code, message, { cause });
+  }
 }
 
 class Emitter {
@@ -371,7 +386,7 @@ class Emitter {
       },
       weights: list.weights,
     };
-    checkModel(model);
+    checkEmitted(model);
     const report = {
       images: ranges.images,
       outside: this.#outside.size,

@@ -7,6 +7,7 @@ import { runClear } from '../../protocol/program/clear.ts';
 import type { Model } from '../../protocol/program/model.ts';
 import { revealing } from '../../protocol/program/simulate.ts';
 import { indexOfLargest } from '../../protocol/ring/tensor.ts';
+import { ModelError } from '../errors.ts';
 import type { Graph } from '../graph/index.ts';
 import { elements } from '../graph/index.ts';
 
@@ -95,10 +96,11 @@ export function encoded(graph: Graph, { program }: Model, image: Float32Array): 
   });
 }
 
-/** @throws RangeError when results are not what the float network's are */
+/** @throws ModelError `fixed-point` when results are not what the float network's are */
 export function refuseInfidelity({ error, images }: Fidelity): void {
   if (error <= ERROR_BOUND) return;
-  throw new RangeError(
+  throw new ModelError(
+    'fixed-point',
     `on ${images} sample images, results in fixed point are off by ${percent(error)} of their size, more than ${percent(ERROR_BOUND)}: more weightBits or activationBits help where the samples are typical; --force compiles it all the same`,
   );
 }

@@ -12,6 +12,7 @@
  */
 
 import type { Shape } from '../../protocol/ring/shape.ts';
+import { ModelError } from '../errors.ts';
 import type { Graph, Node } from '../graph/index.ts';
 import { inferShapes, SQUARE } from '../graph/index.ts';
 import { type Affine, affineOf, channelLayer, foldAfter, foldBefore } from './affine.ts';
@@ -124,7 +125,8 @@ class Folder {
     const shape = planeShape(this.#shapes.get(node.id)!);
     const { factor, shift } = affine;
     if (![...factor, ...shift].every(Number.isFinite)) {
-      throw new RangeError(
+      throw new ModelError(
+        'network',
         `node '${node.id}' (${node.op}): it divides by the root of a variance below zero`,
       );
     }
@@ -298,7 +300,7 @@ function liveNodes(graph: Graph): Set<string> {
 
 /**
  * The network of a graph.
- * @throws RangeError when the graph is not sound
+ * @throws ModelError `network` when the graph is not sound
  */
 export function fold(graph: Graph): FixedNetwork {
   return new Folder(graph).network();

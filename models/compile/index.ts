@@ -54,7 +54,7 @@ export interface Prepared {
 
 /**
  * The first step of compiling: what {@link measure} takes.
- * @throws RangeError when the graph is not sound, or an option is not: before anything is measured
+ * @throws ModelError `network` when the graph is not sound, `argument` when an option is out of range: before anything is measured
  */
 export function prepare(graph: Graph, options: CompileOptions = {}): Prepared {
   settingsOf(options);
@@ -66,7 +66,8 @@ export function prepare(graph: Graph, options: CompileOptions = {}): Prepared {
 /**
  * Compiles a float network.
  * @param images sample images as runFloat takes them (preprocessed); ranges are measured on all of them
- * @throws RangeError when the graph is not sound, does not fit the ring, or its results in fixed point are others
+ * @throws ModelError `argument` when an option is out of range, `network` when the graph is not sound, `data` when there are no images
+ *   or one does not fit, `fixed-point` when values do not fit their ranges, or results in fixed point are others
  */
 export function compile(
   graph: Graph,
@@ -221,7 +222,7 @@ const ERROR_SEED = new Uint8Array(16).fill(1);
 
 /**
  * Compiles the bytes of a network file (models/graph) to the bytes of a `.sotto` file.
- * @throws RangeError as compile does, or when the file is not readable
+ * @throws ModelError as compile does, `file` when the file is not readable
  */
 export function compileFile(
   file: Uint8Array,

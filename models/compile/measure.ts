@@ -8,6 +8,7 @@
 import { abortError } from '../../protocol/errors.ts';
 import type { Pool } from '../../protocol/pool/index.ts';
 import { KINDS } from '../../protocol/program/kinds.ts';
+import { ModelError } from '../errors.ts';
 import { countGraph, type Graph, inferShapes, type Node } from '../graph/index.ts';
 import { fuse } from '../train/forward/fuse.ts';
 import { ForwardRunner } from '../train/forward/runner.ts';
@@ -62,16 +63,20 @@ export interface MeasureJob {
 
 /**
  * Checks what is wanted, and makes the graph smaller without changing any of it.
- * @throws RangeError when the graph is not sound, or a wanted value is not one of its values or has other elements
+ * @throws ModelError `network` when the graph is not sound, `argument` when a wanted value is not one of its values or has other elements
  */
 function prepare(graph: Graph, wanted: ReadonlyMap<string, Wanted>): Graph {
   const shapes = inferShapes(graph);
   for (const { id, kinds } of wanted.values()) {
     const shape = shapes.get(id);
-    if (shape === undefined) throw new RangeError(`the graph has no value named '${id}'`);
+    if (shape === undefined)
+      throw new ModelError('argument', `the graph has no value named '${id}'`);
     const size = shape.reduce((product, n) => product * n, 1);
     if (kinds !== undefined && kinds.length !== size) {
-      throw new RangeError(`'${id}' has ${size} elements, not ${kinds.length} as the map of kinds`);
+      throw new ModelError(
+        'argument',
+        `'${id}' has ${size} elements, not ${kinds.length} as the map of kinds`,
+      );
     }
   }
   return fuse(graph, new Set([...wanted.values()].map(({ id }) => id)));
@@ -142,7 +147,8 @@ class Meter {
       if (Number.isFinite(low[c]! - high[c]!)) continue;
       const bad = Number.isFinite(low[c]!) ? high[c]! : low[c]!;
       const node = this.#nodes.get(id);
-      throw new RangeError(
+      throw new ModelError(
+        node === undefined ? 'data' : 'fixed-point',
         node === undefined
           ? `sample image ${number} has a number that is not finite (${bad})`
           : `node '${id}' (${node.op}) makes a number that is not finite (${bad}) of sample image ${number}`,
@@ -222,7 +228,8 @@ function measureWith(
 /**
  * Measures values on all images, in this thread.
  * @param images preprocessed, [C, H, W] of the graph's input
- * @throws RangeError naming what is wrong with the graph, the wishes or an image, or the node whose value is not finite
+ * @throws ModelError naming what is wrong: `network` with the graph, `argument` with what is wanted, `data` with an image; `fixed-point`
+ *   with the node whose value is not finite
  */
 export function measure(
   graph: Graph,
@@ -245,7 +252,7 @@ export function runFast(graph: Graph, images: readonly Float32Array[]): Float32A
 }
 
 function checkImages(images: readonly Float32Array[]): void {
-  if (images.length === 0) throw new RangeError('measuring needs at least one image');
+  if (images.length === 0) throw new ModelError('data', 'measuring needs at least one image');
 }
 
 /** The meter of the thread's last job: the next job is mostly of the same network. */

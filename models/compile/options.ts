@@ -1,6 +1,7 @@
 /** What a caller may choose about the numbers of a program. */
 
 import { COMPARISONS, type Comparison } from '../../protocol/program/program.ts';
+import { ModelError } from '../errors.ts';
 
 export interface CompileOptions {
   /** Name of the program. */
@@ -53,19 +54,19 @@ export interface Settings extends Required<Omit<CompileOptions, 'compareBits' | 
 const ACTIVATION_BITS = [14, 13, 12, 11, 10];
 
 /** Thrown when a range does not fit the ring. */
-export class RangeMisfit extends RangeError {
+export class RangeMisfit extends ModelError {
   /** Ids of the activation layers whose fractional bits the range has to hold. */
   readonly sources: readonly string[];
 
   constructor(message: string, sources: readonly string[]) {
-    super(message);
+    super('fixed-point', message);
     this.sources = sources;
   }
 }
 
 /**
  * Fills in what was left out: the settings to try in turn, until one fits.
- * @throws RangeError when a number is outside its range
+ * @throws ModelError `argument` when a number is outside its range
  */
 export function settingsOf(options: CompileOptions): [Settings, ...Settings[]] {
   const { activationBits } = options;
@@ -99,13 +100,15 @@ function filledIn(options: CompileOptions, activationBits: number, compareBits: 
   const check = (name: keyof Settings, low: number, high: number) => {
     const value = settings[name] as number;
     if (!(Number.isInteger(value) && value >= low && value <= high)) {
-      throw new RangeError(
+      throw new ModelError(
+        'argument',
         `${name} should be a whole number in ${low}..${high}, but it is ${value}`,
       );
     }
   };
   if (!COMPARISONS.includes(settings.comparison)) {
-    throw new RangeError(
+    throw new ModelError(
+      'argument',
       `comparison should be ${COMPARISONS.join(' or ')}, but it is ${settings.comparison}`,
     );
   }
@@ -114,7 +117,10 @@ function filledIn(options: CompileOptions, activationBits: number, compareBits: 
   check('compareBits', 1, activationBits);
   check('errorImages', 0, 1000);
   if (!(settings.margin >= 1 && settings.margin <= 1000)) {
-    throw new RangeError(`margin should be a factor in 1..1000, but it is ${settings.margin}`);
+    throw new ModelError(
+      'argument',
+      `margin should be a factor in 1..1000, but it is ${settings.margin}`,
+    );
   }
   return settings;
 }

@@ -15,6 +15,7 @@
 import { IDENTITY, RELU } from '../../protocol/program/kinds.ts';
 import type { Shape } from '../../protocol/ring/shape.ts';
 import { sizeOf } from '../../protocol/ring/shape.ts';
+import { ModelError } from '../errors.ts';
 import type { Graph, PiecewiseNode } from '../graph/index.ts';
 import { tensorOf } from '../graph/index.ts';
 import type { NetworkNode } from './network.ts';
@@ -92,7 +93,10 @@ export function addPieces(
   const offset = Float64Array.from(tensorOf(graph, node.offset).data);
   const pieces = piecesOf(graph, node);
   if (pieces.length === 0) {
-    throw new RangeError(`node '${node.id}' (piecewise): it has neither a bend nor a slope`);
+    throw new ModelError(
+      'network',
+      `node '${node.id}' (piecewise): it has neither a bend nor a slope`,
+    );
   }
   // The smallest unit that is positive everywhere and that most pieces are multiples of.
   const units = pieces.map(({ factor }) => factor).filter((f) => f.every((v) => v > 0));

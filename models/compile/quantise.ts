@@ -5,6 +5,7 @@ import { kindsIn } from '../../protocol/program/kinds.ts';
 import type { ChannelConstants, LinearWeights } from '../../protocol/program/model.ts';
 import { WEIGHT_RESIDUE_BITS } from '../../protocol/program/simulate.ts';
 import { fanIn } from '../../protocol/ring/shape.ts';
+import { ModelError } from '../errors.ts';
 import { weightPosition } from './affine.ts';
 import type { ActivationNode, LinearNode } from './network.ts';
 import { isSquare, type SquarePlan } from './squares.ts';
@@ -28,7 +29,7 @@ export interface LinearScales {
 /**
  * Weights of a linear layer between two scales: w * made / read * 2^weightBits, and the bias at the result's scale.
  * @param residue takes what rounding takes off each weight, in 2^-WEIGHT_RESIDUE_BITS of its unit
- * @throws RangeError when a weight does not fit 32 bits, naming the layer
+ * @throws ModelError `fixed-point` when a weight does not fit 32 bits, naming the layer
  */
 export function linearWeights(
   node: LinearNode,
@@ -41,7 +42,8 @@ export function linearWeights(
     const { row, channel } = weightPosition(node, i, read.length);
     const value = ((weight[i]! * made[row]!) / read[channel]!) * 2 ** weightBits;
     if (!(Math.abs(value) < 2 ** 31 - 1)) {
-      throw new RangeError(
+      throw new ModelError(
+        'fixed-point',
         `layer "${node.name}": a weight of output ${row} does not fit 32 bits; scale the layer down`,
       );
     }

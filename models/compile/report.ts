@@ -4,6 +4,7 @@ import { layoutOf } from '../../protocol/inference/layout.ts';
 import { bundleBytes, hintBytes, type Masks } from '../../protocol/linear/index.ts';
 import { KINDS, type KindCounts, kindOf } from '../../protocol/program/kinds.ts';
 import type { Program, Step } from '../../protocol/program/program.ts';
+import { ModelError } from '../errors.ts';
 import type { ComparisonReport } from './comparisons.ts';
 import { type Fidelity, formatFidelity } from './fidelity.ts';
 
@@ -47,7 +48,7 @@ export interface LayerReport extends Partial<KindCounts> {
 /**
  * How the linear layers of a program are prepared, by the index of their step; several steps may be one layer, told of the
  * first.
- * @throws RangeError naming the layer when its weights fit no plan
+ * @throws ModelError `fixed-point` naming the layer when its weights fit no plan
  */
 export function preparationsOf(program: Program): Map<number, Preparation> {
   try {
@@ -64,7 +65,9 @@ export function preparationsOf(program: Program): Map<number, Preparation> {
       ]),
     );
   } catch (cause) {
-    throw new RangeError(`${(cause as Error).message}; use fewer weightBits`, { cause });
+    throw new ModelError('fixed-point', `${(cause as Error).message}; use fewer weightBits`, {
+      cause,
+    });
   }
 }
 

@@ -15,6 +15,7 @@
 
 import { channelsRead } from '../../protocol/ring/gather.ts';
 import type { Shape } from '../../protocol/ring/shape.ts';
+import { ModelError } from '../errors.ts';
 import { weightPosition } from './affine.ts';
 import type { FixedNetwork, LinearNode, NetworkNode } from './network.ts';
 import { poolScale, readersOf, shapesOf } from './network.ts';
@@ -68,9 +69,10 @@ export interface Scales {
 }
 
 /** Thrown when the scales given to the output contradict each other. */
-export class OutputScaleConflict extends RangeError {
+export class OutputScaleConflict extends ModelError {
   constructor() {
     super(
+      'fixed-point',
       'the scales that its squares and outputs need contradict each other: squares should have one polynomial for all elements of a channel',
     );
   }

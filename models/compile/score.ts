@@ -13,6 +13,7 @@ import type { Model } from '../../protocol/program/model.ts';
 import { revealing, runSimulated } from '../../protocol/program/simulate.ts';
 import { deriveSeed, Prg } from '../../protocol/random/index.ts';
 import { indexOfLargest } from '../../protocol/ring/tensor.ts';
+import { ModelError } from '../errors.ts';
 import { type Graph, preprocess, runFloat } from '../graph/index.ts';
 
 /** Labelled images: pixels 0..255, [image][C][H][W], and the class of each. */
@@ -107,13 +108,16 @@ const LEAST_IMAGES = 16;
 
 /**
  * Scores images on all workers of a pool.
- * @throws RangeError when there is no image, or images and labels do not belong together
+ * @throws ModelError `data` when there is no image, or images and labels do not belong together
  */
 export async function scoreAll(pool: Pool<typeof scoreTasks>, input: ScoreInput): Promise<Score> {
   const { pixels, labels } = input;
   const size = pixels.length / labels.length;
   if (!(Number.isInteger(size) && size > 0)) {
-    throw new RangeError(`${pixels.length} pixels are no whole number for ${labels.length} labels`);
+    throw new ModelError(
+      'data',
+      `${pixels.length} pixels are no whole number for ${labels.length} labels`,
+    );
   }
   const each = Math.max(LEAST_IMAGES, Math.ceil(labels.length / pool.workers));
   const parts: Promise<Score>[] = [];

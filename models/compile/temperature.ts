@@ -5,6 +5,7 @@
  */
 
 import { probabilities } from '../../protocol/program/probabilities.ts';
+import { ModelError } from '../errors.ts';
 
 /** Logits of labelled images. */
 export interface Answered {
@@ -29,11 +30,11 @@ const PRECISION = 1e-4;
 
 /**
  * The temperature that surprises least on images the network was not trained on, by golden section.
- * @throws RangeError when there are no images
+ * @throws ModelError `data` when there are no images
  */
 export function fitTemperature(answered: Answered): number {
   if (answered.logits.length === 0)
-    throw new RangeError('a temperature is fitted to images: got none');
+    throw new ModelError('data', 'a temperature is fitted to images: got none');
   const ratio = (Math.sqrt(5) - 1) / 2;
   let [low, high] = RANGE.map(Math.log) as [number, number];
   const at = (logarithm: number) => surprise(answered, Math.exp(logarithm));

@@ -13,6 +13,7 @@
 import { sha256 } from '@noble/hashes/sha2.js';
 import * as z from 'zod';
 import { runsOf, tableOf } from '../../protocol/ring/gather.ts';
+import { ModelError } from '../errors.ts';
 import { elements, type Graph, type Node, type Tensor } from './graph.ts';
 import { inferShapes } from './walk.ts';
 
@@ -155,7 +156,7 @@ function fromStored(node: StoredNode): Node {
 
 /**
  * Writes a graph as the bytes of one file.
- * @throws RangeError when the graph is not sound (see inferShapes).
+ * @throws ModelError `network` when the graph is not sound (see inferShapes).
  */
 export function saveGraph(graph: Graph): Uint8Array {
   const content = encodeGraph(graph);
@@ -194,17 +195,18 @@ export function encodeGraph(graph: Graph): Uint8Array {
 
 /**
  * Reads the bytes of one file back; checks every length before it is used, and the whole graph.
- * @throws RangeError with one sentence that says what is wrong with the file.
+ * @throws ModelError `file` with one sentence that says what is wrong with the file; `network` when the graph in it is not sound.
  */
 export function loadGraph(bytes: Uint8Array): Graph {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const start = MAGIC.length + 4;
   if (bytes.length < start || !MAGIC.split('').every((c, i) => bytes[i] === c.charCodeAt(0))) {
-    throw new RangeError(`not a network file: it should begin with '${MAGIC}'`);
+    throw new ModelError('file', `not a network file: it should begin with '${MAGIC}'`);
   }
   const length = view.getUint32(MAGIC.length, true);
   if (length > bytes.length - start) {
-    throw new RangeError(
+    throw new ModelError(
+      'file',
       `the network file is cut short: its header needs ${length} bytes, ${bytes.length - start} are left`,
     );
   }
@@ -214,15 +216,20 @@ export function loadGraph(bytes: Uint8Array): Graph {
   for (const { name, shape } of header.tensors) {
     const size = elements(shape);
     if (4 * size > bytes.length - offset) {
-      throw new RangeError(
+      throw new ModelError(
+        'file',
         `the network file is cut short: tensor '${name}' needs ${4 * size} bytes, ${bytes.length - offset} are left`,
       );
     }
-    if (tensors.has(name)) throw new RangeError(`the network file has two tensors named '${name}'`);
+    if (tensors.has(name))
+      throw new ModelError('file', `the network file has two tensors named '${name}'`);
     const data = new Float32Array(size);
     for (let i = 0; i < size; i++, offset += 4) data[i] = view.getFloat32(offset, true);
     if (!data.every(Number.isFinite)) {
-      throw new RangeError(`tensor '${name}' of the network file holds a value that is not finite`);
+      throw new ModelError(
+        'file',
+        `tensor '${name}' of the network file holds a value that is not finite`,
+      );
     }
     tensors.set(name, { shape, data });
   }
@@ -238,21 +245,26 @@ export function loadGraph(bytes: Uint8Array): Graph {
   return graph;
 }
 
-/** @throws RangeError when what follows the last number is no checksum of all that is before it */
+/** @throws ModelError `file` when what follows the last number is no checksum of all that is before it */
 function checkEnd(bytes: Uint8Array, end: number): void {
   const left = bytes.length - end;
   if (left === 0) return;
   if (left < DIGEST_BYTES) {
-    throw new RangeError(
+    throw new ModelError(
+      'file',
       `the network file is cut short: its checksum needs ${DIGEST_BYTES} bytes, ${left} are left`,
     );
   }
   if (left > DIGEST_BYTES) {
-    throw new RangeError(`the network file has ${left - DIGEST_BYTES} bytes too many at its end`);
+    throw new ModelError(
+      'file',
+      `the network file has ${left - DIGEST_BYTES} bytes too many at its end`,
+    );
   }
   const digest = sha256(bytes.subarray(0, end));
   if (!digest.every((byte, i) => byte === bytes[end + i])) {
-    throw new RangeError(
+    throw new ModelError(
+      'file',
       'the network file is damaged: its contents do not match its checksum; take another copy, or make it again',
     );
   }
@@ -263,12 +275,13 @@ function parseHeader(bytes: Uint8Array): z.infer<typeof headerSchema> {
   try {
     json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   } catch (cause) {
-    throw new RangeError("the network file's header is not JSON", { cause });
+    throw new ModelError('file', "the network file's header is not JSON", { cause });
   }
   const parsed = headerSchema.safeParse(json);
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
-    throw new RangeError(
+    throw new ModelError(
+      'file',
       `the network file's header is wrong at ${issue!.path.join('.') || 'its top'}: ${issue!.message}`,
     );
   }

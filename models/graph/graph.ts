@@ -5,6 +5,7 @@
  */
 
 import type { Tables } from '../../protocol/ring/gather.ts';
+import { ModelError } from '../errors.ts';
 
 /** [C, H, W], or [N] for a flat vector. */
 export type Shape = readonly number[];
@@ -240,11 +241,12 @@ export function elements(shape: readonly number[]): number {
 
 /**
  * Looks up a tensor.
- * @throws RangeError when the graph has none of this name.
+ * @throws ModelError `network` when the graph has none of this name.
  */
 export function tensorOf(graph: Pick<Graph, 'tensors'>, name: string): Tensor {
   const tensor = graph.tensors.get(name);
-  if (tensor === undefined) throw new RangeError(`the graph has no tensor named '${name}'`);
+  if (tensor === undefined)
+    throw new ModelError('network', `the graph has no tensor named '${name}'`);
   return tensor;
 }
 

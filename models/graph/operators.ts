@@ -9,6 +9,7 @@
 
 import { isKind } from '../../protocol/program/kinds.ts';
 import { gather, gatheredSize, gatherFault } from '../../protocol/ring/gather.ts';
+import { ModelError } from '../errors.ts';
 import {
   type ActivationKind,
   type ActivationNode,
@@ -46,7 +47,7 @@ export interface Site {
 }
 
 interface Operator<N extends Node> {
-  /** The result's shape; throws RangeError (without the node's name) when the node cannot stand here. */
+  /** The result's shape; throws ModelError `network` (without the node's name) when the node cannot stand here. */
   shape(node: N, site: Omit<Site, 'shape'>): Shape;
   /** Multiplications by a weight for one image. */
   macs?(node: N, site: Site): number;
@@ -61,17 +62,20 @@ type Operators = { readonly [K in Node['op']]: Operator<Extract<Node, { op: K }>
 function expectTensor(site: Omit<Site, 'shape'>, name: string, shape: readonly number[]): void {
   const found = tensorOf(site.graph, name);
   if (`${found.shape}` !== `${shape}` || found.data.length !== elements(shape)) {
-    throw new RangeError(`tensor '${name}' should be [${shape}] but is [${found.shape}]`);
+    throw new ModelError(
+      'network',
+      `tensor '${name}' should be [${shape}] but is [${found.shape}]`,
+    );
   }
 }
 
-/** @throws RangeError when it is no shape of so many elements */
+/** @throws ModelError `network` when it is no shape of so many elements */
 function checkShape(shape: Shape, size: number): void {
   if ((shape.length !== 1 && shape.length !== 3) || !shape.every(isCount)) {
-    throw new RangeError(`[${shape}] should be [C, H, W] or [N]`);
+    throw new ModelError('network', `[${shape}] should be [C, H, W] or [N]`);
   }
   if (elements(shape) !== size) {
-    throw new RangeError(`[${shape}] should have ${size} elements`);
+    throw new ModelError('network', `[${shape}] should have ${size} elements`);
   }
 }
 
@@ -160,7 +164,7 @@ function checkActivation(node: ActivationNode, site: Omit<Site, 'shape'>): void 
   const shape = site.shapes[0]!;
   const size = elements(shape);
   if (node.kinds.length !== size) {
-    throw new RangeError(`the map has ${node.kinds.length} kinds for ${size} elements`);
+    throw new ModelError('network', `the map has ${node.kinds.length} kinds for ${size} elements`);
   }
   if (node.coefficients !== undefined) expectTensor(site, node.coefficients, [shape[0]!, 3]);
   const { kinds } = node;
@@ -169,15 +173,16 @@ function checkActivation(node: ActivationNode, site: Omit<Site, 'shape'>): void 
     const own = kinds.subarray(channel * plane, (channel + 1) * plane);
     let most = 0;
     for (const code of own) most = Math.max(most, code);
-    if (!isKind(most)) throw new RangeError(`${most} is not an activation kind`);
+    if (!isKind(most)) throw new ModelError('network', `${most} is not an activation kind`);
     if (readsCoefficients(own)) checkCurvature(node, site, channel);
   }
 }
 
 function checkCurvature(node: ActivationNode, site: Omit<Site, 'shape'>, channel: number): void {
-  if (node.coefficients === undefined) throw new RangeError('squares need coefficients');
+  if (node.coefficients === undefined) throw new ModelError('network', 'squares need coefficients');
   const c2 = tensorOf(site.graph, node.coefficients).data[3 * channel + 2]!;
-  if (!(c2 > 0)) throw new RangeError(`channel ${channel} has squares but c2 = ${c2}, not > 0`);
+  if (!(c2 > 0))
+    throw new ModelError('network', `channel ${channel} has squares but c2 = ${c2}, not > 0`);
 }
 
 export const operators: Operators = {
@@ -186,12 +191,12 @@ export const operators: Operators = {
       const [c, h, w] = planes(site.shapes[0]!);
       const { kernel, stride, pads, groups } = node;
       if (!isCount(groups) || c % groups !== 0) {
-        throw new RangeError(`${groups} groups do not divide ${c} input channels`);
+        throw new ModelError('network', `${groups} groups do not divide ${c} input channels`);
       }
       checkPads(pads);
       const oc = tensorOf(site.graph, node.weight).shape[0] ?? 0;
       if (!isCount(oc) || oc % groups !== 0) {
-        throw new RangeError(`${groups} groups do not divide ${oc} output channels`);
+        throw new ModelError('network', `${groups} groups do not divide ${oc} output channels`);
       }
       expectTensor(site, node.weight, [oc, c / groups, ...kernel]);
       if (node.bias !== undefined) expectTensor(site, node.bias, [oc]);
@@ -211,7 +216,7 @@ export const operators: Operators = {
       for (const name of [node.scale, node.shift, node.mean, node.variance]) {
         expectTensor(site, name, [shape[0]!]);
       }
-      if (!(node.epsilon >= 0)) throw new RangeError('epsilon should be zero or more');
+      if (!(node.epsilon >= 0)) throw new ModelError('network', 'epsilon should be zero or more');
       return shape;
     },
     run(node, [x], out, site) {
@@ -247,7 +252,7 @@ export const operators: Operators = {
   dense: {
     shape(node, site) {
       const shape = site.shapes[0]!;
-      if (shape.length !== 1) throw new RangeError(`needs a flat input, not [${shape}]`);
+      if (shape.length !== 1) throw new ModelError('network', `needs a flat input, not [${shape}]`);
       const out = tensorOf(site.graph, node.weight).shape[0] ?? 0;
       expectTensor(site, node.weight, [out, shape[0]!]);
       if (node.bias !== undefined) expectTensor(site, node.bias, [out]);
@@ -291,7 +296,7 @@ export const operators: Operators = {
     shape({ shape, tables }, site) {
       checkShape(shape, gatheredSize(tables));
       const fault = gatherFault(tables, elements(site.shapes[0]!));
-      if (fault !== undefined) throw new RangeError(`it ${fault}`);
+      if (fault !== undefined) throw new ModelError('network', `it ${fault}`);
       return shape;
     },
     run: ({ tables }, [x], out) => void gather(tables, x!, out),
@@ -320,12 +325,14 @@ export const operators: Operators = {
       planes(site.shapes[0]!).forEach((n, axis) => {
         const [from, by, count] = [start[axis]!, step[axis]!, size[axis]!];
         if (!Number.isSafeInteger(from) || from < 0 || !isCount(by) || !isCount(count)) {
-          throw new RangeError(
+          throw new ModelError(
+            'network',
             'start, step and size should be whole numbers, the last two positive',
           );
         }
         if (from + by * (count - 1) >= n) {
-          throw new RangeError(
+          throw new ModelError(
+            'network',
             `it takes ${count} from ${from} on by steps of ${by} where there are ${n}`,
           );
         }
@@ -348,7 +355,10 @@ export const operators: Operators = {
     shape(_node, { shapes }) {
       const [first] = shapes;
       if (shapes.some((shape) => `${shape.slice(1)}` !== `${first!.slice(1)}`)) {
-        throw new RangeError(`cannot join ${shapes.map((shape) => `[${shape}]`).join(' and ')}`);
+        throw new ModelError(
+          'network',
+          `cannot join ${shapes.map((shape) => `[${shape}]`).join(' and ')}`,
+        );
       }
       return [shapes.reduce((sum, shape) => sum + shape[0]!, 0), ...first!.slice(1)];
     },
@@ -362,7 +372,7 @@ export const operators: Operators = {
   },
   add: {
     shape(_node, { shapes: [a, b] }) {
-      if (`${a}` !== `${b}`) throw new RangeError(`cannot add [${a}] and [${b}]`);
+      if (`${a}` !== `${b}`) throw new ModelError('network', `cannot add [${a}] and [${b}]`);
       return a!;
     },
     run({ subtract }, [a, b], out) {
@@ -430,6 +440,6 @@ export const operators: Operators = {
 /** The operator of a node, with the node's type forgotten: the one place that needs a cast. */
 export function operatorOf(node: Node): Operator<Node> {
   const operator = operators[node.op];
-  if (operator === undefined) throw new RangeError(`unknown operator '${node.op}'`);
+  if (operator === undefined) throw new ModelError('network', `unknown operator '${node.op}'`);
   return operator as unknown as Operator<Node>;
 }

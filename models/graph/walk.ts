@@ -1,6 +1,7 @@
 /** Walking a graph: shapes, counts and the float interpreter. */
 
 import { countKinds, type KindCounts } from '../../protocol/program/kinds.ts';
+import { ModelError } from '../errors.ts';
 import {
   elements,
   type Graph,
@@ -18,64 +19,75 @@ function at<T>(node: Node, work: () => T): T {
     return work();
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new RangeError(`node '${node.id}' (${node.op}): ${reason}`, { cause });
+    throw new ModelError('network', `node '${node.id}' (${node.op}): ${reason}`, { cause });
   }
 }
 
 /**
  * The shape of every value, by node id, the input's included; checks the whole graph on the way.
- * @throws RangeError naming the first node that cannot stand where it does, and why.
+ * @throws ModelError `network` naming the first node that cannot stand where it does, and why.
  */
 export function inferShapes(graph: Graph): Map<string, Shape> {
   const { input } = graph;
   if (input.shape.length !== 3 || input.shape.some((n) => !Number.isSafeInteger(n) || n < 1)) {
-    throw new RangeError(`the input's shape should be [C, H, W], not [${input.shape}]`);
+    throw new ModelError('network', `the input's shape should be [C, H, W], not [${input.shape}]`);
   }
   if (input.mean.length !== input.shape[0] || input.std.length !== input.shape[0]) {
-    throw new RangeError(
+    throw new ModelError(
+      'network',
       `mean and std should have one number for each of ${input.shape[0]} channels`,
     );
   }
-  if (input.std.some((s) => !(s > 0))) throw new RangeError('std should be positive');
+  if (input.std.some((s) => !(s > 0))) throw new ModelError('network', 'std should be positive');
   const shapes = new Map<string, Shape>([[input.id, input.shape]]);
   for (const node of graph.nodes) {
     at(node, () => {
-      if (shapes.has(node.id)) throw new RangeError('another value has this name');
+      if (shapes.has(node.id)) throw new ModelError('network', 'another value has this name');
       const from = node.inputs.map((name) => {
         const shape = shapes.get(name);
-        if (shape === undefined) throw new RangeError(`its input '${name}' is not made before it`);
+        if (shape === undefined)
+          throw new ModelError('network', `its input '${name}' is not made before it`);
         return shape;
       });
       shapes.set(node.id, operatorOf(node).shape(node, { graph, shapes: from }));
     });
   }
   if (!shapes.has(graph.output)) {
-    throw new RangeError(`the graph's output '${graph.output}' is not one of its values`);
+    throw new ModelError(
+      'network',
+      `the graph's output '${graph.output}' is not one of its values`,
+    );
   }
   checkResults(graph, shapes.get(graph.output)!);
   return shapes;
 }
 
-/** @throws RangeError when the results are not what the last value holds */
+/** @throws ModelError `network` when the results are not what the last value holds */
 function checkResults(graph: Graph, shape: Shape): void {
   const results = resultsOf(graph, shape);
   const held = results.reduce((sum, result) => sum + elements(result.shape), 0);
   if (held !== elements(shape)) {
-    throw new RangeError(`the results hold ${held} numbers, the output has ${elements(shape)}`);
+    throw new ModelError(
+      'network',
+      `the results hold ${held} numbers, the output has ${elements(shape)}`,
+    );
   }
   for (const { name, shape: own, readout } of results) {
     if (readout !== undefined && 'axis' in readout && readout.axis >= own.length) {
-      throw new RangeError(`result '${name}' of shape [${own}] has no axis ${readout.axis}`);
+      throw new ModelError(
+        'network',
+        `result '${name}' of shape [${own}] has no axis ${readout.axis}`,
+      );
     }
   }
   if (new Set(results.map(({ name }) => name)).size < results.length) {
-    throw new RangeError('two results have one name');
+    throw new ModelError('network', 'two results have one name');
   }
 }
 
 /**
  * The shape of one node's value, from those of its inputs; checks the node on the way.
- * @throws RangeError naming the node when it cannot stand on such inputs, and why.
+ * @throws ModelError `network` naming the node when it cannot stand on such inputs, and why.
  */
 export function nodeShape(
   node: Node,
@@ -123,7 +135,7 @@ export function countGraph(graph: Graph): GraphCounts {
 /**
  * Pixels to what the network takes: (p/255 - mean) / std per channel; of a network that takes numbers, (x - mean) / std.
  * @param pixels 0..255, or the numbers, [C, H, W]
- * @throws RangeError when the number of pixels is not the input's.
+ * @throws ModelError `data` when the number of pixels is not the input's.
  */
 export function preprocess(
   input: GraphInput,
@@ -131,7 +143,10 @@ export function preprocess(
 ): Float32Array {
   const size = elements(input.shape);
   if (pixels.length !== size) {
-    throw new RangeError(`an image of [${input.shape}] has ${size} pixels, not ${pixels.length}`);
+    throw new ModelError(
+      'data',
+      `an image of [${input.shape}] has ${size} pixels, not ${pixels.length}`,
+    );
   }
   const plane = size / input.shape[0];
   const unit = input.numbers ? 1 : 255;
@@ -163,13 +178,14 @@ export type Observer = (id: string, value: Float32Array, shape: Shape) => void;
  * @param image [C, H, W] of the graph's input
  * @param observe gets every intermediate value: calibration measures ranges with it
  * @returns the value of the graph's output node, fresh
- * @throws RangeError when the graph is not sound or the image has the wrong size.
+ * @throws ModelError `network` when the graph is not sound, `data` when the image has the wrong size.
  */
 export function runFloat(graph: Graph, image: Float32Array, observe?: Observer): Float32Array {
   const shapes = inferShapes(graph);
   const size = elements(graph.input.shape);
   if (image.length !== size) {
-    throw new RangeError(
+    throw new ModelError(
+      'data',
       `an image of [${graph.input.shape}] has ${size} numbers, not ${image.length}`,
     );
   }

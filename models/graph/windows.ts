@@ -1,5 +1,6 @@
 /** Windows that move over planes: their shapes, and what pooling makes of them. */
 
+import { ModelError } from '../errors.ts';
 import type { AveragePoolNode, MaxPoolNode, Shape } from './graph.ts';
 
 /** Shapes of what a pooling reads and makes. */
@@ -11,7 +12,8 @@ interface PoolSite {
 export type Windowed = Pick<MaxPoolNode, 'kernel' | 'stride' | 'pads'>;
 
 export function planes(shape: Shape): readonly [number, number, number] {
-  if (shape.length !== 3) throw new RangeError(`needs a [C, H, W] input, not [${shape}]`);
+  if (shape.length !== 3)
+    throw new ModelError('network', `needs a [C, H, W] input, not [${shape}]`);
   return shape as readonly [number, number, number];
 }
 
@@ -22,15 +24,16 @@ export function isCount(n: number): boolean {
 /** Output extent of a window of `kernel` moved by `stride` over `size`. */
 export function windows(size: number, kernel: number, stride: number): number {
   if (!isCount(kernel) || !isCount(stride)) {
-    throw new RangeError('kernel and stride should be positive whole numbers');
+    throw new ModelError('network', 'kernel and stride should be positive whole numbers');
   }
-  if (kernel > size) throw new RangeError(`a window of ${kernel} does not fit into ${size}`);
+  if (kernel > size)
+    throw new ModelError('network', `a window of ${kernel} does not fit into ${size}`);
   return Math.floor((size - kernel) / stride) + 1;
 }
 
 export function checkPads(pads: readonly number[]): void {
   if (pads.some((n) => !Number.isSafeInteger(n) || n < 0)) {
-    throw new RangeError('pads should be whole numbers, zero or more');
+    throw new ModelError('network', 'pads should be whole numbers, zero or more');
   }
 }
 
@@ -44,7 +47,7 @@ export function withPads(node: AveragePoolNode): Windowed {
 export function pooledShape({ kernel, stride, pads }: Windowed, shape: Shape): Shape {
   checkPads(pads);
   if (pads.some((n, side) => n >= kernel[side % 2]!)) {
-    throw new RangeError(`pads [${pads}] should be smaller than the kernel [${kernel}]`);
+    throw new ModelError('network', `pads [${pads}] should be smaller than the kernel [${kernel}]`);
   }
   const [c, h, w] = planes(shape);
   return [

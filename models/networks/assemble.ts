@@ -1,5 +1,6 @@
 /** Puts a network together layer by layer: the part that all builders share. */
 
+import { ModelError } from '../errors.ts';
 import {
   elements,
   type Graph,
@@ -134,7 +135,10 @@ export class Assembly {
   #parameter(name: string, shape: readonly number[]): string {
     const data = this.#weights(name, shape);
     if (data.length !== elements(shape)) {
-      throw new RangeError(`parameter '${name}' has ${data.length} numbers, not [${shape}]`);
+      throw new ModelError(
+        'argument',
+        `parameter '${name}' has ${data.length} numbers, not [${shape}]`,
+      );
     }
     this.#tensors.set(name, { shape, data });
     return name;

@@ -1,5 +1,6 @@
 /** Published weights of networks that are built here, from their safetensors files. */
 
+import { ModelError } from '../errors.ts';
 import type { Graph, Tensor } from '../graph/graph.ts';
 import { elements } from '../graph/graph.ts';
 import { readSafetensors } from '../onnx/index.ts';
@@ -12,9 +13,12 @@ import { resNetCifar } from './resnet.ts';
 export function weightsFrom(tensors: ReadonlyMap<string, Tensor>): WeightSource {
   return (name, shape) => {
     const tensor = tensors.get(name);
-    if (tensor === undefined) throw new RangeError(`the file has no tensor '${name}'`);
+    if (tensor === undefined) throw new ModelError('file', `the file has no tensor '${name}'`);
     if (`${tensor.shape}` !== `${shape}`) {
-      throw new RangeError(`tensor '${name}' should be [${shape}] but is [${tensor.shape}]`);
+      throw new ModelError(
+        'file',
+        `tensor '${name}' should be [${shape}] but is [${tensor.shape}]`,
+      );
     }
     return tensor.data;
   };
@@ -26,7 +30,7 @@ const RESNET_INPUT = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] }
 /**
  * A CIFAR ResNet with the weights of akamaster/pytorch_resnet_cifar10.
  * @param file safetensors bytes, PyTorch's names
- * @throws RangeError when the file is not readable or has other tensors than the depth needs
+ * @throws ModelError `file` when the file is not readable or has other tensors than the depth needs
  */
 export function loadResNetCifar(
   file: Uint8Array,
@@ -58,7 +62,7 @@ export const delphiMap: ReluMap = squaresAt(
  * MiniONN's network with Delphi's weights.
  * @param file safetensors bytes, Keras' names and layouts: kernels [height, width, in, out], planes with channels last
  * @param options `map: delphiMap` for the network with 5 of 7 layers replaced; default: all ReLUs
- * @throws RangeError when the file is not readable or is of another network
+ * @throws ModelError `file` when the file is not readable or is of another network
  */
 export function loadMiniOnn(file: Uint8Array, options: BuilderOptions = {}): Graph {
   const tensors = readSafetensors(file);
@@ -78,7 +82,8 @@ export function loadMiniOnn(file: Uint8Array, options: BuilderOptions = {}): Gra
   });
   const channels = named.get(`conv${kernels.length}.weight`)?.shape[0];
   if (dense === undefined || channels === undefined) {
-    throw new RangeError(
+    throw new ModelError(
+      'file',
       "the file is not MiniONN's network: it has no convolution or no dense layer",
     );
   }

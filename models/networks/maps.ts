@@ -5,6 +5,7 @@
  */
 
 import { KINDS, type KindName, kindOf } from '../../protocol/program/kinds.ts';
+import { ModelError } from '../errors.ts';
 import { elements, RELU, type Shape, SQUARE } from '../graph/graph.ts';
 import { Stream } from '../random.ts';
 
@@ -28,7 +29,7 @@ export const allRelus: ReluMap = (layers) =>
  * `budget` elements of the whole network, chosen at random, are ReLUs.
  * @param seed the same seed chooses the same elements
  * @param rest what all others are
- * @throws RangeError (when it is used) if the network has fewer elements
+ * @throws ModelError `argument` (when it is used) if the network has fewer elements
  */
 export function randomMap(budget: number, seed: number, rest: RestKind): ReluMap {
   const code = KINDS.find((kind) => kindOf(kind).name === rest)!;
@@ -36,7 +37,8 @@ export function randomMap(budget: number, seed: number, rest: RestKind): ReluMap
     const maps = layers.map(({ shape }) => new Uint8Array(elements(shape)).fill(code));
     const total = maps.reduce((sum, { length }) => sum + length, 0);
     if (!(Number.isInteger(budget) && budget >= 0 && budget <= total)) {
-      throw new RangeError(
+      throw new ModelError(
+        'argument',
         `a budget of ${budget} ReLUs does not fit: the network has ${total} activation elements`,
       );
     }

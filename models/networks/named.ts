@@ -1,5 +1,6 @@
 /** Networks by name, with weights from a safetensors file. */
 
+import { ModelError } from '../errors.ts';
 import type { Graph } from '../graph/graph.ts';
 import { readSafetensors } from '../onnx/index.ts';
 import type { BuilderOptions } from './assemble.ts';
@@ -34,12 +35,13 @@ export const NETWORK_NAMES: readonly string[] = Object.keys(LOADERS);
 
 /**
  * A network of this name with the weights of a safetensors file.
- * @throws RangeError when the name is not known, or the file is not readable or of another network
+ * @throws ModelError `argument` when the name is not known, `file` when the file is not readable or of another network
  */
 export function loadNamed(name: string, file: Uint8Array, options: BuilderOptions = {}): Graph {
   const load = Object.hasOwn(LOADERS, name) ? LOADERS[name] : undefined;
   if (load === undefined) {
-    throw new RangeError(
+    throw new ModelError(
+      'argument',
       `there is no network named '${name}': it should be one of ${NETWORK_NAMES.join(', ')}`,
     );
   }

@@ -5,6 +5,7 @@
  *   stem conv, norm, ReLU -> stages of blocks [conv, norm, ReLU, conv, norm, + shortcut, ReLU] -> means -> dense
  */
 
+import { ModelError } from '../errors.ts';
 import type { Graph } from '../graph/graph.ts';
 import { Assembly, type BuilderOptions } from './assemble.ts';
 
@@ -61,12 +62,15 @@ function shortcutOf(
  * A CIFAR ResNet of depth 6n + 2 with option A shortcuts: 16, 32 and 64 channels. 188,416 ReLUs at depth 20, 303,104 at
  * depth 32. Parameter names are those of akamaster/pytorch_resnet_cifar10.
  * @param depth 20, 32, 44, 56, ...
- * @throws RangeError when the depth is not 6n + 2
+ * @throws ModelError `argument` when the depth is not 6n + 2
  */
 export function resNetCifar(depth: number, options: BuilderOptions = {}): Graph {
   const blocks = (depth - 2) / 6;
   if (!(Number.isInteger(blocks) && blocks >= 1)) {
-    throw new RangeError(`a CIFAR ResNet has 6n + 2 layers, such as 20 or 32, not ${depth}`);
+    throw new ModelError(
+      'argument',
+      `a CIFAR ResNet has 6n + 2 layers, such as 20 or 32, not ${depth}`,
+    );
   }
   return residualNetwork([16, 32, 64], blocks, 'zeros', options);
 }

@@ -1,5 +1,6 @@
 /** Arithmetic on constants: what exporters leave in a model to be computed when it is read. */
 
+import { ModelError } from '../errors.ts';
 import { elements } from '../graph/index.ts';
 import { type Constant, checkRank } from './constant.ts';
 
@@ -38,7 +39,7 @@ export function strided(
   return { shape, data: out };
 }
 
-/** @throws RangeError when `perm` is no permutation of the axes. */
+/** @throws ModelError `network` when `perm` is no permutation of the axes. */
 export function transposeConstant(x: Constant, perm: readonly number[]): Constant {
   checkPermutation(perm, x.shape.length);
   const steps = stepsOfShape(x.shape);
@@ -52,20 +53,20 @@ export function transposeConstant(x: Constant, perm: readonly number[]): Constan
 export function checkPermutation(perm: readonly number[], rank: number): void {
   const sorted = perm.toSorted((a, b) => a - b);
   if (perm.length !== rank || sorted.some((axis, i) => axis !== i)) {
-    throw new RangeError(`[${perm}] is no order of ${rank} axes`);
+    throw new ModelError('network', `[${perm}] is no order of ${rank} axes`);
   }
 }
 
 /**
  * The shape that two broadcast to, as numpy has it.
- * @throws RangeError when they do not fit.
+ * @throws ModelError `network` when they do not fit.
  */
 export function broadcast(a: readonly number[], b: readonly number[]): number[] {
   const rank = Math.max(a.length, b.length);
   return Array.from({ length: rank }, (_, axis) => {
     const [m, n] = [a[axis - rank + a.length] ?? 1, b[axis - rank + b.length] ?? 1];
     if (m !== n && m !== 1 && n !== 1) {
-      throw new RangeError(`shapes [${a}] and [${b}] do not go together`);
+      throw new ModelError('network', `shapes [${a}] and [${b}] do not go together`);
     }
     return m === 1 ? n : m;
   });
@@ -91,7 +92,7 @@ export function list(values: readonly number[]): Constant {
 
 /**
  * The extents that Reshape asks for: 0 keeps an axis (unless `allowZero`), -1 takes what is left.
- * @throws RangeError when they do not hold as many elements.
+ * @throws ModelError `network` when they do not hold as many elements.
  */
 export function reshapedDims(
   dims: readonly number[],
@@ -107,7 +108,7 @@ export function reshapedDims(
     wanted.filter((n) => n === -1).length <= 1 &&
     result.every((n) => Number.isSafeInteger(n) && n >= 0) &&
     elements(result) === total;
-  if (!isPossible) throw new RangeError(`[${dims}] cannot be reshaped to [${target}]`);
+  if (!isPossible) throw new ModelError('network', `[${dims}] cannot be reshaped to [${target}]`);
   return result;
 }
 
@@ -115,7 +116,7 @@ export function reshapedDims(
 export function axisAt(axis: number, rank: number): number {
   const at = axis < 0 ? axis + rank : axis;
   if (!Number.isSafeInteger(at) || at < 0 || at >= rank) {
-    throw new RangeError(`there is no axis ${axis} among ${rank}`);
+    throw new ModelError('network', `there is no axis ${axis} among ${rank}`);
   }
   return at;
 }
@@ -129,7 +130,8 @@ export interface SliceRange {
 
 /** The elements that ONNX's Slice takes from an axis of `extent`: ends are clamped, negative ones count from behind. */
 export function sliceRange(extent: number, start: number, end: number, step: number): SliceRange {
-  if (!Number.isSafeInteger(step) || step === 0) throw new RangeError(`it has a step of ${step}`);
+  if (!Number.isSafeInteger(step) || step === 0)
+    throw new ModelError('network', `it has a step of ${step}`);
   const clamp = (n: number, least: number, most: number) =>
     Math.min(Math.max(n < 0 ? n + extent : n, least), most);
   const last = step > 0 ? extent : extent - 1;

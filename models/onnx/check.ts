@@ -83,7 +83,8 @@ export function checkReading(reading: OnnxReading): Check {
 
 /**
  * Reads a model without calibrating it.
- * @throws RangeError when the bytes are no model of ONNX, or its input cannot be the input of a network
+ * @throws ModelError `file` when the bytes are no model of ONNX, `network` when its input cannot be the input of a network,
+ *   `argument` when an option does not fit the model
  */
 export function checkOnnx(bytes: Uint8Array, options: OnnxOptions = {}): Check {
   return checkReading(tryOnnx(bytes, options));

@@ -1,14 +1,16 @@
 /** Constants of an ONNX model: decoding its tensors, whatever their type and wherever they are. */
 
+import { ModelError } from '../errors.ts';
 import { elements } from '../graph/index.ts';
 import { DATA_TYPE, type TensorProto } from './proto.ts';
 
 /** Axes that a tensor may have: far more than any network needs. LOCAL. */
 const MAX_RANK = 16;
 
-/** @throws RangeError when a tensor has too many axes */
+/** @throws ModelError `network` when a tensor has too many axes */
 export function checkRank(rank: number): void {
-  if (rank > MAX_RANK) throw new RangeError(`a tensor has ${rank} axes, more than ${MAX_RANK}`);
+  if (rank > MAX_RANK)
+    throw new ModelError('network', `a tensor has ${rank} axes, more than ${MAX_RANK}`);
 }
 
 /** A tensor whose numbers are known when the model is read: a weight, or a list of axes or extents. */
@@ -21,7 +23,7 @@ export interface Constant {
 /**
  * Gives the bytes of a file beside the model.
  * @param location relative, with forward slashes, and without parts that lead out of the folder
- * @throws RangeError when there is no such file in the folder.
+ * @throws ModelError `file` when there is no such file in the folder.
  */
 export type ExternalData = (location: string) => Uint8Array;
 
@@ -88,7 +90,8 @@ function externalBytes(
 ): Uint8Array {
   const location = external!.get('location') ?? '';
   if (resolve === undefined) {
-    throw new RangeError(
+    throw new ModelError(
+      'argument',
       `tensor '${name}' is in another file, '${location}': read the model from its folder, or save it as one file`,
     );
   }
@@ -96,7 +99,8 @@ function externalBytes(
   const leavesFolder =
     /[\\:\0]/.test(location) || parts.some((part) => ['', '.', '..'].includes(part));
   if (leavesFolder) {
-    throw new RangeError(
+    throw new ModelError(
+      'file',
       `tensor '${name}' is in '${location}', which is not a file inside the model's folder`,
     );
   }
@@ -108,7 +112,8 @@ function externalBytes(
   const offset = number('offset', 0);
   const length = number('length', bytes.length - offset);
   if (!(offset + length <= bytes.length)) {
-    throw new RangeError(
+    throw new ModelError(
+      'file',
       `tensor '${name}' lies outside of the ${bytes.length} bytes of '${location}'`,
     );
   }
@@ -118,18 +123,22 @@ function externalBytes(
 /**
  * The numbers of a tensor.
  * @param resolve finds the file of a tensor that is stored outside of the model; without it such tensors are refused
- * @throws RangeError when its type is not read here, or its length is not that of its shape.
+ * @throws ModelError `file` when its type is not read here, or its length is not that of its shape; `argument` when it is stored
+ *   outside of the model and there is no `resolve`
  */
 export function decodeTensor(tensor: TensorProto, resolve?: ExternalData): Constant {
   const { name, dims, type, typed } = tensor;
   const storage = storages[type];
   if (storage === undefined) {
-    throw new RangeError(`tensor '${name}' has the element type ${type}: store it as float32`);
+    throw new ModelError(
+      'file',
+      `tensor '${name}' has the element type ${type}: store it as float32`,
+    );
   }
   checkRank(dims.length);
   const count = elements(dims);
   if (dims.some((n) => !Number.isSafeInteger(n) || n < 0) || !Number.isSafeInteger(count)) {
-    throw new RangeError(`tensor '${name}' cannot have the shape [${dims}]`);
+    throw new ModelError('file', `tensor '${name}' cannot have the shape [${dims}]`);
   }
   const raw = tensor.external === undefined ? tensor.raw : externalBytes(tensor, resolve);
   const found =
@@ -137,7 +146,10 @@ export function decodeTensor(tensor: TensorProto, resolve?: ExternalData): Const
       ? typed.reduce((sum, part) => sum + part.length, 0)
       : raw.length / storage.bytes;
   if (found !== count) {
-    throw new RangeError(`tensor '${name}' of shape [${dims}] has ${found} elements, not ${count}`);
+    throw new ModelError(
+      'file',
+      `tensor '${name}' of shape [${dims}] has ${found} elements, not ${count}`,
+    );
   }
   const data = storage.isFloat ? new Float32Array(count) : new Float64Array(count);
   if (raw !== undefined) {

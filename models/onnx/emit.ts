@@ -1,5 +1,6 @@
 /** The graph as it grows while a model is read: nodes, tensors, shapes, and what formulas become. */
 
+import { ModelError } from '../errors.ts';
 import {
   elements,
   IDENTITY,
@@ -64,12 +65,13 @@ export class GraphWriter {
 
   /**
    * Takes memory out of the budget of one model.
-   * @throws RangeError when it is used up.
+   * @throws ModelError `network` when it is used up.
    */
   allocate(bytes: number): void {
     if (!(this.#bytes + bytes <= this.#budget)) {
       const mebibytes = Math.floor(this.#budget / 2 ** 20);
-      throw new RangeError(
+      throw new ModelError(
+        'network',
         `its values are too large: a model of this size may take ${mebibytes} MiB`,
       );
     }
@@ -94,12 +96,13 @@ export class GraphWriter {
     return id;
   }
 
-  /** @throws RangeError when a value of this shape is larger than any network needs */
+  /** @throws ModelError `network` when a value of this shape is larger than any network needs */
   checkSize(shape: readonly number[]): void {
     if (!(elements(shape) <= MAX_ELEMENTS)) {
-      throw new RangeError(`a value of shape [${shape}] is too large`);
+      throw new ModelError('network', `a value of shape [${shape}] is too large`);
     }
-    if (elements(shape) === 0) throw new RangeError(`a value of shape [${shape}] is empty`);
+    if (elements(shape) === 0)
+      throw new ModelError('network', `a value of shape [${shape}] is empty`);
   }
 
   #setShape(id: string, shape: Shape): void {
@@ -122,13 +125,13 @@ export class GraphWriter {
 
   /**
    * Adds a tensor, once however often its numbers are used, and returns its name.
-   * @throws RangeError when a number is not finite.
+   * @throws ModelError `network` when a number is not finite.
    */
   tensor(wanted: string, shape: readonly number[], data: Float32Array): string {
     const known = this.#tensorNames.get(data);
     if (known !== undefined && `${this.tensors.get(known)!.shape}` === `${shape}`) return known;
     if (!data.every(Number.isFinite)) {
-      throw new RangeError(`its weights '${wanted}' hold a value that is not finite`);
+      throw new ModelError('network', `its weights '${wanted}' hold a value that is not finite`);
     }
     const name = this.#unique(wanted, this.tensors);
     this.tensors.set(name, { shape, data });
@@ -138,7 +141,7 @@ export class GraphWriter {
 
   /**
    * Adds a node under the wanted name or one like it, and returns its id.
-   * @throws RangeError when it cannot stand on its inputs.
+   * @throws ModelError `network` when it cannot stand on its inputs.
    */
   add(wanted: string, node: Without<Node, 'id'>): string {
     const id = this.#unique(wanted, this.#shapes);

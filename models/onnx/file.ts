@@ -3,6 +3,7 @@
 import { realpathSync } from 'node:fs';
 import { dirname, join, relative, sep } from 'node:path';
 import { readWholeSync } from '../../protocol/files.ts';
+import { ModelError } from '../errors.ts';
 import type { Graph } from '../graph/index.ts';
 import type { ExternalData } from './constant.ts';
 import { type OnnxOptions, type OnnxReading, readOnnx, tryOnnx } from './reader.ts';
@@ -17,20 +18,20 @@ export function folderOf(folder: string): ExternalData {
     try {
       const path = realpathSync(join(root, location));
       if (relative(root, path).split(sep)[0] === '..') {
-        throw new RangeError('it leads out of the folder');
+        throw new ModelError('file', 'it leads out of the folder');
       }
       const bytes = readWholeSync(path);
       files.set(location, bytes);
       return bytes;
     } catch (cause) {
-      throw new RangeError(`the model's folder has no file '${location}'`, { cause });
+      throw new ModelError('file', `the model's folder has no file '${location}'`, { cause });
     }
   };
 }
 
 /**
  * Reads a network from an ONNX file and, where the model says so, from files in the same folder.
- * @throws RangeError as readOnnx does; Error with one sentence when the file cannot be read.
+ * @throws ModelError as readOnnx does; Error with one sentence when the file cannot be read.
  */
 export function readOnnxFile(path: string, options: OnnxOptions = {}): Graph {
   return readOnnx(readWholeSync(path), { external: folderOf(dirname(path)), ...options });

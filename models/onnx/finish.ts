@@ -1,5 +1,6 @@
 /** What a graph ends in, and what it looks tidier without. */
 
+import { ModelError } from '../errors.ts';
 import {
   elements,
   type Graph,
@@ -24,7 +25,7 @@ export interface ModelOutput {
 /**
  * The outputs of a model as one value and what it holds.
  * @param isBatched whether the first axis of the model's tensors is images
- * @throws RangeError when a result mixes the images of a batch
+ * @throws ModelError `network` when a result mixes the images of a batch
  */
 export function joinOutputs(
   writer: GraphWriter,
@@ -48,7 +49,8 @@ export function joinOutputs(
 function placed(writer: GraphWriter, { name, value }: ModelOutput): string {
   const { view, form } = value;
   if (!isBatchFirst(view)) {
-    throw new RangeError(
+    throw new ModelError(
+      'network',
       `the output '${name}' does not have the images of the batch as its first axis: export the model with a batch of 1`,
     );
   }

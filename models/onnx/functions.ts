@@ -1,5 +1,6 @@
 /** Functions of a model, put in the place of the nodes that call them. */
 
+import { ModelError } from '../errors.ts';
 import type { Attribute, OnnxFunction, OnnxNode } from './proto.ts';
 
 /** Functions may call functions this deep, and make this many nodes. LOCAL: a call of a call of a call doubles quickly. */
@@ -26,7 +27,7 @@ function attributesOf(
 
 /**
  * The nodes of a model without calls of its functions.
- * @throws RangeError when functions call each other without end
+ * @throws ModelError `network` when functions call each other without end
  */
 export function inlined(
   nodes: readonly OnnxNode[],
@@ -41,12 +42,12 @@ export function inlined(
     if (called === undefined) {
       result.push(node);
       if (result.length > MAX_NODES) {
-        throw new RangeError(`the model's functions make more than ${MAX_NODES} nodes`);
+        throw new ModelError('network', `the model's functions make more than ${MAX_NODES} nodes`);
       }
       return;
     }
     if (depth === MAX_DEPTH || ++calls > MAX_NODES) {
-      throw new RangeError(`the model's function '${node.op}' calls others without end`);
+      throw new ModelError('network', `the model's function '${node.op}' calls others without end`);
     }
     const prefix = `${node.name || node.outputs[0] || node.op}.${calls}/`;
     const names = new Map<string, string>([['', '']]);

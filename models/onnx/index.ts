@@ -2,7 +2,7 @@
  * Reading trained networks from other tools: ONNX models and safetensors files.
  *
  * - Files are hostile: every length is checked before it is used, nothing is allocated that the file does not justify,
- *   no code is generated or run. Whatever is wrong is a RangeError of one sentence.
+ *   no code is generated or run. Whatever is wrong is a ModelError of one sentence.
  * - A model that reads is a sound graph (see graph/); one that does not says which nodes are in the way and what to do.
  */
 

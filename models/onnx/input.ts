@@ -1,5 +1,6 @@
 /** What the image of a model is: which axes of its input are channels, rows, columns and images of a batch. */
 
+import { ModelError } from '../errors.ts';
 import { elements, type GraphInput } from '../graph/index.ts';
 import { reshapedDims } from './arithmetic.ts';
 import type { Operation } from './operation.ts';
@@ -37,7 +38,7 @@ const PLANAR =
 /**
  * The extents of an image, 1 for a batch of any size.
  * @param given extents that the caller says
- * @throws RangeError when another extent is open.
+ * @throws ModelError `argument` when another extent is open or the given ones do not fit, `network` for other numbers of axes.
  */
 export function imageDims({ name, dims }: ValueInfo, given?: readonly number[]): number[] {
   if (given !== undefined) {
@@ -48,7 +49,8 @@ export function imageDims({ name, dims }: ValueInfo, given?: readonly number[]):
         (dims.length === given.length &&
           dims.every((n, axis) => n === undefined || n === given[axis])));
     if (!isFit) {
-      throw new RangeError(
+      throw new ModelError(
+        'argument',
         `the input '${name}' has the shape [${textOf(dims)}], which [${given}] does not fit`,
       );
     }
@@ -56,12 +58,14 @@ export function imageDims({ name, dims }: ValueInfo, given?: readonly number[]):
   const known =
     given ?? dims?.map((n, axis) => n ?? (axis === 0 && dims.length > 1 ? 1 : Number.NaN));
   if (known === undefined || known.some(Number.isNaN)) {
-    throw new RangeError(
+    throw new ModelError(
+      'argument',
       `the input '${name}' has the shape [${textOf(dims)}] with open extents: say them with --shape ${name}=1,3,224,224 or the like, or export the model with fixed ones`,
     );
   }
   if (known.length === 0 || known.length > 4) {
-    throw new RangeError(
+    throw new ModelError(
+      'network',
       `the input '${name}' has the shape [${textOf(dims)}]: export the model with an input of [N, C, H, W], [N, C, L] or [N, C]`,
     );
   }
@@ -148,7 +152,7 @@ export function imageOf(
       ? [image[0]!, 1, image[1]!]
       : [1, image[0]!, image[1]!];
   } else shape = [image[0]!, image[1] ?? 1, image[2] ?? 1];
-  if (!(elements(shape) > 0)) throw new RangeError(`the input '${input.name}' is empty`);
+  if (!(elements(shape) > 0)) throw new ModelError('network', `the input '${input.name}' is empty`);
   const part: Part | undefined =
     batch > 1 ? { count: batch, start: 0, step: 0, isBatch: true } : undefined;
   const own = isLast ? shape : image;

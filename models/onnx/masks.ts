@@ -4,6 +4,7 @@
  */
 
 import { OUTSIDE } from '../../protocol/ring/gather.ts';
+import { ModelError } from '../errors.ts';
 import { type Coefficient, type Extent, type Form, is, refine } from './form.ts';
 
 /** Two layers that a masked one is the difference of. */
@@ -46,7 +47,7 @@ export function splitConcave({ base, powers, bends }: Form, extent: Extent): Spl
 
 /**
  * Refuses a mask between ReLUs and squares that is neither 0 nor 1 at an element.
- * @throws RangeError that names the element
+ * @throws ModelError `network` that names the element
  */
 export function checkMask({ powers, bends }: Form, extent: Extent): void {
   const masks = bends.filter(({ by }) => by.grain === 2);
@@ -56,7 +57,8 @@ export function checkMask({ powers, bends }: Form, extent: Extent): void {
     const soft = by.data.findIndex((m, i) => m > 0 && m < 1 && curvature[i] !== 0);
     if (soft < 0) continue;
     const value = Number(by.data[soft]!.toPrecision(3));
-    throw new RangeError(
+    throw new ModelError(
+      'network',
       `its mask of ReLUs is ${value} at element ${soft}, where a ReLU and a square mix: round the mask to 0 and 1, fine-tune and export again`,
     );
   }

@@ -1,6 +1,7 @@
 /** Moving the elements of a tensor, be it a value or a constant: what all operators that only move have in common. */
 
 import { OUTSIDE } from '../../protocol/ring/gather.ts';
+import { ModelError } from '../errors.ts';
 import { elements, type Readout } from '../graph/index.ts';
 import { zerosLike } from './arithmetic.ts';
 import type { Constant } from './constant.ts';
@@ -36,7 +37,10 @@ export class Moving {
     this.#view = isTraced(source) ? source.view : inOrder(source.shape);
     this.#axis = isTraced(source) ? axisOf(source.readout) : undefined;
     if (isTraced(source) && source.labels !== undefined) {
-      throw new RangeError('it moves labels: only their shape may be changed behind an ArgMax');
+      throw new ModelError(
+        'network',
+        'it moves labels: only their shape may be changed behind an ArgMax',
+      );
     }
   }
 
@@ -62,7 +66,8 @@ export class Moving {
     const outer = elements(before.slice(0, axis));
     const at = dims.findIndex((n, i) => n === before[axis] && elements(dims.slice(0, i)) === outer);
     if (at >= 0) return at;
-    throw new RangeError(
+    throw new ModelError(
+      'network',
       `it reshapes [${before}] to [${dims}], which cuts up axis ${axis} that the softmax before it works along: read up to what the softmax reads with --output-name`,
     );
   }
@@ -86,12 +91,14 @@ export class Moving {
     const source = this.#source;
     if (!isTraced(source) || source.readout === undefined || this.#view === before) return this;
     if (indices instanceof Int32Array && indices.includes(OUTSIDE)) {
-      throw new RangeError(
+      throw new ModelError(
+        'network',
         `it puts zeros among the results of a ${source.readout.kind}: read up to what that reads with --output-name`,
       );
     }
     if (axis === this.#axis) {
-      throw new RangeError(
+      throw new ModelError(
+        'network',
         `it takes part of axis ${axis}, which the ${source.readout.kind} before it works along: read up to what that reads with --output-name`,
       );
     }

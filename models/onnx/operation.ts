@@ -1,5 +1,6 @@
 /** What the reader of one operator sees: the node, its inputs and attributes, and the graph it adds to. */
 
+import { ModelError } from '../errors.ts';
 import { elements, type Readout, type Shape } from '../graph/index.ts';
 import { broadcast, broadcastSteps } from './arithmetic.ts';
 import type { Constant } from './constant.ts';
@@ -63,12 +64,12 @@ export interface ModelState {
 }
 
 /** A value that cannot stand inside of a network: the fault of the operator that made it, not of the one that reads it. */
-export class UnreadableValue extends RangeError {
+export class UnreadableValue extends ModelError {
   /** The ONNX name of the value. */
   readonly value: string;
 
   constructor(value: string, message: string) {
-    super(message);
+    super('network', message);
     this.value = value;
   }
 }
@@ -127,7 +128,7 @@ export class Operation {
 
   /** The input's name. */
   #input(input: number): string {
-    if (!this.has(input)) throw new RangeError(`it has no input ${input}`);
+    if (!this.has(input)) throw new ModelError('network', `it has no input ${input}`);
     return this.node.inputs[input]!;
   }
 
@@ -138,12 +139,13 @@ export class Operation {
 
   /**
    * The numbers of an input that is there.
-   * @throws RangeError when they depend on the image.
+   * @throws ModelError `network` when they depend on the image.
    */
   numbers(input: number, what: string): Constant {
     const constant = this.constant(input);
     if (constant !== undefined) return constant;
-    throw new RangeError(
+    throw new ModelError(
+      'network',
       `its ${what} '${this.#input(input)}' should be constant, and depends on the image`,
     );
   }
@@ -164,7 +166,7 @@ export class Operation {
     const name = this.#input(input);
     const dims = this.model.constant(name)?.shape ?? this.model.dims(name);
     if (dims === undefined)
-      throw new RangeError(`it reads '${name}', which nothing before it makes`);
+      throw new ModelError('network', `it reads '${name}', which nothing before it makes`);
     return dims;
   }
 
@@ -183,7 +185,8 @@ export class Operation {
     const name = this.#input(input);
     const traced = this.model.traced(name);
     if (traced !== undefined) return traced;
-    throw new RangeError(
+    throw new ModelError(
+      'network',
       this.model.constant(name) === undefined
         ? `it reads '${name}', which nothing before it makes`
         : `its input '${name}' is constant: compute it before the export`,
@@ -222,26 +225,28 @@ export class Operation {
 
   /**
    * The images of a batch, where a tensor holds several.
-   * @throws RangeError when they are not its first axis.
+   * @throws ModelError `network` when they are not its first axis.
    */
   batchOf({ view }: Traced): Part | undefined {
     const batch = view.axes.flat().find(({ isBatch }) => isBatch);
     if (batch === undefined) return undefined;
     const first = view.axes[0]!;
     if (first.length === 1 && first[0]!.isBatch) return batch;
-    throw new RangeError(
+    throw new ModelError(
+      'network',
       `its input of shape [${dimsOf(view)}] does not have the images of the batch as its first axis: export the model with a batch of 1`,
     );
   }
 
   /**
    * An input of images laid out [N, C, H, W], or [N, C, L].
-   * @throws RangeError when it is of another rank.
+   * @throws ModelError `network` when it is of another rank.
    */
   planes(x: Traced): Planes {
     const dims = dimsOf(x.view);
     if (dims.length !== 4 && dims.length !== 3) {
-      throw new RangeError(
+      throw new ModelError(
+        'network',
         `its input of shape [${dims}] should be [N, C, H, W] or [N, C, L]: other numbers of axes are not read`,
       );
     }
@@ -278,7 +283,7 @@ export class Operation {
   /**
    * A constant as a coefficient of a value, with numpy's broadcasting.
    * @returns also the value, repeated where the constant has more elements
-   * @throws RangeError when the constant differs between images of a batch.
+   * @throws ModelError `network` when the constant differs between images of a batch.
    */
   coefficient(constant: Constant, traced: Traced): { by: Coefficient; x: Traced } {
     const { data } = constant;
@@ -286,7 +291,7 @@ export class Operation {
     let x = this.expanded(traced, dims);
     const steps = broadcastSteps(constant.shape, dims.length);
     if (x.view.axes.some((parts, axis) => steps[axis] !== 0 && parts.some((p) => p.isBatch))) {
-      throw new RangeError('its constant differs between the images of the batch');
+      throw new ModelError('network', 'its constant differs between the images of the batch');
     }
     const [first = 0] = data;
     if (data.every((v) => v === first)) return { by: number(first), x };
@@ -370,7 +375,8 @@ export class Operation {
     const attribute = this.node.attributes.get(name);
     if (attribute === undefined) return fallback;
     const value = read(attribute);
-    if (value === undefined) throw new RangeError(`its attribute '${name}' is of another type`);
+    if (value === undefined)
+      throw new ModelError('network', `its attribute '${name}' is of another type`);
     return value;
   }
 
@@ -395,7 +401,8 @@ export class Operation {
   list(input: number, name: string): readonly number[] | undefined {
     if (!this.has(input)) return this.integers(name);
     const { data } = this.numbers(input, name);
-    if (data.length > 256) throw new RangeError(`its ${name} are ${data.length} numbers`);
+    if (data.length > 256)
+      throw new ModelError('network', `its ${name} are ${data.length} numbers`);
     return [...data];
   }
 
@@ -404,7 +411,10 @@ export class Operation {
     const found =
       this.integers(name) ?? (fallback === undefined ? [] : Array(length).fill(fallback));
     if (found.length !== length || found.some((n) => !Number.isSafeInteger(n) || n < 1)) {
-      throw new RangeError(`its ${name} [${found}] should be ${length} positive numbers`);
+      throw new ModelError(
+        'network',
+        `its ${name} [${found}] should be ${length} positive numbers`,
+      );
     }
     return [...found];
   }

@@ -5,6 +5,7 @@
  * Source: github.com/onnx/onnx, onnx/onnx.proto (IR version 3 and later).
  */
 
+import { ModelError } from '../errors.ts';
 import { WireReader } from './wire.ts';
 
 /** TensorProto.DataType. */
@@ -120,7 +121,8 @@ function readTensorProto(wire: WireReader, bytes: Uint8Array): TensorProto {
 
 /** A list that stands for axes or the like, where more than a handful is an attack. */
 function few(list: Float64Array | Float32Array): number[] {
-  if (list.length > 256) throw new RangeError(`an ONNX attribute lists ${list.length} numbers`);
+  if (list.length > 256)
+    throw new ModelError('file', `an ONNX attribute lists ${list.length} numbers`);
   return [...list];
 }
 
@@ -221,7 +223,7 @@ function readValueInfo(wire: WireReader, bytes: Uint8Array): ValueInfo {
 
 /**
  * The parts of a model file (ModelProto).
- * @throws RangeError when the bytes are not one.
+ * @throws ModelError `file` when the bytes are not one.
  */
 export function readModel(bytes: Uint8Array): OnnxModel {
   const wire = new WireReader();
@@ -254,13 +256,14 @@ export function readModel(bytes: Uint8Array): OnnxModel {
     },
     25: (v) => void functions.push(readFunction(wire, v.bytes())),
   });
-  if (graphs !== 1) throw new RangeError(`an ONNX model has one graph, this file has ${graphs}`);
+  if (graphs !== 1)
+    throw new ModelError('file', `an ONNX model has one graph, this file has ${graphs}`);
   return { opset, nodes, initializers, inputs, outputs, functions };
 }
 
 /**
  * A tensor file (TensorProto), as ONNX keeps the inputs and outputs of tests.
- * @throws RangeError when the bytes are not one.
+ * @throws ModelError `file` when the bytes are not one.
  */
 export function readTensor(bytes: Uint8Array): TensorProto {
   return readTensorProto(new WireReader(), bytes);

@@ -1,5 +1,6 @@
 /** From the messages of an ONNX model to a graph: walks the nodes in their order, collects what cannot be read. */
 
+import { ModelError, type ModelErrorCode } from '../errors.ts';
 import { type Graph, type GraphInput, inferShapes, type Tensor } from '../graph/index.ts';
 import { type Constant, decodeTensor, type ExternalData, isFloatType } from './constant.ts';
 import { GraphWriter } from './emit.ts';
@@ -65,6 +66,8 @@ export interface Refusal {
   readonly node?: string;
   readonly op?: string;
   readonly reason: string;
+  /** What {@link readOnnx} throws of it: `network`, or `file` where what a tensor holds cannot be read. */
+  readonly code: ModelErrorCode;
 }
 
 /** What reading a model comes to. */
@@ -92,14 +95,15 @@ class OnnxReader implements ModelState {
   /** Values that cannot be read, for their own sake or that of what they are made from. */
   readonly #broken = new Set<string>();
   /** Why nodes cannot be read; the model as a whole is undefined. */
-  readonly #refusals = new Map<OnnxNode | undefined, string>();
+  readonly #refusals = new Map<OnnxNode | undefined, RangeError>();
   #isBatched = false;
 
   constructor(bytes: Uint8Array, options: OnnxOptions) {
     const model = readModel(bytes);
     const { opset } = model;
     if (!(opset >= OPSETS.least && opset <= OPSETS.most)) {
-      throw new RangeError(
+      throw new ModelError(
+        'network',
         `the model uses version ${opset} of ONNX's operators: export it with one from ${OPSETS.least} to ${OPSETS.most}`,
       );
     }
@@ -116,10 +120,16 @@ class OnnxReader implements ModelState {
     const [image] = images;
     if (images.length !== 1 || image === undefined) {
       const names = images.map(({ name }) => `'${name}'`).join(', ') || 'none';
-      throw new RangeError(`a network has one input, the image, but the model's are: ${names}`);
+      throw new ModelError(
+        'network',
+        `a network has one input, the image, but the model's are: ${names}`,
+      );
     }
     if (!isFloatType(image.type)) {
-      throw new RangeError(`the input '${image.name}' should be of a floating-point type`);
+      throw new ModelError(
+        'network',
+        `the input '${image.name}' should be of a floating-point type`,
+      );
     }
     this.#image = image;
   }
@@ -170,8 +180,9 @@ class OnnxReader implements ModelState {
     const { output, outputs } = this.#options;
     if (output !== undefined) return [output];
     const names = outputs ?? this.#model.outputs.map(({ name }) => name);
-    if (names.length === 0) throw new RangeError('the model has no output');
-    if (new Set(names).size < names.length) throw new RangeError('one output is asked for twice');
+    if (names.length === 0) throw new ModelError('network', 'the model has no output');
+    if (new Set(names).size < names.length)
+      throw new ModelError('argument', 'one output is asked for twice');
     return names;
   }
 
@@ -207,7 +218,7 @@ class OnnxReader implements ModelState {
     const { node } = op;
     const isKnown = Object.hasOwn(onnxOperators, node.op) || Object.hasOwn(folded, node.op);
     if (!isKnown) {
-      throw new RangeError(this.#readsConstants(node) ? NOT_FOLDED : adviceFor(node.op));
+      throw new ModelError('network', this.#readsConstants(node) ? NOT_FOLDED : adviceFor(node.op));
     }
     if (node.inputs.some((name) => this.#broken.has(name))) {
       for (const name of node.outputs) this.#broken.add(name);
@@ -215,11 +226,11 @@ class OnnxReader implements ModelState {
     }
     const made = node.outputs[0];
     if (made === undefined || node.outputs.some((name) => this.#isMade(name))) {
-      throw new RangeError('it makes no value, or one that there is already');
+      throw new ModelError('network', 'it makes no value, or one that there is already');
     }
     const table = this.#isConstant(node) ? folded : onnxOperators;
-    if (table !== folded && this.#readsConstants(node)) throw new RangeError(NOT_FOLDED);
-    if (!Object.hasOwn(table, node.op)) throw new RangeError(adviceFor(node.op));
+    if (table !== folded && this.#readsConstants(node)) throw new ModelError('network', NOT_FOLDED);
+    if (!Object.hasOwn(table, node.op)) throw new ModelError('network', adviceFor(node.op));
     const results = [table[node.op]!(op)].flat();
     results.forEach((result, i) => {
       const name = node.outputs[i];
@@ -232,8 +243,8 @@ class OnnxReader implements ModelState {
   }
 
   /** Notes a refusal, and goes on behind it where the extents of what the node makes are known. */
-  #refuse(node: OnnxNode | undefined, reason: string): void {
-    if (!this.#refusals.has(node)) this.#refusals.set(node, reason);
+  #refuse(node: OnnxNode | undefined, error: RangeError): void {
+    if (!this.#refusals.has(node)) this.#refusals.set(node, error);
     for (const name of node?.outputs ?? []) {
       if (this.#isMade(name)) continue;
       if (this.#readsConstants(node!)) {
@@ -269,10 +280,10 @@ class OnnxReader implements ModelState {
         if (!(error instanceof RangeError)) throw error;
         const maker = error instanceof UnreadableValue ? makers.get(error.value) : undefined;
         if (maker === undefined || tries === 7) {
-          this.#refuse(node, error.message);
+          this.#refuse(node, error);
           return;
         }
-        if (!this.#refusals.has(maker)) this.#refusals.set(maker, error.message);
+        if (!this.#refusals.has(maker)) this.#refusals.set(maker, error);
         this.#forgetReadout((error as UnreadableValue).value);
       }
     }
@@ -309,9 +320,11 @@ class OnnxReader implements ModelState {
       this.#attempt(undefined, makers, () => void (graph = this.#finish(input, outputs)));
     }
     if (graph !== undefined) return { graph };
-    const refusals = [...this.#refusals].map(([node, reason]): Refusal => {
-      if (node === undefined) return { reason };
-      return { node: node.name || (node.outputs[0] ?? ''), op: node.op, reason };
+    const refusals = [...this.#refusals].map(([node, error]): Refusal => {
+      const code = error instanceof ModelError ? error.code : 'network';
+      if (node === undefined) return { reason: error.message, code };
+      const name = node.name || (node.outputs[0] ?? '');
+      return { node: name, op: node.op, reason: error.message, code };
     });
     return { refusals };
   }
@@ -320,7 +333,9 @@ class OnnxReader implements ModelState {
     const outputs = names.map((name) => {
       const value = this.traced(name);
       if (value !== undefined) return { name, value };
-      throw new RangeError(
+      const { output, outputs: asked } = this.#options;
+      throw new ModelError(
+        output === undefined && asked === undefined ? 'network' : 'argument',
         `the output '${name}' does not depend on the image: read up to others with --output-name`,
       );
     });
@@ -335,7 +350,8 @@ class OnnxReader implements ModelState {
 /**
  * Reads a network as far as it can be.
  * @returns the graph, or every node that cannot be read and why
- * @throws RangeError when the bytes are no model, or its input cannot be the input of a network
+ * @throws ModelError `file` when the bytes are no model, `network` when its input cannot be the input of a network,
+ *   `argument` when an option does not fit the model
  */
 export function tryOnnx(bytes: Uint8Array, options: OnnxOptions = {}): OnnxReading {
   return new OnnxReader(bytes, options).read();
@@ -347,8 +363,8 @@ export function tryOnnx(bytes: Uint8Array, options: OnnxOptions = {}): OnnxReadi
  * The graph computes what the model does for one image of a batch, from [C, H, W] to the results; a Softmax, Sigmoid or
  * ArgMax at the end is not computed but noted (see Graph.results). Which operators are read, and which are not, is in
  * OPERATORS.md.
- * @throws RangeError when the bytes are no model, or naming the first node that cannot be read, what to do about it, and
- *   all others.
+ * @throws ModelError as {@link tryOnnx}; else, naming the first node that cannot be read, what to do about it, and all
+ *   others, with the first one's code: `network`, or `file` where what a tensor holds cannot be read
  */
 export function readOnnx(bytes: Uint8Array, options: OnnxOptions = {}): Graph {
   const reading = tryOnnx(bytes, options);
@@ -358,5 +374,5 @@ export function readOnnx(bytes: Uint8Array, options: OnnxOptions = {}): Graph {
   const more = rest.length > LISTED ? ', ...' : '';
   const others =
     rest.length > 0 ? `; nor can ${rest.length} others: ${listed.join(', ')}${more}` : '';
-  throw new RangeError(`${describe(first)} cannot be read: ${first.reason}${others}`);
+  throw new ModelError(first.code, `${describe(first)} cannot be read: ${first.reason}${others}`);
 }

@@ -9,6 +9,7 @@
  */
 
 import * as z from 'zod';
+import { ModelError } from '../errors.ts';
 import type { Tensor } from '../graph/index.ts';
 import { decodeTensor } from './constant.ts';
 import { DATA_TYPE } from './proto.ts';
@@ -38,7 +39,7 @@ const entrySchema = z.object({
 });
 
 function fail(what: string): never {
-  throw new RangeError(`not a readable safetensors file: ${what}`);
+  throw new ModelError('file', `not a readable safetensors file: ${what}`);
 }
 
 function parseHeader(bytes: Uint8Array): [string, z.infer<typeof entrySchema>][] {
@@ -65,7 +66,7 @@ function parseHeader(bytes: Uint8Array): [string, z.infer<typeof entrySchema>][]
 
 /**
  * The tensors of a safetensors file, by name, in the order of their bytes; numbers of other types become float32.
- * @throws RangeError when the file is cut short, its parts overlap or leave gaps, or a type is not read here.
+ * @throws ModelError `file` when the file is cut short, its parts overlap or leave gaps, or a type is not read here.
  */
 export function readSafetensors(bytes: Uint8Array): Map<string, Tensor> {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);

@@ -8,6 +8,7 @@
  */
 
 import { OUTSIDE } from '../../protocol/ring/gather.ts';
+import { ModelError } from '../errors.ts';
 import { elements } from '../graph/index.ts';
 import { checkPermutation } from './arithmetic.ts';
 
@@ -213,7 +214,7 @@ function split(part: Part, outer: number): [Part, Part] | undefined {
 
 /**
  * The view after a reshape to `dims` of as many elements; nothing when the elements have to be put in order first.
- * @throws RangeError when it would mix the images of a batch.
+ * @throws ModelError `network` when it would mix the images of a batch.
  */
 export function reshaped(view: View, dims: readonly number[]): View | undefined {
   const { parts, offset } = joined(view.axes.flat());
@@ -233,7 +234,8 @@ export function reshaped(view: View, dims: readonly number[]): View | undefined 
         parts.unshift(halves[1]);
         need = 1;
       } else if (part.isBatch || parts.some(({ isBatch }) => isBatch)) {
-        throw new RangeError(
+        throw new ModelError(
+          'network',
           `a reshape from [${dimsOf(view)}] to [${dims}] mixes the images of a batch: export the model with a batch of 1`,
         );
       } else return undefined;
@@ -246,7 +248,7 @@ export function reshaped(view: View, dims: readonly number[]): View | undefined 
   return { size: view.size, axes, offset: view.offset + offset };
 }
 
-/** @throws RangeError when `order` is no order of the axes */
+/** @throws ModelError `network` when `order` is no order of the axes */
 export function transposed(view: View, order: readonly number[]): View {
   checkPermutation(order, view.axes.length);
   return { ...view, axes: order.map((axis) => view.axes[axis]!) };
@@ -273,7 +275,7 @@ export function mergedPart(parts: readonly Part[]): Part {
 /**
  * The view with other elements along one axis: some of them, again, in another order, or zeros between them.
  * @param indices within the axis, or OUTSIDE
- * @throws RangeError when the axis holds the images of a batch and they do not stay as they are.
+ * @throws ModelError `network` when the axis holds the images of a batch and they do not stay as they are.
  */
 export function picked(view: View, axis: number, indices: Picks): View {
   const parts = view.axes[axis]!;
@@ -286,7 +288,7 @@ export function picked(view: View, axis: number, indices: Picks): View {
       : indices.start === 0 && (indices.step === 1 || count === 1));
   if (isAll) return view;
   if (parts.some(({ isBatch }) => isBatch)) {
-    throw new RangeError('it takes part of the batch: only whole images can be');
+    throw new ModelError('network', 'it takes part of the batch: only whole images can be');
   }
   const from = mergedPart(parts);
   let part: Part;
@@ -308,7 +310,8 @@ export function without(view: View, axis: number): View {
     view,
     dims.filter((_, i) => i !== axis),
   );
-  if (kept === undefined) throw new RangeError(`it leaves out axis ${axis} of [${dims}]`);
+  if (kept === undefined)
+    throw new ModelError('network', `it leaves out axis ${axis} of [${dims}]`);
   return kept;
 }
 

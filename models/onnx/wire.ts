@@ -5,6 +5,8 @@
  * Source: protobuf.dev/programming-guides/encoding.
  */
 
+import { ModelError } from '../errors.ts';
+
 /**
  * Fields that one file may have, counted where somebody reads them. LOCAL: a network of a thousand layers has some
  * ten thousand; the limit keeps a file of two-byte fields from becoming gigabytes of objects.
@@ -17,7 +19,7 @@ const BYTES = 2;
 const FIXED32 = 5;
 
 function fail(what: string): never {
-  throw new RangeError(`not a readable ONNX file: ${what}`);
+  throw new ModelError('file', `not a readable ONNX file: ${what}`);
 }
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });
@@ -151,7 +153,7 @@ export class WireReader {
 
   /**
    * Visits the fields of one message in their order.
-   * @throws RangeError when the bytes are no message, a field is not what its visitor reads it as, or the file has
+   * @throws ModelError `file` when the bytes are no message, a field is not what its visitor reads it as, or the file has
    *   more fields than any network.
    */
   read(message: Uint8Array, fields: Fields): void {

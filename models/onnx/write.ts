@@ -80,7 +80,7 @@ class OnnxWriter {
 /**
  * The network as the bytes of an ONNX model: input and output are float32 with a batch axis of 1 in front, named as in
  * the graph.
- * @throws RangeError when the graph is not sound
+ * @throws ModelError `network` when the graph is not sound
  */
 export function exportOnnx(graph: Graph): Uint8Array {
   const shapes = inferShapes(graph);

@@ -6,6 +6,7 @@
  */
 
 import { join } from 'node:path';
+import { ModelError } from '../errors.ts';
 import type { Graph } from '../graph/index.ts';
 import { Network } from '../train/index.ts';
 import { type AutoRepOptions, autoRep } from './autorep.ts';
@@ -57,7 +58,7 @@ function apart(training: Training, name: string): Training {
  * Brings a trained network to a budget of ReLUs.
  * @param method - one of {@link METHODS}, or a function that chooses
  * @returns every network that was trained on the way, none above the budget but coarse ones; {@link best} chooses
- * @throws RangeError when the budget is out of range, or the method cannot meet it
+ * @throws ModelError `argument` when the budget is out of range, or the method cannot meet it
  */
 export async function reduce(
   graph: Graph,
@@ -151,7 +152,7 @@ export function best<P extends TrainedPoint>(
   cost: (point: P) => number = ({ relus }) => relus,
 ): P {
   const within = points.filter((point) => cost(point) <= most);
-  if (within.length === 0) throw new RangeError(`no network has at most ${most} ReLUs`);
+  if (within.length === 0) throw new ModelError('argument', `no network has at most ${most} ReLUs`);
   return within.reduce((a, b) =>
     b.accuracy > a.accuracy || (b.accuracy === a.accuracy && cost(b) < cost(a)) ? b : a,
   );

@@ -132,7 +132,7 @@ export interface AutoRepOptions {
 /**
  * Brings a trained network to a budget of ReLUs; the others become squares, or the identity. Layers that have lost elements before stay as
  * they are.
- * @throws RangeError when the budget is out of range
+ * @throws ModelError `argument` when the budget is out of range
  */
 export async function autoRep(
   graph: Graph,

@@ -10,6 +10,7 @@
 
 import type { NamedLink } from '../../protocol/inference/links.ts';
 import { bytesOf, millisecondsOf } from '../../protocol/units.ts';
+import { ModelError } from '../errors.ts';
 
 export type Budget = { readonly unit: 'ReLUs'; readonly most: number } | CostBudget;
 
@@ -21,7 +22,7 @@ export type CostBudget =
 /**
  * Reads a budget.
  * @param link the one that is named beside it
- * @throws RangeError in one sentence when it is none, or a time is not said to be that of a link
+ * @throws ModelError `argument` in one sentence when it is none, or a time is not said to be that of a link
  */
 export function readBudget(text: string, link?: NamedLink): Budget {
   const trimmed = text.trim();
@@ -31,12 +32,16 @@ export function readBudget(text: string, link?: NamedLink): Budget {
     const most = millisecondsOf(trimmed, 'ms');
     if (link !== undefined) return { unit: 'ms', most, link };
   } catch (cause) {
-    throw new RangeError(
+    throw new ModelError(
+      'argument',
       `--budget should be a number of ReLUs, a size such as 8MB or a time such as 400ms, not ${text}`,
       { cause },
     );
   }
-  throw new RangeError(`a budget of ${trimmed} needs --link: how long the online phase takes`);
+  throw new ModelError(
+    'argument',
+    `a budget of ${trimmed} needs --link: how long the online phase takes`,
+  );
 }
 
 /** A budget in a sentence. */

@@ -1,5 +1,6 @@
 /** Lines over ReLU budgets as an SVG picture: accuracy or disparity, one line a method or a group. */
 
+import { ModelError } from '../errors.ts';
 import { COLOURS, figure, Plot } from '../plot.ts';
 
 /** One line of a chart. */
@@ -23,7 +24,7 @@ export interface Chart {
 /** The chart as an SVG document: ReLUs on a logarithmic axis. */
 export function drawChart({ title, axis, lines }: Chart): string {
   const all = lines.flatMap(({ points }) => points);
-  if (all.length === 0) throw new RangeError('a chart needs at least one point');
+  if (all.length === 0) throw new ModelError('argument', 'a chart needs at least one point');
   const colour = (i: number) => COLOURS[i % COLOURS.length]!;
   const marks = lines.flatMap(({ points, spread = [], published = false }, i) => {
     const bars = spread.map(([relus, least, most]) => ({

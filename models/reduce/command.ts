@@ -354,7 +354,7 @@ async function finish(
   process.stdout.write(`${formatStability(stability)}\n`);
   for (const warning of warningsOf(stability)) process.stdout.write(`${warning}\n`);
   refuseUnstable(stability);
-  if (compiled === undefined) throw new RangeError(refused);
+  if (compiled === undefined) throw refused;
   const { model, report } = compiled;
   process.stdout.write(`${formatReport(report)}\n`);
   const scoring = createThreadPool<typeof scoreTasks>(

@@ -32,7 +32,7 @@ import type { InferenceCost, Point } from './frontier.ts';
 export interface PricedPoint extends TrainedPoint {
   readonly compiled?: Compiled;
   /** Why the network does not compile. */
-  readonly refused?: string;
+  readonly refused?: RangeError;
 }
 
 /** What of a point's cost a budget counts; infinite where it has none. */
@@ -99,7 +99,7 @@ export class Pricing {
       return { ...point, compiled, cost: this.#costOf(compiled.model.program, budget) };
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
-      return { ...point, refused: error.message };
+      return { ...point, refused: error };
     }
   }
 
@@ -169,9 +169,9 @@ export class Pricing {
   }
 }
 
-/** @throws RangeError with what compiling said when it was refused */
+/** @throws what compiling threw when it was refused */
 function programOf({ compiled, refused }: PricedPoint): Program {
-  if (compiled === undefined) throw new RangeError(refused);
+  if (compiled === undefined) throw refused;
   return compiled.model.program;
 }
 

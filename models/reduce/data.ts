@@ -1,6 +1,7 @@
 /** Labelled images to train on and to judge networks by, what is held out of them, and their groups. Node only. */
 
 import { readWholeSync } from '../../protocol/files.ts';
+import { ModelError } from '../errors.ts';
 import { readText } from '../files.ts';
 import type { Triple } from '../graph/graph.ts';
 import { type Fit, readPixels } from '../samples/index.ts';
@@ -15,7 +16,8 @@ export const LABELLED =
  * Reads labelled images from what samples/ reads: folders of one folder for each class, arrays, tables, IDX and CIFAR files, or
  * the training images of a published set from a folder of its files.
  * @param fit how images of another size are made to fit; default: not at all
- * @throws Error with one sentence when there are none, they have no labels, or another shape than the network takes
+ * @throws ModelError with one sentence: `data` when there are none, they have no labels, or another shape than the network takes;
+ *   `file` when one is damaged
  */
 export async function readLabelled(
   paths: readonly string[],
@@ -29,12 +31,14 @@ export async function readLabelled(
 async function readOne(path: string, shape: Triple, fit: Fit): Promise<LabelledImages> {
   const { pixels, labels } = await readPixels(path, shape, { ...fit, evenly: true });
   if (labels === undefined) {
-    throw new RangeError(
+    throw new ModelError(
+      'data',
       `${path} has no labels to learn from: they should be a folder for each class, a column named label, an array of whole numbers beside that of images, or a file named labels beside one named images`,
     );
   }
   if (labels instanceof Uint16Array) {
-    throw new RangeError(
+    throw new ModelError(
+      'data',
       `${path} has the label ${Math.max(...labels)}: training takes 256 classes at most, labels from 0 to 255`,
     );
   }
@@ -49,7 +53,7 @@ const SEEN = 10 / HELD_OUT;
 
 /**
  * Splits off the last tenth of a set.
- * @throws RangeError in one sentence when it has none of a class that the others have many of
+ * @throws ModelError `data` in one sentence when it has none of a class that the others have many of
  */
 export function holdOut(set: LabelledImages): {
   training: LabelledImages;
@@ -60,7 +64,8 @@ export function holdOut(set: LabelledImages): {
   const counts = countsOf(training.labels);
   const missing = counts.findIndex((n, k) => n >= SEEN && !validation.labels.includes(k));
   if (missing < 0) return { training, validation };
-  throw new RangeError(
+  throw new ModelError(
+    'data',
     `the last tenth of the images, which is held out, has none of the ${counts[missing]} of class ${missing}: mix the images, or name others with --validation`,
   );
 }
@@ -74,12 +79,13 @@ function countsOf(labels: Uint8Array): Uint32Array {
 
 /**
  * Reads a teacher's scores, [image][class] as 32-bit floats.
- * @throws RangeError in one sentence when the file has another size
+ * @throws ModelError `data` in one sentence when the file has another size
  */
 export function readScores(path: string, images: number, classes: number): Float32Array {
   const { buffer, byteOffset, byteLength } = readWholeSync(path);
   if (byteLength !== 4 * images * classes) {
-    throw new RangeError(
+    throw new ModelError(
+      'data',
       `${path} has ${byteLength} bytes; scores of ${images} training images in ${classes} classes are ${4 * images * classes}`,
     );
   }
@@ -92,7 +98,7 @@ export const GROUPINGS = 'classes, halves (of the classes), or a CSV file of ind
 /**
  * Groups of a set by what a command was told.
  * @param names of the classes
- * @throws RangeError in one sentence when there are not as many, or a CSV file is not what it should be
+ * @throws ModelError in one sentence: `data` when there are not as many, `file` when a CSV file is not what it should be
  */
 export function readGrouping(
   what: string,
@@ -101,7 +107,10 @@ export function readGrouping(
   names: readonly string[] = Array.from({ length: classes }, (_, k) => `class ${k}`),
 ): Grouping {
   if (names.length !== classes) {
-    throw new RangeError(`there are names for ${names.length} classes, the network has ${classes}`);
+    throw new ModelError(
+      'data',
+      `there are names for ${names.length} classes, the network has ${classes}`,
+    );
   }
   if (what === 'classes') return groupsOfLabels(set, names);
   if (what === 'halves') return majorityAndMinority(set, classes);

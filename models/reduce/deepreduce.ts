@@ -10,6 +10,7 @@
  * of all ReLUs as the teacher.
  */
 
+import { ModelError } from '../errors.ts';
 import { type Graph, IDENTITY } from '../graph/index.ts';
 import { Network } from '../train/index.ts';
 import { activationsOf, checkBudget, relusIn, withKinds } from './elements.ts';
@@ -171,7 +172,7 @@ export async function measureOrder(
 /**
  * Brings a trained network to a budget by whole layers.
  * @returns the frontier of the networks that were trained, none above the budget, the most accurate last
- * @throws RangeError when the budget is out of range, or below what every recipe leaves
+ * @throws ModelError `argument` when the budget is out of range, or below what every recipe leaves
  */
 export async function deepReduce(
   graph: Graph,
@@ -186,7 +187,8 @@ export async function deepReduce(
     .sort((a, b) => b.relus - a.relus);
   const fitting = all.filter(({ relus }) => relus <= budget).slice(0, tries);
   if (fitting.length === 0) {
-    throw new RangeError(
+    throw new ModelError(
+      'argument',
       `whole layers leave ${all.at(-1)!.relus} ReLUs at least, more than ${budget}: remove single elements (snl, autorep)`,
     );
   }

@@ -6,6 +6,7 @@
  */
 
 import { countKinds } from '../../protocol/program/kinds.ts';
+import { ModelError } from '../errors.ts';
 import {
   type ActivationNode,
   type Graph,
@@ -39,12 +40,13 @@ export function reluCount(graph: Graph): number {
 
 /**
  * Is this a budget a network can be brought to?
- * @throws RangeError in one sentence when it is not
+ * @throws ModelError `argument` in one sentence when it is not
  */
 export function checkBudget(graph: Graph, budget: number): void {
   const count = reluCount(graph);
   if (!(Number.isInteger(budget) && budget >= 0 && budget <= count)) {
-    throw new RangeError(
+    throw new ModelError(
+      'argument',
       `a budget of ${budget} ReLUs cannot be met: it should be a whole number from 0 to ${count}, the network's count`,
     );
   }
@@ -54,7 +56,7 @@ export function checkBudget(graph: Graph, budget: number): void {
  * Chooses the ReLUs that stay: those with the highest scores, the later of equals, until the network has exactly
  * `budget`. ReLUs of layers without scores stay, and count.
  * @returns by layer with scores, 1 for every element that stays a ReLU
- * @throws RangeError when the layers without scores alone have more, or there are fewer ReLUs
+ * @throws ModelError `argument` when the layers without scores alone have more, or there are fewer ReLUs
  */
 export function keepLargest(graph: Graph, scores: Scores, budget: number): Map<string, Uint8Array> {
   checkBudget(graph, budget);
@@ -62,7 +64,8 @@ export function keepLargest(graph: Graph, scores: Scores, budget: number): Map<s
   const total = layers.reduce((sum, node) => sum + relusIn(node), 0);
   const fixed = reluCount(graph) - total;
   if (fixed > budget) {
-    throw new RangeError(
+    throw new ModelError(
+      'argument',
       `a budget of ${budget} ReLUs cannot be met: ${fixed} are in layers that stay as they are`,
     );
   }

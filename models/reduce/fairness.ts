@@ -32,7 +32,7 @@ export interface MitigationOptions extends Tuning {
 /**
  * Fine-tunes a reduced network so that its groups' losses come together.
  * @param grouping of the training images
- * @throws RangeError when a group has no images
+ * @throws ModelError `data` when a group has no images
  */
 export async function mitigate(
   graph: Graph,

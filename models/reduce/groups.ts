@@ -1,5 +1,6 @@
 /** Groups of images, and how a network does on each. */
 
+import { ModelError } from '../errors.ts';
 import type { Graph } from '../graph/index.ts';
 import { Stream } from '../random.ts';
 import {
@@ -20,22 +21,23 @@ export interface Grouping {
 
 /**
  * Are there images in every group?
- * @throws RangeError in one sentence when one has none, or images and groups do not belong together
+ * @throws ModelError `data` in one sentence when one has none, or images and groups do not belong together
  */
 export function checkGroups({ of, names }: Grouping, images: number): void {
   if (of.length !== images) {
-    throw new RangeError(`there are groups for ${of.length} images, but ${images} images`);
+    throw new ModelError('data', `there are groups for ${of.length} images, but ${images} images`);
   }
   const counts = new Uint32Array(256);
   for (const g of of) counts[g]!++;
   const strange = of.findIndex((g) => g >= names.length);
   if (strange >= 0) {
-    throw new RangeError(
+    throw new ModelError(
+      'data',
       `image ${strange} is in group ${of[strange]}, but there are ${names.length}`,
     );
   }
   const empty = names.findIndex((_, g) => counts[g] === 0);
-  if (empty >= 0) throw new RangeError(`group '${names[empty]}' has no images`);
+  if (empty >= 0) throw new ModelError('data', `group '${names[empty]}' has no images`);
 }
 
 /** Every class is a group. */
@@ -62,7 +64,10 @@ export function imbalance(
   }: { readonly classes: number; readonly share: number; readonly seed: number },
 ): LabelledImages {
   if (!(share > 0 && share <= 1)) {
-    throw new RangeError(`a share of the minority's images is above 0 and at most 1, not ${share}`);
+    throw new ModelError(
+      'argument',
+      `a share of the minority's images is above 0 and at most 1, not ${share}`,
+    );
   }
   const size = set.pixels.length / set.labels.length;
   const left = new Uint32Array(classes);
@@ -89,7 +94,7 @@ export function imbalance(
  * Groups from a table: a line `index,group` for every image, in any order, groups by name; a first line of titles may
  * stand before them.
  * @param name of the file, for error messages
- * @throws RangeError in one sentence that names the line
+ * @throws ModelError `file` in one sentence that names the line; `data` when an image has no group
  */
 export function readGroups(text: string, images: number, name: string): Grouping {
   const names: string[] = [];
@@ -98,7 +103,7 @@ export function readGroups(text: string, images: number, name: string): Grouping
   text.split(/\r?\n/).forEach((line, n) => {
     if (line.trim() === '') return;
     const fail = (what: string): never => {
-      throw new RangeError(`${name}, line ${n + 1}: ${what}`);
+      throw new ModelError('file', `${name}, line ${n + 1}: ${what}`);
     };
     const cells = line.split(',').map((cell) => cell.trim());
     const [index = '', group = ''] = cells;
@@ -114,7 +119,7 @@ export function readGroups(text: string, images: number, name: string): Grouping
     of[Number(index)] = names.indexOf(group);
   });
   const missing = known.indexOf(0);
-  if (missing >= 0) throw new RangeError(`${name}: image ${missing} has no group`);
+  if (missing >= 0) throw new ModelError('data', `${name}: image ${missing} has no group`);
   return { of, names };
 }
 

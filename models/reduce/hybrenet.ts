@@ -7,6 +7,8 @@
  * them; what is wanted are its smallest solutions in whole numbers.
  */
 
+import { ModelError } from '../errors.ts';
+
 /** Largest multiplier tried. LOCAL; the chains of four stages have their smallest solutions far below. */
 const MOST = 16;
 
@@ -25,7 +27,7 @@ function stageRelus(depths: readonly number[], multipliers: readonly number[]): 
  * @param order stages counted from 0, most critical first
  * @param depths blocks of each stage
  * @returns in lexicographic order; none when the chain has no solution
- * @throws RangeError when the order does not name every stage once
+ * @throws ModelError `argument` when the order does not name every stage once
  */
 export function equalise(order: readonly number[], depths: readonly number[]): number[][] {
   const stages = depths.length;
@@ -34,7 +36,10 @@ export function equalise(order: readonly number[], depths: readonly number[]): n
     [...order].sort((a, b) => a - b).some((s, i) => s !== i) ||
     order.length !== stages
   ) {
-    throw new RangeError(`the order should name each of ${stages} stages once, not [${order}]`);
+    throw new ModelError(
+      'argument',
+      `the order should name each of ${stages} stages once, not [${order}]`,
+    );
   }
   const minimal: number[][] = [];
   const multipliers = new Array<number>(stages - 1).fill(2);

@@ -3,6 +3,7 @@
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { readWholeSync } from '../../protocol/files.ts';
+import { ModelError } from '../errors.ts';
 import { type Graph, inferShapes } from '../graph/index.ts';
 import { activationsOf, keepLargest, reluCount, removeRelus, type Scores } from './elements.ts';
 import { fineTune, type Training, type Tuning } from './training.ts';
@@ -32,7 +33,7 @@ export function isModule(name: string): boolean {
 /**
  * Loads a method.
  * @param path of a JavaScript module
- * @throws Error with one sentence when it is not there, cannot be loaded or has no function as its default export
+ * @throws ModelError `argument` with one sentence when it is not there, cannot be loaded or has no function as its default export
  */
 export async function loadMethod(path: string): Promise<OwnMethod> {
   readWholeSync(path);
@@ -40,18 +41,19 @@ export async function loadMethod(path: string): Promise<OwnMethod> {
   try {
     module = await import(pathToFileURL(resolve(path)).href);
   } catch (cause) {
-    throw new Error(`${path} cannot be loaded: ${messageOf(cause)}`, { cause });
+    throw new ModelError('argument', `${path} cannot be loaded: ${messageOf(cause)}`, { cause });
   }
   const { default: method } = module;
   if (typeof method === 'function') return method as OwnMethod;
-  throw new Error(
+  throw new ModelError(
+    'argument',
     `${path} should have a function as its default export, (graph, budget, training) => scores, but has ${kindOf(method)}`,
   );
 }
 
 /**
  * Brings a network to a budget by a method that somebody brought.
- * @throws Error with one sentence when the method fails, or gives neither scores nor a network that fits
+ * @throws ModelError `argument` with one sentence when the method fails, or gives neither scores nor a network that fits
  */
 export async function applyMethod(
   method: OwnMethod,
@@ -65,7 +67,7 @@ export async function applyMethod(
     made = await method(graph, budget, training);
   } catch (cause) {
     if ((cause as Error | undefined)?.name === 'AbortError') throw cause;
-    throw new Error(`the method failed: ${messageOf(cause)}`, { cause });
+    throw new ModelError('argument', `the method failed: ${messageOf(cause)}`, { cause });
   }
   if (made instanceof Map) {
     checkScores(made, graph);
@@ -76,41 +78,45 @@ export async function applyMethod(
     checkFinished(made as Graph, graph, budget);
     return made as Graph;
   }
-  throw new RangeError(
+  throw new ModelError(
+    'argument',
     `the method should give a Map of scores by the id of a layer, or a network, but gives ${kindOf(made)}`,
   );
 }
 
-/** @throws RangeError naming the layer that does not fit */
+/** @throws ModelError `argument` naming the layer that does not fit */
 function checkScores(
   scores: ReadonlyMap<unknown, unknown>,
   graph: Graph,
 ): asserts scores is ReadonlyMap<string, ArrayLike<number>> {
   const layers = new Map(activationsOf(graph).map(({ id, kinds }) => [id as unknown, kinds]));
-  if (scores.size === 0) throw new RangeError('the method gives scores of no layer');
+  if (scores.size === 0) throw new ModelError('argument', 'the method gives scores of no layer');
   for (const [id, own] of scores) {
     const kinds = layers.get(id);
     if (kinds === undefined) {
-      throw new RangeError(
+      throw new ModelError(
+        'argument',
         `the method gives scores of '${id}', which is none of the activation layers: ${[...layers.keys()].join(', ')}`,
       );
     }
     if (!isList(own) || own.length !== kinds.length) {
       const is = isList(own) ? `${own.length} scores` : kindOf(own);
-      throw new RangeError(
+      throw new ModelError(
+        'argument',
         `the method should give ${kinds.length} scores of layer '${id}', one for each element, but gives ${is}`,
       );
     }
     const wrong = Array.from(own).findIndex((score) => !Number.isFinite(score));
     if (wrong >= 0) {
-      throw new RangeError(
+      throw new ModelError(
+        'argument',
         `the method's score of element ${wrong} of layer '${id}' is ${own[wrong]}: scores should be finite numbers`,
       );
     }
   }
 }
 
-/** @throws Error saying what is wrong with a network */
+/** @throws ModelError `argument` saying what is wrong with a network */
 function checkFinished(made: Graph, graph: Graph, budget: number): void {
   const sizeOf = (own: Graph): number =>
     inferShapes(own)
@@ -120,14 +126,22 @@ function checkFinished(made: Graph, graph: Graph, budget: number): void {
   try {
     size = sizeOf(made);
   } catch (cause) {
-    throw new RangeError(`the method's network is not sound: ${messageOf(cause)}`, { cause });
+    throw new ModelError('argument', `the method's network is not sound: ${messageOf(cause)}`, {
+      cause,
+    });
   }
   if (`${made.input.shape}` !== `${graph.input.shape}` || size !== sizeOf(graph)) {
-    throw new RangeError("the method's network has another input or other results than the given");
+    throw new ModelError(
+      'argument',
+      "the method's network has another input or other results than the given",
+    );
   }
   const count = reluCount(made);
   if (count <= budget) return;
-  throw new RangeError(`the method's network has ${count} ReLUs, the budget is ${budget}`);
+  throw new ModelError(
+    'argument',
+    `the method's network has ${count} ReLUs, the budget is ${budget}`,
+  );
 }
 
 function isList(value: unknown): value is ArrayLike<number> {

@@ -3,6 +3,7 @@
  * convolution of larger stride. Tensors that keep their shape keep their numbers; the others are drawn anew.
  */
 
+import { ModelError } from '../errors.ts';
 import {
   type ActivationNode,
   elements,
@@ -42,7 +43,8 @@ function lastLinear(graph: Graph): Set<string> {
 function sameKind(node: ActivationNode, shape: Shape): Uint8Array {
   const [kind] = node.kinds;
   if (node.kinds.some((other) => other !== kind)) {
-    throw new RangeError(
+    throw new ModelError(
+      'network',
       `layer '${node.id}' has elements of several kinds: reshape a network before its elements are removed`,
     );
   }
@@ -51,12 +53,13 @@ function sameKind(node: ActivationNode, shape: Shape): Uint8Array {
 
 /**
  * The network with other widths and resolutions.
- * @throws RangeError naming the first layer that cannot stand in the new network, and why
+ * @throws ModelError `network` naming the first layer that cannot stand in the new network, and why; `argument` for other factors
  */
 export function reshape(graph: Graph, { channels, resolution, seed }: Reshape): Graph {
   const stride = 1 / resolution;
   if (!(channels > 0) || !(Number.isInteger(stride) && stride >= 1)) {
-    throw new RangeError(
+    throw new ModelError(
+      'argument',
       `a network is reshaped by a positive factor of channels and a resolution of 1, 1/2, 1/3, ..., not ${channels} and ${resolution}`,
     );
   }

@@ -53,7 +53,7 @@ export interface SnlOptions {
 /**
  * Brings a trained network to a budget of ReLUs; the others become the identity. Layers that have lost elements before
  * stay as they are.
- * @throws RangeError when the budget is out of range
+ * @throws ModelError `argument` when the budget is out of range
  */
 export async function snl(
   graph: Graph,

@@ -1,5 +1,6 @@
 /** The masks of a soft network (see NetworkOptions.soft), as methods read and write them. */
 
+import { ModelError } from '../errors.ts';
 import type { Graph } from '../graph/index.ts';
 import { isSoft, type Network, type Parameter, softTensors } from '../train/index.ts';
 import { activationsOf, relusIn, type Scores } from './elements.ts';
@@ -8,7 +9,8 @@ import type { Training } from './training.ts';
 /** The parameter of a name. */
 function named(parameters: readonly Parameter[], name: string): Parameter {
   const found = parameters.find((parameter) => parameter.name === name);
-  if (found === undefined) throw new RangeError(`the network has no parameter '${name}'`);
+  if (found === undefined)
+    throw new ModelError('argument', `the network has no parameter '${name}'`);
   return found;
 }
 

@@ -13,6 +13,7 @@
  */
 
 import { countKinds } from '../../protocol/program/kinds.ts';
+import { ModelError } from '../errors.ts';
 import { type Graph, tensorOf } from '../graph/index.ts';
 import { readsCoefficients } from '../graph/kinds.ts';
 import { type LabelledImages, Network, scoresOf } from '../train/index.ts';
@@ -124,24 +125,27 @@ export function lostRows(scores: Float32Array, classes: number): number {
 
 /**
  * Refuses a network that cannot be compiled safely.
- * @throws RangeError naming the first layer that fails, and what would help
+ * @throws ModelError `fixed-point` naming the first layer that fails, and what would help
  */
 export function refuseUnstable({ layers, lostImages, images }: Stability): void {
   const help = 'train it with a range penalty, or keep more ReLUs';
   for (const { id, lost, escaped, min, max } of layers) {
     if (lost > 0) {
-      throw new RangeError(
+      throw new ModelError(
+        'fixed-point',
         `layer '${id}' cannot be compiled safely: ${lost} of its values are no numbers any more; ${help}`,
       );
     }
     if (escaped > MOST_ESCAPED * images) {
-      throw new RangeError(
+      throw new ModelError(
+        'fixed-point',
         `layer '${id}' cannot be compiled safely: of ${escaped} of ${images} images its values, from ${min.toPrecision(3)} to ${max.toPrecision(3)}, are beyond what fixed point holds; ${help}`,
       );
     }
   }
   if (lostImages > 0) {
-    throw new RangeError(
+    throw new ModelError(
+      'fixed-point',
       `the network cannot be compiled safely: ${lostImages} of ${images} images have scores that are no numbers; ${help}`,
     );
   }

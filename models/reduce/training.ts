@@ -11,6 +11,7 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { makeFolder } from '../../protocol/files.ts';
+import { ModelError } from '../errors.ts';
 import { elements, encodeGraph, type Graph } from '../graph/index.ts';
 import {
   Adam,
@@ -84,7 +85,7 @@ const CLIP = 5;
 
 /**
  * Is this a set of images a network can learn?
- * @throws RangeError in one sentence when shapes or labels do not fit the network
+ * @throws ModelError `data` in one sentence when shapes or labels do not fit the network
  */
 export function checkImages(
   set: LabelledImages,
@@ -92,18 +93,21 @@ export function checkImages(
 ): void {
   const { shape, pixels, labels } = set;
   if (`${shape}` !== `${network.input.shape}`) {
-    throw new RangeError(
+    throw new ModelError(
+      'data',
       `the images are ${shape.join('x')}, the network takes ${network.input.shape.join('x')}`,
     );
   }
   if (labels.length === 0 || pixels.length !== labels.length * elements(shape)) {
-    throw new RangeError(
+    throw new ModelError(
+      'data',
       `${labels.length} labels and ${pixels.length} pixels are no set of ${shape.join('x')} images`,
     );
   }
   const wrong = labels.findIndex((label) => label >= network.results);
   if (wrong >= 0) {
-    throw new RangeError(
+    throw new ModelError(
+      'data',
       `image ${wrong} has label ${labels[wrong]}, but the network knows classes 0 to ${network.results - 1}`,
     );
   }
@@ -131,7 +135,7 @@ function bytesOf(numbers: Float32Array): Uint8Array {
 
 /**
  * Runs a stage to its end, in place, from its checkpoint if there is one.
- * @throws RangeError when data does not fit the network, or the checkpoint is of another run
+ * @throws ModelError `data` when images or labels do not fit the network, `checkpoint` when the checkpoint is of another run
  */
 export async function runStage(
   network: Network,
@@ -179,7 +183,8 @@ export async function runStage(
     },
     resume(extra) {
       if (`${extra['fingerprint']}` !== `${fingerprint}`) {
-        throw new RangeError(
+        throw new ModelError(
+          'checkpoint',
           `the checkpoint '${name}' in ${checkpoints} is of a run with another network, other data or other settings: remove it, or use another folder`,
         );
       }

@@ -17,6 +17,7 @@
  * standard error. What identities save pays for ReLUs. The most accurate network within the budget wins.
  */
 
+import { ModelError } from '../errors.ts';
 import type { Graph } from '../graph/index.ts';
 import { best, coarseStart, type Method, type ReduceOptions, reduce } from './auto.ts';
 import { type CostBudget, formatBudget } from './budget.ts';
@@ -64,7 +65,8 @@ interface Run {
  * Brings a trained network within a budget.
  * @param dense the network, compiled and priced for the budget
  * @returns every network that was made on the way, priced; `dense` itself when it is within the budget
- * @throws RangeError when the budget is below what the network costs without any ReLU, or nothing that was made is within it
+ * @throws ModelError `argument` when the budget is below what the network costs without any ReLU, or nothing that was made is within it;
+ *   what compiling threw when `dense` was refused
  */
 export async function reduceWithin(
   dense: PricedPoint,
@@ -74,7 +76,7 @@ export async function reduceWithin(
   pricing: Pricing,
   options: ReduceOptions = {},
 ): Promise<PricedPoint[]> {
-  if (dense.refused !== undefined) throw new RangeError(dense.refused);
+  if (dense.refused !== undefined) throw dense.refused;
   if (spent(dense, budget) <= budget.most) return [dense];
   checkFloor(dense.graph, budget, pricing);
   const start = affordable(dense, budget, training, pricing);
@@ -84,7 +86,8 @@ export async function reduceWithin(
     const least = Math.min(...points.map((point) => spent(point, budget)));
     const reached = { ...budget, most: least } as CostBudget;
     const who = typeof method === 'string' ? method : 'the method';
-    throw new RangeError(
+    throw new ModelError(
+      'argument',
       `${who} found no network within ${formatBudget(budget)}: the cheapest costs ${formatBudget(reached)}`,
     );
   }
@@ -100,13 +103,14 @@ function withoutLayers(graph: Graph, ids: readonly string[]): TrainedPoint {
   return { name: 'untrained', relus: reluCount(bare), accuracy: 0, graph: bare };
 }
 
-/** @throws RangeError when the network costs more without any ReLU */
+/** @throws ModelError `argument` when the network costs more without any ReLU */
 function checkFloor(graph: Graph, budget: CostBudget, pricing: Pricing): void {
   const all = activationsOf(graph).map(({ id }) => id);
   const least = spent(pricing.price(withoutLayers(graph, all), budget), budget);
   if (!Number.isFinite(least) || least <= budget.most) return;
   const floor = { ...budget, most: least } as CostBudget;
-  throw new RangeError(
+  throw new ModelError(
+    'argument',
     `a budget of ${formatBudget(budget)} cannot be met: without any ReLU this network costs ${formatBudget(floor)}`,
   );
 }

@@ -5,6 +5,7 @@
  */
 
 import type { Raster } from '../../protocol/program/resize.ts';
+import { ModelError } from '../errors.ts';
 import type { Triple } from '../graph/graph.ts';
 import type { GraphInput } from '../graph/index.ts';
 import { type Fit, fitted, planesOf } from './raster.ts';
@@ -46,7 +47,8 @@ export interface ReadOptions extends Fit {
 /**
  * Reads samples as a network takes them.
  * @param paths in turn, see sources.ts
- * @throws Error with one sentence that names the file, when there is no sample or one does not fit the network
+ * @throws ModelError with one sentence that names the file: `data` when there is no sample or one does not fit the network, `file`
+ *   when it is damaged or of a format that is not read
  */
 export async function readImages(
   paths: string | readonly string[],
@@ -80,7 +82,7 @@ async function read<T extends Uint8Array | Float32Array>(
   const list = typeof paths === 'string' ? [paths] : paths;
   const sources = list.flatMap((path) => sampleSources(path, shape));
   const chosen = (evenly ? spread(sources) : inTurn(sources, most)).slice(0, most);
-  if (chosen.length === 0) throw new RangeError(`${list.join(' and ')} has no samples`);
+  if (chosen.length === 0) throw new ModelError('data', `${list.join(' and ')} has no samples`);
   const size = shape[0] * shape[1] * shape[2];
   const pixels = new type(chosen.length * size);
   const names = chosen.map(({ source, index }) => source.name(index));
@@ -130,7 +132,8 @@ function labelsOf(labels: readonly number[], names: readonly string[]): Uint8Arr
     (label) => !(Number.isInteger(label) && label >= 0 && label < 65536),
   );
   if (wrong >= 0) {
-    throw new RangeError(
+    throw new ModelError(
+      'data',
       `${names[wrong]} has the label ${labels[wrong]}: labels should be whole numbers from 0 to 65535`,
     );
   }
@@ -157,7 +160,8 @@ function rasterOf(
 ): Raster {
   const wrong = data.findIndex((v) => !(Number.isInteger(v) && v >= 0 && v <= 255));
   if (wrong >= 0) {
-    throw new RangeError(
+    throw new ModelError(
+      'data',
       `${name} has the ${type} value ${data[wrong]}, the network takes pixels: they should be whole numbers from 0 to 255`,
     );
   }
@@ -185,13 +189,15 @@ function turned(data: ArrayLike<number>, channels: number, plane: number): Float
 /** A sample as numbers [C][H][W]. */
 function numbersOf(sample: Sample, shape: Triple, name: string): Float32Array {
   if (sample.kind === 'picture') {
-    throw new RangeError(
+    throw new ModelError(
+      'data',
       `${name} is a picture, the network takes numbers: they should be in a .npy, .npz or .csv file`,
     );
   }
   const { shape: own, data } = sample;
   const wrong = data.findIndex((v) => !Number.isFinite(v));
-  if (wrong >= 0) throw new RangeError(`${name} has the value ${data[wrong]}, which is not finite`);
+  if (wrong >= 0)
+    throw new ModelError('data', `${name} has the value ${data[wrong]}, which is not finite`);
   if (sameWithoutOnes(own, shape)) return Float32Array.from(data);
   if (!isLast(own, shape)) throw misfit(own, shape, name);
   const [channels, height, width] = shape;
@@ -199,6 +205,9 @@ function numbersOf(sample: Sample, shape: Triple, name: string): Float32Array {
   return Float32Array.from(data, (_, i) => data[(i % plane) * channels + Math.floor(i / plane)]!);
 }
 
-function misfit(own: readonly number[], shape: Triple, name: string): RangeError {
-  return new RangeError(`${name} is ${own.join('x')}, the network takes ${shape.join('x')}`);
+function misfit(own: readonly number[], shape: Triple, name: string): ModelError {
+  return new ModelError(
+    'data',
+    `${name} is ${own.join('x')}, the network takes ${shape.join('x')}`,
+  );
 }

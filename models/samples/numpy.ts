@@ -4,6 +4,7 @@
  */
 
 import { unzipSync } from 'fflate';
+import { ModelError } from '../errors.ts';
 
 /** An array of numbers in row-major order. */
 export interface NumberArray {
@@ -40,11 +41,11 @@ const MAGIC = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59];
 /**
  * Reads a `.npy` file.
  * @param name for error messages
- * @throws RangeError with one sentence when it is damaged, or holds what is not read
+ * @throws ModelError `file` with one sentence when it is damaged, or holds what is not read
  */
 export function readNpy(bytes: Uint8Array, name: string): NumberArray {
   if (bytes.length < 12 || MAGIC.some((byte, i) => bytes[i] !== byte)) {
-    throw new RangeError(`${name} is not a .npy file: it should begin with \\x93NUMPY`);
+    throw new ModelError('file', `${name} is not a .npy file: it should begin with \\x93NUMPY`);
   }
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const old = bytes[6] === 1;
@@ -55,16 +56,17 @@ export function readNpy(bytes: Uint8Array, name: string): NumberArray {
   const order = /'fortran_order':\s*(True|False)/.exec(header);
   const sizes = /'shape':\s*\(([\d\s,]*)\)/.exec(header);
   if (first > bytes.length || order === null || sizes === null) {
-    throw new RangeError(`${name} is cut short or damaged: its header cannot be read`);
+    throw new ModelError('file', `${name} is cut short or damaged: its header cannot be read`);
   }
   const type = code === null ? undefined : TYPES[code[2]!];
   if (code === null || type === undefined) {
     const what = /'descr':\s*(.*?),\s*'fortran/.exec(header)?.[1] ?? 'an unknown type';
     const known = Object.values(TYPES).map((t) => t.name);
-    throw new RangeError(`${name} holds ${what}; read are ${known.join(', ')}`);
+    throw new ModelError('file', `${name} holds ${what}; read are ${known.join(', ')}`);
   }
   if (order[1] === 'True') {
-    throw new RangeError(
+    throw new ModelError(
+      'file',
       `${name} is in Fortran order, which is not read: save numpy.ascontiguousarray of it`,
     );
   }
@@ -74,7 +76,8 @@ export function readNpy(bytes: Uint8Array, name: string): NumberArray {
     .map(Number);
   const size = shape.reduce((product, n) => product * n, 1);
   if (bytes.length - first !== size * type.bytes) {
-    throw new RangeError(
+    throw new ModelError(
+      'file',
       `${name} should hold ${size * type.bytes} bytes after its header but holds ${bytes.length - first}`,
     );
   }
@@ -92,14 +95,14 @@ export function readNpy(bytes: Uint8Array, name: string): NumberArray {
 /**
  * Reads a `.npz` file.
  * @returns its arrays by name, without `.npy`
- * @throws RangeError with one sentence when it is damaged, or holds what is not read
+ * @throws ModelError `file` with one sentence when it is damaged, or holds what is not read
  */
 export function readNpz(bytes: Uint8Array, name: string): Map<string, NumberArray> {
   let files: Readonly<Record<string, Uint8Array>>;
   try {
     files = unzipSync(bytes, { filter: (file) => file.name.endsWith('.npy') });
   } catch (cause) {
-    throw new RangeError(`${name} is not a sound .npz file`, { cause });
+    throw new ModelError('file', `${name} is not a sound .npz file`, { cause });
   }
   return new Map(
     Object.entries(files).map(([file, content]) => {

@@ -5,6 +5,7 @@ import { readWholeSync } from '../../protocol/files.ts';
 import type { RgbaImage } from '../../protocol/program/pixels.ts';
 import { decodePng, readPngHeader } from '../../protocol/program/png.ts';
 import type { Raster } from '../../protocol/program/resize.ts';
+import { ModelError } from '../errors.ts';
 
 /** What is decoded at most: bytes of a file, millions of pixels, scans of a JPEG file, and the memory that one takes, in MB. LOCAL */
 const MOST = { bytes: 2 ** 28, megapixels: 64, scans: 64, megabytes: 2048 };
@@ -20,7 +21,7 @@ export function isPicture(name: string): boolean {
 /**
  * Reads a picture.
  * @param channels 1 for the luminance (Rec. 601), 3 for red, green and blue; opacity is ignored
- * @throws RangeError with one sentence when the file is damaged
+ * @throws ModelError `file` with one sentence when the file is damaged or too large
  */
 export function readPicture(path: string, channels: number): Raster {
   const { width, height, data } = decode(path);
@@ -41,7 +42,11 @@ function decode(path: string): RgbaImage {
   if (/\.png$/i.test(path)) {
     const { width, height } = readPngHeader(bytes) ?? { width: 0, height: 0 };
     if (width * height > MOST.megapixels * 1e6) throw tooLarge(path, MANY);
-    return decodePng(bytes, path);
+    try {
+      return decodePng(bytes, path);
+    } catch (cause) {
+      throw new ModelError('file', (cause as Error).message, { cause });
+    }
   }
   // Each scan passes over all pixels, however few bytes it has.
   if (scansOf(bytes) > MOST.scans) {
@@ -57,7 +62,7 @@ function decode(path: string): RgbaImage {
     const { message } = cause as Error;
     if (message.startsWith('maxResolutionInMP')) throw tooLarge(path, MANY);
     if (message.startsWith('maxMemoryUsageInMB')) throw tooLarge(path, HEAVY);
-    throw new RangeError(`${path} is a damaged JPEG file`, { cause });
+    throw new ModelError('file', `${path} is a damaged JPEG file`, { cause });
   }
 }
 
@@ -70,6 +75,9 @@ function scansOf(bytes: Uint8Array): number {
   return scans;
 }
 
-function tooLarge(path: string, most: string): RangeError {
-  return new RangeError(`${path} has more than ${most}: make a smaller picture of it first`);
+function tooLarge(path: string, most: string): ModelError {
+  return new ModelError(
+    'file',
+    `${path} has more than ${most}: make a smaller picture of it first`,
+  );
 }

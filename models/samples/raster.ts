@@ -1,6 +1,7 @@
 /** Images of bytes, and what brings them to the size that a network takes. */
 
 import { type Raster, resizeRaster } from '../../protocol/program/resize.ts';
+import { ModelError } from '../errors.ts';
 
 /** How images of another size become what a network takes. */
 export interface Fit {
@@ -13,7 +14,7 @@ export interface Fit {
 /**
  * Makes an image fit.
  * @param name what the image is called in a message
- * @throws RangeError when it has another size than is wanted, with what would help
+ * @throws ModelError `data` when it has another size than is wanted, with what would help
  */
 export function fitted(
   image: Raster,
@@ -29,11 +30,13 @@ export function fitted(
   const shorter = Math.min(height, width);
   if (crop) {
     if (resized.height >= height && resized.width >= width) return cropped(resized, height, width);
-    throw new RangeError(
+    throw new ModelError(
+      'data',
       `${name} is ${is} where ${wanted} are to be cut out: use --resize ${Math.max(height, width)}`,
     );
   }
-  throw new RangeError(
+  throw new ModelError(
+    'data',
     resize === undefined
       ? `${name} is ${is}, the network takes ${wanted}: use --resize ${shorter} --crop, or what its training did`
       : `${name} is ${is} after resizing, the network takes ${wanted}: use --crop`,

@@ -4,6 +4,7 @@ import { existsSync, readdirSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { readWholeSync } from '../../protocol/files.ts';
 import type { Raster } from '../../protocol/program/resize.ts';
+import { ModelError } from '../errors.ts';
 import { readText } from '../files.ts';
 import { readCifar } from '../train/data/cifar.ts';
 import { readIdx } from '../train/data/idx.ts';
@@ -40,7 +41,7 @@ const isSample = (name: string) => isPicture(name) || /\.npy$/i.test(name);
 /**
  * What a path holds: the training images of MNIST, CIFAR-10 or CIFAR-100 in a folder of their files; a folder of pictures and
  * `.npy` files; a folder of such folders, one for each class; or one file.
- * @throws Error with one sentence that names the path
+ * @throws ModelError `data` or `file` with one sentence that names the path
  */
 export function sampleSources(path: string, shape: Shape): SampleSource[] {
   if (!existsSync(path) || !statSync(path).isDirectory()) return [fileSource(path, shape)];
@@ -64,7 +65,8 @@ export function sampleSources(path: string, shape: Shape): SampleSource[] {
     return [{ ...source, labels: new Array<number>(source.count).fill(label) }];
   });
   if (sources.length > 0) return sources;
-  throw new RangeError(
+  throw new ModelError(
+    'data',
     `${path} has no PNG, JPEG or .npy files, nor folders of them, one for each class`,
   );
 }
@@ -92,7 +94,7 @@ function filesSource(paths: readonly string[], shape: Shape): SampleSource {
 
 function pictureOf(path: string, [channels]: Shape): Sample {
   if (channels !== 1 && channels !== 3) {
-    throw new RangeError(`the network takes ${channels} channels, ${path} has 1 or 3`);
+    throw new ModelError('data', `the network takes ${channels} channels, ${path} has 1 or 3`);
   }
   return { kind: 'picture', raster: readPicture(path, channels) };
 }
@@ -113,7 +115,7 @@ function fileSource(path: string, shape: Shape): SampleSource {
   if (/\.bin(\.br|\.gz)?$/.test(path)) return labelledSource(path, readCifar(bytes, path), shape);
   const { shape: own, data } = readIdx(bytes, path);
   if (own.length !== 3) {
-    throw new RangeError(`${path} has numbers of shape ${own.join('x')}, not images`);
+    throw new ModelError('data', `${path} has numbers of shape ${own.join('x')}, not images`);
   }
   const idx = (file: Uint8Array, name: string) => {
     const labels = readIdx(file, name);
@@ -141,7 +143,8 @@ function labelsBeside(
   if (name === basename(path) || !existsSync(beside)) return undefined;
   const { shape, numbers } = read(readWholeSync(beside), beside);
   if (shape.length === 1 && shape[0] === count) return numbers(0, count);
-  throw new RangeError(
+  throw new ModelError(
+    'data',
     `${beside} should have one label for each of the ${count} images of ${path}, but has numbers of shape ${shape.join('x')}`,
   );
 }
@@ -202,7 +205,8 @@ function archiveSource(path: string, shape: Shape): SampleSource {
   const [found, ...others] = fits.length > 0 ? fits : several;
   if (found === undefined || others.length > 0) {
     const list = [...arrays].map(([name, { shape: own }]) => `${name} of ${own.join('x')}`);
-    throw new RangeError(
+    throw new ModelError(
+      'data',
       `${path} should have one array of samples, but has ${list.join(', ') || 'none'}`,
     );
   }

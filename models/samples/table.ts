@@ -1,5 +1,6 @@
 /** Tables of numbers as text: a row for each sample, with commas, semicolons or tabs between the numbers. */
 
+import { ModelError } from '../errors.ts';
 import type { NumberArray } from './numpy.ts';
 
 /** Names of a column that holds the class of each row. */
@@ -7,7 +8,7 @@ const LABEL = /^(label|labels|class|target|y)$/i;
 
 /**
  * Reads a table. A first row that is not all numbers names the columns; one of them may be `label`.
- * @throws RangeError with one sentence that names the line
+ * @throws ModelError `file` with one sentence that names the line
  */
 export function readTable(
   text: string,
@@ -18,7 +19,7 @@ export function readTable(
     .map((line, i) => ({ line, number: i + 1 }))
     .filter(({ line }) => line.trim() !== '');
   const [first] = numbered;
-  if (first === undefined) throw new RangeError(`${name} has no rows`);
+  if (first === undefined) throw new ModelError('file', `${name} has no rows`);
   const separator = [';', '\t'].find((mark) => first.line.includes(mark)) ?? ',';
   const split = (line: string) =>
     line.split(separator).map((field) => field.trim().replace(/^"(.*)"$/, '$1'));
@@ -29,14 +30,16 @@ export function readTable(
   const rows = numbered.slice(named ? 1 : 0).map(({ line, number }) => {
     const fields = split(line);
     if (fields.length !== heads.length) {
-      throw new RangeError(
+      throw new ModelError(
+        'file',
         `line ${number} of ${name} should have ${heads.length} fields as the first line, but has ${fields.length}`,
       );
     }
     const numbers = fields.map((field) => (field === '' ? Number.NaN : Number(field)));
     const wrong = numbers.findIndex((n) => !Number.isFinite(n));
     if (wrong >= 0) {
-      throw new RangeError(
+      throw new ModelError(
+        'file',
         `line ${number} of ${name} has '${fields[wrong]}', which is not a number`,
       );
     }

@@ -3,6 +3,7 @@
  * done. What else an epoch needs follows from the seed and its number.
  */
 
+import { ModelError } from '../errors.ts';
 import { type Graph, loadGraph, saveGraph, type Tensor } from '../graph/index.ts';
 import type { Network } from './network.ts';
 import type { Optimiser } from './optimiser.ts';
@@ -36,7 +37,7 @@ export function saveCheckpoint(
 /**
  * Puts a network and its optimiser back where a checkpoint was made.
  * @returns the epochs done, and what the method had added
- * @throws RangeError when the file is damaged, no checkpoint, or of another network.
+ * @throws ModelError `file` when the file is damaged, `checkpoint` when it is no checkpoint, or of another network.
  */
 export function loadCheckpoint(
   file: Uint8Array,
@@ -45,8 +46,13 @@ export function loadCheckpoint(
 ): { readonly epochs: number; readonly extra: Readonly<Record<string, Float32Array>> } {
   const graph: Graph = loadGraph(file);
   const epochs = graph.tensors.get(EPOCHS)?.data[0];
-  if (epochs === undefined) throw new RangeError('this network file is not a checkpoint');
-  network.load(graph);
+  if (epochs === undefined)
+    throw new ModelError('checkpoint', 'this network file is not a checkpoint');
+  try {
+    network.load(graph);
+  } catch (cause) {
+    throw new ModelError('checkpoint', (cause as Error).message, { cause });
+  }
   optimiser.memory.clear();
   const extra: Record<string, Float32Array> = {};
   for (const [name, { data }] of graph.tensors) {

@@ -9,6 +9,7 @@
 import { abortError } from '../../protocol/errors.ts';
 import type { Pool } from '../../protocol/pool/index.ts';
 import { createInlinePool } from '../../protocol/pool/inline.ts';
+import { ModelError } from '../errors.ts';
 import type { Graph } from '../graph/index.ts';
 import { Stream } from '../random.ts';
 import type { Augmentation } from './data/augment.ts';
@@ -190,8 +191,8 @@ function collect(network: Network, slots: readonly Float32Array[]): void {
 /**
  * Trains a network in place. The last images of an epoch that fill no step are left out (other ones each epoch).
  * @throws AbortError when `signal` is aborted; the network then stands after its last step.
- * @throws RangeError when the set fills no step, or the loss is no longer a number; the network then stands before the
- *   step that would have broken it.
+ * @throws ModelError `data` when the set fills no step, `diverged` when the loss is no longer a number; the network then stands before
+ *   the step that would have broken it.
  */
 export async function train(
   network: Network,
@@ -204,7 +205,10 @@ export async function train(
   const perStep = shards * batch;
   const steps = Math.floor(images.labels.length / perStep);
   if (steps === 0) {
-    throw new RangeError(`${images.labels.length} images do not fill one step of ${perStep}`);
+    throw new ModelError(
+      'data',
+      `${images.labels.length} images do not fill one step of ${perStep}`,
+    );
   }
   const pool = options.pool ?? createInlinePool(trainTasks);
   const set = shareImages(images);
@@ -247,7 +251,8 @@ export async function train(
       );
       for (const result of results) sums.add(result);
       if (!Number.isFinite(sums.loss)) {
-        throw new RangeError(
+        throw new ModelError(
+          'diverged',
           `training diverged in epoch ${epoch + 1}, step ${step + 1}: the loss is no number; lower the learning rate, clip gradients, or limit the ranges of squares`,
         );
       }
@@ -333,7 +338,7 @@ export async function measureStatistics(
   const order = new Stream(seed).permutation(set.labels.length);
   const batches = Math.min(options.batches, Math.floor(order.length / batch));
   if (batches === 0) {
-    throw new RangeError(`${order.length} images do not fill one batch of ${batch}`);
+    throw new ModelError('data', `${order.length} images do not fill one batch of ${batch}`);
   }
   const measured = await Promise.all(
     Array.from({ length: batches }, (_, i) => {

@@ -7,6 +7,7 @@
  * see every step.
  */
 
+import { ModelError } from '../errors.ts';
 import {
   type ActivationNode,
   type AveragePoolNode,
@@ -162,7 +163,7 @@ export class Network {
   /**
    * @param graph is copied, not changed
    * @param batch images in a batch
-   * @throws RangeError when the graph is not sound, or too large for training memory at this batch.
+   * @throws ModelError `network` when the graph is not sound, or too large for training memory at this batch.
    */
   constructor(graph: Graph, batch: number, options: NetworkOptions = {}, adopt = false) {
     const shapes = inferShapes(graph);
@@ -249,7 +250,8 @@ export class Network {
    */
   value(id: string): Value {
     const value = this.#values.get(id);
-    if (value === undefined) throw new RangeError(`the network has no value named '${id}'`);
+    if (value === undefined)
+      throw new ModelError('argument', `the network has no value named '${id}'`);
     return value;
   }
 
@@ -263,13 +265,14 @@ export class Network {
    * @param images preprocessed, [image][C][H][W] of the graph's input; fewer than `batch` images leave old ones behind
    *   them, whose results mean nothing (and which, in train mode, would count in batch norm)
    * @returns view of the results, [image][N]
-   * @throws RangeError when there are more images than a batch takes, or part of one.
+   * @throws ModelError `data` when there are more images than a batch takes, or part of one.
    */
   forward(images: Float32Array, mode: Mode): Float32Array {
     const { value, ...input } = this.value(this.input.id);
     const size = valueSize(input);
     if (images.length > size * this.batch || images.length % size !== 0) {
-      throw new RangeError(
+      throw new ModelError(
+        'data',
         `a batch is up to ${this.batch} images of ${size} numbers, not ${images.length} numbers`,
       );
     }
@@ -303,13 +306,16 @@ export class Network {
 
   /**
    * Takes over the tensors of a graph of the same structure, running statistics included.
-   * @throws RangeError when a tensor is missing or has another size.
+   * @throws ModelError `argument` when a tensor has another size, `network` when the graph lacks one.
    */
   load(graph: Pick<Graph, 'tensors'>): void {
     for (const [name, { data }] of this.shared.tensors) {
       const from = tensorOf(graph, name).data;
       if (from.length !== data.length) {
-        throw new RangeError(`tensor '${name}' has ${from.length} numbers, not ${data.length}`);
+        throw new ModelError(
+          'argument',
+          `tensor '${name}' has ${from.length} numbers, not ${data.length}`,
+        );
       }
       data.set(from);
     }

@@ -25,7 +25,7 @@ const ENDED = 'stage.ended';
 /**
  * Runs a stage to its end, from its checkpoint when there is one.
  * @throws what {@link train} throws; the last checkpoint stays
- * @throws RangeError when the checkpoint belongs to another network.
+ * @throws ModelError `checkpoint` when the checkpoint belongs to another network.
  */
 export async function trainStage(
   network: Network,

@@ -12,6 +12,7 @@ import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { PNG } from 'pngjs';
 import { replaceFile } from '../../protocol/files.ts';
+import { ModelError } from '../errors.ts';
 
 /** Width and height of the images, pixels. */
 export const SIZE = 28;
@@ -94,11 +95,11 @@ function render(strokes: readonly (readonly Point[])[], dx: number, dy: number):
 
 /**
  * A digit as 28 x 28 gray pixels, rows first, 0 black.
- * @throws RangeError when `digit` is not 0..9.
+ * @throws ModelError `argument` when `digit` is not 0..9.
  */
 export function drawDigit(digit: number): Uint8Array {
   const strokes = digits[digit];
-  if (strokes === undefined) throw new RangeError(`a digit is 0 to 9, not ${digit}`);
+  if (strokes === undefined) throw new ModelError('argument', `a digit is 0 to 9, not ${digit}`);
   const raw = render(strokes, 4, 4);
   let [mass, mx, my] = [0, 0, 0];
   raw.forEach((v, i) => {

@@ -9,6 +9,7 @@ import { mkdirSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { replaceFile } from '../../protocol/files.ts';
+import { ModelError } from '../errors.ts';
 import { grayPng, SIZE } from './draw.ts';
 import { inside, overPixel, type Vertex } from './polygon.ts';
 
@@ -133,11 +134,12 @@ export const GARMENTS: readonly string[] = Object.keys(garments);
 
 /**
  * A garment as 28 x 28 gray pixels, rows first, 0 black.
- * @throws RangeError when it is none of {@link GARMENTS}
+ * @throws ModelError `argument` when it is none of {@link GARMENTS}
  */
 export function drawGarment(name: string): Uint8Array {
   const shapes = garments[name];
-  if (shapes === undefined) throw new RangeError(`draw one of ${GARMENTS.join(', ')}, not ${name}`);
+  if (shapes === undefined)
+    throw new ModelError('argument', `draw one of ${GARMENTS.join(', ')}, not ${name}`);
   return Uint8Array.from({ length: SIZE * SIZE }, (_, i) => {
     let sum = 0;
     const count = overPixel(i % SIZE, Math.floor(i / SIZE), (x, y) => {

@@ -2,6 +2,7 @@
 
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { ModelError } from '../errors.ts';
 import type { Graph } from '../graph/index.ts';
 import { AIR_FROZEN, airNet, compactResNet } from '../networks/index.ts';
 import type { Method } from '../reduce/auto.ts';
@@ -239,7 +240,7 @@ export function scoresFile({ name, teacher }: ZooRecipe, folder: string): string
 export function recipeOf(name: string | undefined): ZooRecipe {
   const recipe = RECIPES[name ?? ''];
   if (recipe !== undefined) return recipe;
-  throw new RangeError(`name one of ${Object.keys(RECIPES).join(', ')}, not ${name}`);
+  throw new ModelError('argument', `name one of ${Object.keys(RECIPES).join(', ')}, not ${name}`);
 }
 
 /** What a reduction makes: NAME-BUDGET with squares, NAME-BUDGET-METHOD by other methods. */

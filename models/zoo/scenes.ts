@@ -10,6 +10,7 @@ import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { PNG } from 'pngjs';
 import { replaceFile } from '../../protocol/files.ts';
+import { ModelError } from '../errors.ts';
 import { inside, overPixel, type Vertex } from './polygon.ts';
 
 /** Width and height of the images, pixels. */
@@ -194,11 +195,12 @@ export const SCENES: readonly string[] = Object.keys(scenes);
 
 /**
  * A scene as 32 x 32 colour pixels, [row][column][red, green, blue].
- * @throws RangeError when it is none of {@link SCENES}
+ * @throws ModelError `argument` when it is none of {@link SCENES}
  */
 export function drawScene(name: string): Uint8Array {
   const areas = scenes[name];
-  if (areas === undefined) throw new RangeError(`draw one of ${SCENES.join(', ')}, not ${name}`);
+  if (areas === undefined)
+    throw new ModelError('argument', `draw one of ${SCENES.join(', ')}, not ${name}`);
   const pixels = new Uint8Array(3 * SIDE * SIDE);
   for (let i = 0; i < SIDE * SIDE; i++) {
     const sums = [0, 0, 0];

@@ -18,11 +18,17 @@ export interface Request {
   readonly input: unknown;
 }
 
-/** What comes back: cloning alone would strip an error of its class and code. */
+/** Class of the language that an error keeps on its way, whatever its own is; ProtocolErrors come back as what they are. */
+type Base = 'RangeError' | 'TypeError' | 'Error';
+
+const CLASSES: Readonly<Record<Base, ErrorConstructor>> = { RangeError, TypeError, Error };
+
+/** What comes back: cloning alone would strip an error of its class, name and code. */
 export type Outcome =
   | { readonly ok: true; readonly output: unknown }
   | {
       readonly ok: false;
+      readonly base: Base;
       readonly name: string;
       readonly message: string;
       readonly code: string | undefined;
@@ -42,25 +48,33 @@ export function perform(tasks: TaskTable, { task, input }: Request): Outcome {
     return { ok: true, output: call(tasks, task, input) };
   } catch (thrown) {
     const error = thrown instanceof Error ? thrown : new Error(String(thrown));
+    const { name, message, stack } = error;
+    const { code } = error as { code?: unknown };
+    const base = (['RangeError', 'TypeError'] as const).find(
+      (own) => error instanceof CLASSES[own],
+    );
     return {
       ok: false,
-      name: error.name,
-      message: error.message,
-      code: error instanceof ProtocolError ? error.code : undefined,
-      stack: error.stack,
+      base: base ?? 'Error',
+      name,
+      message,
+      code: typeof code === 'string' ? code : undefined,
+      stack,
     };
   }
 }
 
-/** In the caller: the output, or the task's error as it was thrown. */
+/** In the caller: the output, or the task's error with the class of the language, the name and the code it was thrown with. */
 export function unwrap(outcome: Outcome): unknown {
   if (outcome.ok) return outcome.output;
-  const { name, message, code, stack } = outcome;
+  const { base, name, message, code, stack } = outcome;
   let error: Error;
-  if (code !== undefined) error = new ProtocolError(code as ProtocolErrorCode, message);
-  else if (name === 'TypeError') error = new TypeError(message);
-  else if (name === 'RangeError') error = new RangeError(message);
-  else error = Object.assign(new Error(message), { name });
+  if (name === 'ProtocolError') error = new ProtocolError(code as ProtocolErrorCode, message);
+  else {
+    error = new CLASSES[base](message);
+    if (name !== base) Object.assign(error, { name });
+    if (code !== undefined) Object.assign(error, { code });
+  }
   if (stack !== undefined) error.stack = stack;
   throw error;
 }

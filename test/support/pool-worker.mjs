@@ -40,6 +40,9 @@ export const tasks = {
   protocol: () => {
     throw new ProtocolError('bad-point', 'the identity');
   },
+  coded: () => {
+    throw Object.assign(new RangeError('not there'), { name: 'CodedError', code: 'place' });
+  },
   other: () => {
     throw 'a string';
   },

@@ -1,5 +1,6 @@
 /** Functions of straight pieces: ReLU and what is made of ReLUs. */
 
+import { ModelError } from '../../errors.ts';
 import type { Constant } from '../constant.ts';
 import {
   type Algebra,
@@ -125,7 +126,7 @@ export function clip(op: Operation): Traced {
     if (!op.has(input)) return op.float(name, fallback);
     const { data } = op.numbers(input, `${name} bound`);
     if (data.length !== 1 || Number.isNaN(data[0])) {
-      throw new RangeError(`its ${name} bound should be one number`);
+      throw new ModelError('network', `its ${name} bound should be one number`);
     }
     return data[0]!;
   };
@@ -150,7 +151,8 @@ export function hardSigmoid(op: Operation): Traced {
 export function shrink(op: Operation): Traced {
   const [lambda, bias] = [op.float('lambd', 0.5), op.float('bias', 0)];
   if (lambda !== bias) {
-    throw new RangeError(
+    throw new ModelError(
+      'network',
       `it jumps by ${lambda - bias} at ${lambda}: only functions without jumps are read, those with bias equal to lambd`,
     );
   }
@@ -168,7 +170,10 @@ function larger(op: Operation, x: Operand, y: Operand): Operand {
 
 function largerConstant(x: Constant, y: Constant, f: (a: number, b: number) => number): Constant {
   if (y.data.length !== 1 && x.data.length !== y.data.length) {
-    throw new RangeError('it compares constants of two shapes: compute them before the export');
+    throw new ModelError(
+      'network',
+      'it compares constants of two shapes: compute them before the export',
+    );
   }
   const data = x.data.map((v, i) => f(v, y.data[y.data.length === 1 ? 0 : i]!));
   return { shape: x.shape, data: data as Constant['data'] };

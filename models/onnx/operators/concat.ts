@@ -1,6 +1,7 @@
 /** Joining values and constants along an axis. */
 
 import { OUTSIDE } from '../../../protocol/ring/gather.ts';
+import { ModelError } from '../../errors.ts';
 import { elements } from '../../graph/index.ts';
 import { axisAt } from '../arithmetic.ts';
 import type { Constant } from '../constant.ts';
@@ -24,14 +25,16 @@ export function concat(op: Operation): Traced {
       (dims) => dims.length !== rank || `${dims.with(at, 0)}` !== `${shapes[0]!.with(at, 0)}`,
     )
   ) {
-    throw new RangeError(
+    throw new ModelError(
+      'network',
       `it joins ${shapes.map((dims) => `[${dims}]`).join(' and ')} along axis ${at}`,
     );
   }
   const values = parts.filter(isTraced);
   const readout = values[0]!.readout;
   if (readout !== undefined && 'axis' in readout && readout.axis === at && parts.length > 1) {
-    throw new RangeError(
+    throw new ModelError(
+      'network',
       `it joins results along axis ${at}, which the ${readout.kind} before it works along: read up to what that reads with --output-name`,
     );
   }
@@ -58,7 +61,7 @@ function joinedValues(op: Operation, values: readonly Traced[], at: number): Tra
   const rest = [...dims.keys()].filter((axis) => axis !== at);
   const order = batch === undefined ? [at, ...rest] : [0, at, ...rest.filter((axis) => axis !== 0)];
   if (batch !== undefined && at === 0) {
-    throw new RangeError('it joins batches: export the model with a batch of 1');
+    throw new ModelError('network', 'it joins batches: export the model with a batch of 1');
   }
   const inner = order.slice(batch === undefined ? 1 : 2).map((axis) => dims[axis]!);
   const own = batch === undefined && inner[0] === 1 ? inner.slice(1) : inner;

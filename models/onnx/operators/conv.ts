@@ -1,6 +1,7 @@
 /** Convolutions, along lines and over planes, and their transposes. */
 
 import { OUTSIDE } from '../../../protocol/ring/gather.ts';
+import { ModelError } from '../../errors.ts';
 import { Moving } from '../moving.ts';
 import type { Operation, Traced } from '../operation.ts';
 import { dimsOf } from '../view.ts';
@@ -19,7 +20,8 @@ import {
 function weightOf(op: Operation): { shape: [number, number, number, number]; data: Float32Array } {
   const { shape } = op.numbers(1, 'weight');
   if (shape.length !== 4 && shape.length !== 3) {
-    throw new RangeError(
+    throw new ModelError(
+      'network',
       `its weight of shape [${shape}] is that of a convolution over ${shape.length - 2} axes: only those over 1 and 2 are read`,
     );
   }
@@ -27,7 +29,10 @@ function weightOf(op: Operation): { shape: [number, number, number, number]; dat
   const [h, w] = kernel.length === 1 ? [1, kernel[0]!] : (kernel as Pair);
   const declared = op.integers('kernel_shape') ?? kernel;
   if (`${declared}` !== `${kernel}`) {
-    throw new RangeError(`its kernel_shape [${declared}] is not that of its weight, [${kernel}]`);
+    throw new ModelError(
+      'network',
+      `its kernel_shape [${declared}] is not that of its weight, [${kernel}]`,
+    );
   }
   return { shape: [a, b, h, w], data: op.weights(1, 'weight') };
 }
@@ -36,7 +41,7 @@ function biasOf(op: Operation, size: number): Float32Array | undefined {
   if (!op.has(2)) return undefined;
   const bias = op.weights(2, 'bias');
   if (bias.length !== size) {
-    throw new RangeError(`its bias of ${bias.length} numbers should be one of ${size}`);
+    throw new ModelError('network', `its bias of ${bias.length} numbers should be one of ${size}`);
   }
   return bias;
 }
@@ -140,7 +145,8 @@ export function convTranspose(op: Operation): Traced {
   const groups = op.integer('group', 1);
   const [, channels] = dims;
   if (channels !== shape[0] || !Number.isSafeInteger(channels / groups) || groups < 1) {
-    throw new RangeError(
+    throw new ModelError(
+      'network',
       `its weight of shape [${shape}] in ${groups} groups does not fit its input of shape [${dims}]`,
     );
   }
@@ -150,7 +156,8 @@ export function convTranspose(op: Operation): Traced {
       found.length !== (isLine ? 1 : 2) ||
       found.some((n) => !Number.isSafeInteger(n) || n < fallback)
     ) {
-      throw new RangeError(
+      throw new ModelError(
+        'network',
         `its ${name} [${found}] should be one number for each axis of the planes`,
       );
     }

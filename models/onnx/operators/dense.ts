@@ -1,6 +1,7 @@
 /** Products with constant matrices, along any axis. */
 
 import { OUTSIDE } from '../../../protocol/ring/gather.ts';
+import { ModelError } from '../../errors.ts';
 import { elements } from '../../graph/index.ts';
 import { broadcast, broadcastSteps, strided, transposeConstant } from '../arithmetic.ts';
 import type { Constant } from '../constant.ts';
@@ -49,14 +50,16 @@ export function contract(
   const dims = dimsOf(x.view);
   const batch = op.batchOf(x);
   if (batch !== undefined && axes.includes(0)) {
-    throw new RangeError(
+    throw new ModelError(
+      'network',
       'it multiplies along the images of the batch: export the model with a batch of 1',
     );
   }
   const [rows, columns] = matrix.weight.shape as [number, number];
   const extent = elements(axes.map((axis) => dims[axis]!));
   if (extent !== columns) {
-    throw new RangeError(
+    throw new ModelError(
+      'network',
       `it multiplies axes of ${extent} numbers of [${dims}] with a matrix of ${columns} rows`,
     );
   }
@@ -109,7 +112,8 @@ function matrixOf(op: Operation, constant: Constant): Constant {
   const { shape } = constant;
   const extra = shape.slice(0, -2);
   if (extra.some((n) => n !== 1)) {
-    throw new RangeError(
+    throw new ModelError(
+      'network',
       `its constant of shape [${shape}] is another matrix for every part of the batch: only one matrix for all can be read, so split it into one MatMul each`,
     );
   }
@@ -124,7 +128,7 @@ const TWO_VALUES =
 /** The first operand's rows with the second's columns, as numpy's matmul has it. */
 export function matMul(op: Operation): Traced {
   const [a, b] = [op.operand(0), op.operand(1)];
-  if (isTraced(a) && isTraced(b)) throw new RangeError(TWO_VALUES);
+  if (isTraced(a) && isTraced(b)) throw new ModelError('network', TWO_VALUES);
   if (isTraced(a)) return timesConstant(op, a, b as Constant);
   return constantTimes(op, a, b as Traced);
 }
@@ -160,12 +164,12 @@ function constantTimes(op: Operation, left: Constant, x: Traced): Traced {
 
 export function gemm(op: Operation): Traced {
   const [a, b] = [op.operand(0), op.operand(1)];
-  if (isTraced(a) && isTraced(b)) throw new RangeError(TWO_VALUES);
+  if (isTraced(a) && isTraced(b)) throw new ModelError('network', TWO_VALUES);
   const turns = ['transA', 'transB'].map((name) => op.integer(name, 0) !== 0);
   const x = (isTraced(a) ? a : b) as Traced;
   const given = matrixOf(op, (isTraced(a) ? b : a) as Constant);
   if (x.view.axes.length !== 2) {
-    throw new RangeError(`its input of shape [${dimsOf(x.view)}] should be a matrix`);
+    throw new ModelError('network', `its input of shape [${dimsOf(x.view)}] should be a matrix`);
   }
   // y = x' w' or y = w' x', where the matrix [out, in] is w' turned or not.
   const isRight = isTraced(a);
@@ -216,7 +220,8 @@ export function einsum(op: Operation): Traced {
     operands.length !== 2 ||
     operands.filter(isTraced).length !== 1
   ) {
-    throw new RangeError(
+    throw new ModelError(
+      'network',
       `its equation '${equation}' is not a product of one value with one constant: write it with MatMul`,
     );
   }
@@ -233,7 +238,8 @@ export function einsum(op: Operation): Traced {
     own.length === x.view.axes.length &&
     other.length === constant.shape.length;
   if (!isContraction) {
-    throw new RangeError(
+    throw new ModelError(
+      'network',
       `its equation '${equation}' keeps a letter of both factors: only products with one matrix for all can be read, write it with MatMul`,
     );
   }

@@ -1,5 +1,6 @@
 /** Operators on constants: exporters leave shapes and prepared weights to be computed from others. */
 
+import { ModelError } from '../../errors.ts';
 import { elements } from '../../graph/index.ts';
 import {
   axisAt,
@@ -87,18 +88,18 @@ function constantNode(op: Operation): Constant {
   }
   const values = op.integers('value_ints');
   if (values !== undefined) return list(values);
-  throw new RangeError('it holds no numbers');
+  throw new ModelError('network', 'it holds no numbers');
 }
 
 function constantOfShape(op: Operation): Constant {
   const shape = op.list(0, 'shape') ?? [];
   if (shape.some((n) => !Number.isSafeInteger(n) || n < 0)) {
-    throw new RangeError(`it makes a constant of shape [${shape}]`);
+    throw new ModelError('network', `it makes a constant of shape [${shape}]`);
   }
   reserve(op, shape);
   const tensor = op.node.attributes.get('value')?.tensor;
   const value = tensor === undefined ? { data: Float32Array.of(0) } : decodeTensor(tensor);
-  if (value.data.length !== 1) throw new RangeError('its value should be one number');
+  if (value.data.length !== 1) throw new ModelError('network', 'its value should be one number');
   return strided(
     { shape: [], data: value.data },
     shape,
@@ -130,7 +131,10 @@ function concat(op: Operation): Constant {
   const axis = axisAt(op.integer('axis', op.model.opset < 4 ? 1 : 0), first.shape.length);
   const outside = ({ shape }: Constant) => `${shape.with(axis, 0)}`;
   if (parts.some((p) => p.shape.length <= axis || outside(p) !== outside(first))) {
-    throw new RangeError(`it joins ${parts.map(({ shape }) => `[${shape}]`).join(' and ')}`);
+    throw new ModelError(
+      'network',
+      `it joins ${parts.map(({ shape }) => `[${shape}]`).join(' and ')}`,
+    );
   }
   const shape = first.shape.with(
     axis,
@@ -159,7 +163,7 @@ function range(op: Operation): Constant {
   ];
   const count = Math.max(Math.ceil((limit - start) / delta), 0);
   if (!Number.isSafeInteger(count))
-    throw new RangeError(`it counts from ${start} by ${delta} to ${limit}`);
+    throw new ModelError('network', `it counts from ${start} by ${delta} to ${limit}`);
   reserve(op, [count]);
   const data = Float64Array.from({ length: count }, (_, i) => start + i * delta);
   const isFloat = input(op).data instanceof Float32Array;
@@ -214,13 +218,14 @@ function dequantized(op: Operation): Constant {
   const [x, scale] = [input(op), input(op, 1)];
   const zero = op.has(2) ? input(op, 2) : { shape: [], data: Float64Array.of(0) };
   if (op.integer('block_size', 0) !== 0) {
-    throw new RangeError('its weights are quantised in blocks: export the float model');
+    throw new ModelError('network', 'its weights are quantised in blocks: export the float model');
   }
   reserve(op, x.shape);
   const isOne = scale.data.length === 1;
   const axis = isOne ? 0 : axisAt(op.integer('axis', 1), x.shape.length);
   if (!isOne && scale.data.length !== x.shape[axis]) {
-    throw new RangeError(
+    throw new ModelError(
+      'network',
       `its ${scale.data.length} scales are not one for each of ${x.shape[axis]}`,
     );
   }
@@ -247,7 +252,10 @@ function product(op: Operation, a: Constant, b: Constant): Constant {
   const [m, k] = a.shape as [number, number];
   const [inner, n] = b.shape as [number, number];
   if (a.shape.length !== 2 || b.shape.length !== 2 || k !== inner) {
-    throw new RangeError(`it multiplies constants of shapes [${a.shape}] and [${b.shape}]`);
+    throw new ModelError(
+      'network',
+      `it multiplies constants of shapes [${a.shape}] and [${b.shape}]`,
+    );
   }
   // As many steps as numbers that may be allocated, so that no small file takes long.
   op.writer.allocate(8 * m * n * k);

@@ -1,6 +1,7 @@
 /** Operators that move elements or leave them where they are: reshapes, transposes, parts, repetitions. */
 
 import { OUTSIDE } from '../../../protocol/ring/gather.ts';
+import { ModelError } from '../../errors.ts';
 import { elements } from '../../graph/index.ts';
 import {
   axisAt,
@@ -37,7 +38,7 @@ export function flatten(op: Operation): Operand {
 function squeezed(dims: readonly number[], axes: readonly number[] | undefined): number[] {
   const gone = axes?.map((axis) => axisAt(axis, dims.length));
   if (gone?.some((axis) => dims[axis] !== 1)) {
-    throw new RangeError(`it removes axes [${axes}] of [${dims}], which are not all 1`);
+    throw new ModelError('network', `it removes axes [${axes}] of [${dims}], which are not all 1`);
   }
   return dims.filter((n, axis) => (gone === undefined ? n !== 1 : !gone.includes(axis)));
 }
@@ -46,7 +47,8 @@ export function unsqueezed(dims: readonly number[], axes: readonly number[]): nu
   const rank = dims.length + axes.length;
   checkRank(rank);
   const added = new Set(axes.map((axis) => axisAt(axis, rank)));
-  if (added.size !== axes.length) throw new RangeError(`it adds axes [${axes}], one of them twice`);
+  if (added.size !== axes.length)
+    throw new ModelError('network', `it adds axes [${axes}], one of them twice`);
   const rest = [...dims];
   return Array.from({ length: rank }, (_, axis) => (added.has(axis) ? 1 : rest.shift()!));
 }
@@ -73,7 +75,7 @@ export function same(op: Operation): Operand {
 export function dropout(op: Operation): Operand {
   const isTraining = op.has(2) && op.numbers(2, 'training mode').data[0] !== 0;
   if (isTraining || (op.model.opset < 7 && op.integer('is_test', 0) === 0)) {
-    throw new RangeError('it is in training mode: export the model for inference');
+    throw new ModelError('network', 'it is in training mode: export the model for inference');
   }
   return same(op);
 }
@@ -81,7 +83,8 @@ export function dropout(op: Operation): Operand {
 export function cast(op: Operation): Operand {
   const x = op.movable(0);
   if (x.labels === undefined && !isFloatType(op.integer('to', 0))) {
-    throw new RangeError(
+    throw new ModelError(
+      'network',
       'it rounds values that depend on the image to integers: leave the rounding out, or read up to its input with --output-name',
     );
   }
@@ -92,7 +95,8 @@ export function castLike(op: Operation): Operand {
   const x = op.movable(0);
   const like = op.constant(1);
   if (x.labels === undefined && like !== undefined && !(like.data instanceof Float32Array)) {
-    throw new RangeError(
+    throw new ModelError(
+      'network',
       'it rounds values that depend on the image to integers: leave the rounding out, or read up to its input with --output-name',
     );
   }
@@ -123,13 +127,14 @@ const OUTSIDE_OF: Readonly<Record<string, (i: number, n: number) => number>> = {
 export function pad(op: Operation): Operand {
   const mode = op.text('mode', 'constant');
   const index = Object.hasOwn(OUTSIDE_OF, mode) ? OUTSIDE_OF[mode] : undefined;
-  if (index === undefined) throw new RangeError(`its mode '${mode}' is not one of ONNX`);
+  if (index === undefined) throw new ModelError('network', `its mode '${mode}' is not one of ONNX`);
   const value = op.has(2) ? op.numbers(2, 'value').data[0]! : op.float('value', 0);
   const dims = op.dims(0);
   const pads = op.list(1, 'pads') ?? op.integers('paddings') ?? [];
   const named = op.has(3) ? op.list(3, 'axes')! : dims.map((_, axis) => axis);
   if (pads.length !== 2 * named.length || !pads.every(Number.isSafeInteger)) {
-    throw new RangeError(
+    throw new ModelError(
+      'network',
       `its pads [${pads}] should be two whole numbers for each of ${named.length} axes`,
     );
   }
@@ -177,7 +182,7 @@ export function slice(op: Operation): Operand {
   const axes = op.list(3, 'axes') ?? starts.map((_, i) => i);
   const steps = op.list(4, 'steps') ?? starts.map(() => 1);
   if ([ends, axes, steps].some(({ length }) => length !== starts.length)) {
-    throw new RangeError('its starts, ends, axes and steps should be equally many');
+    throw new ModelError('network', 'its starts, ends, axes and steps should be equally many');
   }
   const moved = moving(op);
   axes.forEach((axis, i) => {
@@ -185,7 +190,7 @@ export function slice(op: Operation): Operand {
     const at = axisAt(axis, dims.length);
     const { start, step, size } = sliceRange(dims[at]!, starts[i]!, ends[i]!, steps[i]!);
     if (size === 0 && op.constant(0) === undefined) {
-      throw new RangeError(`it takes nothing from axis ${at} of [${dims}]`);
+      throw new ModelError('network', `it takes nothing from axis ${at} of [${dims}]`);
     }
     moved.pick(at, { start, step, count: size });
   });
@@ -205,7 +210,7 @@ export function split(op: Operation): Operand[] {
     sizes.some((n) => !(n > 0)) ||
     sizes.length < op.node.outputs.length
   ) {
-    throw new RangeError(`it splits an axis of ${dims[axis]} into parts of ${sizes}`);
+    throw new ModelError('network', `it splits an axis of ${dims[axis]} into parts of ${sizes}`);
   }
   let start = 0;
   return op.node.outputs.map((_, i) => {
@@ -219,7 +224,8 @@ export function split(op: Operation): Operand[] {
 function indicesOf(op: Operation, input: number): Constant {
   const indices = op.constant(input);
   if (indices !== undefined) return indices;
-  throw new RangeError(
+  throw new ModelError(
+    'network',
     'it looks up elements by numbers that depend on the image, which would show them: only constant indices can be read',
   );
 }
@@ -239,7 +245,7 @@ export function gatherElements(op: Operation): Operand {
   const dims = op.dims(0);
   const axis = axisAt(op.integer('axis', 0), dims.length);
   if (indices.shape.length !== dims.length || indices.shape.some((n, i) => n > dims[i]!)) {
-    throw new RangeError(`its indices of shape [${indices.shape}] do not fit [${dims}]`);
+    throw new ModelError('network', `its indices of shape [${indices.shape}] do not fit [${dims}]`);
   }
   return moving(op)
     .reshape([elements(dims)])
@@ -263,7 +269,7 @@ export function gatherND(op: Operation): Operand {
   const dims = op.dims(0);
   const depth = indices.shape.at(-1) ?? 0;
   if (op.integer('batch_dims', 0) !== 0 || depth < 1 || depth > dims.length) {
-    throw new RangeError(`its indices of shape [${indices.shape}] do not fit [${dims}]`);
+    throw new ModelError('network', `its indices of shape [${indices.shape}] do not fit [${dims}]`);
   }
   const outer = dims.slice(0, depth);
   const rest = dims.slice(depth);
@@ -295,7 +301,10 @@ export function tile(op: Operation): Operand {
   const dims = op.dims(0);
   const repeats = op.list(1, 'repeats') ?? [];
   if (repeats.length !== dims.length) {
-    throw new RangeError(`its repeats [${repeats}] are not one for each axis of [${dims}]`);
+    throw new ModelError(
+      'network',
+      `its repeats [${repeats}] are not one for each axis of [${dims}]`,
+    );
   }
   const moved = moving(op);
   repeats.forEach((times, axis) => {
@@ -310,7 +319,8 @@ export function tile(op: Operation): Operand {
 /** The extents of an operator's images, and its block. */
 function blocks(op: Operation): { n: number; c: number; h: number; w: number; b: number } {
   const dims = op.dims(0);
-  if (dims.length !== 4) throw new RangeError(`its input of shape [${dims}] is not [N, C, H, W]`);
+  if (dims.length !== 4)
+    throw new ModelError('network', `its input of shape [${dims}] is not [N, C, H, W]`);
   const [n, c, h, w] = dims as [number, number, number, number];
   return { n, c, h, w, b: op.integer('blocksize', 0) };
 }
@@ -319,7 +329,7 @@ export function depthToSpace(op: Operation): Operand {
   const { n, c, h, w, b } = blocks(op);
   const depth = c / (b * b);
   if (!Number.isSafeInteger(depth))
-    throw new RangeError(`blocks of ${b} do not divide ${c} channels`);
+    throw new ModelError('network', `blocks of ${b} do not divide ${c} channels`);
   const moved = moving(op);
   if (op.text('mode', 'DCR') === 'CRD') {
     moved.reshape([n, depth, b, b, h, w]).transpose([0, 1, 4, 2, 5, 3]);
@@ -331,7 +341,7 @@ export function spaceToDepth(op: Operation): Operand {
   const { n, c, h, w, b } = blocks(op);
   const [rows, columns] = [h / b, w / b];
   if (!Number.isSafeInteger(rows) || !Number.isSafeInteger(columns)) {
-    throw new RangeError(`blocks of ${b} do not divide ${h} x ${w}`);
+    throw new ModelError('network', `blocks of ${b} do not divide ${h} x ${w}`);
   }
   return moving(op)
     .reshape([n, c, rows, b, columns, b])

@@ -1,5 +1,6 @@
 /** Batch normalisation: an affine function per channel whose numbers are known. */
 
+import { ModelError } from '../../errors.ts';
 import { elements } from '../../graph/index.ts';
 import { identityForm } from '../form.ts';
 import type { Operation, Traced } from '../operation.ts';
@@ -12,20 +13,21 @@ export function batchNormalization(op: Operation): Traced {
   const { opset } = op.model;
   const isTraining = op.integer('training_mode', 0) !== 0;
   if (isTraining || (opset < 7 && op.integer('is_test', 0) === 0)) {
-    throw new RangeError('it measures each batch: export the model for inference');
+    throw new ModelError('network', 'it measures each batch: export the model for inference');
   }
   const x = op.traced(0);
   const dims = dimsOf(x.view);
   const size = dims[1];
-  if (size === undefined) throw new RangeError(`its input of shape [${dims}] has no channels`);
+  if (size === undefined)
+    throw new ModelError('network', `its input of shape [${dims}] has no channels`);
   const epsilon = op.float('epsilon', 1e-5);
   const statistics = NAMES.map((what, i) => op.weights(i + 1, what));
   if (statistics[3]!.some((v) => !(v + epsilon > 0))) {
-    throw new RangeError('its variance plus epsilon should be positive');
+    throw new ModelError('network', 'its variance plus epsilon should be positive');
   }
   if (opset < 9 && op.integer('spatial', 1) === 0) return perElement(op, x, statistics, epsilon);
   if (statistics.some((list) => list.length !== size)) {
-    throw new RangeError(`its statistics should have ${size} numbers each`);
+    throw new ModelError('network', `its statistics should have ${size} numbers each`);
   }
   const index = {
     shape: [size, ...dims.slice(2).map(() => 1)],
@@ -63,7 +65,7 @@ function perElement(
 ): Traced {
   const shape = [1, ...dimsOf(x.view).slice(1)];
   if ([scale, shift, mean, variance].some((list) => list!.length !== elements(shape))) {
-    throw new RangeError(`its statistics should have ${elements(shape)} numbers each`);
+    throw new ModelError('network', `its statistics should have ${elements(shape)} numbers each`);
   }
   op.writer.allocate(16 * elements(shape));
   const by = Float64Array.from(scale!, (s, i) => s / Math.sqrt(variance![i]! + epsilon));

@@ -1,5 +1,6 @@
 /** Sums, products, quotients and powers. */
 
+import { ModelError } from '../../errors.ts';
 import type { Constant } from '../constant.ts';
 import { type Form, identityForm, isPolynomial, constant as number, ZERO } from '../form.ts';
 import { isTraced, type Operand, type Operation, type Traced } from '../operation.ts';
@@ -22,7 +23,8 @@ function pair(op: Operation): [Operand, Operand] {
   const axis = op.integer('axis', -1);
   if (op.model.opset >= 7 || isTraced(b) || op.integer('broadcast', 0) === 0) return [a, b];
   const behind = axis < 0 ? 0 : op.dims(0).length - axis - b.shape.length;
-  if (behind < 0) throw new RangeError(`its axis ${axis} leaves no room for [${b.shape}]`);
+  if (behind < 0)
+    throw new ModelError('network', `its axis ${axis} leaves no room for [${b.shape}]`);
   return [a, { ...b, shape: [...b.shape, ...Array<number>(behind).fill(1)] }];
 }
 
@@ -50,15 +52,16 @@ const TWO_VALUES =
 /** The product of two functions of one value: a parabola, or a sum of parabolas of straight functions. */
 export function multiply(op: Operation, left: Traced, right: Traced): Traced {
   const forms = ofOneValue(op, left, right);
-  if (forms === undefined) throw new RangeError(TWO_VALUES);
+  if (forms === undefined) throw new ModelError('network', TWO_VALUES);
   const [first, second] = forms.map((x) => beforeMoves(op, x, false));
   const same = ofOneValue(op, first!, second!);
-  if (same === undefined) throw new RangeError(TWO_VALUES);
+  if (same === undefined) throw new ModelError('network', TWO_VALUES);
   const [a, b] = same;
   const form = op.writer.algebra(a.form.base).product(a.form, b.form);
   if (form !== undefined) return { ...a, form, name: op.name };
   if (isPolynomial(a.form) && isPolynomial(b.form)) {
-    throw new RangeError(
+    throw new ModelError(
+      'network',
       'it makes a polynomial of a degree above 2: replace it by one of degree 2 and fine-tune the network',
     );
   }
@@ -85,7 +88,8 @@ function productOfPieces(op: Operation, a: Traced, b: Traced): Traced {
   }
   const isStraight = [a, b].every(({ form }) => form.powers[2].data.every((v) => v === 0));
   if (!isStraight) {
-    throw new RangeError(
+    throw new ModelError(
+      'network',
       'it multiplies a square by a function that depends on the image: replace it by a polynomial of degree 2 and fine-tune the network',
     );
   }
@@ -112,11 +116,12 @@ export function hardSwish(op: Operation): Traced {
 export function div(op: Operation): Traced {
   const [a, divisor] = pair(op);
   if (isTraced(divisor)) {
-    throw new RangeError(
+    throw new ModelError(
+      'network',
       'it divides by a value that depends on the image, which has no private counterpart here: divide by a constant, such as the mean over the training images, and fine-tune the network',
     );
   }
-  if (divisor.data.some((v) => v === 0)) throw new RangeError('it divides by zero');
+  if (divisor.data.some((v) => v === 0)) throw new ModelError('network', 'it divides by zero');
   const data = Float64Array.from(divisor.data, (v) => 1 / v);
   return multiplyConstant(op, a as Traced, { shape: divisor.shape, data });
 }
@@ -131,7 +136,8 @@ export function pow(op: Operation): Traced {
   const x = op.traced(0);
   if (data.every((v) => v === 1)) return x;
   if (data.some((v) => v !== exponent) || exponent !== 2) {
-    throw new RangeError(
+    throw new ModelError(
+      'network',
       `its exponent is ${exponent}, and only 1 and 2 can be read: replace it by a square and fine-tune the network`,
     );
   }
@@ -141,7 +147,8 @@ export function pow(op: Operation): Traced {
 export function where(op: Operation): Traced {
   const mask = op.constant(0);
   if (mask === undefined) {
-    throw new RangeError(
+    throw new ModelError(
+      'network',
       'it chooses by a value that depends on the image, and comparisons of private numbers are only supported inside of Relu, Max, Min and the like: write it with those',
     );
   }
@@ -160,7 +167,10 @@ export function where(op: Operation): Traced {
 
 function maskedConstant(op: Operation, x: Constant, factor: Constant): Constant {
   if (x.data.length !== 1 && `${x.shape}` !== `${factor.shape}`) {
-    throw new RangeError('its constants have two shapes: compute them before the export');
+    throw new ModelError(
+      'network',
+      'its constants have two shapes: compute them before the export',
+    );
   }
   op.writer.allocate(8 * factor.data.length);
   const data = factor.data.map((m, i) => (m === 0 ? 0 : x.data[x.data.length === 1 ? 0 : i]!));

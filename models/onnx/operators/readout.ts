@@ -1,5 +1,6 @@
 /** Softmax, Sigmoid, ArgMax and the like: not computed, but noted as what whoever receives the result makes of it. */
 
+import { ModelError } from '../../errors.ts';
 import type { Readout } from '../../graph/index.ts';
 import { axisAt } from '../arithmetic.ts';
 import type { Operation, Traced } from '../operation.ts';
@@ -12,7 +13,8 @@ function softmaxLike(op: Operation, kind: 'softmax' | 'logSoftmax'): Traced {
   const first = axisAt(op.integer('axis', isOld ? 1 : -1), dims.length);
   const long = isOld ? [...dims.keys()].filter((a) => a >= first && dims[a]! > 1) : [first];
   if (long.length > 1) {
-    throw new RangeError(
+    throw new ModelError(
+      'network',
       `it works along axes ${long.join(' and ')} of [${dims}] at once, and along one only can be noted: reshape its input so that they are one, or read up to '${op.node.inputs[0]}' with --output-name`,
     );
   }
@@ -21,7 +23,8 @@ function softmaxLike(op: Operation, kind: 'softmax' | 'logSoftmax'): Traced {
 
 function ended(op: Operation, x: Traced, readout: Readout): Traced {
   if ('axis' in readout && x.view.axes[readout.axis]!.some(({ isBatch }) => isBatch)) {
-    throw new RangeError(
+    throw new ModelError(
+      'network',
       `it works along axis ${readout.axis} of [${op.dims(0)}], the images of the batch: only one image at a time is read`,
     );
   }
@@ -46,7 +49,8 @@ export function tanh(op: Operation): Traced {
 
 export function argMax(op: Operation): Traced {
   if (op.integer('select_last_index', 0) !== 0) {
-    throw new RangeError(
+    throw new ModelError(
+      'network',
       'it takes the last of equal scores, and the first is noted here: export it with select_last_index=0',
     );
   }
@@ -61,7 +65,8 @@ export function argMax(op: Operation): Traced {
     readout.kind === 'tanh' ||
     ('axis' in readout && readout.kind !== 'argmax' && readout.axis === axis);
   if (!keepsOrder) {
-    throw new RangeError(
+    throw new ModelError(
+      'network',
       `it follows a ${readout.kind} that works along another axis: read up to what that reads with --output-name`,
     );
   }

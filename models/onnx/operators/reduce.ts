@@ -1,5 +1,6 @@
 /** Sums, means and maxima over axes. */
 
+import { ModelError } from '../../errors.ts';
 import { elements } from '../../graph/index.ts';
 import { axisAt } from '../arithmetic.ts';
 import { constant as number } from '../form.ts';
@@ -26,7 +27,8 @@ function overAxes(op: Operation, x: Traced, reduce: Reduce): { result: Traced; c
   const first = batch === undefined ? 0 : 1;
   const axes = axesOf(op, dims.length);
   if (first === 1 && axes.includes(0)) {
-    throw new RangeError(
+    throw new ModelError(
+      'network',
       'it reduces over the images of the batch: export the model with a batch of 1',
     );
   }
@@ -108,7 +110,8 @@ export function globalMaxPool(op: Operation): Traced {
 function globally(op: Operation, reduce: Reduce): Traced {
   const x = op.traced(0);
   const dims = dimsOf(x.view);
-  if (dims.length < 3) throw new RangeError(`its input of shape [${dims}] has no planes`);
+  if (dims.length < 3)
+    throw new ModelError('network', `its input of shape [${dims}] has no planes`);
   const n = op.batchOf(x) === undefined ? dims[0]! : 1;
   const rest = dims.slice(2);
   const shape = [n * dims[1]!, elements(rest.slice(0, -1)), rest.at(-1)!];

@@ -1,5 +1,6 @@
 /** Resizing images: nearest neighbours are a choice of elements, straight and cubic interpolation products with matrices. */
 
+import { ModelError } from '../../errors.ts';
 import { axisAt } from '../arithmetic.ts';
 import { Moving } from '../moving.ts';
 import type { Operation, Traced } from '../operation.ts';
@@ -40,7 +41,8 @@ function choice<T>(
   const text = op.text(name, fallback);
   const found = Object.hasOwn(table, text) ? table[text] : undefined;
   if (found !== undefined) return found;
-  throw new RangeError(
+  throw new ModelError(
+    'network',
     `its ${name} '${text}' cannot be read: export it with one of ${Object.keys(table).join(', ')}`,
   );
 }
@@ -57,12 +59,16 @@ function axesOf(op: Operation, dims: readonly number[]): Axis[] {
   const named = op.integers('axes')?.map((axis) => axisAt(axis, dims.length)) ?? [...dims.keys()];
   const list = sizes !== undefined && sizes.length > 0 ? sizes : given;
   if (list.length !== named.length) {
-    throw new RangeError(
+    throw new ModelError(
+      'network',
       `its ${list.length} scales or sizes should be one for each of ${named.length} axes`,
     );
   }
   if (op.text('keep_aspect_ratio_policy', 'stretch') !== 'stretch') {
-    throw new RangeError('it keeps the aspect ratio: export it with the sizes that this comes to');
+    throw new ModelError(
+      'network',
+      'it keeps the aspect ratio: export it with the sizes that this comes to',
+    );
   }
   const result = dims.map((size): Axis => ({ size, target: size, scale: 1 }));
   named.forEach((axis, i) => {
@@ -70,7 +76,7 @@ function axesOf(op: Operation, dims: readonly number[]): Axis[] {
     const isSize = list === sizes;
     const target = isSize ? list[i]! : Math.floor(size * list[i]!);
     if (!(Number.isSafeInteger(target) && target > 0)) {
-      throw new RangeError(`it resizes an axis of ${size} to ${target}`);
+      throw new ModelError('network', `it resizes an axis of ${size} to ${target}`);
     }
     result[axis] = { size, target, scale: isSize ? target / size : list[i]! };
   });
@@ -114,7 +120,10 @@ export function resize(op: Operation): Traced {
     isOld ? 'asymmetric' : 'half_pixel',
   );
   if (op.integer('antialias', 0) !== 0 && axes.some(({ scale }) => scale < 1)) {
-    throw new RangeError('it smooths while it shrinks: export it with antialias=0, or pool before');
+    throw new ModelError(
+      'network',
+      'it smooths while it shrinks: export it with antialias=0, or pool before',
+    );
   }
   if (mode === 'nearest') {
     const round = choice(op, ROUNDINGS, 'nearest_mode', isOld ? 'floor' : 'round_prefer_floor');

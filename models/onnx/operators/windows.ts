@@ -1,6 +1,7 @@
 /** Operators that move a window over the planes of an image. */
 
 import { OUTSIDE } from '../../../protocol/ring/gather.ts';
+import { ModelError } from '../../errors.ts';
 import { elements } from '../../graph/index.ts';
 import { Moving } from '../moving.ts';
 import type { Operation, Planes, Traced } from '../operation.ts';
@@ -34,7 +35,8 @@ function pair(op: Operation, name: string, isLine: boolean, fallback?: number): 
 export function padsAttribute(op: Operation, isLine: boolean): Pads {
   const list = op.integers('pads') ?? (isLine ? [0, 0] : [0, 0, 0, 0]);
   if (list.length !== (isLine ? 2 : 4) || !list.every(Number.isSafeInteger)) {
-    throw new RangeError(
+    throw new ModelError(
+      'network',
       `its pads [${list}] should be two whole numbers for each axis of the planes`,
     );
   }
@@ -62,13 +64,15 @@ export function windowsOf(
     });
     pads = [sides[0]![0]!, sides[1]![0]!, sides[0]![1]!, sides[1]![1]!];
   } else if (mode === 'NOTSET' || mode === '') pads = padsAttribute(op, isLine);
-  else if (mode !== 'VALID') throw new RangeError(`it has the unknown auto_pad '${mode}'`);
+  else if (mode !== 'VALID')
+    throw new ModelError('network', `it has the unknown auto_pad '${mode}'`);
   const overhang: Pair = [0, 0];
   const count = [0, 1].map((axis) => {
     const inside = size[axis]! + pads[axis]!;
     const room = inside + pads[axis + 2]! - span[axis]!;
     if (room < 0) {
-      throw new RangeError(
+      throw new ModelError(
+        'network',
         `its window of ${span[axis]} does not fit into ${inside + pads[axis + 2]!} rows or columns`,
       );
     }
@@ -108,7 +112,8 @@ export function cropped(
 export function isLineOf(dims: readonly number[]): boolean {
   if (dims.length === 3) return true;
   if (dims.length === 4) return false;
-  throw new RangeError(
+  throw new ModelError(
+    'network',
     `its input of shape [${dims}] should be [N, C, H, W] or [N, C, L]: windows over ${dims.length - 2} axes are not read`,
   );
 }
@@ -150,7 +155,8 @@ function isDilated({ dilation, kernel }: Windows): boolean {
 
 export function maxPool(op: Operation): Traced {
   if (op.node.outputs.slice(1).some((name) => name !== '' && op.model.isRead(name))) {
-    throw new RangeError(
+    throw new ModelError(
+      'network',
       'the places of its maxima are read, and nothing here computes them: use the maxima alone',
     );
   }

@@ -5,6 +5,7 @@
  */
 
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
+import { ModelError } from '../../errors.ts';
 import type { LabelledImages } from './images.ts';
 
 const SHAPE = [3, 32, 32] as const;
@@ -42,13 +43,14 @@ export const CIFAR10_LABELS: readonly string[] = [
  * Reads a file of CIFAR-10 or CIFAR-100 records, unpacking it first when its name ends in `.br` or `.gz`. Which of the two it
  * is follows from its size; CIFAR-100's labels are the fine ones.
  * @param name the file's name, also for error messages
- * @throws RangeError with one sentence when the file is not what it should be
+ * @throws ModelError `file` with one sentence when the file is not what it should be
  */
 export function readCifar(file: Uint8Array, name: string): LabelledImages {
   const bytes = unpacked(file, name);
   const format = [CIFAR10, CIFAR100].find((one) => bytes.length % sizeOf(one) === 0);
   if (bytes.length === 0 || format === undefined) {
-    throw new RangeError(
+    throw new ModelError(
+      'file',
       `${name} is not a file of CIFAR-10 or CIFAR-100: it has ${bytes.length} bytes, not a multiple of ${sizeOf(CIFAR10)} or ${sizeOf(CIFAR100)}`,
     );
   }
@@ -61,7 +63,8 @@ export function readCifar(file: Uint8Array, name: string): LabelledImages {
     const record = bytes.subarray(i * size, (i + 1) * size);
     const wrong = classes.findIndex((most, at) => record[at]! >= most);
     if (wrong >= 0) {
-      throw new RangeError(
+      throw new ModelError(
+        'file',
         `${name} is not a ${format.name} file: record ${i} has label ${record[wrong]}, of ${classes[wrong]} classes`,
       );
     }
@@ -80,8 +83,10 @@ function unpacked(file: Uint8Array, name: string): Uint8Array {
   try {
     return unpack?.(file, { maxOutputLength: LIMIT }) ?? file;
   } catch (cause) {
-    throw new RangeError(`${name} cannot be unpacked: it is cut short, damaged or too large`, {
-      cause,
-    });
+    throw new ModelError(
+      'file',
+      `${name} cannot be unpacked: it is cut short, damaged or too large`,
+      { cause },
+    );
   }
 }

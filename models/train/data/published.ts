@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { readWholeSync } from '../../../protocol/files.ts';
+import { ModelError } from '../../errors.ts';
 import { readCifar } from './cifar.ts';
 import { readIdx } from './idx.ts';
 import { concatenate, type LabelledImages } from './images.ts';
@@ -31,19 +32,19 @@ const endings = (stem: string): string[] => ['', '.br', '.gz'].map((ending) => s
 
 /**
  * The first file of some names that a folder holds, compressed or not.
- * @throws RangeError when it holds none
+ * @throws ModelError `file` when it holds none
  */
 function find(folder: string, ...names: readonly string[]): string {
   const all = names.flatMap(endings);
   const name = all.find((candidate) => existsSync(join(folder, candidate)));
   if (name !== undefined) return join(folder, name);
-  throw new RangeError(`${folder} holds no ${all.join(' or ')}`);
+  throw new ModelError('file', `${folder} holds no ${all.join(' or ')}`);
 }
 
 /**
  * Reads one half of an MNIST-like set (28x28 gray images in IDX files).
  * @param part 'train' (60,000 images) or 't10k' (10,000)
- * @throws RangeError when the files do not belong together.
+ * @throws ModelError `data` when the files do not belong together, `file` when one is missing or is not what it should be.
  */
 export function readMnist(folder: string, part: 'train' | 't10k'): LabelledImages {
   const read = (kind: string) => {
@@ -54,7 +55,8 @@ export function readMnist(folder: string, part: 'train' | 't10k'): LabelledImage
   const labels = read('labels-idx1');
   const [count, height, width] = images.shape;
   if (images.shape.length !== 3 || labels.shape.length !== 1 || labels.shape[0] !== count) {
-    throw new RangeError(
+    throw new ModelError(
+      'data',
       `${folder}: ${part} has images [${images.shape}] but labels [${labels.shape}]`,
     );
   }
@@ -64,7 +66,7 @@ export function readMnist(folder: string, part: 'train' | 't10k'): LabelledImage
 /**
  * Reads CIFAR-10: the 50,000 training images, or the test images there are (test_batch, or its first 1,000).
  * @param part 'train' (data_batch_1..5) or 'test'
- * @throws RangeError when a file is missing or is not what it should be.
+ * @throws ModelError `file` when a file is missing or is not what it should be.
  */
 export function readCifar10(folder: string, part: 'train' | 'test'): LabelledImages {
   const names =
@@ -79,7 +81,7 @@ export function readCifar10(folder: string, part: 'train' | 'test'): LabelledIma
  * Reads the training images of a set like MNIST, of CIFAR-10 or of CIFAR-100 from a folder that has their files, under the
  * names they are published with.
  * @returns undefined when the folder has none of them
- * @throws RangeError when one is missing beside others, or is not what it should be
+ * @throws ModelError `file` when one is missing beside others, or is not what it should be
  */
 export function readPublished(folder: string): LabelledImages | undefined {
   const has = (name: string) => endings(name).some((file) => existsSync(join(folder, file)));

@@ -5,6 +5,7 @@
  * visits see them. Results are the same on every machine and in every thread, as far as the kernels' are (kernels/index.ts).
  */
 
+import { ModelError } from '../../errors.ts';
 import {
   elements,
   type Graph,
@@ -105,7 +106,7 @@ export class ForwardRunner {
   /**
    * @param graph its tensors are read here alone, but for those of weights that do not all fit
    * @param mostPacked floats that packed weights may take
-   * @throws RangeError when the graph is not sound, or one image takes too much memory
+   * @throws ModelError `network` when the graph is not sound, or one image takes too much memory
    */
   constructor(graph: Graph, mostPacked: number = MOST_PACKED) {
     this.graph = graph;
@@ -168,12 +169,13 @@ export class ForwardRunner {
    * @param image preprocessed, [C, H, W] of the graph's input
    * @param visit gets the input, then every value of the graph, in running order
    * @returns the result in the graph's order, fresh
-   * @throws RangeError when the image has the wrong size
+   * @throws ModelError `data` when the image has the wrong size
    */
   run(image: Float32Array, visit?: Visit): Float32Array {
     const { data } = this.#input.value;
     if (image.length !== data.length) {
-      throw new RangeError(
+      throw new ModelError(
+        'data',
         `an image of [${this.graph.input.shape}] has ${data.length} numbers, not ${image.length}`,
       );
     }

@@ -7,6 +7,7 @@
  */
 
 import { setFlagsFromString } from 'node:v8';
+import { ModelError } from '../../errors.ts';
 import { wasm as forwardWasm } from './wasm/forward.ts';
 import { relaxed as fusedGatherWasm, wasm as gatherWasm } from './wasm/gather.ts';
 import { wasm as mapsWasm } from './wasm/maps.ts';
@@ -350,7 +351,7 @@ export class TrainingMemory {
 
   /**
    * Zeroed room for `length` floats.
-   * @throws RangeError when the memory is exhausted.
+   * @throws ModelError `network` when the memory is exhausted.
    */
   floats(length: number): Floats {
     const at = this.#reserve(length);
@@ -359,7 +360,7 @@ export class TrainingMemory {
 
   /**
    * At least `length` floats that all who name them alike use in turn: what lies there lasts as long as one of them works.
-   * @throws RangeError when the memory is exhausted.
+   * @throws ModelError `network` when the memory is exhausted.
    */
   shared(name: string, length: number): Floats {
     const known = this.#shared.get(name);
@@ -381,7 +382,8 @@ export class TrainingMemory {
     const top = at + 16 * Math.ceil(length / 4) + OVERHANG;
     if (top > this.#memory.buffer.byteLength) {
       const size = this.#memory.buffer.byteLength / 2 ** 20;
-      throw new RangeError(
+      throw new ModelError(
+        'network',
         `the network does not fit into ${size} MiB of kernel memory: ${this.#advice}`,
       );
     }

@@ -20,6 +20,7 @@ type Tasks = {
   range(): never;
   type(): never;
   protocol(): never;
+  coded(): never;
   other(): never;
   unclonable(): unknown;
   exit(): never;
@@ -46,6 +47,9 @@ const inlineTasks = {
   },
   protocol(): never {
     throw new ProtocolError('bad-point', 'the identity');
+  },
+  coded(): never {
+    throw Object.assign(new RangeError('not there'), { name: 'CodedError', code: 'place' });
   },
 };
 
@@ -88,6 +92,9 @@ function describePool(
       const protocol = await failure(pool.run('protocol', undefined));
       expect(protocol).toBeInstanceOf(ProtocolError);
       expect(protocol).toMatchObject({ code: 'bad-point', message: 'the identity' });
+      const coded = await failure(pool.run('coded', undefined));
+      expect(coded).toBeInstanceOf(RangeError);
+      expect(coded).toMatchObject({ name: 'CodedError', code: 'place', message: 'not there' });
       expect(await pool.run('square', 3)).toBe(9);
     });
 
