@@ -6,12 +6,18 @@ import { checkOutput, replaceFile } from '../protocol/files.ts';
 import { createThreadPool } from '../protocol/pool/node.ts';
 import { encodeModel } from '../protocol/program/model.ts';
 import { COMPARISONS, type Comparison } from '../protocol/program/program.ts';
-import { type CompileOptions, compileMeasured, formatReport, prepare } from './compile/index.ts';
+import {
+  type CompileOptions,
+  compileMeasured,
+  formatReport,
+  prepare,
+  usualComparison,
+} from './compile/index.ts';
 import { formatScore, type ScoredImages, scoreAll, type scoreTasks } from './compile/score.ts';
 import { ModelError } from './errors.ts';
 import { readLines } from './files.ts';
 import { countOf, type FitOptions, fitOf, withFitOptions } from './fit.ts';
-import { countGraph, type Graph, preprocessAll } from './graph/index.ts';
+import { type Graph, preprocessAll } from './graph/index.ts';
 import { measureOnThreads } from './measuring.ts';
 import { MODEL_HELP, type NetworkReadOptions, readGraph, withReadOptions } from './read.ts';
 import { type Images, readImages } from './samples/index.ts';
@@ -33,9 +39,6 @@ interface CompileCommandOptions extends NetworkReadOptions, FitOptions {
   readonly errors?: string;
   readonly force?: true;
 }
-
-/** Multiplications up to which measuring what each comparison needs takes minutes, not hours. LOCAL. */
-const AUTO_MACS = 1e8;
 
 /** Most calibration images where the command does not say. LOCAL. */
 const IMAGES = 200;
@@ -130,7 +133,7 @@ function defaultsOf(graph: Graph): Pick<CompileOptions, 'reveal' | 'compareBits'
   const isLabel = result?.readout?.kind === 'argmax' && others.length === 0;
   return {
     reveal: isLabel && result.shape.filter((n) => n > 1).length <= 1 ? 'label' : 'logits',
-    ...(countGraph(graph).macs <= AUTO_MACS ? { compareBits: 'auto' } : {}),
+    ...usualComparison(graph),
   };
 }
 

@@ -31,7 +31,7 @@ import { wantedOf } from './ranges.ts';
 import { type CompileReport, type EmitReport, preparationsOf } from './report.ts';
 
 export { type Extents, type Measured, measure, measureAll, type Wanted } from './measure.ts';
-export type { CompileOptions } from './options.ts';
+export { type CompileOptions, usualComparison } from './options.ts';
 export {
   type CompileReport,
   formatReport,

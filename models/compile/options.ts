@@ -2,6 +2,7 @@
 
 import { COMPARISONS, type Comparison } from '../../protocol/program/program.ts';
 import { ModelError } from '../errors.ts';
+import { countGraph, type Graph } from '../graph/index.ts';
 
 export interface CompileOptions {
   /** Name of the program. */
@@ -40,6 +41,14 @@ export interface CompileOptions {
   readonly force?: boolean;
   /** Hears what `auto` is measuring, as text for people. An error that it throws ends the compilation. */
   readonly onProgress?: ((what: string) => void) | undefined;
+}
+
+/** Multiplications up to which measuring what each comparison needs takes minutes, not hours. LOCAL. */
+const AUTO_MACS = 1e8;
+
+/** How commands compare where they are not told: by measuring, where the network is not too large for it. */
+export function usualComparison(graph: Graph): Pick<CompileOptions, 'compareBits'> {
+  return countGraph(graph).macs <= AUTO_MACS ? { compareBits: 'auto' } : {};
 }
 
 /** See CompileOptions; also what `auto` starts from. LOCAL. */

@@ -21,7 +21,7 @@ import { encodeProgram } from '../../protocol/program/encode.ts';
 import { IDENTITY, kindOf, RELU, ROOT_BITS, SQUARE } from '../../protocol/program/kinds.ts';
 import type { ActivationStep, Program } from '../../protocol/program/program.ts';
 import { delayRelus } from '../compile/delay.ts';
-import { type Compiled, compile } from '../compile/index.ts';
+import { type Compiled, compile, usualComparison } from '../compile/index.ts';
 import type { Graph } from '../graph/index.ts';
 import type { Budget, CostBudget } from './budget.ts';
 import type { TrainedPoint } from './deepreduce.ts';
@@ -95,7 +95,10 @@ export class Pricing {
   price(point: TrainedPoint, budget: Budget): PricedPoint {
     const { images, name = 'network', onProgress } = this.#options;
     try {
-      const compiled = compile(point.graph, images, { name, compareBits: 'auto', onProgress });
+      const compiled = compile(point.graph, images, {
+        ...{ name, onProgress },
+        ...usualComparison(point.graph),
+      });
       return { ...point, compiled, cost: this.#costOf(compiled.model.program, budget) };
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;

@@ -18,7 +18,7 @@ import { encodeInput } from '../../protocol/program/input.ts';
 import { RELU } from '../../protocol/program/kinds.ts';
 import { decodeModel, encodeModel, type Model } from '../../protocol/program/model.ts';
 import { lowerComparisons } from '../compile/comparisons.ts';
-import { compile, formatReport, withTolerance } from '../compile/index.ts';
+import { compile, formatReport, usualComparison, withTolerance } from '../compile/index.ts';
 import { formatComparisons } from '../compile/report.ts';
 import { formatScore, scoreAll, type scoreTasks } from '../compile/score.ts';
 import { countGraph, type Graph, loadGraph, preprocessAll, saveGraph } from '../graph/index.ts';
@@ -61,7 +61,8 @@ async function compileOne(
 ) {
   const images = preprocessAll(graph.input, calibration.pixels, calibration.labels.length);
   const { model, report } = compile(graph, images, {
-    ...{ name, labels, compareBits: 'auto', onProgress: showStatus },
+    ...{ name, labels, onProgress: showStatus },
+    ...usualComparison(graph),
   });
   console.log(formatReport(report));
   return writeScored(name, model, test, graph);
