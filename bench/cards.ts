@@ -10,6 +10,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { connect } from '../client/index.ts';
+import { ZOO } from '../models/shipped.ts';
 import { missing, slice } from '../models/train/index.ts';
 import { networksOf, readSets, recipeOf } from '../models/zoo/recipes.ts';
 import { replaceFile } from '../protocol/files.ts';
@@ -19,7 +20,6 @@ import { runClear } from '../protocol/program/clear.ts';
 import { encodeInput } from '../protocol/program/input.ts';
 import { decodeModel } from '../protocol/program/model.ts';
 import { indexOfLargest } from '../protocol/ring/tensor.ts';
-import { zooFolder } from './points.ts';
 import { startParty } from './stand/measurement.ts';
 
 /** Test images that each network is asked for. */
@@ -33,7 +33,7 @@ for (const family of process.argv.slice(2)) {
     continue;
   }
   for (const name of networksOf(recipe)) {
-    const path = join(zooFolder(), `${name}.sotto`);
+    const path = join(ZOO, `${name}.sotto`);
     const model = decodeModel(readFileSync(path));
     const { offline, online } = costOf(layoutOf(model.program));
     const server = startParty(new AbortController().signal);
@@ -50,7 +50,7 @@ for (const family of process.argv.slice(2)) {
     }
     await session.close();
     await server.stop();
-    const card = join(zooFolder(), `${name}.json`);
+    const card = join(ZOO, `${name}.json`);
     const added = { private: { images: IMAGES, right, agreeing }, cost: { offline, online } };
     const text = JSON.stringify({ ...JSON.parse(readFileSync(card, 'utf8')), ...added }, null, 2);
     await replaceFile(card, `${text}\n`);

@@ -12,7 +12,6 @@
 
 import { existsSync, readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { compile } from '../models/compile/index.ts';
 import { readText } from '../models/files.ts';
 import { elements, type Graph, loadGraph, preprocess } from '../models/graph/index.ts';
@@ -28,6 +27,7 @@ import {
   squeezeNet,
 } from '../models/networks/index.ts';
 import { PUBLISHED_CIFAR10 } from '../models/reduce/published.ts';
+import { ZOO } from '../models/shipped.ts';
 import { drawDigit } from '../models/zoo/draw.ts';
 import { drawGarment } from '../models/zoo/garments.ts';
 import { readWholeSync } from '../protocol/files.ts';
@@ -59,14 +59,6 @@ export interface Subject {
   readonly graph?: Graph;
   readonly accuracy?: PointResult['accuracy'];
   readonly fidelity?: FidelityResult;
-}
-
-/** The folder of the models that ship, from the sources as from what is built. */
-export function zooFolder(): string {
-  const [source, built] = ['..', '../..'].map((up) =>
-    fileURLToPath(new URL(`${up}/models/zoo/`, import.meta.url)),
-  );
-  return existsSync(`${source}/digits.sotto`) ? source! : built!;
 }
 
 /** The network compiled on an image of noise, and that image. */
@@ -294,8 +286,7 @@ function pictureFor(network: string, { program: { input } }: Model): Uint8Array 
 
 /** The zoo and the families, each network's largest budget first; when it has to be quick, the zoo's smallest and one family. */
 export function standardPoints(quick: boolean): BenchPoint[] {
-  const folder = zooFolder();
-  const stems = readdirSync(folder)
+  const stems = readdirSync(ZOO)
     .filter((file) => file.endsWith('.sotto'))
     .sort(new Intl.Collator('en', { numeric: true }).compare)
     .reverse()
@@ -305,7 +296,7 @@ export function standardPoints(quick: boolean): BenchPoint[] {
   const smallest = new Map(stems.map((stem) => [networkOf(stem), stem]));
   const trained = (['encoded', 'garbled'] as const).flatMap((comparison) =>
     (quick ? [...smallest.values()] : stems).map((stem) =>
-      modelPoint(join(folder, `${stem}.sotto`), `zoo/${stem}`, networkOf(stem), comparison),
+      modelPoint(join(ZOO, `${stem}.sotto`), `zoo/${stem}`, networkOf(stem), comparison),
     ),
   );
   const families = quick ? [{ ...FAMILIES[0]!, budgets: QUICK }] : FAMILIES;

@@ -1,6 +1,6 @@
 /** The models that ship, naming one of them instead of a file, and the float networks of some. */
 
-import { readdirSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { readWholeSync } from '../protocol/files.ts';
@@ -8,8 +8,12 @@ import { ModelError } from './errors.ts';
 import { type Graph, loadGraph } from './graph/index.ts';
 import { nearestWord } from './nearest.ts';
 
-/** Where they are, from the built module. */
-const ZOO = fileURLToPath(new URL('../../models/zoo/', import.meta.url));
+const [fromSource, fromBuilt] = ['./zoo/', '../../models/zoo/'].map((path) =>
+  fileURLToPath(new URL(path, import.meta.url)),
+) as [string, string];
+
+/** The folder that they are in, with a slash behind it. */
+export const ZOO: string = existsSync(`${fromSource}digits.sotto`) ? fromSource : fromBuilt;
 
 /** Paths of the models that ship, those with the fewest bytes first. */
 export function shippedModels(): string[] {
@@ -47,7 +51,7 @@ export function modelPath(text: string): string {
 
 /**
  * The trained float network of a model that ships, to reduce, to train on or to compile otherwise.
- * @param name - `fashion` or `cifar10`, all ReLUs, or `digits`, some; of those that were reduced from the first two none is kept
+ * @param name - `fashion`, `cifar10` or `air`, all ReLUs, or `digits`, some; of those that were reduced none is kept
  * @throws ModelError `argument` that lists the names when there is none of this one
  */
 export function shippedNetwork(name: string): Graph {
