@@ -18,7 +18,6 @@ import { createPool } from '../protocol/inference/threads.ts';
 import { countKinds } from '../protocol/program/kinds.ts';
 import { mapsOf } from '../protocol/program/program.ts';
 import { sizeOf } from '../protocol/ring/shape.ts';
-
 import { loadDemo } from '../server/demo.ts';
 import { medianOf, summarise, timed } from './measure.ts';
 import type { BenchPoint } from './points.ts';
@@ -57,6 +56,7 @@ export async function compareBrowser(context: SectionContext): Promise<BrowserRe
   try {
     await new Promise<void>((resolve) => files.listen(0, '127.0.0.1', resolve));
     const page = await browser.newPage();
+    // Any answer of this origin would do: it has the headers that isolate a page, and nothing else runs in it.
     await page.goto(`http://127.0.0.1:${(files.address() as AddressInfo).port}/models.json`);
     await page.evaluate(PREPARE_PAGE);
     const results: BrowserResult[] = [];

@@ -310,12 +310,13 @@ function reluLanes(): Part[] {
   });
 }
 
+/** Both parties' steps of one lane of ReLUs: x = a + c, the server's share and the client's; `mask` is the client's, for the results. */
 function reluLane(params: GadgetParams): Part[] {
   const relu = gadgetOf({ kind: RELU, params });
   const n = relu.laneElements;
   const [labels, products] = [extensionEnds(), extensionEnds()];
   const c = randomRing(systemRandom, n);
-  // Activations of both signs inside the range.
+  // x of both signs and k - 1 bits, inside the range of k bits.
   const a = randomRing(systemRandom, n).map((word, i) => (word >> (33 - params.rangeBits)) - c[i]!);
   const mask = randomRing(systemRandom, n);
   const labelCots = relu.labelCots(params) * n;

@@ -112,7 +112,10 @@ async function compileOn(
   }
 }
 
-/** How the model differs from its network in float on images. */
+/**
+ * How the model differs from its network in float on images. Of several results each number is the worst one's, as a part of the
+ * root mean square that this result has in float.
+ */
 function fidelityOf(
   graph: Graph,
   model: Model,

@@ -192,6 +192,7 @@ const twentieth: ReluMap = (layers) => {
 /** Networks of ImageNet's size, with all ReLUs and with a twentieth of them. */
 export function imageNetPoints(): BenchPoint[] {
   return IMAGENET.flatMap(([network, build]) =>
+    // Where most elements are identities, weights of gain 1 keep the size of values.
     [{}, { map: twentieth, gain: 1 }].map(
       (options, i): BenchPoint => ({
         id: `imagenet/${network}/${i === 0 ? 'all' : '5-percent'}`,

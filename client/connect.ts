@@ -171,14 +171,15 @@ function hintSource(
 /** Bytes from which a page hashes in pieces: browsers copy what they hash at once, and keep its main thread for that. LOCAL. */
 const PAGE_HASH_BYTES = 8 << 20;
 
+/** SHA-256 of a hint, by the platform where that is there and holds up no page. */
 async function platformDigest(hint: Uint8Array): Promise<Uint8Array> {
+  // Pages that are no secure context have no `subtle`.
   const subtle = globalThis.crypto?.subtle;
   const isPage = 'window' in globalThis;
-  // Pages that are no secure context have none.
   if (subtle === undefined || (isPage && hint.length >= PAGE_HASH_BYTES)) {
     return inSlices(hintDigestInPieces(hint));
   }
-  // It does not read shared memory.
+  // `subtle` does not read shared memory.
   const own = hint.buffer instanceof ArrayBuffer ? hint : new Uint8Array(hint);
   return new Uint8Array(await subtle.digest('SHA-256', own as Uint8Array<ArrayBuffer>));
 }

@@ -34,6 +34,7 @@ export function folderHints({
   maxBytes = CACHE_BYTES,
   onTrouble,
 }: StoredHintsOptions = {}): HintCache {
+  /** Whether the folder has failed: that is told once, and nothing is saved there any more. */
   let troubled = false;
   const tell = ({ code, message }: NodeJS.ErrnoException): void => {
     if (!troubled) onTrouble?.(`hints are not kept in ${folder}: ${code ?? message}`);

@@ -69,6 +69,7 @@ async function get(
   });
   return {
     status: response.statusCode ?? 0,
+    // Node has the names in lower case, as Answer asks for them.
     header: (name) => response.headers[name]?.toString(),
     body: response,
   };

@@ -41,7 +41,10 @@ export class Reporter {
     this.#onProgress = onProgress;
   }
 
-  /** Counts what moves here from now on. */
+  /**
+   * Counts what moves here from now on.
+   * @param lane - the lane of the call (`OFFLINE` or `ONLINE` of link.ts), whose bytes are those of its phases
+   */
   over(traffic: CountedChannel, lane: 0 | 1): void {
     this.#traffic = traffic;
     this.#lane = lane;

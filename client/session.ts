@@ -388,6 +388,7 @@ export class Session implements AsyncDisposable {
 
   // ------------------------------------------------------------------------------------------------------- links
 
+  /** When the link is over, so is the session, unless the link was lost and the source can open another. */
   #watch(link: Link): void {
     void link.closed.then((reason) => {
       if (this.#end !== undefined) return;
@@ -443,7 +444,11 @@ export class Session implements AsyncDisposable {
     this.#changed.happens();
   }
 
-  /** The session is over. */
+  /**
+   * Ends the session.
+   * @param end - what calls reject with from here on
+   * @param why - what {@link closed} resolves with: undefined after close()
+   */
   async #finish(end: Error, why: Error | undefined): Promise<void> {
     this.#end = end;
     if (!isLost(end)) this.#source.left.bundles.retain([]);

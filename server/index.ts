@@ -101,7 +101,7 @@ export interface ServeOptions {
   readonly origins?: readonly string[] | undefined;
   /** Addresses or CIDRs of proxies that state in X-Forwarded-For whom they speak for; default: none. */
   readonly trustProxies?: readonly string[] | undefined;
-  /** What each principal may have; default: no end. */
+  /** What each principal may have, which is the name that `authorize` gives a client, else its address; default: unlimited. */
   readonly quotas?: Quotas | undefined;
   /** Asked before each query, which is one preparation of an inference, and before it is counted; default: all go on. */
   readonly allowQuery?: AllowQuery | undefined;

@@ -59,7 +59,7 @@ export async function loadModelFile(path: string): Promise<NamedModel> {
 /** What offering models takes. */
 export interface OfferOptions {
   readonly pool: ProtocolRunner;
-  /** Where secrets of hints come from; the system by default. */
+  /** Where secrets of hints come from; default: the system. Who can predict it can read the weights out of the hint: others are for tests. */
   readonly random?: Random | undefined;
   /** Called as a hint is made: the model, then as HintProgress. */
   readonly onHint?: ((model: string, ...progress: Parameters<HintProgress>) => void) | undefined;

@@ -346,7 +346,10 @@ class Served {
     return verdict;
   }
 
-  /** A request is over. */
+  /**
+   * A request is over. With the last one a session that is to drain may end, and otherwise begins to rest; its timer is
+   * cleared by the next request, or when the session is over.
+   */
   #rest(): void {
     const { limits, draining } = this.#parts;
     if (--this.#running > 0) return;

@@ -289,6 +289,7 @@ async function placeKey(path: string): Promise<void> {
   const beside = besideOf(path);
   try {
     await writeFile(beside, randomBytes(KEY_BYTES), { flag: 'wx', mode: 0o600, flush: true });
+    // Not renamed: that would replace a key under which another process already keeps bundles.
     await link(beside, path).catch(except('EEXIST'));
   } catch (cause) {
     throw new Error(`the key ${path} cannot be made: ${(cause as Error).message}`, { cause });

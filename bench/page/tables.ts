@@ -112,7 +112,7 @@ function linkTable(points: readonly PointResult[]): Table {
   };
 }
 
-/** Either comparison of the same network and budget, where both are there. */
+/** Ratios of the encoded comparison to half gates, for the same network and budget, where both are there. */
 function comparisonTable(points: readonly PointResult[]): Table {
   const rows = points.flatMap((garbled) => {
     const encoded = points.find(({ id }) => `${id}/half-gates` === garbled.id);

@@ -15,11 +15,14 @@ export class Drawing {
   readonly #changed: () => void;
   /** The image that was opened, as it was; undefined while it is a drawing. */
   #bitmap: ImageBitmap | undefined;
+  /** Nothing is drawn and no image is open, so that there is nothing to classify. */
   #empty = true;
   /** The pen of the keyboard: where it is, and whether it is down. */
   #pen = { x: 140, y: 80, down: false };
+  /** Where the stroke that is being drawn has come to, in canvas pixels. */
   #stroke: { x: number; y: number } | undefined;
 
+  /** @param changed - called when the picture may be another one */
   constructor(canvas: HTMLCanvasElement, changed: () => void) {
     this.#canvas = canvas;
     this.#context = canvas.getContext('2d', { willReadFrequently: true })!;

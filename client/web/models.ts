@@ -7,12 +7,16 @@ import { bytesText } from '../progress.ts';
 export interface ShownModel extends KindCounts {
   readonly name: string;
   readonly about?: string;
+  /** Share of test images that it classifies rightly, 0..1. */
   readonly accuracy?: number;
+  /** What its logits are divided by before a softmax. */
   readonly temperature?: number;
   readonly labels: readonly string[];
+  /** [channels, height, width]. */
   readonly shape: readonly [number, number, number];
   /** Bytes of its hint, fetched once. */
   readonly hint: number;
+  /** Bytes of each inference: to prepare it, and with the image; up leaves the browser. */
   readonly offline: { readonly up: number; readonly down: number };
   readonly online: { readonly up: number; readonly down: number };
 }
@@ -61,7 +65,10 @@ export function rivalryText(most: ShownModel, fewest: ShownModel): string {
   return `${most.name} has ${reluText(most.relus)}, ${fewest.name} has ${share} % of them.`;
 }
 
-/** Fills a select with models, a group for each family. */
+/**
+ * Fills a select with models, a group for each family.
+ * @param families - as {@link familiesOf} makes them: none is empty
+ */
 export function fillModels(
   select: HTMLSelectElement,
   families: readonly (readonly ShownModel[])[],

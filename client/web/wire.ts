@@ -71,6 +71,10 @@ export class Wire {
   }
 }
 
+/**
+ * Shows every frame to `saw` (up: it leaves this browser), which keeps copies alone: a payload belongs to the channel once it is
+ * sent, and to the session once it is received.
+ */
 class Watcher extends Decorator {
   readonly #saw: (up: boolean, kind: number, payload: Uint8Array) => void;
 

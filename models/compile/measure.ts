@@ -374,7 +374,10 @@ function concatenated(rows: readonly Float32Array[]): Float32Array {
   return all;
 }
 
-/** The same with maps of kinds and tables in memory that threads share, so that no task copies them. */
+/**
+ * The same with maps of kinds and tables in memory that threads share, so that no task copies them; tensors are in such memory
+ * already (shareGraph). An array that stands in several places, as a map of kinds in a node and in `wanted`, is shared once.
+ */
 function shareArrays(
   graph: Graph,
   wanted: ReadonlyMap<string, Wanted>,

@@ -72,6 +72,7 @@ export class Moving {
     );
   }
 
+  /** Axis i of the result is axis order[i] of what was there, as `perm` of ONNX's Transpose. */
   transpose(order: readonly number[]): this {
     this.#view = transposed(this.#view, order);
     if (this.#axis !== undefined) this.#axis = order.indexOf(this.#axis);
@@ -115,6 +116,7 @@ export class Moving {
     );
   }
 
+  /** Puts the elements into their order where a view cannot say the next move: by a node for a value, by copying for a constant. */
   #settle(): void {
     const source = this.#source;
     if (isTraced(source)) {
@@ -139,6 +141,7 @@ export class Moving {
     return { shape: this.dims, data };
   }
 
+  /** The tensor after all moves. */
   done(): Operand {
     const source = this.#source;
     if (!isTraced(source)) {

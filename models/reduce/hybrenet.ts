@@ -51,6 +51,7 @@ export function equalise(order: readonly number[], depths: readonly number[]): n
     // Lexicographic order meets what is smaller in every multiplier first.
     const covered = minimal.some((known) => known.every((m, i) => m <= multipliers[i]!));
     if (!covered && holds()) minimal.push([...multipliers]);
+    // Counts the multipliers up, the last one fastest, each from 2 to MOST; below 0 when all have been tried.
     let last = stages - 2;
     while (last >= 0 && multipliers[last] === MOST) multipliers[last--] = 2;
     if (last < 0) return minimal;

@@ -35,10 +35,13 @@ export interface FairnessResult {
 }
 
 const CLASSES = 10;
+/** Of the training images, in each class of the second half. */
 const SHARE = 0.1;
 const SEED = 1;
-/** 20 %, 5 % and 1 % of the ReLUs. */
+/** 20 %, 5 % and 1 % of the ReLUs of the network `fashion`, 14,592. */
 const BUDGETS = [2918, 729, 145];
+
+/** Epochs of the dense network's training, of AutoReP's search, of its tuning, and of tuning on, plainly or to mitigate. */
 const DENSE = 12;
 const SEARCH = 2;
 const TUNE = 2;
@@ -46,6 +49,7 @@ const AFTER = 2;
 
 await withStudy('fairness', async (whole) => {
   const training = imbalance(whole.sets.training, { classes: CLASSES, share: SHARE, seed: SEED });
+  // All that follows trains on the unequal classes; the test images stay as they are.
   const study: Study = { ...whole, sets: { ...whole.sets, training } };
   const { recipe, sets, pool, cache } = study;
   mkdirSync(cache, { recursive: true });

@@ -50,6 +50,10 @@ export const MAX_CONTROL_BYTES: number = 256 * 1024;
 /** Values in one message, each element and each field counting: bounds the memory that 1-byte values grow to. AGREEMENT. */
 export const MAX_CONTROL_VALUES = 65536;
 
+/**
+ * Plain MessagePack: no records, extensions or references, the shortest header of a map, integers of 64 bits as bigint and back.
+ * These decide the bytes, which are hashed and must re-encode to the same. AGREEMENT. `copyBuffers`: what is decoded outlives the message.
+ */
 const packr = new Packr({
   useRecords: false,
   moreTypes: false,

@@ -63,6 +63,7 @@ export async function maskLayer(
   const parts = inputRanges(plan).map(async (range) => {
     const input = { plan: planFor(plan, range), range, generation, seed, given };
     const made = await pool.run('maskInput', input);
+    // The task that has the first input tile makes the layer's keys too; they stand in front of all corrections.
     if (made.keys !== undefined) message.set(made.keys);
     message.set(made.corrections, keyBytes(plan) + correctionBytes(plan, 0, range[0]));
     if (!free) return;

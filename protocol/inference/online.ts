@@ -189,7 +189,10 @@ export async function inferServer(
   });
 }
 
-/** One activation layer at the server: from its share of the pre-activations to y - r'. */
+/**
+ * One activation layer at the server: from its share of the pre-activations to y - r'. No message says which lane it is of: both
+ * parties send and expect them in the order of `lanes`. AGREEMENT.
+ */
 async function runActivation(
   { online: channel, pool }: ServerSession,
   { step, lanes, size, shape }: ActivationLayout,

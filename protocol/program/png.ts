@@ -44,6 +44,7 @@ export function readPngHeader(bytes: Uint8Array): PngHeader | undefined {
   return {
     width: view.getUint32(16),
     height: view.getUint32(20),
+    // 0 for a colour type that PNG does not have: a limit on unpacked bytes that no pixels fit in.
     bits: bytes[24]! * (CHANNELS[bytes[25]!] ?? 0),
     interlaced: bytes[28] !== 0,
   };

@@ -125,6 +125,7 @@ describe('a session', () => {
   it('moves fewer bytes over a slow link, as the cost formula says', async () => {
     const server = new LocalServer([tiny]);
     const layout = layoutOf(model.program);
+    // k of the OT extension that suits each rate: otKFor of protocol/ot/groups.ts.
     for (const [bitsPerSecond, k] of [
       [100e6, 4],
       [20e6, 6],

@@ -55,7 +55,10 @@ function phaseAxis(phase: number, { kernel, stride, pad, size, outputs }: Axis) 
   };
 }
 
-/** A convolution's forward products, one per group. */
+/**
+ * A convolution's forward products, one per group. Offsets count floats from the start of an image (gather.ts); cg and og are the
+ * channels that a group reads and makes; the parameter is [result][channel of its group][kernel row][kernel column].
+ */
 function forwardProducts(
   { memory, batch, node, output }: Builder<ConvNode>,
   image: PaddedImages,

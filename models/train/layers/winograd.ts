@@ -81,11 +81,14 @@ export class Winograd {
   readonly #tiles: number;
   /** Parameter index of each weight, [cell][panel of 8 results][channel][result of the panel]; empty for kept weights. */
   readonly #order: Int32Array;
+  /** The weights, or their gradient, in the order of `#order`; and their transforms, 36 matrices. */
   readonly #kernels: Floats;
   readonly #points: Floats;
   readonly #input: Tiles;
   readonly #output: Tiles;
+  /** What the kernels of assembly/winograd.ts work in: up to 40 vectors of four floats. */
   readonly #room: Floats;
+  /** Table of one run, from a row's first number: a row of a matrix is whole. */
   readonly #segment: number;
 
   /** @param kept weights that never change: they are transformed here, once, and stay in memory */

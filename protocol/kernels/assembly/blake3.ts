@@ -86,7 +86,11 @@ export function parents(
 }
 
 /**
- * Four nodes of `blocks` blocks each.
+ * Four nodes of `blocks` blocks each: the compression function of BLAKE3 (section 2.2), its state v0 .. v15 of one word a lane.
+ * A round is the quarter-round G on each of the four columns of the state, with words 0 .. 7 of the round's schedule, then on each
+ * of the diagonals, with words 8 .. 15. v12 is the chunk's number and v13 its high word, 0: messages are shorter
+ * than 2^42 bytes.
+ *
  * @param stride - bytes from one lane's blocks to the next lane's
  * @param last - bytes of the last block
  * @param counter - of the first lane; one more for each of the others

@@ -5,7 +5,10 @@
 
 import { multiplyConstant, multiplyHigh, reduceOnce } from './_modular';
 
-/** Keeps the words of 26 bits below `prime`, up to `wanted`; returns how many. */
+/**
+ * Keeps the low 26 bits of 32-bit words where they are below `prime`, up to `wanted`; returns how many. Both parties expand the
+ * public polynomials with it: which words are kept, and their order, is AGREEMENT.
+ */
 export function sampleResidues(
   dst: usize,
   wanted: usize,

@@ -33,6 +33,7 @@ describe('damaged files', () => {
     });
     const file = safetensors(
       {
+        // An entry of the format that is no tensor: three are.
         __metadata__: { format: 'pt' },
         'layer.weight': entry('F32', [2, 3], 0, 24),
         'layer.bias': entry('F16', [2], 24, 28),

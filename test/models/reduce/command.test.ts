@@ -264,6 +264,7 @@ describe('pictures and tables', () => {
   });
 
   it('say what a group lost beyond the rest', async () => {
+    // Four images of two classes; `right` says of each whether its class has the higher score.
     const labels = Uint8Array.of(0, 1, 0, 1);
     const grouping = { of: Uint8Array.of(0, 0, 1, 1), names: ['a', 'b'] };
     const scores = (right: readonly number[]) =>

@@ -71,9 +71,10 @@ export function corrections(zero: Pads, one: Pads): number[] {
   );
 }
 
-/** Server, online. */
+/** Server, online: the message for its bits a and its random bit pi, which hides the outcome from the client. */
 export function encode(zero: Pads, one: Pads, a: readonly number[], pi: number): Message {
   const n = a.length - 2;
+  // tau_0.
   const first = a[0]! ^ a[1]! ^ 1 ^ pi;
   if (n === 0) return { columns: [], end: first, choice: 0 };
   const { r, lambda } = matrixOf(zero, one);
@@ -98,7 +99,7 @@ export function encode(zero: Pads, one: Pads, a: readonly number[], pi: number):
   return { columns, end, choice };
 }
 
-/** Client, online: e. */
+/** Client, online: e = b ^ pi. */
 export function decode(
   own: Pads,
   c: readonly number[],

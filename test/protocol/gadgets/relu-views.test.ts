@@ -141,11 +141,11 @@ function serverView(numbers: Numbers, run: ReluRun): View {
     .add(run.word, outBits);
 }
 
-/** Is y within one unit of what it stands for, in its ring? Beyond the range nothing is said. */
-function isRight({ rangeBits, outBits }: Numbers, a: number, c: number, y: number): boolean {
+/** Is y within one unit of ReLU(x) / 2^f, x = a + c, in its ring of o bits? Beyond the range nothing is said. */
+function isRight({ rangeBits, shift, outBits }: Numbers, a: number, c: number, y: number): boolean {
   const x = signed(a + c, rangeBits);
   if (Math.abs(x) >= 2 ** (rangeBits - 1) - 1) return true;
-  const exact = Math.max(x, 0) / 2;
+  const exact = Math.max(x, 0) / 2 ** shift;
   return [Math.floor(exact), Math.ceil(exact), Math.ceil(exact - 1), Math.floor(exact + 1)].some(
     (value) => signed(y - value, outBits) === 0,
   );

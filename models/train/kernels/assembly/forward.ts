@@ -2,8 +2,13 @@
 // reach. Layouts and overhanging vectors are those of maps.ts.
 
 /**
- * y[p][c] = bias[c] + sum over i of x[table[p] + window[i]][c] * w[i][c]; tables hold byte offsets, rows of w are as long as
- * the channels rounded up to a multiple of four
+ * y[p][c] = bias[c] + sum over i of x[table[p] + window[i]][c] * w[i][c]; in the loops c counts bytes
+ * @param x - images with their padding, so that every cell of a window is there
+ * @param table - byte offset of the window of each result's pixel, in its image
+ * @param window - byte offset of each of the `windowSize` cells, in the window
+ * @param w - rows as long as the channels rounded up to a multiple of four, the rest zeros; likewise `bias`
+ * @param pixels - of the result, per image
+ * @param xImage - bytes from one image of x to the next
  */
 export function depthwise(
   x: usize,

@@ -181,8 +181,8 @@ export function activateInputGradient(
 }
 
 /**
- * g0[e] = sum over images of dy, g1[e] of dy * x, g2[e] of dy * x^2, gm[e] of dy * max(x, 0): the gradient by an element's
- * coefficients and by its mask
+ * g0[e] = sum over images of dy, g1[e] of dy * x, g2[e] of dy * x^2, gm[e] of dy * max(x, 0): the gradients by c0, c1, c2 and m
+ * of {@link activate}, each for one of the n elements of an image; what was in them is overwritten
  */
 export function activateMoments(
   x: usize,
