@@ -10,8 +10,10 @@ import type { Pool } from '../../protocol/pool/index.ts';
 import { runClear } from '../../protocol/program/clear.ts';
 import { encodeInput } from '../../protocol/program/input.ts';
 import type { Model } from '../../protocol/program/model.ts';
+import type { Program } from '../../protocol/program/program.ts';
 import { revealing, runSimulated } from '../../protocol/program/simulate.ts';
 import { deriveSeed, Prg } from '../../protocol/random/index.ts';
+import { macsOf } from '../../protocol/ring/shape.ts';
 import { indexOfLargest } from '../../protocol/ring/tensor.ts';
 import { ModelError } from '../errors.ts';
 import { type Graph, preprocess, runFloat } from '../graph/index.ts';
@@ -103,8 +105,17 @@ export const scoreTasks: {
   score: typeof score;
 } = { score };
 
-/** Fewest images worth a task of their own: each takes the whole model along. LOCAL. */
-const LEAST_IMAGES = 16;
+/** Multiplications of a task, a few seconds: pools end tasks that take minutes. Each takes the whole model along. LOCAL. */
+const TASK_MACS = 2e9;
+
+/** Images of a task. */
+function imagesOfTask({ steps }: Program, images: number, workers: number): number {
+  const macs = steps.reduce(
+    (sum, step) => sum + (step.op === 'linear' ? macsOf(step.shape) : 0),
+    0,
+  );
+  return Math.max(1, Math.min(Math.ceil(images / workers), Math.floor(TASK_MACS / macs)));
+}
 
 /**
  * Scores images on all workers of a pool.
@@ -119,7 +130,7 @@ export async function scoreAll(pool: Pool<typeof scoreTasks>, input: ScoreInput)
       `${pixels.length} pixels are no whole number for ${labels.length} labels`,
     );
   }
-  const each = Math.max(LEAST_IMAGES, Math.ceil(labels.length / pool.workers));
+  const each = imagesOfTask(input.model.program, labels.length, pool.workers);
   const parts: Promise<Score>[] = [];
   for (let from = 0; from < labels.length; from += each) {
     parts.push(

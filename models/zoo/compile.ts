@@ -163,7 +163,12 @@ async function compileRecipe(
   for (const name of networksOf(recipe)) {
     const file = join(cache, `${name}.sottonet`);
     if (!existsSync(file)) {
-      const shipped = decodeModel(readFileSync(join(FOLDER, `${name}.sotto`)));
+      const path = join(FOLDER, `${name}.sotto`);
+      if (!existsSync(path)) {
+        console.log(`${name}: neither in ${cache} nor here yet`);
+        continue;
+      }
+      const shipped = decodeModel(readFileSync(path));
       const scored = await writeScored(name, recompared(shipped, calibration), test);
       await writeCard(name, { ...readCard(name), ...scored });
       continue;
