@@ -37,11 +37,11 @@ import {
   type TrainingPool,
 } from '../train/index.ts';
 import {
-  nameOf,
   networksOf,
   readSets,
   recipeOf,
   reduceArguments,
+  reducedName,
   type Sets,
   type ZooRecipe,
 } from './recipes.ts';
@@ -138,7 +138,7 @@ function writeCard(name: string, card: object): Promise<void> {
 
 /** What made a network of a recipe; undefined for the dense one. */
 const reductionOf = (recipe: ZooRecipe, name: string) =>
-  recipe.reduced.find((reduction) => nameOf(recipe, reduction) === name);
+  recipe.reduced.find((reduction) => reducedName(recipe, reduction) === name);
 
 /** The commands that make a network, as they are typed. */
 function commandsOf(recipe: ZooRecipe, name: string): string[] {

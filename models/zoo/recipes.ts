@@ -185,19 +185,7 @@ export const RECIPES: Readonly<Record<string, ZooRecipe>> = {
     measured: 64,
     augmentation: { kind: 'shiftTurns', shift: 3, cutout: 8 },
     frozen: AIR_FROZEN,
-    // Squares keep the accuracy that identities cost, identities the bytes that squares cost.
-    reduced: [
-      {
-        budget: 12_900,
-        method: 'autorep',
-        searchEpochs: 2,
-        tuneEpochs: 3,
-        settleEpochs: 1,
-        pressure: 20,
-      },
-      { budget: 36_000, method: 'snl', searchEpochs: 2, tuneEpochs: 3 },
-      { budget: 12_900, method: 'snl', searchEpochs: 2, tuneEpochs: 3 },
-    ],
+    reduced: [],
     build(seed, training) {
       const pixels = { mean: [0.4914, 0.4822, 0.4465], std: [0.247, 0.2435, 0.2616] };
       const { input } = airNet(pixels);
@@ -244,13 +232,16 @@ export function recipeOf(name: string | undefined): ZooRecipe {
 }
 
 /** What a reduction makes: NAME-BUDGET with squares, NAME-BUDGET-METHOD by other methods. */
-export function nameOf({ name }: Pick<ZooRecipe, 'name'>, { budget, method }: Reduction): string {
+export function reducedName(
+  { name }: Pick<ZooRecipe, 'name'>,
+  { budget, method }: Reduction,
+): string {
   return `${name}-${budget}${method === 'autorep' ? '' : `-${method}`}`;
 }
 
 /** Names of the networks that come from a recipe, the dense one first. */
 export function networksOf(recipe: ZooRecipe): string[] {
-  return [recipe.name, ...recipe.reduced.map((reduction) => nameOf(recipe, reduction))];
+  return [recipe.name, ...recipe.reduced.map((reduction) => reducedName(recipe, reduction))];
 }
 
 /**
@@ -273,6 +264,6 @@ export function reduceArguments(
     ...(settleEpochs === undefined ? [] : ['--settle-epochs', `${settleEpochs}`]),
     ...(pressure === undefined ? [] : ['--pressure', `${pressure}`]),
     ...(scores !== undefined && existsSync(scores) ? ['--scores', scores] : []),
-    ...['--output', join(folder, nameOf(recipe, reduction))],
+    ...['--output', join(folder, reducedName(recipe, reduction))],
   ];
 }

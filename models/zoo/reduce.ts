@@ -13,7 +13,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { dataFolder, missing } from '../train/index.ts';
-import { nameOf, recipeOf, reduceArguments } from './recipes.ts';
+import { recipeOf, reduceArguments, reducedName } from './recipes.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -27,7 +27,7 @@ if (data === undefined) {
   const cli = fileURLToPath(new URL('../../cli.js', import.meta.url));
   for (const reduction of recipe.reduced) {
     // The model is the last of the files that a run writes.
-    if (existsSync(join(values.cache, `${nameOf(recipe, reduction)}.sotto`))) continue;
+    if (existsSync(join(values.cache, `${reducedName(recipe, reduction)}.sotto`))) continue;
     const args = reduceArguments(recipe, reduction, values.cache, data);
     console.error(`sotto ${args.join(' ')}`);
     const { status } = spawnSync(process.execPath, [cli, ...args], { stdio: 'inherit' });

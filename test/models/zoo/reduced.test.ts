@@ -43,11 +43,14 @@ it('all networks together take less than 30 MB', () => {
   expect(sizes.reduce((sum, size) => sum + size, 0)).toBeLessThan(30e6);
 });
 
-it.each(recipes)('$name comes at four budgets, the least 5 % of the ReLUs', (recipe) => {
-  const relus = networksOf(recipe).map((name) => cardOf(name).relus);
-  expect(relus).toHaveLength(4);
-  expect(relus.at(-1)).toBeLessThanOrEqual(0.05 * relus[0]);
-});
+it.each(recipes.filter(({ reduced }) => reduced.length > 0))(
+  '$name comes at four budgets, the least 5 % of the ReLUs',
+  (recipe) => {
+    const relus = networksOf(recipe).map((name) => cardOf(name).relus);
+    expect(relus).toHaveLength(4);
+    expect(relus.at(-1)).toBeLessThanOrEqual(0.05 * relus[0]);
+  },
+);
 
 describe('our own drawings of clothing', () => {
   const models = networksOf(RECIPES['fashion']!).map((name) => decodeModel(read(`${name}.sotto`)));
