@@ -114,7 +114,15 @@ export async function sessionOver(
   return Session.begin({ left, open, readPixels, lasting: false, release }, options);
 }
 
-/** An open session; see the contract above. */
+/**
+ * An open session; see the contract above. It is in one of three states, which fields tell:
+ *
+ *     linked       #end, #loss undefined   -- its link is lost, and the source is lasting -->  coming back
+ *     coming back  #loss set               -- a try opens a link -->  linked; a pause between tries, which `#hurry` ends
+ *     over         #end set                <-- from either: close(), any other error, a loss that lasts too long
+ *
+ * Whoever needs a link waits for `#tried`, and whoever needs a bundle for `#changed`; both also happen when the session is over.
+ */
 export class Session implements AsyncDisposable {
   /** Resolves when the session is over: with the error that ended it, or undefined after close(). Never rejects. */
   readonly closed: Promise<Error | undefined>;

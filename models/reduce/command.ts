@@ -55,6 +55,7 @@ interface ReduceCommandOptions extends NetworkReadOptions, FitOptions {
   readonly searchEpochs?: string;
   readonly tuneEpochs?: string;
   readonly settleEpochs?: string;
+  readonly rate?: string;
   readonly pressure?: string;
   readonly scores?: string;
   readonly batch: number;
@@ -115,6 +116,10 @@ export function reduceCommand(): Command {
       'epochs behind those with batch norms as inference uses them; deep networks of squares want some',
     )
     .option(
+      '--rate <RATE>',
+      'highest learning rate of searches and fine-tuning, by Adam (default: 0.001); less where few epochs are to keep what a long training found',
+    )
+    .option(
       '--pressure <FACTOR>',
       'of autorep: how hard its search pushes at first (default: 1); more for large networks and short searches',
     )
@@ -160,8 +165,10 @@ function checked(options: ReduceCommandOptions): { augmentation?: Augmentation }
       throw new InvalidArgumentError(`--${name}-epochs should be a whole number, 0 or more`);
     }
   }
-  if (!(Number(options.pressure ?? 1) > 0)) {
-    throw new InvalidArgumentError(`--pressure should be above 0, not ${options.pressure}`);
+  for (const name of ['rate', 'pressure'] as const) {
+    if (!(Number(options[name] ?? 1) > 0)) {
+      throw new InvalidArgumentError(`--${name} should be above 0, not ${options[name]}`);
+    }
   }
   if (options.augment === 'none') return {};
   return { augmentation: { kind: 'cropFlip', pad: 2 } };
@@ -247,14 +254,18 @@ const TOLD: Pick<Training, 'onProgress' | 'onEpoch'> = {
   },
 };
 
-/** Epochs and pressure of all methods. */
+/** Epochs, rates and pressure of all methods. */
 function methodOptions(options: ReduceCommandOptions): ReduceOptions & { readonly tune: Tuning } {
-  const search =
-    options.searchEpochs === undefined ? {} : { searchEpochs: Number(options.searchEpochs) };
+  const rate = options.rate === undefined ? undefined : Number(options.rate);
+  const search = {
+    ...(options.searchEpochs !== undefined && { searchEpochs: Number(options.searchEpochs) }),
+    ...(rate !== undefined && { searchRate: rate }),
+  };
   const push = options.pressure === undefined ? {} : { pressure: Number(options.pressure) };
   const tune = {
     ...(options.tuneEpochs !== undefined && { epochs: Number(options.tuneEpochs) }),
     ...(options.settleEpochs !== undefined && { settleEpochs: Number(options.settleEpochs) }),
+    ...(rate !== undefined && { rate }),
   };
   return {
     snl: { ...search, tune },

@@ -15,7 +15,13 @@
  *
  * How. A branching program with nodes 0 .. n, n = m - 1: edge j-1 -> j labelled p_j, and edges to the end labelled
  * tau_0 = a_0 ^ a_1 ^ 1 ^ pi, tau_j = a_j ^ a_(j+1), the server's alone. Its value, pi ^ b ^ c_0, is the determinant of a
- * matrix L over GF(2). The server multiplies L from the left by a random unit upper triangular R, and adds a random
+ * matrix L over GF(2), here of three compared bits:
+ *
+ *                        | p_1   0   tau_0 |
+ *     m = 3, n = 2:  L = |  1   p_2  tau_1 |     det L = tau_0 ^ p_1 tau_1 ^ p_1 p_2 tau_2
+ *                        |  0    1   tau_2 |
+ *
+ * The server multiplies L from the left by a random unit upper triangular R, and adds a random
  * combination lambda of the columns to the last one: the client sees a uniform matrix of that determinant. c enters column
  * j as R[., j-1] c_j and the last column as lambda_j R[., j-1] c_j: one OT for each of c_1 .. c_n.
  *

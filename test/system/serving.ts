@@ -7,6 +7,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { extname, join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { pipeline } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import type { Notice } from '../../server/events-text.ts';
 import type { ServerEvent } from '../../server/index.ts';
@@ -95,7 +96,8 @@ export async function serveFolder(
     }
     const type = types[extname(path)] ?? 'application/octet-stream';
     response.writeHead(200, { 'content-type': type, ...headers });
-    createReadStream(path).pipe(response);
+    // A page may still load when its test has removed the folder.
+    pipeline(createReadStream(path), response, () => {});
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');

@@ -167,6 +167,7 @@ describe('sotto reduce', () => {
     ],
     ['half an epoch', ['--settle-epochs', '1.5'], /--settle-epochs should be a whole number/],
     ['no pressure', ['--pressure', '0'], /--pressure should be above 0, not 0/],
+    ['no learning rate', ['--rate', 'fast'], /--rate should be above 0, not fast/],
     ['no data', ['--data', 'missing-images'], /missing-images: there is no such file/],
     ['images without labels', ['--data', 'bare-images'], /bare-images has no labels to learn from/],
     ['data of another format', ['--data', 'dense.sottonet'], /dense.sottonet .*two zero bytes/],
