@@ -44,7 +44,7 @@ export function readPngHeader(bytes: Uint8Array): PngHeader | undefined {
   return {
     width: view.getUint32(16),
     height: view.getUint32(20),
-    // 0 for a colour type that PNG does not have: a limit on unpacked bytes that no pixels fit in.
+    // 0 for a colour type that PNG does not have.
     bits: bytes[24]! * (CHANNELS[bytes[25]!] ?? 0),
     interlaced: bytes[28] !== 0,
   };
@@ -58,6 +58,11 @@ export function readPngHeader(bytes: Uint8Array): PngHeader | undefined {
 export function decodePng(bytes: Uint8Array, name: string): RgbaImage {
   const header = readPngHeader(bytes);
   if (header === undefined) throw new RangeError(`${name} is not a PNG file`);
+  if (header.bits === 0) {
+    throw new RangeError(
+      `${name} is a damaged PNG file: there are no pixels of colour type ${bytes[25]} with ${bytes[24]} bits`,
+    );
+  }
   checkUnpacked(bytes, header, name);
   try {
     return PNG.sync.read(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));

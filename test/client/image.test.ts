@@ -143,6 +143,17 @@ describe('an image', () => {
     },
   );
 
+  it('of a colour type that PNG does not have is refused by its name', async () => {
+    const path = join(folder, 'strange.png');
+    const bytes = interlacedPng(2, 2);
+    bytes[25] = 5;
+    writeFileSync(path, bytes);
+    const image = await readImage(path);
+    expect(() => pixelsOf(image, [1, 2, 2])).toThrow(
+      /^strange.png is a damaged PNG file: there are no pixels of colour type 5 with 8 bits$/,
+    );
+  });
+
   it('that is too large a file is not read', async () => {
     const path = join(folder, 'long.png');
     writeFileSync(path, '');
