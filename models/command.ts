@@ -6,6 +6,7 @@ import { checkOutput, replaceFile } from '../protocol/files.ts';
 import { createThreadPool } from '../protocol/pool/node.ts';
 import { encodeModel } from '../protocol/program/model.ts';
 import { COMPARISONS, type Comparison } from '../protocol/program/program.ts';
+import { showStatus } from '../protocol/terminal.ts';
 import {
   type CompileOptions,
   compileMeasured,
@@ -21,7 +22,6 @@ import { type Graph, preprocessAll } from './graph/index.ts';
 import { measureOnThreads } from './measuring.ts';
 import { MODEL_HELP, type NetworkReadOptions, readGraph, withReadOptions } from './read.ts';
 import { type Images, readImages } from './samples/index.ts';
-import { showStatus } from './terminal.ts';
 
 interface CompileCommandOptions extends NetworkReadOptions, FitOptions {
   readonly calibrate: readonly string[];

@@ -1,9 +1,9 @@
 /** Measuring for commands: on all threads of the machine, with a line that says how far it is. Node only. */
 
 import { createThreadPool } from '../protocol/pool/node.ts';
+import { showStatus } from '../protocol/terminal.ts';
 import { type Measured, measureAll, type measureTasks, type Wanted } from './compile/measure.ts';
 import type { Graph } from './graph/index.ts';
-import { showStatus } from './terminal.ts';
 
 /** Measures values on preprocessed images, see {@link measureAll}. */
 export async function measureOnThreads(

@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { createRequire } from 'node:module';
 import { type Command, InvalidArgumentError } from 'commander';
 import { PROTOCOL_VERSION } from '../protocol/inference/hello.ts';
+import { showStatus } from '../protocol/terminal.ts';
 import { type AuditFile, openAudit } from './audit.ts';
 import {
   type Configuration,
@@ -20,7 +21,7 @@ import {
   type ServerEvent,
   serve,
 } from './index.ts';
-import { lineLog, showOnTerminal } from './log.ts';
+import { lineLog } from './log.ts';
 import { type ServeCommandOptions, serveOptions } from './serve-options.ts';
 import { reportingFailure, ServedFiles } from './served-files.ts';
 import { notifier } from './systemd.ts';
@@ -76,11 +77,11 @@ async function run(
       ...(resume === undefined ? {} : { resumeMs: resume }),
     },
     onHint: (model, done, total) =>
-      showOnTerminal(`hint of ${model}: ${Math.round((100 * done) / total)} %`),
+      showStatus(`hint of ${model}: ${Math.round((100 * done) / total)} %`),
     onGrant: audit && recordIn(audit, journal.run),
     onTask: metrics?.onTask,
     onEvent(event) {
-      showOnTerminal('');
+      showStatus('');
       metrics?.onEvent(event);
       tell(event);
     },

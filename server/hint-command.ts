@@ -2,8 +2,8 @@
 
 import { Command } from 'commander';
 import { createPool } from '../protocol/inference/threads.ts';
+import { showStatus } from '../protocol/terminal.ts';
 import { hintPaths } from './hints.ts';
-import { showOnTerminal } from './log.ts';
 import { loadModelFile, offerModels } from './models.ts';
 
 interface HintCommandOptions {
@@ -34,8 +34,8 @@ async function run(paths: readonly string[], { workers }: HintCommandOptions): P
       const path = hintPaths(paths[i]!).hint;
       const start = performance.now();
       const onHint = (_: string, done: number, total: number, layer: string) =>
-        showOnTerminal(`${path}: ${Math.round((100 * done) / total)} %, ${layer}`);
-      const offers = await offerModels([model], { pool, onHint }).finally(() => showOnTerminal(''));
+        showStatus(`${path}: ${Math.round((100 * done) / total)} %, ${layer}`);
+      const offers = await offerModels([model], { pool, onHint }).finally(() => showStatus(''));
       const { hint, kept } = offers.get(model.name)!;
       if (kept.unkept !== undefined) throw new Error(kept.unkept);
       const seconds = ((performance.now() - start) / 1000).toFixed(2);

@@ -1,4 +1,4 @@
-/** Lines of a log on a stream that may stall or break: neither holds the server up, and what waits is bounded; and a line that is rewritten. */
+/** Lines of a log on a stream that may stall or break: neither holds the server up, and what waits is bounded. */
 
 import type { Writable } from 'node:stream';
 
@@ -70,10 +70,4 @@ export function lineLog(
       return Promise.race([written, late]).finally(() => clearTimeout(timer));
     },
   };
-}
-
-/** Shows where work is, on a terminal, by one line that is rewritten. */
-export function showOnTerminal(text: string): void {
-  const { isTTY, columns } = process.stderr;
-  if (isTTY) process.stderr.write(`\r${text.slice(0, columns - 1)}\x1b[K`);
 }

@@ -6,13 +6,13 @@ import { checkOutput, replaceFile } from '../../protocol/files.ts';
 import { LINKS } from '../../protocol/inference/links.ts';
 import { createThreadPool } from '../../protocol/pool/node.ts';
 import { encodeModel } from '../../protocol/program/model.ts';
+import { say, showStatus } from '../../protocol/terminal.ts';
 import { formatReport } from '../compile/index.ts';
 import { formatScore, scoreAll, type scoreTasks } from '../compile/score.ts';
 import { type FitOptions, fitOf, withFitOptions } from '../fit.ts';
 import { countGraph, type Graph, preprocessAll, saveGraph } from '../graph/index.ts';
 import { nearestWord } from '../nearest.ts';
 import { type NetworkReadOptions, readGraph, withReadOptions } from '../read.ts';
-import { say, showStatus } from '../terminal.ts';
 import {
   type Augmentation,
   createTrainingPool,

@@ -11,6 +11,7 @@
 
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { say } from '../../protocol/terminal.ts';
 import type { Graph } from '../graph/index.ts';
 import {
   auditGroups,
@@ -22,7 +23,6 @@ import {
   reduce,
   reluCount,
 } from '../reduce/index.ts';
-import { say } from '../terminal.ts';
 import { trainDense } from '../zoo/training.ts';
 import { readStudy, writeResults } from './results.ts';
 import { type Study, trainingOf, withStudy } from './surroundings.ts';

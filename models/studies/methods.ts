@@ -9,9 +9,9 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { say } from '../../protocol/terminal.ts';
 import { loadGraph } from '../graph/index.ts';
 import { type Method, reduce, reluCount } from '../reduce/index.ts';
-import { say } from '../terminal.ts';
 import { slice } from '../train/index.ts';
 import { readStudy, writeResults } from './results.ts';
 import { type Study, testAccuracy, trainingOf, withStudy } from './surroundings.ts';

@@ -10,9 +10,9 @@
  */
 
 import { readFileSync } from 'node:fs';
+import { say } from '../../protocol/terminal.ts';
 import { loadResNetCifar } from '../networks/index.ts';
 import { type Method, reduce, reluCount } from '../reduce/index.ts';
-import { say } from '../terminal.ts';
 import { missing, slice } from '../train/index.ts';
 import { publishedWeights } from '../zoo/recipes.ts';
 import { readStudy, writeResults } from './results.ts';

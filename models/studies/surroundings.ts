@@ -1,9 +1,9 @@
 /** What studies run in: the images and the training of a network of the zoo. */
 
 import { join } from 'node:path';
+import { say, showStatus } from '../../protocol/terminal.ts';
 import type { Graph } from '../graph/index.ts';
 import type { Training } from '../reduce/index.ts';
-import { say, showStatus } from '../terminal.ts';
 import {
   accuracyOf,
   createTrainingPool,

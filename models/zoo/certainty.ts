@@ -15,8 +15,8 @@ import { runClear } from '../../protocol/program/clear.ts';
 import { decodeLogits, encodeInput } from '../../protocol/program/input.ts';
 import { decodeModel, type Model } from '../../protocol/program/model.ts';
 import { probabilities } from '../../protocol/program/probabilities.ts';
+import { showStatus } from '../../protocol/terminal.ts';
 import { type Answered, calibrationError, fitTemperature } from '../compile/temperature.ts';
-import { showStatus } from '../terminal.ts';
 import { dataFolder, type LabelledImages, missing, readMnist, slice } from '../train/index.ts';
 import { networksOf, readSets, recipeOf } from './recipes.ts';
 

@@ -17,6 +17,7 @@ import { createThreadPool } from '../../protocol/pool/node.ts';
 import { encodeInput } from '../../protocol/program/input.ts';
 import { RELU } from '../../protocol/program/kinds.ts';
 import { decodeModel, encodeModel, type Model } from '../../protocol/program/model.ts';
+import { showStatus } from '../../protocol/terminal.ts';
 import { lowerComparisons } from '../compile/comparisons.ts';
 import { compile, formatReport, usualComparison, withTolerance } from '../compile/index.ts';
 import { formatComparisons } from '../compile/report.ts';
@@ -24,7 +25,6 @@ import { formatScore, scoreAll, type scoreTasks } from '../compile/score.ts';
 import { countGraph, type Graph, loadGraph, preprocessAll, saveGraph } from '../graph/index.ts';
 import { mapOf } from '../reduce/card.ts';
 import { auditGroups, groupsOfLabels } from '../reduce/index.ts';
-import { showStatus } from '../terminal.ts';
 import {
   createTrainingPool,
   dataFolder,

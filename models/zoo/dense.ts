@@ -10,9 +10,9 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { replaceFile } from '../../protocol/files.ts';
+import { say } from '../../protocol/terminal.ts';
 import { saveGraph } from '../graph/index.ts';
 import { loadResNetCifar } from '../networks/index.ts';
-import { say } from '../terminal.ts';
 import {
   accuracyOf,
   createTrainingPool,

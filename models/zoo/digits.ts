@@ -14,6 +14,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { replaceFile } from '../../protocol/files.ts';
 import { indexOfLargest } from '../../protocol/ring/tensor.ts';
+import { say, showStatus } from '../../protocol/terminal.ts';
 import {
   countGraph,
   elements,
@@ -29,7 +30,6 @@ import { Stream } from '../random.ts';
 import { mapOf } from '../reduce/card.ts';
 import { replaceRelus } from '../reduce/harm.ts';
 import { clampCurvature } from '../reduce/parabola.ts';
-import { say, showStatus } from '../terminal.ts';
 import { type LabelledImages, makeBatch, slice } from '../train/data/images.ts';
 import { dataFolder, missing, readMnist } from '../train/data/published.ts';
 import { progressLine, score } from '../train/loop.ts';

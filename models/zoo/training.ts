@@ -1,6 +1,6 @@
 /** How a dense network is trained, by its recipe. */
 
-import { say, showStatus } from '../terminal.ts';
+import { say, showStatus } from '../../protocol/terminal.ts';
 import {
   cosine,
   measureStatistics,

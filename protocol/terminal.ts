@@ -2,7 +2,8 @@
 
 /** Shows where work is: on a terminal, by one line that is rewritten; elsewhere not at all. */
 export function showStatus(text: string): void {
-  if (process.stderr.isTTY) process.stderr.write(`\r${text}\x1b[K`);
+  const { isTTY, columns } = process.stderr;
+  if (isTTY) process.stderr.write(`\r${text.slice(0, columns - 1)}\x1b[K`);
 }
 
 /** Says something that stays, in place of the status. */
