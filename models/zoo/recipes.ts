@@ -231,13 +231,9 @@ export function recipeOf(name: string | undefined): ZooRecipe {
   throw new ModelError('argument', `name one of ${Object.keys(RECIPES).join(', ')}, not ${name}`);
 }
 
-/** What a reduction makes: NAME-BUDGET with squares, NAME-BUDGET-METHOD by other methods. */
-export function reducedName(
-  { name }: Pick<ZooRecipe, 'name'>,
-  { budget, method }: Reduction,
-): string {
-  return `${name}-${budget}${method === 'autorep' ? '' : `-${method}`}`;
-}
+/** What a reduction makes: NAME-BUDGET. */
+export const reducedName = ({ name }: ZooRecipe, { budget }: Reduction): string =>
+  `${name}-${budget}`;
 
 /** Names of the networks that come from a recipe, the dense one first. */
 export function networksOf(recipe: ZooRecipe): string[] {
