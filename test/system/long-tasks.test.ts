@@ -7,64 +7,15 @@ import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type * as Sotto from '../../client/browser.ts';
 import { noBrowser, openBrowser } from './chromium.ts';
+import { isLong, type Task, tasksOf } from './main-thread.ts';
 import { root, serveFolder, serveProcess } from './serving.ts';
 import { notBuilt } from './support.ts';
 
 const skipped = notBuilt ?? noBrowser;
 if (skipped) console.log(`tests of a page's main thread skipped: ${skipped}`);
 
-/**
- * What counts as a long task: twice the 50 ms that browsers call so. On the machine on which 12 and 17 ms were measured (digits, cifar10)
- * nothing came near 50; another, with a later Chromium, takes 29 and 66 for the same code.
- */
-const LONG_TASK_MS = 100;
-
 /** What the page leaves to be used. */
 declare const sotto: typeof Sotto;
-
-/** An event of Chromium's traces; times in microseconds, `tdur` of the processor. */
-interface Traced {
-  readonly name: string;
-  readonly cat: string;
-  readonly pid: number;
-  readonly tid: number;
-  readonly ts: number;
-  readonly dur?: number;
-  readonly tdur?: number;
-}
-
-interface Task {
-  readonly phase: string;
-  /** Time of the processor, in ms: what else the machine did meanwhile is not in it. */
-  readonly cpuMs: number;
-}
-
-/** The tasks of the page's main thread while `work` marks its phases by `performance.mark('phase: NAME')`. */
-async function tasksOf(
-  browser: Browser,
-  page: Page,
-  work: () => Promise<unknown>,
-): Promise<Task[]> {
-  const categories = ['devtools.timeline', 'disabled-by-default-devtools.timeline', 'toplevel'];
-  await browser.startTracing(page, { categories: [...categories, 'blink.user_timing'] });
-  await work();
-  const { traceEvents } = JSON.parse((await browser.stopTracing()).toString()) as {
-    traceEvents: Traced[];
-  };
-  const marks = traceEvents
-    .filter(({ cat, name }) => cat.includes('blink.user_timing') && name.startsWith('phase: '))
-    .sort((a, b) => a.ts - b.ts);
-  const [main] = marks;
-  return traceEvents
-    .filter(({ pid, tid, name }) => pid === main?.pid && tid === main.tid && /RunTask$/.test(name))
-    .flatMap(({ ts, dur = 0, tdur = 0 }) => {
-      const phase = marks.findLast((mark) => mark.ts < ts + dur)?.name.slice('phase: '.length);
-      return phase === undefined ? [] : [{ phase, cpuMs: Math.round(tdur / 1000) }];
-    })
-    .sort((a, b) => b.cpuMs - a.cpuMs);
-}
-
-const isLong = ({ cpuMs }: Task) => cpuMs >= LONG_TASK_MS;
 
 describe.skipIf(skipped)('the main thread of a page with the client', () => {
   let browser: Browser;
