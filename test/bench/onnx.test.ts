@@ -6,6 +6,7 @@ import { type Graph, loadGraph, preprocess, runFloat } from '../../models/graph/
 import { resNetCifar } from '../../models/networks/index.ts';
 import { exportOnnx } from '../../models/onnx/write.ts';
 import { drawDigit } from '../../models/zoo/draw.ts';
+import { GraphBuilder } from '../models/builder.ts';
 import { everyOperator, randomImage } from '../models/networks.ts';
 
 const digits = loadGraph(
@@ -70,39 +71,11 @@ describe('a network as ONNX', () => {
 
 /** The operators that {@link everyOperator} has not: pad, slice, concat, scale, max pooling. */
 function movingOperators(): Graph {
-  const channels = (values: number[]) => ({
-    shape: [values.length],
-    data: Float32Array.from(values),
-  });
-  return {
-    input: { id: 'image', shape: [2, 6, 7], mean: [0, 0], std: [1, 1] },
-    nodes: [
-      {
-        op: 'slice',
-        id: 'odd',
-        inputs: ['image'],
-        start: [0, 1, 0],
-        step: [1, 2, 2],
-        size: [2, 3, 4],
-      },
-      { op: 'pad', id: 'framed', inputs: ['odd'], before: [1, 2, 0], after: [0, 1, 3] },
-      { op: 'scale', id: 'scaled', inputs: ['framed'], scale: 'factor', shift: 'offset' },
-      { op: 'concat', id: 'both', inputs: ['framed', 'scaled'] },
-      {
-        op: 'maxPool',
-        id: 'largest',
-        inputs: ['both'],
-        kernel: [3, 2],
-        stride: [2, 2],
-        pads: [1, 0, 1, 1],
-      },
-    ],
-    output: 'largest',
-    tensors: new Map([
-      ['factor', channels([1, -2, 0.5])],
-      ['offset', channels([0, 3, -1])],
-    ]),
-  };
+  const b = new GraphBuilder(1, [2, 6, 7], 0, 1);
+  const odd = b.slice('image', [0, 1, 0], [1, 2, 2], [2, 3, 4]);
+  const framed = b.pad(odd, [1, 2, 0], [0, 1, 3]);
+  const both = b.concat(framed, b.scale(framed, [0, 3, -1], { factors: [1, -2, 0.5] }));
+  return b.build(b.maxPool(both, [3, 2], { stride: 2, pad: [1, 0, 1, 1] }));
 }
 
 const unavailable = await openPlain(everyOperator()).then(

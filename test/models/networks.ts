@@ -1,123 +1,33 @@
-import { type Graph, type Node, RELU, SQUARE, type Tensor } from '../../models/graph/index.ts';
+/** Networks and images that many tests use. */
+
+import { type Graph, IDENTITY, RELU, SQUARE } from '../../models/graph/index.ts';
 import { Stream } from '../../models/random.ts';
 import type { LabelledImages } from '../../models/train/index.ts';
-
-/** A small deterministic stream of numbers in [-1, 1), for weights and images of tests. */
-export function numbers(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 0x80000000 - 1;
-  };
-}
-
-/** A tensor of random numbers in [-scale, scale) + offset. */
-export function tensor(
-  next: () => number,
-  shape: readonly number[],
-  scale = 1,
-  offset = 0,
-): Tensor {
-  const size = shape.reduce((a, b) => a * b, 1);
-  return { shape, data: Float32Array.from({ length: size }, () => offset + scale * next()) };
-}
+import { GraphBuilder, numbers, tensor } from './builder.ts';
 
 /**
- * A network of 2x9x7 inputs that uses every operator, strides, uneven pads, groups and every kind of activation.
+ * A network of 2x9x7 inputs with uneven strides and pads, groups and every kind of activation.
  * Shapes: 2x9x7 -> conv 6x5x4 -> ... -> add -> pool 6x2x2 -> grouped conv 9x2x2 -> mean -> flat 9 -> dense 5.
  */
 export function everyOperator(seed = 1): Graph {
-  const next = numbers(seed);
-  const kinds = (size: number) =>
-    Uint8Array.from({ length: size }, (_, i) => [RELU, SQUARE, 0, RELU, SQUARE][i % 5]!);
-  const coefficients = (channels: number): Tensor => ({
-    shape: [channels, 3],
-    data: Float32Array.from({ length: 3 * channels }, (_, i) =>
-      i % 3 === 2 ? 0.25 + 0.1 * next() : 0.3 * next(),
-    ),
-  });
-  const nodes: Node[] = [
-    {
-      op: 'conv',
-      id: 'conv1',
-      inputs: ['image'],
-      weight: 'conv1.weight',
-      kernel: [3, 3],
-      stride: [2, 2],
-      pads: [1, 1, 1, 1],
-      groups: 1,
-    },
-    {
-      op: 'batchNorm',
-      id: 'norm1',
-      inputs: ['conv1'],
-      scale: 'norm1.scale',
-      shift: 'norm1.shift',
-      mean: 'norm1.mean',
-      variance: 'norm1.variance',
-      epsilon: 1e-5,
-    },
-    {
-      op: 'activation',
-      id: 'act1',
-      inputs: ['norm1'],
-      kinds: kinds(120),
-      coefficients: 'act1.coefficients',
-    },
-    {
-      op: 'conv',
-      id: 'conv2',
-      inputs: ['act1'],
-      weight: 'conv2.weight',
-      bias: 'conv2.bias',
-      kernel: [2, 3],
-      stride: [1, 1],
-      pads: [1, 0, 0, 2],
-      groups: 1,
-    },
-    { op: 'add', id: 'sum', inputs: ['conv2', 'act1'] },
-    {
-      op: 'activation',
-      id: 'act2',
-      inputs: ['sum'],
-      kinds: kinds(120),
-      coefficients: 'act2.coefficients',
-    },
-    { op: 'averagePool', id: 'pool', inputs: ['act2'], kernel: [2, 2], stride: [2, 2] },
-    {
-      op: 'conv',
-      id: 'conv3',
-      inputs: ['pool'],
-      weight: 'conv3.weight',
-      kernel: [3, 3],
-      stride: [1, 1],
-      pads: [1, 1, 1, 1],
-      groups: 3,
-    },
-    { op: 'activation', id: 'act3', inputs: ['conv3'], kinds: new Uint8Array(36).fill(RELU) },
-    { op: 'globalAveragePool', id: 'mean', inputs: ['act3'] },
-    { op: 'flatten', id: 'flat', inputs: ['mean'] },
-    { op: 'dense', id: 'head', inputs: ['flat'], weight: 'head.weight', bias: 'head.bias' },
-  ];
-  return {
-    input: { id: 'image', shape: [2, 9, 7], mean: [0.5, 0.4], std: [0.25, 0.5] },
-    nodes,
-    output: 'head',
-    tensors: new Map<string, Tensor>([
-      ['conv1.weight', tensor(next, [6, 2, 3, 3], 0.5)],
-      ['norm1.scale', tensor(next, [6], 0.3, 1)],
-      ['norm1.shift', tensor(next, [6], 0.5)],
-      ['norm1.mean', tensor(next, [6], 0.2)],
-      ['norm1.variance', tensor(next, [6], 0.3, 1)],
-      ['act1.coefficients', coefficients(6)],
-      ['conv2.weight', tensor(next, [6, 6, 2, 3], 0.3)],
-      ['conv2.bias', tensor(next, [6], 0.3)],
-      ['act2.coefficients', coefficients(6)],
-      ['conv3.weight', tensor(next, [9, 2, 3, 3], 0.5)],
-      ['head.weight', tensor(next, [5, 9], 1)],
-      ['head.bias', tensor(next, [5], 0.5)],
-    ]),
-  };
+  const b = new GraphBuilder(seed, [2, 9, 7], [0.5, 0.4], [0.25, 0.5]);
+  const mix = [RELU, SQUARE, IDENTITY, RELU, SQUARE];
+  const quadratic = [
+    [0, 0.3],
+    [0, 0.3],
+    [0.25, 0.1],
+  ] as const;
+  const conv1 = b.conv('image', 6, { id: 'conv1', stride: 2, weights: 0.5, bias: false });
+  const norm1 = b.norm(conv1, { id: 'norm1', shift: 0.5 });
+  const act1 = b.activation(norm1, mix, { id: 'act1', quadratic });
+  const uneven = { kernel: [2, 3], pad: [1, 0, 0, 2] } as const;
+  const conv2 = b.conv(act1, 6, { id: 'conv2', ...uneven, weights: 0.3, bias: 0.3 });
+  const act2 = b.activation(b.add(conv2, act1, { id: 'sum' }), mix, { id: 'act2', quadratic });
+  const pool = b.pool(act2, 2, { id: 'pool' });
+  const conv3 = b.conv(pool, 9, { id: 'conv3', groups: 3, weights: 0.5, bias: false });
+  const act3 = b.activation(conv3, 'relu', { id: 'act3', quadratic: false });
+  const flat = b.flatten(b.mean(act3, { id: 'mean' }), { id: 'flat' });
+  return b.build(b.dense(flat, 5, { id: 'head', weights: 1, bias: 0.5 }));
 }
 
 /** A random preprocessed image for a graph. */

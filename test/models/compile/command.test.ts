@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type * as command from '../../../models/command.ts';
 import { saveGraph } from '../../../models/graph/index.ts';
 import { decodeModel } from '../../../protocol/program/model.ts';
-import { GraphBuilder } from './graphs.ts';
+import { GraphBuilder } from '../builder.ts';
 
 /** It measures on threads, which run what is built. */
 const built = new URL('../../../dist/models/command.js', import.meta.url);

@@ -16,7 +16,8 @@ import type { ActivationStep } from '../../../protocol/program/program.ts';
 import { runSimulated } from '../../../protocol/program/simulate.ts';
 import { Prg } from '../../../protocol/random/index.ts';
 import { indexOfLargest } from '../../../protocol/ring/tensor.ts';
-import { GraphBuilder, plain, randomPixels, residual } from './graphs.ts';
+import { GraphBuilder } from '../builder.ts';
+import { plain, randomPixels, residual } from './graphs.ts';
 
 const MARGIN = 1.5;
 

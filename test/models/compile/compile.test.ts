@@ -14,7 +14,8 @@ import { decodeProgram, encodeProgram } from '../../../protocol/program/encode.t
 import { decodeLogits, encodeInput } from '../../../protocol/program/input.ts';
 import { decodeModel, encodeModel } from '../../../protocol/program/model.ts';
 import type { ActivationStep, Program } from '../../../protocol/program/program.ts';
-import { GraphBuilder, type Mix, plain, randomPixels, residual } from './graphs.ts';
+import { GraphBuilder, type Mix } from '../builder.ts';
+import { plain, randomPixels, residual } from './graphs.ts';
 
 const MIXES: Mix[] = ['relu', 'square', 'identity', 'mixed', 'channels'];
 
@@ -169,8 +170,8 @@ describe('what is inserted', () => {
   it('is nothing where all squares have the same coefficients, or sums have no square', () => {
     const b = new GraphBuilder(5, [2, 8, 8]);
     const same = [0.1, 0.5, 0.25] as const;
-    const one = b.activation(b.conv('image', 4), 'square', same);
-    const two = b.activation(b.add(b.conv(one, 4), one), 'square', same);
+    const one = b.activation(b.conv('image', 4), 'square', { quadratic: same });
+    const two = b.activation(b.add(b.conv(one, 4), one), 'square', { quadratic: same });
     const three = b.activation(b.conv(two, 4), 'square');
     const four = b.activation(b.add(b.conv(three, 4), three), 'relu');
     const graph = b.build(b.dense(b.flatten(four), 3));
@@ -333,7 +334,8 @@ describe('numbers', () => {
   it('refuse squares that let values of few images grow without bound', () => {
     const b = new GraphBuilder(3, [2, 6, 6]);
     let x = b.conv('image', 4);
-    for (let i = 0; i < 4; i++) x = b.conv(b.activation(x, 'square', [0, 1, 0.25]), 4);
+    for (let i = 0; i < 4; i++)
+      x = b.conv(b.activation(x, 'square', { quadratic: [0, 1, 0.25] }), 4);
     const graph = b.build(b.dense(b.flatten(x), 3));
     const images = Array.from({ length: 40 }, (_, i) => prepared(graph, randomPixels(graph, i)));
     images[7] = images[7]!.map((v) => 20 * v);
@@ -411,7 +413,9 @@ describe('refusals', () => {
 
   it('name the node and channel of a quadratic that is not convex', () => {
     const b = new GraphBuilder(1, [2, 4, 4]);
-    const concave = b.build(b.activation(b.conv('image', 3), 'channels', [0, 1, -0.1]));
+    const concave = b.build(
+      b.activation(b.conv('image', 3), 'channels', { quadratic: [0, 1, -0.1] }),
+    );
     expect(() => compile(concave, [])).toThrow(/'act2' \(activation\): channel 1 .*c2 = -0.1/);
   });
 

@@ -3,7 +3,8 @@ import { delayRelus } from '../../../models/compile/delay.ts';
 import { fold } from '../../../models/compile/fold.ts';
 import type { ActivationNode, FixedNetwork, LinearNode } from '../../../models/compile/network.ts';
 import { type Graph, runFloat } from '../../../models/graph/index.ts';
-import { GraphBuilder, plain, randomPixels, residual } from './graphs.ts';
+import { GraphBuilder } from '../builder.ts';
+import { plain, randomPixels, residual } from './graphs.ts';
 import { unfold } from './unfold.ts';
 
 /** Folds a graph, checks that it still computes the same, and returns what it has become. */

@@ -4,7 +4,8 @@ import { type Graph, preprocess, runFloat } from '../../../models/graph/index.ts
 import { runClear } from '../../../protocol/program/clear.ts';
 import { decodeLogits, encodeInput } from '../../../protocol/program/input.ts';
 import type { ActivationStep, Program } from '../../../protocol/program/program.ts';
-import { GraphBuilder, randomPixels } from './graphs.ts';
+import { GraphBuilder } from '../builder.ts';
+import { randomPixels } from './graphs.ts';
 
 function compiled(graph: Graph) {
   const images = Array.from({ length: 8 }, (_, i) => {

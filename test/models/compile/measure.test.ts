@@ -19,9 +19,9 @@ import {
 import { ForwardRunner, MOST_PACKED } from '../../../models/train/forward/runner.ts';
 import { createInlinePool } from '../../../protocol/pool/inline.ts';
 import { createThreadPool } from '../../../protocol/pool/node.ts';
+import { GraphBuilder } from '../builder.ts';
 import { everyOperator, randomImage } from '../networks.ts';
 import { moving } from '../train/moves.ts';
-import { GraphBuilder } from './graphs.ts';
 import { randomGraph } from './random-graphs.ts';
 
 const CODES = 3;

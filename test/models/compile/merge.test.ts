@@ -12,7 +12,8 @@ import { runClear } from '../../../protocol/program/clear.ts';
 import { encodeInput } from '../../../protocol/program/input.ts';
 import type { Program } from '../../../protocol/program/program.ts';
 import { inferBoth, openSessions, prepareBoth, seedOf } from '../../support/model.ts';
-import { GraphBuilder, randomPixels } from './graphs.ts';
+import { GraphBuilder } from '../builder.ts';
+import { randomPixels } from './graphs.ts';
 import { randomGraph } from './random-graphs.ts';
 import { unfold } from './unfold.ts';
 

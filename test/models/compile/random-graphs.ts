@@ -1,7 +1,7 @@
 /** Random networks of everything the compiler takes. */
 
 import type { Graph } from '../../../models/graph/index.ts';
-import { GraphBuilder, type Mix } from './graphs.ts';
+import { GraphBuilder, type Mix } from '../builder.ts';
 
 const MIXES: readonly Mix[] = ['relu', 'relu', 'square', 'identity', 'mixed', 'channels'];
 

@@ -1,7 +1,7 @@
 /** Writing ONNX models for tests, with the encoder that ONNX's own schema generates. */
 
 import onnxProto from 'onnx-proto';
-import { numbers } from '../networks.ts';
+import { numbers } from '../builder.ts';
 
 const { onnx } = onnxProto;
 const { FLOAT, INT64 } = onnx.TensorProto.DataType;

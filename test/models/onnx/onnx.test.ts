@@ -10,7 +10,8 @@ import {
 import { readOnnx } from '../../../models/onnx/index.ts';
 import { readoutsOf } from '../../../models/onnx/table.ts';
 import { exportOnnx } from '../../../models/onnx/write.ts';
-import { everyOperator, numbers, randomImage } from '../networks.ts';
+import { numbers } from '../builder.ts';
+import { everyOperator, randomImage } from '../networks.ts';
 import { type ModelSpec, modelOf, node, random } from './models.ts';
 import { models } from './zoo.ts';
 

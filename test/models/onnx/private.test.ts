@@ -18,7 +18,7 @@ import {
 } from '../../../protocol/program/results.ts';
 import { isLong } from '../../support/long.ts';
 import { inferBoth, openSessions, prepareBoth } from '../../support/model.ts';
-import { numbers } from '../networks.ts';
+import { numbers } from '../builder.ts';
 import { maskedConstants, maskedNodes } from './masked.ts';
 import { type ModelSpec, modelOf, node, random } from './models.ts';
 import { values } from './support.ts';

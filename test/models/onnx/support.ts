@@ -3,7 +3,7 @@
 import { elements, type Graph, runFloat } from '../../../models/graph/index.ts';
 import { readOnnx } from '../../../models/onnx/index.ts';
 import { readoutsOf } from '../../../models/onnx/table.ts';
-import { numbers } from '../networks.ts';
+import { numbers } from '../builder.ts';
 import { type ModelSpec, modelOf } from './models.ts';
 
 /** Operators of a graph. */

@@ -17,7 +17,7 @@ import { LINKS } from '../../../protocol/inference/links.ts';
 import type { OtK } from '../../../protocol/ot/groups.ts';
 import { countKinds } from '../../../protocol/program/kinds.ts';
 import type { Program } from '../../../protocol/program/program.ts';
-import { GraphBuilder } from '../compile/graphs.ts';
+import { GraphBuilder } from '../builder.ts';
 import { smallTraining, trainedResNet } from './support.ts';
 
 const mobile = LINKS.find(({ name }) => name === 'mobile')!;

@@ -5,7 +5,8 @@ import { augmenter, smallMotions } from '../../../models/train/data/augment.ts';
 import { readIdx } from '../../../models/train/data/idx.ts';
 import { makeBatch, slice } from '../../../models/train/data/images.ts';
 import { whiteningFilters } from '../../../models/train/data/whitening.ts';
-import { bars, everyOperator, numbers } from '../networks.ts';
+import { numbers } from '../builder.ts';
+import { bars, everyOperator } from '../networks.ts';
 
 describe('data', () => {
   const idx = (bytes: number[]) => Uint8Array.from(bytes);

@@ -1,5 +1,5 @@
 import type { Mode, Network, Parameter } from '../../../models/train/network.ts';
-import { numbers } from '../networks.ts';
+import { numbers } from '../builder.ts';
 
 /** What a comparison of gradients with finite differences found. */
 export interface GradientCheck {

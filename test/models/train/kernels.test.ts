@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { TrainingMemory } from '../../../models/train/kernels/index.ts';
 import { relaxed } from '../../../models/train/kernels/wasm/gather.ts';
 import { Gather, type GatherShape } from '../../../models/train/layers/gather.ts';
-import { numbers } from '../networks.ts';
+import { numbers } from '../builder.ts';
 
 /** Memories are large and never shrink: one of each kind serves all cases. */
 const memories = new Map<string, TrainingMemory>();

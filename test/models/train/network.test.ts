@@ -3,14 +3,14 @@ import {
   type Graph,
   IDENTITY,
   inferShapes,
-  type MaxPoolNode,
   type Node,
   RELU,
   runFloat,
   SQUARE,
 } from '../../../models/graph/index.ts';
 import { Network } from '../../../models/train/network.ts';
-import { everyOperator, numbers, tensor } from '../networks.ts';
+import { GraphBuilder, numbers } from '../builder.ts';
+import { everyOperator } from '../networks.ts';
 import { checkGradients } from './gradients.ts';
 import { moving, randomBatch } from './moves.ts';
 
@@ -30,6 +30,10 @@ function smooth(graph: Graph): Graph {
   });
   return { ...graph, nodes, tensors };
 }
+
+/** A layer that leaves a one-channel image as it is, and learns. */
+const unchanged = (b: GraphBuilder): string =>
+  b.conv('image', 1, { id: 'same', kernel: 1, pad: 0, weights: [1], bias: false });
 
 describe('gradients against finite differences', () => {
   it.each(['train', 'evaluate'] as const)('of every operator, smooth, in %s mode', (mode) => {
@@ -56,27 +60,14 @@ describe('gradients against finite differences', () => {
   });
 
   it('of straight pieces, by hand', () => {
-    const graph: Graph = {
-      input: { id: 'in', shape: [2, 1, 3], mean: [0, 0], std: [1, 1] },
-      nodes: [
-        { op: 'scale', id: 'same', inputs: ['in'], scale: 'ones', shift: 'zeros' },
-        {
-          ...{ op: 'piecewise', id: 'bent', inputs: ['same'], offset: 'offset', slope: 'slope' },
-          ...{ knots: 'knots', bends: 'bends' },
-        },
-        { op: 'flatten', id: 'flat', inputs: ['bent'] },
-      ],
-      output: 'flat',
-      // ReLU6, and 1 - |x| / 2.
-      tensors: new Map([
-        ['ones', { shape: [2], data: Float32Array.of(1, 1) }],
-        ['zeros', { shape: [2], data: Float32Array.of(0, 0) }],
-        ['offset', { shape: [2], data: Float32Array.of(0, 1) }],
-        ['slope', { shape: [2], data: Float32Array.of(0, 0.5) }],
-        ['knots', { shape: [2, 2], data: Float32Array.of(0, 6, 0, 9) }],
-        ['bends', { shape: [2, 2], data: Float32Array.of(1, -1, -1, 0) }],
-      ]),
-    };
+    const b = new GraphBuilder(1, [2, 1, 3], 0, 1);
+    const same = b.scale('image', [0, 0], { id: 'same', factors: [1, 1] });
+    const graph = b.build(b.flatten(b.piecewise(same, 2, { id: 'bent' })));
+    // ReLU6, and 1 - |x| / 2.
+    graph.tensors.get('bent.offset')!.data.set([0, 1]);
+    graph.tensors.get('bent.slope')!.data.set([0, 0.5]);
+    graph.tensors.get('bent.knots')!.data.set([0, 6, 0, 9]);
+    graph.tensors.get('bent.bends')!.data.set([1, -1, -1, 0]);
     const network = new Network(graph, 1);
     const image = Float32Array.of(-2, 5, 8, -4, 1, 20);
     expect([...network.forward(image, 'train')]).toEqual([0, 5, 6, -1, 0.5, -9]);
@@ -95,40 +86,16 @@ describe('gradients against finite differences', () => {
   });
 
   it('of each kind of activation, by hand', () => {
-    const graph: Graph = {
-      input: { id: 'in', shape: [1, 1, 5], mean: [0], std: [1] },
-      nodes: [
-        {
-          op: 'conv',
-          id: 'scale',
-          inputs: ['in'],
-          weight: 'one',
-          kernel: [1, 1],
-          stride: [1, 1],
-          pads: [0, 0, 0, 0],
-          groups: 1,
-        },
-        {
-          op: 'activation',
-          id: 'act',
-          inputs: ['scale'],
-          kinds: Uint8Array.of(RELU, RELU, SQUARE, SQUARE, IDENTITY),
-          coefficients: 'c',
-        },
-        { op: 'flatten', id: 'flat', inputs: ['act'] },
-      ],
-      output: 'flat',
-      tensors: new Map([
-        ['one', { shape: [1, 1, 1, 1], data: Float32Array.of(1) }],
-        ['c', { shape: [1, 3], data: Float32Array.of(1, 2, 0.5) }],
-      ]),
-    };
+    const b = new GraphBuilder(1, [1, 1, 5], 0, 1);
+    const mix = [RELU, RELU, SQUARE, SQUARE, IDENTITY];
+    const act = b.activation(unchanged(b), mix, { quadratic: [1, 2, 0.5] });
+    const graph = b.build(b.flatten(act));
     const network = new Network(graph, 1);
     const y = network.forward(Float32Array.of(3, -3, 2, -4, 5), 'train');
     expect([...y]).toEqual([3, 0, 7, 1, 5]);
     network.backward(Float32Array.of(1, 10, 100, 1000, 10000), 'train');
     // Slopes: 1, 0, 2 + 2, 2 - 4, 1; dc_k = 100 * 2^k + 1000 * (-4)^k.
-    expect([...network.value('scale').gradient!.data]).toEqual([1, 0, 400, -2000, 10000]);
+    expect([...network.value('same').gradient!.data]).toEqual([1, 0, 400, -2000, 10000]);
     const [one, c] = network.parameters;
     expect([...c!.gradient]).toEqual([1100, 200 - 4000, 400 + 16000]);
     expect([...one!.gradient]).toEqual([3 + 800 + 8000 + 50000]);
@@ -166,36 +133,20 @@ describe('gradients against finite differences', () => {
   });
 
   it('of the penalty for wide ranges', () => {
-    const graph: Graph = {
-      input: { id: 'in', shape: [1, 1, 5], mean: [0], std: [1] },
-      nodes: [
-        {
-          op: 'conv',
-          id: 'scale',
-          inputs: ['in'],
-          weight: 'one',
-          kernel: [1, 1],
-          stride: [1, 1],
-          pads: [0, 0, 0, 0],
-          groups: 1,
-        },
-        { op: 'activation', id: 'act', inputs: ['scale'], kinds: new Uint8Array(5).fill(RELU) },
-        { op: 'flatten', id: 'flat', inputs: ['act'] },
-      ],
-      output: 'flat',
-      tensors: new Map([['one', { shape: [1, 1, 1, 1], data: Float32Array.of(1) }]]),
-    };
+    const b = new GraphBuilder(1, [1, 1, 5], 0, 1);
+    const act = b.activation(unchanged(b), 'relu', { id: 'act', quadratic: false });
+    const graph = b.build(b.flatten(act));
     const network = new Network(graph, 2, { ranges: { weight: 0.5, limits: { act: [2] } } });
     const images = Float32Array.of(1, 2, 3, -4, 0, 0, -2.5, 2, 9, 1);
     network.forward(images, 'evaluate');
-    expect([...network.value('scale').value.data]).toEqual([...images]);
+    expect([...network.value('same').value.data]).toEqual([...images]);
     network.forward(images, 'train');
     network.backward(new Float32Array(10), 'train');
     // 9 is cut at twice the limit: 0.25 * (1 + 4 + 0.25 + 4)
-    expect([...network.value('scale').value.data]).toEqual([1, 2, 3, -4, 0, 0, -2.5, 2, 4, 1]);
+    expect([...network.value('same').value.data]).toEqual([1, 2, 3, -4, 0, 0, -2.5, 2, 4, 1]);
     expect(network.penalty).toBeCloseTo(0.25 * 9.25, 5);
     const dx = [0, 0, 0.5, -1, 0, 0, -0.25, 0, 1, 0];
-    expect([...network.value('scale').gradient!.data]).toEqual(dx);
+    expect([...network.value('same').gradient!.data]).toEqual(dx);
   });
 
   it('add those of losses inside the network', () => {
@@ -209,41 +160,14 @@ describe('gradients against finite differences', () => {
     expect(network.parameters[0]!.gradient.some((g) => g !== 0)).toBe(true);
   });
 
-  /** A convolution and the average pooling behind it, between layers that learn; ends in a scale. */
-  const pooled = (window: {
-    kernel: [number, number];
-    stride: [number, number];
-    groups: number;
-  }) => {
-    const next = numbers(8);
-    const { groups, ...pool } = window;
-    const pads = [1, 0, 2, 1] as const;
-    const graph: Graph = {
-      input: { id: 'in', shape: [2, 7, 8], mean: [0, 0], std: [1, 1] },
-      nodes: [
-        {
-          ...{ op: 'conv', id: 'first', inputs: ['in'], weight: 'first.weight' },
-          ...{ kernel: [1, 1], stride: [1, 1], pads: [0, 0, 0, 0], groups: 1 },
-        },
-        {
-          ...{ op: 'conv', id: 'second', inputs: ['first'], weight: 'weight', bias: 'bias' },
-          ...{ kernel: [3, 2], stride: [1, 1], pads, groups },
-        },
-        { op: 'averagePool', id: 'pool', inputs: ['second'], ...pool },
-        { op: 'scale', id: 'scale', inputs: ['pool'], scale: 'factors', shift: 'offsets' },
-        { op: 'flatten', id: 'flat', inputs: ['scale'] },
-      ],
-      output: 'flat',
-      tensors: new Map([
-        ['first.weight', tensor(next, [4, 2, 1, 1])],
-        ['weight', tensor(next, [6, 4 / groups, 3, 2])],
-        ['bias', tensor(next, [6])],
-        ['factors', tensor(next, [6])],
-        ['offsets', tensor(next, [6])],
-      ]),
-    };
-    return graph;
-  };
+  /** A convolution and the pooling behind it, between layers that learn; ends in a scale. */
+  function pooled(pool: (b: GraphBuilder, source: string) => string, groups = 1): Graph {
+    const b = new GraphBuilder(8, [2, 7, 8], 0, 1);
+    const first = { id: 'first', kernel: 1, pad: 0, weights: 1, bias: false } as const;
+    const second = { id: 'second', kernel: [3, 2], pad: [1, 0, 2, 1], groups } as const;
+    const conv = b.conv(b.conv('image', 4, first), 6, { ...second, weights: 1, bias: 1 });
+    return b.build(b.flatten(b.scale(pool(b, conv), 1, { id: 'scale', factors: 1 })));
+  }
 
   it.each([
     { kernel: [2, 2], stride: [2, 2], groups: 1 },
@@ -252,7 +176,8 @@ describe('gradients against finite differences', () => {
   ] as { kernel: [number, number]; stride: [number, number]; groups: number }[])(
     'of a convolution that is pooled, $kernel by $stride in $groups groups, and of a scale',
     (window) => {
-      const graph = pooled(window);
+      const { groups, ...pool } = window;
+      const graph = pooled((b, x) => b.pool(x, pool.kernel, pool), groups);
       const network = new Network(graph, 2);
       const images = randomBatch(graph, 2);
       const results = network.forward(images, 'train');
@@ -269,23 +194,13 @@ describe('gradients against finite differences', () => {
     },
   );
 
-  /** A convolution and the max pooling behind it. */
-  const maxPooled = (window: Pick<MaxPoolNode, 'kernel' | 'stride' | 'pads'>): Graph => {
-    const graph = pooled({ kernel: [2, 2], stride: [2, 2], groups: 1 });
-    const nodes = graph.nodes.map((node): Node => {
-      return node.id === 'pool'
-        ? { ...window, op: 'maxPool', id: 'pool', inputs: ['second'] }
-        : node;
-    });
-    return { ...graph, nodes };
-  };
-
   it.each([
     { kernel: [2, 2], stride: [2, 2], pads: [0, 0, 0, 0] },
     { kernel: [3, 3], stride: [2, 2], pads: [1, 1, 1, 1] },
     { kernel: [3, 2], stride: [1, 3], pads: [0, 1, 2, 0] },
   ] as const)('of max pooling, $kernel by $stride, pads $pads', (window) => {
-    const graph = maxPooled(window);
+    const { kernel, stride, pads: pad } = window;
+    const graph = pooled((b, x) => b.maxPool(x, kernel, { stride, pad }));
     const network = new Network(graph, 2);
     const images = randomBatch(graph, 2);
     const results = network.forward(images, 'train');
@@ -301,22 +216,9 @@ describe('gradients against finite differences', () => {
   });
 
   it('of max pooling go to the first of the largest, also of the numbers below zero beside a border', () => {
-    const graph: Graph = {
-      input: { id: 'in', shape: [1, 2, 4], mean: [0], std: [1] },
-      nodes: [
-        {
-          ...{ op: 'conv', id: 'same', inputs: ['in'], weight: 'one' },
-          ...{ kernel: [1, 1], stride: [1, 1], pads: [0, 0, 0, 0], groups: 1 },
-        },
-        {
-          ...{ op: 'maxPool', id: 'pool', inputs: ['same'] },
-          ...{ kernel: [2, 2], stride: [1, 2], pads: [1, 0, 0, 0] },
-        },
-        { op: 'flatten', id: 'flat', inputs: ['pool'] },
-      ],
-      output: 'flat',
-      tensors: new Map([['one', { shape: [1, 1, 1, 1], data: Float32Array.of(1) }]]),
-    };
+    const b = new GraphBuilder(1, [1, 2, 4], 0, 1);
+    const pool = b.maxPool(unchanged(b), 2, { stride: [1, 2], pad: [1, 0, 0, 0] });
+    const graph = b.build(b.flatten(pool));
     const network = new Network(graph, 1);
     const image = Float32Array.of(-3, -2, 5, 5, -2, -4, 5, 7);
     expect([...network.forward(image, 'train')]).toEqual([-2, 5, -2, 7]);
@@ -326,11 +228,11 @@ describe('gradients against finite differences', () => {
   });
 
   it('of a convolution with other readers are left where they are', () => {
-    const graph = pooled({ kernel: [2, 2], stride: [2, 2], groups: 1 });
+    const graph = pooled((b, x) => b.pool(x, 2));
     const nodes: Node[] = [
       ...graph.nodes,
       { op: 'flatten', id: 'own', inputs: ['second'] },
-      { op: 'concat', id: 'both', inputs: ['flat', 'own'] },
+      { op: 'concat', id: 'both', inputs: [graph.output, 'own'] },
     ];
     expect(new Network({ ...graph, nodes: nodes.slice(0, -1) }, 1).value('second').channels).toBe(
       6,
@@ -339,15 +241,19 @@ describe('gradients against finite differences', () => {
   });
 
   it('leave frozen tensors out, and what stands before them alone', () => {
-    const graph = pooled({ kernel: [2, 2], stride: [2, 2], groups: 1 });
+    const graph = pooled((b, x) => b.pool(x, 2));
     const images = randomBatch(graph, 2);
-    const [whole, part] = [[], ['first.weight', 'factors']].map((frozen) => {
+    const [whole, part] = [[], ['first.weight', 'scale.scale']].map((frozen) => {
       const network = new Network(graph, 2, { frozen });
       const results = network.forward(images, 'train');
       network.backward(results.slice(), 'train');
       return network;
     }) as [Network, Network];
-    expect(part.parameters.map(({ name }) => name)).toEqual(['weight', 'bias', 'offsets']);
+    expect(part.parameters.map(({ name }) => name)).toEqual([
+      'second.weight',
+      'second.bias',
+      'scale.shift',
+    ]);
     expect(part.value('first').gradient).toBeUndefined();
     for (const { name, gradient } of part.parameters) {
       expect(gradient).toEqual(whole.parameters.find((p) => p.name === name)!.gradient);
@@ -379,33 +285,12 @@ describe('gradients against finite differences', () => {
     { kernel: [2, 2], stride: [3, 3], pads: [0, 0, 0, 0], groups: 1 },
     { kernel: [4, 4], stride: [1, 1], pads: [3, 3, 3, 3], groups: 1 },
   ] as const)('of a convolution $kernel stride $stride pads $pads groups $groups', (window) => {
-    const next = numbers(7);
-    const conv = (id: string, from: string, inputs: number): Node => ({
-      ...window,
-      op: 'conv',
-      id,
-      inputs: [from],
-      weight: `${id}.weight`,
-      bias: `${id}.bias`,
-      groups: Math.min(window.groups, inputs),
-      ...(inputs === 1 && { kernel: [1, 1], stride: [1, 1], pads: [0, 0, 0, 0] }),
-    });
-    const graph: Graph = {
-      input: { id: 'in', shape: [1, 8, 9], mean: [0], std: [1] },
-      // The first layer's gradients pass through the second's input gradient.
-      nodes: [
-        conv('first', 'in', 1),
-        conv('second', 'first', 6),
-        { op: 'flatten', id: 'flat', inputs: ['second'] },
-      ],
-      output: 'flat',
-      tensors: new Map([
-        ['first.weight', tensor(next, [6, 1, 1, 1])],
-        ['first.bias', tensor(next, [6])],
-        ['second.weight', tensor(next, [12, 6 / window.groups, ...window.kernel])],
-        ['second.bias', tensor(next, [12])],
-      ]),
-    };
+    const { kernel, stride, pads: pad, groups } = window;
+    const b = new GraphBuilder(7, [1, 8, 9], 0, 1);
+    // The first layer's gradients pass through the second's input gradient.
+    const first = b.conv('image', 6, { kernel: 1, pad: 0, weights: 1, bias: 1 });
+    const second = b.conv(first, 12, { kernel, stride, pad, groups, weights: 1, bias: 1 });
+    const graph = b.build(b.flatten(second));
     const network = new Network(graph, 2);
     const { error, judged } = checkGradients(network, randomBatch(graph, 2), 'train');
     expect(judged).toBeGreaterThan(0.9);

@@ -29,7 +29,8 @@ import {
 import { groupWeights, type trainTasks } from '../../../models/train/shard.ts';
 import { trainStage } from '../../../models/train/stage.ts';
 import { createThreadPool } from '../../../protocol/pool/node.ts';
-import { bars, everyOperator, numbers } from '../networks.ts';
+import { numbers } from '../builder.ts';
+import { bars, everyOperator } from '../networks.ts';
 
 function parameter(kind: Parameter['kind'], value: number[], gradient: number[]): Parameter {
   return {

@@ -5,7 +5,7 @@ import { TrainingMemory } from '../../../models/train/kernels/index.ts';
 import { convLayer } from '../../../models/train/layers/conv.ts';
 import type { Value } from '../../../models/train/layers/layer.ts';
 import { suitsWinograd } from '../../../models/train/layers/winograd.ts';
-import { numbers } from '../networks.ts';
+import { numbers } from '../builder.ts';
 
 interface Case {
   readonly batch: number;
