@@ -39,6 +39,7 @@ import { mitigate } from './fairness.ts';
 import { auditGroups, type Grouping } from './groups.ts';
 import { isModule, loadMethod, type OwnMethod } from './own.ts';
 import { measureRanges } from './ranges.ts';
+import { LAMBDA } from './snl.ts';
 import { assess, formatStability, refuseUnstable, warningsOf } from './stability.ts';
 import { accuracy, type Training, type Tuning } from './training.ts';
 import { reduceWithin } from './within.ts';
@@ -121,7 +122,7 @@ export function reduceCommand(): Command {
     )
     .option(
       '--pressure <FACTOR>',
-      'of autorep: how hard its search pushes at first (default: 1); more for large networks and short searches',
+      'of autorep and snl: how hard their search pushes at first, as a factor (default: 1); more for large networks and short searches, less where the first epoch removes too much',
     )
     .option(
       '--scores <FILE>',
@@ -261,15 +262,15 @@ function methodOptions(options: ReduceCommandOptions): ReduceOptions & { readonl
     ...(options.searchEpochs !== undefined && { searchEpochs: Number(options.searchEpochs) }),
     ...(rate !== undefined && { searchRate: rate }),
   };
-  const push = options.pressure === undefined ? {} : { pressure: Number(options.pressure) };
+  const pressure = options.pressure === undefined ? 1 : Number(options.pressure);
   const tune = {
     ...(options.tuneEpochs !== undefined && { epochs: Number(options.tuneEpochs) }),
     ...(options.settleEpochs !== undefined && { settleEpochs: Number(options.settleEpochs) }),
     ...(rate !== undefined && { rate }),
   };
   return {
-    snl: { ...search, tune },
-    autorep: { ...search, ...push, tune },
+    snl: { ...search, lambda: pressure * LAMBDA, tune },
+    autorep: { ...search, pressure, tune },
     deepreduce: tune,
     tune,
   };

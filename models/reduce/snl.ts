@@ -21,6 +21,9 @@ import { PressureState } from './pressure.ts';
 import { countAbove, fixedRelus, maskRateFor, maskScores, masksOf } from './soft.ts';
 import { fineTune, runStage, type Training, type Tuning } from './training.ts';
 
+/** The first lambda where none is given. */
+export const LAMBDA = 1e-4;
+
 /** A mask above it counts as a ReLU. */
 export const MASK_THRESHOLD = 1e-2;
 
@@ -38,7 +41,7 @@ export interface SnlOptions {
   readonly searchRate?: number;
   /** Learning rate of masks as a factor. Default: see `maskRateFor`. */
   readonly maskRate?: number;
-  /** First lambda. Default: 1e-4. Published: 1e-5 for half a million ReLUs, beside a loss of twice the weight. */
+  /** First lambda. Default: `LAMBDA`. Published: 1e-5 for half a million ReLUs, beside a loss of twice the weight. */
   readonly lambda?: number;
   /** See `PressureRule`. Default: 1.5 and 1; published: 1.1 and 5. */
   readonly growth?: number;
@@ -64,7 +67,7 @@ export async function snl(
   checkBudget(graph, budget);
   const { searchEpochs = 30, searchRate = 1e-3, tune = {}, searched = budget } = options;
   const { maskRate = maskRateFor(training, searchEpochs, searchRate) } = options;
-  const { lambda = 1e-4, growth = 1.5, patience = 1, planned = true } = options;
+  const { lambda = LAMBDA, growth = 1.5, patience = 1, planned = true } = options;
   const plan = { from: reluCount(graph), to: Math.max(1, searched), epochs: searchEpochs };
   const rule = { growth, patience, ...(planned && { plan }) };
   const network = new Network(graph, training.batch, { soft: true });
