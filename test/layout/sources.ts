@@ -6,7 +6,7 @@ import { join, resolve } from 'node:path';
 export const root: string = resolve(import.meta.dirname, '../..');
 
 /** Every source file of a folder, relative to the root. Kernels in AssemblyScript and generated modules have their own rules. */
-function sources(folder: string): string[] {
+export function sources(folder: string): string[] {
   return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
     const path = join(folder, entry.name);
     if (entry.isDirectory()) {

@@ -14,7 +14,8 @@ import { type AesUse, watchAes } from '../../support/aes.ts';
 import { ARGMAX_SECRETS } from './argmax-secrets.ts';
 import { testSeed } from './lane.ts';
 import { type Case, caseOf, play, type Sources, sourcesOf, type Turn, titleOf } from './lanes.ts';
-import { type Origin, SECRETS } from './secrets.ts';
+import type { Origin } from './secret.ts';
+import { SECRETS } from './secrets.ts';
 
 const gadgets = COMPARISONS.flatMap((comparison) =>
   KINDS.map((kind) => ({ own: caseOf(kind, comparison), secrets: SECRETS[comparison][kind] })),

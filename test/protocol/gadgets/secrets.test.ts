@@ -23,7 +23,8 @@ import {
   type Tampering,
   titleOf,
 } from './lanes.ts';
-import { type Origin, SECRETS, type Secret } from './secrets.ts';
+import type { Origin, Secret } from './secret.ts';
+import { SECRETS } from './secrets.ts';
 
 /** Elements of a lane: one hash key serves all. */
 const N = 1024;
