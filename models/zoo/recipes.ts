@@ -189,7 +189,7 @@ export const RECIPES: Readonly<Record<string, ZooRecipe>> = {
     frozen: AIR_FROZEN,
     // A low rate: 1e-3 loses in the first epoch what twenty have found, and few epochs do not find it again.
     reduced: [
-      { budget: 80000, method: 'snl', searchEpochs: 4, tuneEpochs: 5, rate: 4e-4, pressure: 0.3 },
+      { budget: 80000, method: 'snl', searchEpochs: 3, tuneEpochs: 4, rate: 1.5e-4, pressure: 0.3 },
     ],
     build(seed, training) {
       const pixels = { mean: [0.4914, 0.4822, 0.4465], std: [0.247, 0.2435, 0.2616] };
