@@ -102,7 +102,7 @@ export interface StoredHintsOptions {
   readonly maxBytes?: number | undefined;
   /** In Node: the folder, made when it is not there; by default what SOTTO_CACHE names, else the user's folder for caches. */
   readonly folder?: string | undefined;
-  /** In Node: told, once, in one sentence, why hints are not kept. */
+  /** In Node: told, once, in one sentence, why hints are not kept or cannot be read. */
   readonly onTrouble?: ((reason: string) => void) | undefined;
 }
 

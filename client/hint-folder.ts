@@ -34,12 +34,14 @@ export function folderHints({
   maxBytes = CACHE_BYTES,
   onTrouble,
 }: StoredHintsOptions = {}): HintCache {
-  /** Whether the folder has failed: that is told once, and nothing is saved there any more. */
-  let troubled = false;
-  const tell = ({ code, message }: NodeJS.ErrnoException): void => {
-    if (!troubled) onTrouble?.(`hints are not kept in ${folder}: ${code ?? message}`);
-    troubled = true;
+  let told = false;
+  /** Tells of the first trouble alone. */
+  const tell = (what: string, { code, message }: NodeJS.ErrnoException): void => {
+    if (!told) onTrouble?.(`${what}: ${code ?? message}`);
+    told = true;
   };
+  /** Whether saving has failed: a hundred megabytes are not written again to see. */
+  let unwritable = false;
   return {
     async load(digest, bytes) {
       const path = pathOf(folder, digest);
@@ -52,13 +54,13 @@ export function folderHints({
         await utimes(path, now, now).catch(() => {});
         return hint.length === bytes ? hint : undefined;
       } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'ENOENT') tell(error as Error);
+        const { code } = error as NodeJS.ErrnoException;
+        if (code !== 'ENOENT') tell(`a hint cannot be read from ${folder}`, error as Error);
         return undefined;
       }
     },
     async save(digest, hint) {
-      // Where it did not work once, a hundred megabytes are not written again to see.
-      if (troubled || hint.length > maxBytes) return;
+      if (unwritable || hint.length > maxBytes) return;
       const path = pathOf(folder, digest);
       try {
         // What one keeps tells which models one uses.
@@ -66,7 +68,8 @@ export function folderHints({
         await makeRoom(folder, maxBytes - hint.length, path);
         await replaceFile(path, hint, 0o600);
       } catch (error) {
-        tell(error as Error);
+        unwritable = true;
+        tell(`hints are not kept in ${folder}`, error as Error);
       }
     },
   };

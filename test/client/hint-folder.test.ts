@@ -135,6 +135,19 @@ describe('hints in a folder', () => {
     }
   });
 
+  it('are saved beside one that cannot be read, which is said once', async () => {
+    const told: string[] = [];
+    const cache = folderHints({ folder, onTrouble: (reason) => told.push(reason) });
+    const path = join(folder, `${digestOf(1)}.hint`);
+    mkdirSync(path, { recursive: true });
+    for (let i = 0; i < 2; i++) {
+      expect(await cache.load(digestOf(1), statSync(path).size)).toBe(undefined);
+    }
+    expect(told).toEqual([`a hint cannot be read from ${folder}: EISDIR`]);
+    await cache.save(digestOf(2), hint);
+    expect(await cache.load(digestOf(2), 1000)).toHaveLength(1000);
+  });
+
   const root = process.getuid?.() === 0;
   if (root) console.log('read-only folders skipped: root may write to them');
   it.skipIf(root)('are read from a folder that is read-only, and none is saved', async () => {
