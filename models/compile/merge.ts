@@ -8,18 +8,24 @@
  *                     padding alone and without its bias, which becomes a bias for each element: with pads of B, where A's
  *                     kernel is too short to reach the image from outside (1x1, or as long as its stride and pads)
  *   B a matrix        A is one as well, of all its inputs; borders are as A has them
+ *   means             of windows without pads are a convolution too, one group a channel
+ *   y = x + A(x)      A with 1 added where it multiplies the element that it makes
  */
 
 import { IDENTITY } from '../../protocol/program/kinds.ts';
-import type { ConvShape, LinearShape } from '../../protocol/ring/shape.ts';
+import type { ConvShape, LinearShape, Shape } from '../../protocol/ring/shape.ts';
 import { linearInputSize, linearOutput, macsOf, weightCount } from '../../protocol/ring/shape.ts';
 import { foldBefore } from './affine.ts';
 import {
+  type ActivationNode,
+  type AddNode,
   type FixedNetwork,
   type LinearNode,
   type NetworkNode,
+  type PoolNode,
   pruned,
   readersOf,
+  shapesOf,
 } from './network.ts';
 
 /** How many times as many multiplications one layer may have as the two it was: they are the server's time online. LOCAL */
@@ -39,28 +45,64 @@ export function shortenings(network: FixedNetwork): Shortening[] {
     id !== network.output && readers.get(id)!.every(({ op }) => op === 'linear');
   return network.nodes.flatMap((node): Shortening[] => {
     if (isIdentity(node)) return truncates(node) ? [] : [(from) => without(from, node.id)];
-    if (node.op !== 'linear' || alone(network, node) === undefined) return [];
-    return [(from) => merging(from, node.id)];
+    if (node.op === 'add') return [(from) => summing(from, node.id)];
+    return ['linear', 'pool'].includes(node.op) ? [(from) => merging(from, node.id)] : [];
   });
 }
 
-const isIdentity = (node: NetworkNode): boolean =>
+const isIdentity = (node: NetworkNode): node is ActivationNode =>
   node.op === 'activation' &&
   node.before === undefined &&
   node.after === undefined &&
   node.kinds.every((kind) => kind === IDENTITY);
 
-/** The linear layer whose result a linear layer alone reads, through identities that nobody else reads. */
-function alone(network: FixedNetwork, { inputs }: LinearNode): LinearNode | undefined {
-  const readers = readersOf(network);
-  const nodes = new Map(network.nodes.map((node) => [node.id, node]));
-  for (let id: string = inputs[0]; ; ) {
-    const node = nodes.get(id);
-    if (node === undefined || readers.get(id)!.length > 1 || id === network.output)
-      return undefined;
-    if (node.op === 'linear') return node;
-    if (!isIdentity(node)) return undefined;
-    id = node.inputs[0];
+/** A network, and how its nodes hang together. */
+class Surroundings {
+  readonly network: FixedNetwork;
+  readonly #nodes: ReadonlyMap<string, NetworkNode>;
+  readonly #readers: ReadonlyMap<string, readonly NetworkNode[]>;
+  readonly #shapes: ReadonlyMap<string, Shape>;
+
+  constructor(network: FixedNetwork) {
+    this.network = network;
+    this.#nodes = new Map(network.nodes.map((node) => [node.id, node]));
+    this.#readers = readersOf(network);
+    this.#shapes = shapesOf(network);
+  }
+
+  node(id: string): NetworkNode | undefined {
+    return this.#nodes.get(id);
+  }
+
+  /** Whether one node alone reads a value, and nobody else gets it. */
+  isReadOnce(id: string): boolean {
+    return this.#readers.get(id)!.length === 1 && id !== this.network.output;
+  }
+
+  /** The value that another is, through identities that nobody else reads. */
+  sourceOf(id: string): string {
+    const node = this.#nodes.get(id);
+    if (node === undefined || !isIdentity(node) || !this.isReadOnce(id)) return id;
+    return this.sourceOf(node.inputs[0]);
+  }
+
+  /** A linear layer, or a node that can be one: means of windows, and a value to which a layer of it is added. */
+  asLinear(node: NetworkNode | undefined): LinearNode | undefined {
+    if (node?.op === 'pool') return meansAsLinear(node, this.#shapes.get(node.inputs[0])!);
+    if (node?.op === 'add') return this.#sumAsLinear(node);
+    return node?.op === 'linear' ? node : undefined;
+  }
+
+  #sumAsLinear({ id, name, shape, of, inputs, subtract }: AddNode): LinearNode | undefined {
+    if (subtract) return undefined;
+    for (const [value, other] of [inputs, inputs.toReversed()] as [string, string][]) {
+      const layer = this.node(this.sourceOf(other));
+      if (layer?.op !== 'linear' || !this.isReadOnce(layer.id)) continue;
+      if (this.sourceOf(layer.inputs[0]) !== value) continue;
+      const weight = withIdentity(layer);
+      if (weight !== undefined) return { ...layer, id, name, shape, of, weight };
+    }
+    return undefined;
   }
 }
 
@@ -76,27 +118,77 @@ function without(network: FixedNetwork, id: string): FixedNetwork {
   return { ...network, nodes, output: network.output === id ? source : network.output };
 }
 
-/** The network with a linear layer and the one that it alone reads as one layer; itself where they cannot be. */
+/** The network with a linear layer or means and the next layer above as one, means between them too; itself where they cannot be. */
 function merging(network: FixedNetwork, id: string): FixedNetwork {
-  const second = network.nodes.find((node) => node.id === id);
-  const first = second?.op === 'linear' ? alone(network, second) : undefined;
-  if (second?.op !== 'linear' || first === undefined) return network;
-  const made = merged(first, second);
-  if (made === undefined) return network;
-  return pruned({
-    ...network,
-    nodes: network.nodes.map((node) => (node === second ? made : node)),
-  });
+  const around = new Surroundings(network);
+  const node = around.node(id);
+  let made = around.asLinear(node);
+  let macs = made === undefined ? 0 : macsOf(made.layer);
+  for (let isLayer = false; made !== undefined && !isLayer; ) {
+    const above = around.node(around.sourceOf(made.inputs[0]));
+    const layer = around.asLinear(above);
+    if (layer === undefined || !around.isReadOnce(layer.id)) return network;
+    macs += macsOf(layer.layer);
+    made = merged(layer, made);
+    // Means alone are no layer to merge with.
+    isLayer = above!.op !== 'pool';
+  }
+  if (node === undefined || made === undefined || macsOf(made.layer) > MOST_MACS * macs) {
+    return network;
+  }
+  return replaced(network, node, made);
 }
 
-/**
- * The layer that does what two in a row do; undefined where there is none, or where it has {@link MOST_MACS} times their
- * multiplications.
- */
-export function merged(first: LinearNode, second: LinearNode): LinearNode | undefined {
+/** The network with the sum of a value and a linear layer of it as one layer; itself where it is no such sum. */
+function summing(network: FixedNetwork, id: string): FixedNetwork {
+  const around = new Surroundings(network);
+  const node = around.node(id);
+  const made = around.asLinear(node);
+  return node === undefined || made === undefined ? network : replaced(network, node, made);
+}
+
+const replaced = (network: FixedNetwork, node: NetworkNode, made: NetworkNode): FixedNetwork =>
+  pruned({ ...network, nodes: network.nodes.map((other) => (other === node ? made : other)) });
+
+/** Means of windows as a convolution; undefined where windows reach beyond the planes. */
+function meansAsLinear(node: PoolNode, [channels, height, width]: Shape): LinearNode | undefined {
+  const { id, name, shape, of, inputs, kernel, stride, pads } = node;
+  if (pads.some((pad) => pad > 0)) return undefined;
+  const cells = kernel[0] * kernel[1];
+  return {
+    ...{ op: 'linear', id, name, shape, of, inputs },
+    layer: {
+      ...{ kind: 'conv', channels, height, width, outChannels: channels },
+      ...{ kernel, stride, pads, groups: channels },
+    },
+    weight: new Float64Array(channels * cells).fill(1 / cells),
+    bias: new Float64Array(channels),
+  };
+}
+
+/** The weights of x + A(x); undefined where A makes another shape, or leaves out an element that it makes. */
+function withIdentity({ layer, shape, weight }: LinearNode): Float64Array | undefined {
+  const own = weight.slice();
+  if (layer.kind === 'dense') {
+    if (layer.inputs !== layer.outputs) return undefined;
+    for (let i = 0; i < layer.inputs; i++) own[i * layer.inputs + i]! += 1;
+    return own;
+  }
+  const { channels, height, width, kernel, stride, pads, groups } = layer;
+  const same = `${shape}` === `${[channels, height, width]}` && stride[0] === 1 && stride[1] === 1;
+  if (!same || pads[0] >= kernel[0] || pads[1] >= kernel[1]) return undefined;
+  const inputs = channels / groups;
+  for (let c = 0; c < channels; c++) {
+    const filter = (c * inputs + (c % inputs)) * kernel[0] * kernel[1];
+    own[filter + pads[0] * kernel[1] + pads[1]]! += 1;
+  }
+  return own;
+}
+
+/** The layer that does what two in a row do; undefined where there is none, or too much to compute. */
+function merged(first: LinearNode, second: LinearNode): LinearNode | undefined {
   const layer = mergedShape(first.layer, second.layer);
   if (layer === undefined) return undefined;
-  if (macsOf(layer) > MOST_MACS * (macsOf(first.layer) + macsOf(second.layer))) return undefined;
   const products = second.layer.kind === 'dense' ? macsOf(first.layer) : weightCount(first.layer);
   const rows = second.layer.kind === 'dense' ? second.layer.outputs : weightCount(second.layer);
   if (rows * products > MOST_PRODUCTS) return undefined;

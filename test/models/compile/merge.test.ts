@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { build } from '../../../models/compile/build.ts';
 import { compile, measure, prepare } from '../../../models/compile/index.ts';
-import { merged, shortenings } from '../../../models/compile/merge.ts';
-import type { FixedNetwork, LinearNode } from '../../../models/compile/network.ts';
+import { shortenings } from '../../../models/compile/merge.ts';
+import type { FixedNetwork } from '../../../models/compile/network.ts';
 import { settingsOf } from '../../../models/compile/options.ts';
 import { Ranges } from '../../../models/compile/ranges.ts';
 import { type Graph, preprocess, runFloat } from '../../../models/graph/index.ts';
@@ -112,8 +112,74 @@ describe('linear layers in a row', () => {
     const b = new GraphBuilder(1, [2, 6, 6]);
     const one = b.conv('image', 3);
     const two = b.conv(one, 3, { kernel: 1, pad: 0 });
-    const graph = b.build(b.add(two, one));
+    const graph = b.build(b.subtract(two, one));
     expect(linears(shortest(prepare(graph).network))).toBe(2);
+  });
+
+  it.each([
+    ['a convolution', { kernel: 3 }, 2, 2],
+    ['a convolution of strides', { kernel: 3, stride: 2 }, 2, 1],
+    ['groups', { kernel: 3, groups: 2 }, 3, 1],
+    ['a convolution, where a row is left over', { kernel: 2, pad: 0 }, 2, 2],
+  ] as const)('take the means behind them: %s', (_what, window, kernel, stride) => {
+    const b = new GraphBuilder(5, [2, 8, 8]);
+    const conv = b.activation(b.norm(b.conv('image', 6, window)), 'identity');
+    const graph = b.build(b.activation(b.pool(conv, kernel, { stride }), 'relu'));
+    const network = shortest(prepare(graph).network);
+    expect(network.nodes.map(({ op }) => op)).toEqual(['linear', 'activation']);
+    expectSame(graph, network);
+  });
+
+  it('and means without a layer above them stay, and so do windows that reach over an edge', () => {
+    const b = new GraphBuilder(5, [2, 8, 8]);
+    const mean = b.pool(b.activation(b.conv('image', 6), 'relu'), 2);
+    const padded = b.pool(b.conv(mean, 4), 3, { stride: 1, pad: 1 });
+    const { network } = prepare(b.build(padded));
+    expect(shortest(network)).toBe(network);
+  });
+
+  it.each([
+    ['a convolution of it', { kernel: 3, pad: 1 }],
+    ['uneven pads', { kernel: [2, 3], pad: [0, 2, 1, 0] }],
+    ['groups', { kernel: 3, pad: 1, groups: 2 }],
+  ] as const)('take the value that is added to them: %s', (_what, window) => {
+    for (const turned of [false, true]) {
+      const b = new GraphBuilder(6, [2, 6, 6]);
+      const value = b.activation(b.conv('image', 4), 'relu');
+      const layer = b.activation(b.norm(b.conv(value, 4, window)), 'identity');
+      const sum = turned ? b.add(layer, value) : b.add(value, layer);
+      const graph = b.build(b.activation(sum, 'relu'));
+      const network = shortest(prepare(graph).network);
+      expect(network.nodes.map(({ op }) => op)).not.toContain('add');
+      expectSame(graph, network);
+    }
+  });
+
+  it('leave a sum with something else, a difference, and one whose layer others read', () => {
+    const sums: ((b: GraphBuilder, value: string, layer: string) => string)[] = [
+      (b, _value, layer) => b.add('image', layer),
+      (b, value, layer) => b.subtract(value, layer),
+      (b, value, layer) => b.concat(b.add(value, layer), layer),
+    ];
+    for (const sum of sums) {
+      const b = new GraphBuilder(6, [4, 6, 6]);
+      const value = b.activation('image', 'relu');
+      const graph = b.build(sum(b, value, b.conv(value, 4)));
+      expect(shortest(prepare(graph).network).nodes.map(({ op }) => op)).toContain('add');
+    }
+  });
+
+  it('are one matrix through means and a sum: the end of a network whose last activation is gone', () => {
+    const b = new GraphBuilder(7, [2, 6, 6]);
+    const value = b.pool(b.activation(b.conv('image', 4), 'relu'), 2);
+    const layer = b.activation(b.norm(b.conv(value, 4)), 'identity');
+    const graph = b.build(b.dense(b.flatten(b.mean(b.add(value, layer))), 5));
+    const network = shortest(prepare(graph).network);
+    expect(network.nodes.map(({ op }) => op)).toEqual(['linear', 'activation', 'pool', 'linear']);
+    expectSame(graph, network);
+    const { before, after } = bothPrices(graph, compiled(graph).program);
+    expect(after[0]).toBe(before[0] - 1);
+    expect(after[1]).toBeLessThan(before[1]);
   });
 
   it('are one matrix where the second is one, borders included', () => {
@@ -130,8 +196,6 @@ describe('linear layers in a row', () => {
     const narrow = { kernel: 1, pad: 0 };
     const b = new GraphBuilder(3, [16, 4, 4]);
     const graph = b.build(b.conv(b.conv('image', 1, narrow), 16, narrow));
-    const [first, second] = prepare(graph).network.nodes as [LinearNode, LinearNode];
-    expect(merged(first, second)).toBeUndefined();
     expect(linears(shortest(prepare(graph).network))).toBe(2);
   });
 
