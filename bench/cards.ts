@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import { connect } from '../client/index.ts';
 import { ZOO } from '../models/shipped.ts';
 import { missing, slice } from '../models/train/index.ts';
-import { networksOf, readSets, recipeOf } from '../models/zoo/recipes.ts';
+import { networksNamed, readSets } from '../models/zoo/recipes.ts';
 import { replaceFile } from '../protocol/files.ts';
 import { costOf } from '../protocol/inference/cost.ts';
 import { layoutOf } from '../protocol/inference/layout.ts';
@@ -25,14 +25,14 @@ import { startParty } from './stand/measurement.ts';
 /** Test images that each network is asked for. */
 const IMAGES = 40;
 
-for (const family of process.argv.slice(2)) {
-  const recipe = recipeOf(family);
+for (const named of process.argv.slice(2)) {
+  const { recipe, names } = networksNamed(named);
   const sets = readSets(recipe);
   if (sets === undefined) {
     console.log(missing(recipe.data));
     continue;
   }
-  for (const name of networksOf(recipe)) {
+  for (const name of names) {
     const path = join(ZOO, `${name}.sotto`);
     const model = decodeModel(readFileSync(path));
     const { offline, online } = costOf(layoutOf(model.program));

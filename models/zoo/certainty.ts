@@ -2,7 +2,7 @@
  * Adds to the cards of the zoo how sure their networks may be said to be: the temperature that fits the validation images
  * best, and how well it holds on the test images.
  *
- *   npm run build && node dist/models/zoo/certainty.js NAME...      (digits, fashion, cifar10)
+ *   npm run build && node dist/models/zoo/certainty.js NAME...      (digits, air, fashion-729)
  *
  * What is fitted is the program's exact fixed point, with the bits that its answers have. Wants the data that the networks
  * were trained on, and says so where there is none.
@@ -18,7 +18,7 @@ import { probabilities } from '../../protocol/program/probabilities.ts';
 import { showStatus } from '../../protocol/terminal.ts';
 import { type Answered, calibrationError, fitTemperature } from '../compile/temperature.ts';
 import { dataFolder, type LabelledImages, missing, readMnist, slice } from '../train/index.ts';
-import { networksOf, readSets, recipeOf } from './recipes.ts';
+import { networksNamed, readSets } from './recipes.ts';
 
 const FOLDER = join('models', 'zoo');
 
@@ -28,7 +28,7 @@ const DIGITS_FROM = 55_000;
 type Held = Readonly<Record<'validation' | 'test', LabelledImages>>;
 
 function heldOut(family: string): Held | undefined {
-  if (family !== 'digits') return readSets(recipeOf(family));
+  if (family !== 'digits') return readSets(networksNamed(family).recipe);
   const folder = dataFolder('mnist');
   if (folder === undefined) return undefined;
   const all = readMnist(folder, 'train');
@@ -70,10 +70,10 @@ function rightOfSure({ logits, labels }: Answered, temperature: number): number 
 for (const family of process.argv.slice(2)) {
   const held = heldOut(family);
   if (held === undefined) {
-    console.log(missing(family === 'digits' ? 'mnist' : recipeOf(family).data));
+    console.log(missing(family === 'digits' ? 'mnist' : networksNamed(family).recipe.data));
     continue;
   }
-  const names = family === 'digits' ? [family] : networksOf(recipeOf(family));
+  const names = family === 'digits' ? [family] : networksNamed(family).names;
   for (const name of names) {
     const model = decodeModel(readFileSync(join(FOLDER, `${name}.sotto`)));
     const validation = answersOf(model, held.validation);

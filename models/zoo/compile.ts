@@ -37,9 +37,8 @@ import {
   type TrainingPool,
 } from '../train/index.ts';
 import {
-  networksOf,
+  networksNamed,
   readSets,
-  recipeOf,
   reduceArguments,
   reducedName,
   type Sets,
@@ -152,7 +151,7 @@ function commandsOf(recipe: ZooRecipe, name: string): string[] {
 }
 
 async function compileRecipe(
-  recipe: ZooRecipe,
+  { recipe, names }: ReturnType<typeof networksNamed>,
   { training, validation, test }: Sets,
   cache: string,
   pool: TrainingPool,
@@ -160,7 +159,7 @@ async function compileRecipe(
   const { about, labels, seed, batch, epochs } = recipe;
   const count = (set: LabelledImages) => set.labels.length.toLocaleString('en');
   const calibration = slice(training, 0, CALIBRATION.recipes);
-  for (const name of networksOf(recipe)) {
+  for (const name of names) {
     const file = join(cache, `${name}.sottonet`);
     if (!existsSync(file)) {
       const path = join(FOLDER, `${name}.sotto`);
@@ -217,13 +216,14 @@ if (positionals[0] === 'digits') {
   if (data === undefined) console.log(missing('mnist'));
   else await compileDigits(data);
 } else {
-  const recipe = recipeOf(positionals[0]);
+  const named = networksNamed(positionals[0]);
+  const { recipe } = named;
   const sets = readSets(recipe);
   if (sets === undefined) {
     console.log(missing(recipe.data));
   } else {
     const pool = createTrainingPool();
-    await compileRecipe(recipe, sets, values.cache, pool);
+    await compileRecipe(named, sets, values.cache, pool);
     await pool.close();
   }
 }

@@ -187,10 +187,7 @@ export const RECIPES: Readonly<Record<string, ZooRecipe>> = {
     measured: 64,
     augmentation: { kind: 'shiftTurns', shift: 3, cutout: 8 },
     frozen: AIR_FROZEN,
-    // A low rate: 1e-3 loses in the first epoch what twenty have found, and few epochs do not find it again.
-    reduced: [
-      { budget: 80000, method: 'snl', searchEpochs: 3, tuneEpochs: 4, rate: 1.5e-4, pressure: 0.3 },
-    ],
+    reduced: [],
     build(seed, training) {
       const pixels = { mean: [0.4914, 0.4822, 0.4465], std: [0.247, 0.2435, 0.2616] };
       const { input } = airNet(pixels);
@@ -243,6 +240,20 @@ export const reducedName = ({ name }: ZooRecipe, { budget }: Reduction): string 
 /** Names of the networks that come from a recipe, the dense one first. */
 export function networksOf(recipe: ZooRecipe): string[] {
   return [recipe.name, ...recipe.reduced.map((reduction) => reducedName(recipe, reduction))];
+}
+
+/** The networks of a name, and their recipe: all of a recipe, or one reduced network. */
+export function networksNamed(name: string | undefined): {
+  readonly recipe: ZooRecipe;
+  readonly names: readonly string[];
+} {
+  const recipe = recipeOf(name?.split('-')[0]);
+  const names = networksOf(recipe).filter((one) => [one, recipe.name].includes(name!));
+  if (names.length > 0) return { recipe, names };
+  throw new ModelError(
+    'argument',
+    `the networks of ${recipe.name} are ${networksOf(recipe).join(', ')}, not ${name}`,
+  );
 }
 
 /**
