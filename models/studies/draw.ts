@@ -12,6 +12,7 @@ import { disparity, type Line, PUBLISHED_CIFAR10 } from '../reduce/index.ts';
 import { networksOf, recipeOf } from '../zoo/recipes.ts';
 import type { FairnessResult } from './fairness.ts';
 import type { MethodResult } from './methods.ts';
+import type { PublishedResult } from './published.ts';
 import { FOLDER, readStudy } from './results.ts';
 
 /** Accuracy on test images of a family of the zoo, in float, by rising ReLUs. */
@@ -60,6 +61,31 @@ await write(
     lines: [
       zooLine('cifar10', 'Sotto, AutoReP, 16 M multiplications, 5,000 validation images'),
       ...PUBLISHED_CIFAR10.map((line) => ({ ...line, name: `${line.name}, other networks` })),
+    ],
+  }),
+);
+
+const rows = readStudy<PublishedResult>('published');
+/** From the published network down to what a method came to here. */
+const rowOf = (method: string, name: string): Line => ({
+  name,
+  points: rows
+    .filter((row) => [method, 'dense'].includes(row.method))
+    .map(({ relus, accuracy }) => [relus, accuracy] as const)
+    .sort((a, b) => a[0] - b[0]),
+});
+await write(
+  'published',
+  drawChart({
+    title: 'CIFAR-10: published rows, and five epochs on a third of the images',
+    axis: 'accuracy',
+    lines: [
+      rowOf('deepreduce', 'DeepReDuce here, ResNet-20'),
+      rowOf('snl', 'SNL here, ResNet-20'),
+      ...PUBLISHED_CIFAR10.filter(({ name }) => !name.startsWith('AutoReP')).map((line) => ({
+        ...line,
+        name: `${line.name}, larger networks`,
+      })),
     ],
   }),
 );
