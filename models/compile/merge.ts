@@ -122,21 +122,33 @@ function without(network: FixedNetwork, id: string): FixedNetwork {
 function merging(network: FixedNetwork, id: string): FixedNetwork {
   const around = new Surroundings(network);
   const node = around.node(id);
-  let made = around.asLinear(node);
-  let macs = made === undefined ? 0 : macsOf(made.layer);
-  for (let isLayer = false; made !== undefined && !isLayer; ) {
-    const above = around.node(around.sourceOf(made.inputs[0]));
-    const layer = around.asLinear(above);
-    if (layer === undefined || !around.isReadOnce(layer.id)) return network;
-    macs += macsOf(layer.layer);
-    made = merged(layer, made);
-    // Means alone are no layer to merge with.
-    isLayer = above!.op !== 'pool';
-  }
-  if (node === undefined || made === undefined || macsOf(made.layer) > MOST_MACS * macs) {
+  const last = around.asLinear(node);
+  if (node === undefined || last === undefined) return network;
+  const layers = nextAbove(around, last);
+  const macs = [last, ...layers].reduce((sum, { layer }) => sum + macsOf(layer), 0);
+  const shape = layers.reduce<LinearShape | undefined>(
+    (below, { layer }) => below && mergedShape(layer, below),
+    last.layer,
+  );
+  if (layers.length === 0 || shape === undefined || macsOf(shape) > MOST_MACS * macs) {
     return network;
   }
-  return replaced(network, node, made);
+  const made = layers.reduce<LinearNode | undefined>(
+    (below, layer) => below && merged(layer, below),
+    last,
+  );
+  return made === undefined ? network : replaced(network, node, made);
+}
+
+/** The layer whose result a layer reads, the means between them first; none where another reads a result, or there is no layer. */
+function nextAbove(around: Surroundings, { inputs }: LinearNode): LinearNode[] {
+  const above = around.node(around.sourceOf(inputs[0]));
+  const layer = around.asLinear(above);
+  if (layer === undefined || !around.isReadOnce(layer.id)) return [];
+  // Means alone are no layer to merge with.
+  if (above!.op !== 'pool') return [layer];
+  const next = nextAbove(around, layer);
+  return next.length === 0 ? [] : [layer, ...next];
 }
 
 /** The network with the sum of a value and a linear layer of it as one layer; itself where it is no such sum. */
