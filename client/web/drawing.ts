@@ -15,6 +15,8 @@ export class Drawing {
   readonly #changed: () => void;
   /** The image that was opened, as it was; undefined while it is a drawing. */
   #bitmap: ImageBitmap | undefined;
+  /** The image that is being read; what is drawn, opened or cleared meanwhile is newer, and stays. */
+  #reading: ImageBitmap | Blob | string | undefined;
   /** Nothing is drawn and no image is open, so that there is nothing to classify. */
   #empty = true;
   /** The pen of the keyboard: where it is, and whether it is down. */
@@ -63,6 +65,7 @@ export class Drawing {
   #wipe(): void {
     this.#bitmap?.close();
     this.#bitmap = undefined;
+    this.#reading = undefined;
     this.#empty = true;
     this.#stroke = undefined;
     this.#pen = { x: 140, y: 80, down: false };
@@ -72,10 +75,13 @@ export class Drawing {
 
   /**
    * Shows an image, or an image file.
+   * @returns whether it is shown: not when the picture was changed while it was read
    * @throws RangeError when it is none
    */
-  async open(source: ImageBitmap | Blob | string): Promise<void> {
+  async open(source: ImageBitmap | Blob | string): Promise<boolean> {
+    this.#reading = source;
     const bitmap = source instanceof ImageBitmap ? source : await readImage(source);
+    if (this.#reading !== source) return false;
     this.clear();
     const { width, height } = this.#canvas;
     const scale = Math.min(width / bitmap.width, height / bitmap.height);
@@ -86,6 +92,7 @@ export class Drawing {
     this.#bitmap = bitmap;
     this.#empty = false;
     this.#changed();
+    return true;
   }
 
   /** The pixels for a model; undefined when there is no image. */
@@ -101,6 +108,7 @@ export class Drawing {
 
   /** A stroke on an opened image begins a new drawing. */
   #begin(): void {
+    this.#reading = undefined;
     if (this.#bitmap !== undefined) this.clear();
   }
 

@@ -260,7 +260,7 @@ async function open(source: ImageBitmap | Blob | string, name?: string): Promise
   showError(undefined);
   camera.stop();
   try {
-    await drawing.open(source);
+    if (!(await drawing.open(source))) return;
     sample = name;
     showLink();
   } catch (error) {
@@ -288,9 +288,9 @@ async function showExample(wanted?: string): Promise<void> {
 }
 
 /** Shows what the address asks for; what it does not say is the first there is. */
-async function showView(): Promise<void> {
+async function showView(hash: string): Promise<void> {
   if (sessions.busy) return;
-  const view = readView(location.hash);
+  const view = readView(hash);
   choose(view.model ?? '');
   await showExample(view.sample);
 }
@@ -332,7 +332,8 @@ function listen(): void {
   window.addEventListener('paste', ({ clipboardData }) => {
     if (clipboardData?.files[0]) void open(clipboardData.files[0]);
   });
-  window.addEventListener('hashchange', () => void showView());
+  // Not the address as it is by now: an example that was being opened may have put its own there.
+  window.addEventListener('hashchange', ({ newURL }) => void showView(new URL(newURL).hash));
   window.addEventListener('offline', () => tell('This browser is offline.'));
   window.addEventListener('online', () => tell('This browser is online again.'));
   // A camera that nobody sees is off.
@@ -366,7 +367,7 @@ try {
   families = familiesOf(await fetchModels());
   images = await fetchExamples();
   fillModels(select, families);
-  await showView();
+  await showView(location.hash);
 } catch (error) {
   showError(faultText(error as Error, navigator.onLine));
 }

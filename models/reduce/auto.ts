@@ -10,6 +10,7 @@ import { ModelError } from '../errors.ts';
 import type { Graph } from '../graph/index.ts';
 import { Network } from '../train/index.ts';
 import { type AutoRepOptions, autoRep } from './autorep.ts';
+import { type ChannelOptions, removeByChannels } from './channels.ts';
 import {
   applyRecipe,
   type DeepReduceOptions,
@@ -26,12 +27,13 @@ import { type SnlOptions, snl } from './snl.ts';
 import { accuracy, fineTune, type Training, type Tuning } from './training.ts';
 
 /** Ways to a budget. */
-export const METHODS = ['autorep', 'snl', 'deepreduce', 'random', 'auto'] as const;
+export const METHODS = ['autorep', 'snl', 'channels', 'deepreduce', 'random', 'auto'] as const;
 export type Method = (typeof METHODS)[number];
 
 export interface ReduceOptions {
   readonly snl?: SnlOptions;
   readonly autorep?: AutoRepOptions;
+  readonly channels?: ChannelOptions;
   readonly deepreduce?: DeepReduceOptions;
   /** Of random removal, of own methods, and of coarse networks. */
   readonly tune?: Tuning;
@@ -77,6 +79,8 @@ export async function reduce(
       return [await point('autorep', autoRep(graph, budget, training, options.autorep))];
     case 'snl':
       return [await point('snl', snl(graph, budget, training, options.snl))];
+    case 'channels':
+      return [await point('channels', removeByChannels(graph, budget, training, options.channels))];
     case 'deepreduce':
       return deepReduce(graph, budget, training, options.deepreduce);
     case 'random': {

@@ -9,6 +9,7 @@ import { encodeModel } from '../../protocol/program/model.ts';
 import { say, showStatus } from '../../protocol/terminal.ts';
 import { formatReport } from '../compile/index.ts';
 import { formatScore, scoreAll, type scoreTasks } from '../compile/score.ts';
+import { ModelError } from '../errors.ts';
 import { type FitOptions, fitOf, withFitOptions } from '../fit.ts';
 import { countGraph, type Graph, preprocessAll, saveGraph } from '../graph/index.ts';
 import { nearestWord } from '../nearest.ts';
@@ -52,12 +53,13 @@ interface ReduceCommandOptions extends NetworkReadOptions, FitOptions {
   /** One of METHODS, or the path of a module. */
   readonly method: string;
   readonly output: string;
-  readonly augment: 'crop' | 'none';
+  readonly augment: keyof typeof AUGMENTATIONS;
   readonly searchEpochs?: string;
   readonly tuneEpochs?: string;
   readonly settleEpochs?: string;
   readonly rate?: string;
   readonly pressure?: string;
+  readonly teacher?: string;
   readonly scores?: string;
   readonly batch: number;
   readonly shards: number;
@@ -72,6 +74,13 @@ interface ReduceCommandOptions extends NetworkReadOptions, FitOptions {
 const MEASURED = 1024;
 const CALIBRATION = 200;
 const SCORED = 500;
+
+/** Variants of training images, by the height of an image. */
+const AUGMENTATIONS = {
+  crop: () => ({ kind: 'cropFlip', pad: 2 }),
+  cut: (height) => ({ kind: 'shiftTurns', shift: 3, cutout: Math.round(height / 4) }),
+  none: () => undefined,
+} as const satisfies Record<string, (height: number) => Augmentation | undefined>;
 
 /** How the dense network teaches: as SNL and AutoReP are published, its share that of the labels. */
 const TEACHING = { share: 0.5, temperature: 4 } as const;
@@ -105,9 +114,9 @@ export function reduceCommand(): Command {
     .addOption(
       new Option(
         '--augment <KIND>',
-        'variants of training images: crop (shifted and mirrored) or none',
+        'variants of training images: crop (shifted by 2 pixels and mirrored), cut (shifted by 3, mirrored, and without a square of a quarter of the height: more to learn, for long tuning) or none',
       )
-        .choices(['crop', 'none'])
+        .choices(Object.keys(AUGMENTATIONS))
         .default('crop'),
     )
     .option('--search-epochs <N>', 'epochs of a search (default: those of its method)')
@@ -125,8 +134,14 @@ export function reduceCommand(): Command {
       'of autorep and snl: how hard their search pushes at first, as a factor (default: 1); more for large networks and short searches, less where the first epoch removes too much',
     )
     .option(
-      '--scores <FILE>',
-      'scores of another teacher for the training images, validation images left out: 32-bit floats, image by image (default: the network itself teaches)',
+      '--teacher <FILE>',
+      'a .sottonet file of the network to learn from beside the labels, such as the dense one of a network that is reduced further (default: the network itself)',
+    )
+    .addOption(
+      new Option(
+        '--scores <FILE>',
+        'scores of another teacher for the training images, validation images left out: 32-bit floats, image by image',
+      ).conflicts('teacher'),
     )
     .option('--batch <COUNT>', 'images of a shard', '64')
     .option('--shards <COUNT>', 'shards of a step, which run at the same time', '2')
@@ -155,7 +170,7 @@ function methodOf(text: string): string {
 }
 
 /** Bad options are told before anything is read or trained. */
-function checked(options: ReduceCommandOptions): { augmentation?: Augmentation } {
+function checkOptions(options: ReduceCommandOptions): void {
   for (const name of ['batch', 'shards'] as const) {
     if (!(Number(options[name]) >= 1))
       throw new InvalidArgumentError(`--${name} should be at least 1`);
@@ -171,12 +186,10 @@ function checked(options: ReduceCommandOptions): { augmentation?: Augmentation }
       throw new InvalidArgumentError(`--${name} should be above 0, not ${options[name]}`);
     }
   }
-  if (options.augment === 'none') return {};
-  return { augmentation: { kind: 'cropFlip', pad: 2 } };
 }
 
 async function run(path: string, options: ReduceCommandOptions): Promise<void> {
-  const { augmentation } = checked(options);
+  checkOptions(options);
   const method = isModule(options.method)
     ? await loadMethod(options.method)
     : (options.method as Method);
@@ -196,7 +209,7 @@ async function run(path: string, options: ReduceCommandOptions): Promise<void> {
   const grouping = fair === undefined ? undefined : readGrouping(fair, all, classes);
   const taught =
     options.scores === undefined
-      ? { graph: dense }
+      ? { graph: teacherOf(options, dense) }
       : { logits: readScores(options.scores, sets.training.labels.length, classes) };
   const pool = createTrainingPool(options.workers);
   const stop = new AbortController();
@@ -207,7 +220,7 @@ async function run(path: string, options: ReduceCommandOptions): Promise<void> {
     batch: Number(options.batch),
     shards: Number(options.shards),
     seed: Number(options.seed),
-    augmentation,
+    augmentation: AUGMENTATIONS[options.augment](shape[1]),
     teacher: { ...taught, ...TEACHING },
     pool,
     signal: stop.signal,
@@ -229,6 +242,20 @@ async function run(path: string, options: ReduceCommandOptions): Promise<void> {
   } finally {
     await pool.close();
   }
+}
+
+/** @throws ModelError `argument` when it takes other images or gives other results than the network */
+function teacherOf({ teacher }: ReduceCommandOptions, dense: Graph): Graph {
+  if (teacher === undefined) return dense;
+  const graph = readGraph(teacher, {});
+  const [own, wanted] = [graph, dense].map(
+    (one) => `${one.input.shape.join('x')} images to ${new Network(one, 1).results}`,
+  );
+  if (own === wanted) return graph;
+  throw new ModelError(
+    'argument',
+    `${teacher} takes ${own} results, the network ${wanted}: it cannot teach it`,
+  );
 }
 
 /** @throws InvalidArgumentError when it cannot be read */
@@ -271,6 +298,7 @@ function methodOptions(options: ReduceCommandOptions): ReduceOptions & { readonl
   return {
     snl: { ...search, lambda: pressure * LAMBDA, tune },
     autorep: { ...search, pressure, tune },
+    channels: { ...search, tune },
     deepreduce: tune,
     tune,
   };

@@ -15,6 +15,7 @@
 export { best, METHODS, type Method, type ReduceOptions, reduce } from './auto.ts';
 export { type AutoRepOptions, autoRep } from './autorep.ts';
 export { type Budget, type CostBudget, readBudget } from './budget.ts';
+export { type ChannelOptions, removeByChannels } from './channels.ts';
 export type { Line } from './chart.ts';
 export { type PricedPoint, Pricing, type PricingOptions, spent } from './cost.ts';
 export { holdOut, readLabelled } from './data.ts';

@@ -84,7 +84,28 @@ export interface AdamOptions {
   readonly rates?: Rates;
 }
 
-/** Adam (Kingma and Ba, ICLR 2015) with decoupled weight decay (Loshchilov and Hutter, ICLR 2019). */
+/** Weights of this root mean square and above move by the rate itself. LOCAL */
+const FULL_STEP = 0.05;
+
+/** Part of {@link FULL_STEP} that a tensor counts for at least, so that one of zeros can move. LOCAL */
+const LEAST_STEP = 0.02;
+
+/**
+ * How far Adam moves a tensor, as a part of the rate. Adam moves every number by about the rate, however small the tensor's
+ * numbers are. In front of a norm their size means nothing, and where strong decay has made them small, as in `airNet`, steps of
+ * 1e-3 turned the weights by a third at once: so they are in proportion to the tensor's size ("relative step size" in Adafactor,
+ * Shazeer and Stern, ICML 2018), up to {@link FULL_STEP}.
+ */
+function stepSize({ kind, value }: Parameter): number {
+  if (kind !== 'weight') return 1;
+  const size = Math.sqrt(value.reduce((sum, v) => sum + v * v, 0) / value.length);
+  return Math.min(1, Math.max(LEAST_STEP, size / FULL_STEP));
+}
+
+/**
+ * Adam (Kingma and Ba, ICLR 2015) with decoupled weight decay (Loshchilov and Hutter, ICLR 2019); small weights move in
+ * proportion, see {@link stepSize}.
+ */
 export class Adam implements Optimiser {
   readonly memory: Map<string, Float32Array> = new Map();
   readonly #beta1: number;
@@ -115,7 +136,7 @@ export class Adam implements Optimiser {
     const correct2 = 1 / (1 - b2 ** t);
     for (const parameter of parameters) {
       const { name, kind, value, gradient } = parameter;
-      const rate = rateOfAll * (this.#rates[kind] ?? 1);
+      const rate = rateOfAll * (this.#rates[kind] ?? 1) * stepSize(parameter);
       if (rate === 0) continue;
       const decay = this.#decay * (WEIGHTS_DECAY[kind] ?? 0);
       const mean = recall(this.memory, `mean ${name}`, value.length);

@@ -34,7 +34,12 @@ export interface Sets {
 export interface Reduction {
   readonly budget: number;
   readonly method: Method;
-  readonly searchEpochs: number;
+  /** Budget of the reduced network to begin with, the dense one teaching; default: the dense network. */
+  readonly from?: number;
+  /** Default: 'crop'. */
+  readonly augment?: 'cut';
+  /** Of methods that search. */
+  readonly searchEpochs?: number;
   readonly tuneEpochs: number;
   /** With norms as inference uses them; default: none. */
   readonly settleEpochs?: number;
@@ -187,7 +192,18 @@ export const RECIPES: Readonly<Record<string, ZooRecipe>> = {
     measured: 64,
     augmentation: { kind: 'shiftTurns', shift: 3, cutout: 8 },
     frozen: AIR_FROZEN,
-    reduced: [],
+    // From budget to budget, so that tuning serves all further ones.
+    reduced: (
+      [
+        [80448, undefined, 1, 2],
+        [29248, 80448, 2, 3],
+        [12900, 29248, 1, 4],
+        [5850, 12900, 1, 3],
+      ] as const
+    ).map(([budget, from, searchEpochs, tuneEpochs]) => ({
+      ...{ method: 'channels', augment: 'cut', rate: from === undefined ? 5e-4 : 1e-3 },
+      ...{ budget, searchEpochs, tuneEpochs, ...(from !== undefined && { from }) },
+    })),
     build(seed, training) {
       const pixels = { mean: [0.4914, 0.4822, 0.4465], std: [0.247, 0.2435, 0.2616] };
       const { input } = airNet(pixels);
@@ -234,7 +250,7 @@ export function recipeOf(name: string | undefined): ZooRecipe {
 }
 
 /** What a reduction makes: NAME-BUDGET. */
-export const reducedName = ({ name }: ZooRecipe, { budget }: Reduction): string =>
+export const reducedName = ({ name }: ZooRecipe, { budget }: Pick<Reduction, 'budget'>): string =>
   `${name}-${budget}`;
 
 /** Names of the networks that come from a recipe, the dense one first. */
@@ -267,16 +283,24 @@ export function reduceArguments(
   data: string,
 ): string[] {
   const { name, seed, batch } = recipe;
-  const { budget, method, searchEpochs, tuneEpochs, settleEpochs, pressure, rate } = reduction;
+  const { budget, method, from, augment, searchEpochs, tuneEpochs } = reduction;
+  const { settleEpochs, pressure, rate } = reduction;
+  const networkOf = (name: string) => join(folder, `${name}.sottonet`);
+  const start = from === undefined ? name : reducedName(recipe, { budget: from });
   const scores = scoresFile(recipe, folder);
+  const option = (name: string, value: string | number | undefined) =>
+    value === undefined ? [] : [name, `${value}`];
   return [
-    ...['reduce', join(folder, `${name}.sottonet`), '--data', data],
+    ...['reduce', networkOf(start), '--data', data],
     ...['--budget', `${budget}`, '--method', method, '--seed', `${seed}`, '--batch', `${batch}`],
-    ...['--search-epochs', `${searchEpochs}`, '--tune-epochs', `${tuneEpochs}`],
-    ...(settleEpochs === undefined ? [] : ['--settle-epochs', `${settleEpochs}`]),
-    ...(pressure === undefined ? [] : ['--pressure', `${pressure}`]),
-    ...(rate === undefined ? [] : ['--rate', `${rate}`]),
-    ...(scores !== undefined && existsSync(scores) ? ['--scores', scores] : []),
+    ...option('--search-epochs', searchEpochs),
+    ...option('--tune-epochs', tuneEpochs),
+    ...option('--settle-epochs', settleEpochs),
+    ...option('--pressure', pressure),
+    ...option('--rate', rate),
+    ...option('--augment', augment),
+    ...option('--teacher', from === undefined ? undefined : networkOf(name)),
+    ...option('--scores', scores !== undefined && existsSync(scores) ? scores : undefined),
     ...['--output', join(folder, reducedName(recipe, reduction))],
   ];
 }

@@ -196,10 +196,19 @@ describe.skipIf(skipped)('the demo page', () => {
     await page.click('#clear');
     await page.locator('#drawing').click();
     expect(new URL(page.url()).hash).toBe('#model=fashion-729');
+    // The example of this link comes when another link has long been followed.
+    let follow = () => {};
+    const followed = new Promise<void>((resolve) => {
+      follow = resolve;
+    });
+    await page.route('**/digits/3.png', (route) => followed.then(() => route.continue()));
     await page.goto(`${server.page}#model=digits&sample=3`);
     await page.waitForFunction(() => document.querySelector('select')!.value === 'digits');
     await page.goto(`${server.page}#model=none&sample=%3Cb%3E`);
     await page.waitForFunction(() => location.hash === '#model=digits&sample=0');
+    follow();
+    await page.waitForLoadState('networkidle');
+    expect(new URL(page.url()).hash).toBe('#model=digits&sample=0');
   });
 
   it('shows the wire as it moves, and what a race of two networks took', async () => {

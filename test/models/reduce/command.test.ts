@@ -152,12 +152,22 @@ describe('sotto reduce', () => {
     [
       'an unknown augmentation',
       ['--augment', 'blur'],
-      /argument 'blur' is invalid. Allowed choices are crop, none/,
+      /argument 'blur' is invalid. Allowed choices are crop, cut, none/,
     ],
     [
       'scores of other images',
       ['--scores', 'dense.sottonet'],
       /dense.sottonet has \d+ bytes; scores of \d+ training images in 4 classes are \d+/,
+    ],
+    [
+      'two teachers',
+      ['--scores', 'dense.sottonet', '--teacher', 'dense.sottonet'],
+      /'--scores <FILE>' cannot be used with option '--teacher <FILE>'/,
+    ],
+    [
+      'a teacher of other images',
+      ['--teacher', 'models/zoo/digits.sottonet'],
+      /digits.sottonet takes 1x28x28 images to 10 results, the network 1x8x8 images to 4: it cannot teach it/,
     ],
     ['a time without a link', ['--budget', '400ms'], /a budget of 400ms needs --link/],
     [

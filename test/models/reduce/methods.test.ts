@@ -33,6 +33,7 @@ const tune = { epochs: 3, rate: 2e-3 };
 const options = {
   snl: { searchEpochs: 6, searchRate: 3e-3, maskRate: 5, tune },
   autorep: { searchEpochs: 5, searchRate: 3e-3, maskRate: 3, tune },
+  channels: { searchEpochs: 3, searchRate: 3e-3, tune },
   deepreduce: { measureEpochs: 1, order: [1, 0], ...tune },
   tune,
 };
@@ -48,11 +49,11 @@ describe('a method', () => {
     const chosen = best(points, budget);
     const { relus, squares, identities } = countGraph(chosen.graph);
     expect(relus).toBe(chosen.relus);
-    if (method === 'deepreduce') expect(relus).toBeLessThanOrEqual(budget);
+    if (method === 'deepreduce' || method === 'channels') expect(relus).toBeLessThanOrEqual(budget);
     else expect(relus).toBe(BUDGET);
     expect(relus + squares + identities).toBe(480);
     if (method === 'autorep') expect(identities).toBe(0);
-    if (method === 'snl' || method === 'random') expect(squares).toBe(0);
+    if (method !== 'autorep' && method !== 'auto') expect(squares).toBe(0);
     if (method === 'auto') {
       // Both fine methods from the dense and, where stages can go first, from the coarse network.
       expect(points.map(({ name }) => name)).toEqual([

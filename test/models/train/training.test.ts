@@ -190,6 +190,18 @@ describe('optimisers', () => {
     expect(decayed.value[0]).toBeCloseTo(0.95, 6);
   });
 
+  it('Adam moves small weights in proportion to their size, by the root mean square of their tensor', () => {
+    const moved = (kind: Parameter['kind'], value: number[]) => {
+      const p = parameter(kind, value, [1, -2]);
+      new Adam().step([p], 0.01);
+      return Array.from(p.value, (v, i) => Math.abs(v - value[i]!));
+    };
+    for (const step of moved('weight', [0.004, 0.003])) expect(step).toBeCloseTo(0.01 * 0.0707, 6);
+    for (const step of moved('weight', [0, 0])) expect(step).toBeCloseTo(0.01 * 0.02, 6);
+    for (const step of moved('weight', [0.1, 0])) expect(step).toBeCloseTo(0.01, 6);
+    for (const step of moved('vector', [0.004, 0.003])) expect(step).toBeCloseTo(0.01, 6);
+  });
+
   it('cosine rises, turns and ends at its floor', () => {
     const rate = cosine(1, 0.2, 0.1);
     expect(rate(0)).toBe(0);
