@@ -75,73 +75,99 @@ function lineOf(
   return { slope, offset: result - slope * mean };
 }
 
+/** Running sums over the channels of one layer. Values are of whole images, channels last. */
+class LayerSums {
+  readonly node: ActivationNode;
+  readonly #channels: number;
+  readonly #moments: [number, number, number, number][];
+  readonly #changes: Float64Array;
+  #lines: readonly ReluLine[] = [];
+
+  constructor(node: ActivationNode, channels: number) {
+    this.node = node;
+    this.#channels = channels;
+    this.#moments = Array.from({ length: channels }, () => [0, 0, 0, 0]);
+    this.#changes = new Float64Array(channels);
+  }
+
+  addMoments(x: Float32Array): void {
+    for (let i = 0; i < x.length; i++) {
+      const [v, own] = [x[i]!, this.#moments[i % this.#channels]!];
+      own[0] += v;
+      own[1] += v * v;
+      if (v <= 0) continue;
+      own[2] += v;
+      own[3] += v * v;
+    }
+  }
+
+  /** @param images whose moments were added */
+  fitLines(images: number): void {
+    const count = (images * this.node.kinds.length) / this.#channels;
+    this.#lines = this.#moments.map((own) => lineOf(count, own));
+  }
+
+  /** @param gradient of the loss of each image by the layer's results */
+  addChanges(x: Float32Array, gradient: Float32Array): void {
+    const { length } = this.node.kinds;
+    for (let from = 0; from < x.length; from += length) {
+      const change = new Float64Array(this.#channels);
+      for (let i = from; i < from + length; i++) {
+        const c = i % this.#channels;
+        const { slope, offset } = this.#lines[c]!;
+        change[c]! += gradient[i]! * (slope * x[i]! + offset - Math.max(0, x[i]!));
+      }
+      for (let c = 0; c < this.#channels; c++) this.#changes[c]! += change[c]! ** 2;
+    }
+  }
+
+  /** @param images whose changes were added */
+  channels(images: number): Channel[] {
+    return wholeChannels(this.node, this.#channels).map((channel) => ({
+      layer: this.node.id,
+      channel,
+      relus: this.node.kinds.length / this.#channels,
+      line: this.#lines[channel]!,
+      worth: this.#changes[channel]! / images,
+    }));
+  }
+}
+
 /** Measures all whole channels of a network on some of its training images. */
 function measureChannels(
   graph: Graph,
-  { training: set, seed, signal }: Pick<Training, 'training' | 'seed' | 'signal'>,
+  { training: set, seed }: Pick<Training, 'training' | 'seed'>,
 ): Channel[] {
   const network = new Network(graph, BATCH);
   const count = Math.min(IMAGES, set.labels.length);
   const chosen = new Stream(seed).permutation(set.labels.length).subarray(0, count);
-  const layers = activationsOf(graph).map((node) => {
-    const { channels } = network.value(node.id);
-    const sums = Array.from(
-      { length: channels },
-      () => [0, 0, 0, 0] as [number, number, number, number],
-    );
-    return { node, channels, sums, worths: new Float64Array(channels), lines: [] as ReluLine[] };
-  });
-  const passes = (use: (labels: Uint8Array, scores: Float32Array) => void) => {
+  const layers = activationsOf(graph).map(
+    (node) => new LayerSums(node, network.value(node.id).channels),
+  );
+  const batches = (use: (labels: Uint8Array, scores: Float32Array) => void) => {
     for (let from = 0; from < count; from += BATCH) {
-      signal?.throwIfAborted();
       const { images, labels } = makeBatch(set, network.input, chosen.subarray(from, from + BATCH));
       use(labels, network.forward(images, 'settle'));
     }
   };
-
-  passes(({ length }) => {
-    for (const { node, channels, sums } of layers) {
-      const x = network.value(node.inputs[0]).value.data;
-      for (let i = 0; i < length * node.kinds.length; i++) {
-        const [v, own] = [x[i]!, sums[i % channels]!];
-        own[0] += v;
-        own[1] += v * v;
-        if (v <= 0) continue;
-        own[2] += v;
-        own[3] += v * v;
-      }
+  batches(({ length }) => {
+    for (const layer of layers) {
+      const { inputs, kinds } = layer.node;
+      layer.addMoments(network.value(inputs[0]).value.data.subarray(0, length * kinds.length));
     }
   });
-  for (const { node, channels, sums, lines } of layers) {
-    lines.push(...sums.map((own) => lineOf((count * node.kinds.length) / channels, own)));
-  }
-  passes((labels, scores) => {
+  for (const layer of layers) layer.fitLines(count);
+  batches((labels, scores) => {
     const losses = new Losses(labels.length, network.results);
     crossEntropy(scores, labels, losses);
     network.backward(losses.gradient, 'settle');
-    for (const { node, channels, worths, lines } of layers) {
-      const x = network.value(node.inputs[0]).value.data;
-      const gradient = network.value(node.id).gradient!.data;
-      const { length } = node.kinds;
-      for (let image = 0; image < labels.length; image++) {
-        const change = new Float64Array(channels);
-        for (let i = image * length; i < (image + 1) * length; i++) {
-          const { slope, offset } = lines[i % channels]!;
-          change[i % channels]! += gradient[i]! * (slope * x[i]! + offset - Math.max(0, x[i]!));
-        }
-        for (let c = 0; c < channels; c++) worths[c]! += change[c]! ** 2 / count;
-      }
+    for (const layer of layers) {
+      const { id, inputs, kinds } = layer.node;
+      const x = network.value(inputs[0]).value.data.subarray(0, labels.length * kinds.length);
+      layer.addChanges(x, network.value(id).gradient!.data);
     }
   });
-  return layers.flatMap(({ node, channels, worths, lines }) =>
-    wholeChannels(node, channels).map((channel) => ({
-      layer: node.id,
-      channel,
-      relus: node.kinds.length / channels,
-      line: lines[channel]!,
-      worth: worths[channel]!,
-    })),
-  );
+  return layers.flatMap((layer) => layer.channels(count));
 }
 
 /** The channels to remove, those worth least for their ReLUs, so that at most `budget` of `relus` stay, and hardly fewer. */
@@ -154,9 +180,11 @@ function leastWorth(channels: readonly Channel[], relus: number, budget: number)
     removed.push(channel);
     left -= channel.relus;
   }
-  // What the last, large ones removed too many may leave room for others, the most valuable first.
-  return removed.toReversed().filter(({ relus: own }) => {
-    if (left + own > budget) return true;
+  // What the last, large ones removed too many may leave room for others, the most valuable first; not for a layer that has
+  // lost all and costs no round any more.
+  const stay = new Set(order.slice(removed.length).map(({ layer }) => layer));
+  return removed.toReversed().filter(({ layer, relus: own }) => {
+    if (left + own > budget || !stay.has(layer)) return true;
     left += own;
     return false;
   });
@@ -172,7 +200,7 @@ function withLines(graph: Graph, id: string, lines: ReadonlyMap<number, ReluLine
   const plane = layer.kinds.length / channels;
   const kinds = layer.kinds.slice();
   for (const c of lines.keys()) kinds.fill(IDENTITY, c * plane, (c + 1) * plane);
-  const own = norm(graph, layer) ?? {
+  const own = normBefore(graph, layer) ?? {
     op: 'scale',
     ...{ id: `${id}.line`, inputs: layer.inputs },
     ...{ scale: `${id}.slopes`, shift: `${id}.offsets` },
@@ -195,7 +223,10 @@ function withLines(graph: Graph, id: string, lines: ReadonlyMap<number, ReluLine
 }
 
 /** The norm or scale in front of a layer, when nothing else reads it or its tensors. */
-function norm(graph: Graph, { inputs }: ActivationNode): BatchNormNode | ScaleNode | undefined {
+function normBefore(
+  graph: Graph,
+  { inputs }: ActivationNode,
+): BatchNormNode | ScaleNode | undefined {
   const before = graph.nodes.find(({ id }) => id === inputs[0]);
   if (before?.op !== 'batchNorm' && before?.op !== 'scale') return undefined;
   const uses = (other: Node) =>
@@ -207,15 +238,7 @@ function norm(graph: Graph, { inputs }: ActivationNode): BatchNormNode | ScaleNo
 
 /** The network with at most `budget` ReLUs, as it is before it is tuned. */
 function removeChannels(graph: Graph, budget: number, training: Training): Graph {
-  const channels = measureChannels(graph, training);
-  const fixed = reluCount(graph) - channels.reduce((sum, { relus }) => sum + relus, 0);
-  if (fixed > budget) {
-    throw new ModelError(
-      'argument',
-      `a budget of ${budget} ReLUs cannot be met channel by channel: ${fixed} are in channels that lost others before`,
-    );
-  }
-  const removed = leastWorth(channels, reluCount(graph), budget);
+  const removed = leastWorth(measureChannels(graph, training), reluCount(graph), budget);
   let made = graph;
   for (const { id } of activationsOf(graph)) {
     const own = removed.filter(({ layer }) => layer === id);
@@ -223,6 +246,21 @@ function removeChannels(graph: Graph, budget: number, training: Training): Graph
     if (lines.length > 0) made = withLines(made, id, new Map(lines));
   }
   return made;
+}
+
+/** @throws ModelError `argument` when ReLUs of channels that lost others before are more than the budget */
+function checkWhole(graph: Graph, budget: number): void {
+  const shapes = inferShapes(graph);
+  const whole = activationsOf(graph).reduce((sum, node) => {
+    const channels = shapes.get(node.id)![0]!;
+    return sum + (wholeChannels(node, channels).length * node.kinds.length) / channels;
+  }, 0);
+  const fixed = reluCount(graph) - whole;
+  if (fixed <= budget) return;
+  throw new ModelError(
+    'argument',
+    `a budget of ${budget} ReLUs cannot be met channel by channel: ${fixed} are in channels that lost others before`,
+  );
 }
 
 export interface ChannelOptions {
@@ -234,7 +272,7 @@ export interface ChannelOptions {
 }
 
 /**
- * Brings a trained network to a budget of ReLUs, channel by channel; it may keep as few less as a channel has.
+ * Brings a trained network to a budget of ReLUs, channel by channel; of the budget less than a channel's ReLUs may be left.
  * @throws ModelError `argument` when the budget is out of range, or single elements were removed before and too many others of their
  *   channels stay
  */
@@ -245,6 +283,7 @@ export async function removeByChannels(
   { searchEpochs = 2, searchRate, tune = {} }: ChannelOptions = {},
 ): Promise<Graph> {
   checkBudget(graph, budget);
+  checkWhole(graph, budget);
   const relus = reluCount(graph);
   const rate = searchRate !== undefined && { rate: searchRate };
   let made = graph;

@@ -10,6 +10,7 @@ import { replaceFile } from '../../protocol/files.ts';
 import { drawChart } from '../reduce/chart.ts';
 import { disparity, type Line, PUBLISHED_CIFAR10 } from '../reduce/index.ts';
 import { networksOf, recipeOf } from '../zoo/recipes.ts';
+import type { ClassResult } from './classes.ts';
 import type { FairnessResult } from './fairness.ts';
 import type { MethodResult } from './methods.ts';
 import type { PublishedResult } from './published.ts';
@@ -42,12 +43,17 @@ function methodLine(results: readonly MethodResult[], method: string): Line {
   };
 }
 
-/** What a minority's classes lost beyond what all lost. */
-function minorityLine(results: readonly FairnessResult[], tuned: string, name: string): Line {
+/** What groups lost beyond what all lost, as one number of all groups. */
+function disparityLine(
+  results: readonly (FairnessResult | ClassResult)[],
+  tuned: string,
+  name: string,
+  of: (disparities: readonly number[]) => number,
+): Line {
   const dense = results.find((result) => result.tuned === 'dense')!;
   const points = results
     .filter((result) => result.tuned === tuned)
-    .map(({ relus, table }) => [relus, disparity(dense.table, table)[1]!] as const);
+    .map(({ relus, table }) => [relus, of(disparity(dense.table, table))] as const);
   return { name, points: points.sort((a, b) => a[0] - b[0]) };
 }
 
@@ -59,6 +65,7 @@ await write(
     title: 'CIFAR-10: accuracy against the ReLU budget',
     axis: 'accuracy',
     lines: [
+      zooLine('air', 'Sotto, by channels, 111 M multiplications, 5,000 validation images'),
       zooLine('cifar10', 'Sotto, AutoReP, 16 M multiplications, 5,000 validation images'),
       ...PUBLISHED_CIFAR10.map((line) => ({ ...line, name: `${line.name}, other networks` })),
     ],
@@ -100,6 +107,9 @@ await write(
   }),
 );
 
+const ofMinority = (groups: readonly number[]) => groups[1]!;
+const ofWorst = (groups: readonly number[]) => Math.max(...groups);
+
 const fairness = readStudy<FairnessResult>('fairness');
 await write(
   'disparity',
@@ -107,8 +117,21 @@ await write(
     title: 'Fashion-MNIST, half of the classes at 10 %: their extra drop',
     axis: 'disparity',
     lines: [
-      minorityLine(fairness, 'before', 'before mitigation'),
-      minorityLine(fairness, 'after', 'after mitigation'),
+      disparityLine(fairness, 'before', 'before mitigation', ofMinority),
+      disparityLine(fairness, 'after', 'after mitigation', ofMinority),
+    ],
+  }),
+);
+
+const classes = readStudy<ClassResult>('classes');
+await write(
+  'classes',
+  drawChart({
+    title: 'CIFAR-10, air: the extra drop of the class that lost most',
+    axis: 'disparity',
+    lines: [
+      disparityLine(classes, 'before', 'as it ships', ofWorst),
+      disparityLine(classes, 'after', 'tuned on so that classes lose alike', ofWorst),
     ],
   }),
 );

@@ -42,6 +42,7 @@ import {
   reduceArguments,
   reducedName,
   type Sets,
+  startOf,
   type ZooRecipe,
 } from './recipes.ts';
 
@@ -141,13 +142,12 @@ const reductionOf = (recipe: ZooRecipe, name: string) =>
 
 /** The commands that make a network, as they are typed. */
 function commandsOf(recipe: ZooRecipe, name: string): string[] {
-  const cache = '.cache/zoo';
   const reduction = reductionOf(recipe, name);
-  const environment = recipe.fused ? 'SOTTO_TRAIN_FMA=1 ' : '';
-  const dense = `${environment}node dist/models/zoo/dense.js ${recipe.name}`;
-  if (reduction === undefined) return [dense];
-  const words = reduceArguments(recipe, reduction, cache, recipe.data);
-  return [dense, `${environment}sotto ${words.join(' ')}`];
+  const environment = (fused = recipe.fused) => (fused ? 'SOTTO_TRAIN_FMA=1 ' : '');
+  if (reduction === undefined) return [`${environment()}node dist/models/zoo/dense.js ${name}`];
+  const words = reduceArguments(recipe, reduction, '.cache/zoo', recipe.data);
+  const before = commandsOf(recipe, startOf(recipe, reduction));
+  return [...before, `${environment(reduction.fused)}sotto ${words.join(' ')}`];
 }
 
 async function compileRecipe(

@@ -36,6 +36,8 @@ export interface Reduction {
   readonly method: Method;
   /** Budget of the reduced network to begin with, the dense one teaching; default: the dense network. */
   readonly from?: number;
+  /** Whether other reductions begin with it and it does not ship; default: it ships. */
+  readonly between?: boolean;
   /** Default: 'crop'. */
   readonly augment?: 'cut';
   /** Of methods that search. */
@@ -47,6 +49,8 @@ export interface Reduction {
   readonly pressure?: number;
   /** Highest learning rate; default: the methods' own. */
   readonly rate?: number;
+  /** As in {@link ZooRecipe}; default: as the dense network was trained. */
+  readonly fused?: boolean;
 }
 
 /** A dense network of the zoo, and the reduced ones that come from it. */
@@ -201,8 +205,14 @@ export const RECIPES: Readonly<Record<string, ZooRecipe>> = {
         [5850, 12900, 1, 3],
       ] as const
     ).map(([budget, from, searchEpochs, tuneEpochs]) => ({
-      ...{ method: 'channels', augment: 'cut', rate: from === undefined ? 5e-4 : 1e-3 },
-      ...{ budget, searchEpochs, tuneEpochs, ...(from !== undefined && { from }) },
+      ...{
+        method: 'channels',
+        augment: 'cut',
+        fused: true,
+        rate: from === undefined ? 5e-4 : 1e-3,
+      },
+      ...{ budget, searchEpochs, tuneEpochs },
+      ...(from === undefined ? { between: true } : { from }),
     })),
     build(seed, training) {
       const pixels = { mean: [0.4914, 0.4822, 0.4465], std: [0.247, 0.2435, 0.2616] };
@@ -253,9 +263,14 @@ export function recipeOf(name: string | undefined): ZooRecipe {
 export const reducedName = ({ name }: ZooRecipe, { budget }: Pick<Reduction, 'budget'>): string =>
   `${name}-${budget}`;
 
-/** Names of the networks that come from a recipe, the dense one first. */
+/** The network that a reduction begins with. */
+export const startOf = (recipe: ZooRecipe, { from }: Reduction): string =>
+  from === undefined ? recipe.name : reducedName(recipe, { budget: from });
+
+/** Names of the networks that ship of a recipe, the dense one first. */
 export function networksOf(recipe: ZooRecipe): string[] {
-  return [recipe.name, ...recipe.reduced.map((reduction) => reducedName(recipe, reduction))];
+  const shipped = recipe.reduced.filter(({ between }) => !between);
+  return [recipe.name, ...shipped.map((reduction) => reducedName(recipe, reduction))];
 }
 
 /** The networks of a name, and their recipe: all of a recipe, or one reduced network. */
@@ -286,12 +301,11 @@ export function reduceArguments(
   const { budget, method, from, augment, searchEpochs, tuneEpochs } = reduction;
   const { settleEpochs, pressure, rate } = reduction;
   const networkOf = (name: string) => join(folder, `${name}.sottonet`);
-  const start = from === undefined ? name : reducedName(recipe, { budget: from });
   const scores = scoresFile(recipe, folder);
   const option = (name: string, value: string | number | undefined) =>
     value === undefined ? [] : [name, `${value}`];
   return [
-    ...['reduce', networkOf(start), '--data', data],
+    ...['reduce', networkOf(startOf(recipe, reduction)), '--data', data],
     ...['--budget', `${budget}`, '--method', method, '--seed', `${seed}`, '--batch', `${batch}`],
     ...option('--search-epochs', searchEpochs),
     ...option('--tune-epochs', tuneEpochs),

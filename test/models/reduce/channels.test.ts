@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { countGraph, type Graph, preprocess, runFloat } from '../../../models/graph/index.ts';
 import { removeByChannels } from '../../../models/reduce/channels.ts';
-import { activationsOf, reluCount, removeRelus } from '../../../models/reduce/elements.ts';
+import { activationsOf, reluCount, relusIn, removeRelus } from '../../../models/reduce/elements.ts';
 import { GraphBuilder } from '../builder.ts';
 import { pairs, smallTraining, trainedResNet } from './support.ts';
 
@@ -59,6 +59,17 @@ describe('removal by channels', () => {
     expect(countGraph(lines)).toMatchObject({ relus: 0, identities: 192 });
     expect(apart(lines)).toBeGreaterThan(0);
     expect(apart(lines)).toBeLessThan(0.1 * apart(identities));
+  });
+
+  it('keeps no ReLU of a layer only because there is room for it: a round costs more', async () => {
+    const net = new GraphBuilder(12, [1, 8, 8]);
+    const first = net.activation(net.norm(net.conv('image', 3)), 'relu', { id: 'first' });
+    const second = net.norm(net.conv(net.pool(first, 4), 3), { id: 'norm' });
+    net.tensors.set('norm.shift', { shape: [3], data: Float32Array.of(20, 20, 20) });
+    const graph = net.build(net.dense(net.flatten(net.activation(second, 'relu')), 4));
+    // What stays of the first layer are 128 of the 140, and a channel of the second has 4.
+    const made = await removeByChannels(graph, 140, training, untuned);
+    expect(activationsOf(made).map(relusIn)).toEqual([128, 0]);
   });
 
   it('is tuned for an epoch in each round on the way to the budget, at most a channel below it', async () => {

@@ -32,8 +32,9 @@ const recipes = Object.values(RECIPES).filter(({ name }) =>
   existsSync(new URL(`${name}.sotto`, zoo)),
 );
 
-/** Test images of each network that go through the whole protocol, and that fixed point is scored on. */
-const PRIVATE = 20;
+/** Test images of each network that went through the whole protocol for its card, that do here, and that fixed point is scored on. */
+const CARDED = 20;
+const PRIVATE = long ? CARDED : 5;
 const SCORED = 200;
 
 it('all networks together take less than 30 MB', () => {
@@ -83,13 +84,16 @@ describe.each(recipes)('$name', (recipe) => {
     expect(card).toMatchObject({ name, ...counts, labels: recipe.labels });
     const { offline, online } = costOf(layoutOf(program));
     expect(card.cost).toEqual({ offline, online });
-    expect(card.private.images).toBeGreaterThanOrEqual(PRIVATE);
+    expect(card.private.images).toBeGreaterThanOrEqual(CARDED);
     for (const layer of ['relus', 'squares', 'identities']) {
       const sum = card.layers.reduce((n: number, of: Record<string, number>) => n + of[layer]!, 0);
       expect(sum).toBe(card[layer]);
     }
-    const [, budget] = name.split('-');
-    if (budget !== undefined) expect(counts.relus).toBe(Number(budget));
+    const reduction = recipe.reduced.find(({ budget }) => name === `${recipe.name}-${budget}`);
+    const unspent = reduction === undefined ? 0 : reduction.budget - counts.relus;
+    expect(unspent).toBeGreaterThanOrEqual(0);
+    // By channels a budget is met to within a channel.
+    expect(unspent).toBeLessThan(reduction?.method === 'channels' ? 64 : 1);
     const accuracies = Object.values<number>(card.classTestAccuracy);
     const mean = accuracies.reduce((sum, accuracy) => sum + accuracy, 0) / accuracies.length;
     // CIFAR-10's first 1,000 test images have not quite as many of each class.
