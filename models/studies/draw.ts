@@ -103,7 +103,7 @@ await write(
   drawChart({
     title: 'Fashion-MNIST at 5 % of the ReLUs: three seeds a method',
     axis: 'accuracy',
-    lines: ['autorep', 'snl', 'random'].map((method) => methodLine(methods, method)),
+    lines: ['autorep', 'channels', 'snl', 'random'].map((method) => methodLine(methods, method)),
   }),
 );
 

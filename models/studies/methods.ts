@@ -1,5 +1,5 @@
 /**
- * Is choosing worth it? Random removal, SNL and AutoReP bring one dense network to the same budgets, with the same number of
+ * Is choosing worth it? Random removal, SNL, AutoReP and removal by channels bring one dense network to the same budgets, with the same number of
  * epochs and three seeds each; test images are scored once, at the end.
  *
  *   npm run build && node dist/models/studies/methods.js
@@ -25,7 +25,7 @@ export interface MethodResult {
   readonly accuracy: number;
 }
 
-const METHODS: readonly Method[] = ['autorep', 'snl', 'random'];
+const METHODS: readonly Method[] = ['autorep', 'channels', 'snl', 'random'];
 const SEEDS = [1, 2, 3];
 /** 5 % of the ReLUs. */
 const BUDGETS = [729];
@@ -63,6 +63,7 @@ await withStudy('methods', async (whole) => {
         const [point] = await reduce(dense, budget, method, surroundings, {
           snl: fine,
           autorep: fine,
+          channels: fine,
           // Without a search, all epochs go into fine-tuning.
           tune: { epochs: SEARCH + TUNE },
         });

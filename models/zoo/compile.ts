@@ -42,7 +42,6 @@ import {
   reduceArguments,
   reducedName,
   type Sets,
-  startOf,
   type ZooRecipe,
 } from './recipes.ts';
 
@@ -144,10 +143,10 @@ const reductionOf = (recipe: ZooRecipe, name: string) =>
 function commandsOf(recipe: ZooRecipe, name: string): string[] {
   const reduction = reductionOf(recipe, name);
   const environment = (fused = recipe.fused) => (fused ? 'SOTTO_TRAIN_FMA=1 ' : '');
-  if (reduction === undefined) return [`${environment()}node dist/models/zoo/dense.js ${name}`];
+  const dense = `${environment()}node dist/models/zoo/dense.js ${recipe.name}`;
+  if (reduction === undefined) return [dense];
   const words = reduceArguments(recipe, reduction, '.cache/zoo', recipe.data);
-  const before = commandsOf(recipe, startOf(recipe, reduction));
-  return [...before, `${environment(reduction.fused)}sotto ${words.join(' ')}`];
+  return [dense, `${environment(reduction.fused)}sotto ${words.join(' ')}`];
 }
 
 async function compileRecipe(

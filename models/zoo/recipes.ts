@@ -34,14 +34,9 @@ export interface Sets {
 export interface Reduction {
   readonly budget: number;
   readonly method: Method;
-  /** Budget of the reduced network to begin with, the dense one teaching; default: the dense network. */
-  readonly from?: number;
-  /** Whether other reductions begin with it and it does not ship; default: it ships. */
-  readonly between?: boolean;
   /** Default: 'crop'. */
   readonly augment?: 'cut';
-  /** Of methods that search. */
-  readonly searchEpochs?: number;
+  readonly searchEpochs: number;
   readonly tuneEpochs: number;
   /** With norms as inference uses them; default: none. */
   readonly settleEpochs?: number;
@@ -196,24 +191,12 @@ export const RECIPES: Readonly<Record<string, ZooRecipe>> = {
     measured: 64,
     augmentation: { kind: 'shiftTurns', shift: 3, cutout: 8 },
     frozen: AIR_FROZEN,
-    // From budget to budget, so that tuning serves all further ones.
-    reduced: (
-      [
-        [80448, undefined, 1, 2],
-        [29248, 80448, 2, 3],
-        [12900, 29248, 1, 4],
-        [5850, 12900, 1, 3],
-      ] as const
-    ).map(([budget, from, searchEpochs, tuneEpochs]) => ({
-      ...{
-        method: 'channels',
-        augment: 'cut',
-        fused: true,
-        rate: from === undefined ? 5e-4 : 1e-3,
+    reduced: [
+      {
+        ...{ budget: 80_448, method: 'channels', searchEpochs: 1, tuneEpochs: 5 },
+        ...{ rate: 5e-4, augment: 'cut', fused: true },
       },
-      ...{ budget, searchEpochs, tuneEpochs },
-      ...(from === undefined ? { between: true } : { from }),
-    })),
+    ],
     build(seed, training) {
       const pixels = { mean: [0.4914, 0.4822, 0.4465], std: [0.247, 0.2435, 0.2616] };
       const { input } = airNet(pixels);
@@ -263,14 +246,9 @@ export function recipeOf(name: string | undefined): ZooRecipe {
 export const reducedName = ({ name }: ZooRecipe, { budget }: Pick<Reduction, 'budget'>): string =>
   `${name}-${budget}`;
 
-/** The network that a reduction begins with. */
-export const startOf = (recipe: ZooRecipe, { from }: Reduction): string =>
-  from === undefined ? recipe.name : reducedName(recipe, { budget: from });
-
-/** Names of the networks that ship of a recipe, the dense one first. */
+/** Names of the networks that come from a recipe, the dense one first. */
 export function networksOf(recipe: ZooRecipe): string[] {
-  const shipped = recipe.reduced.filter(({ between }) => !between);
-  return [recipe.name, ...shipped.map((reduction) => reducedName(recipe, reduction))];
+  return [recipe.name, ...recipe.reduced.map((reduction) => reducedName(recipe, reduction))];
 }
 
 /** The networks of a name, and their recipe: all of a recipe, or one reduced network. */
@@ -298,14 +276,13 @@ export function reduceArguments(
   data: string,
 ): string[] {
   const { name, seed, batch } = recipe;
-  const { budget, method, from, augment, searchEpochs, tuneEpochs } = reduction;
+  const { budget, method, augment, searchEpochs, tuneEpochs } = reduction;
   const { settleEpochs, pressure, rate } = reduction;
-  const networkOf = (name: string) => join(folder, `${name}.sottonet`);
   const scores = scoresFile(recipe, folder);
   const option = (name: string, value: string | number | undefined) =>
     value === undefined ? [] : [name, `${value}`];
   return [
-    ...['reduce', networkOf(startOf(recipe, reduction)), '--data', data],
+    ...['reduce', join(folder, `${name}.sottonet`), '--data', data],
     ...['--budget', `${budget}`, '--method', method, '--seed', `${seed}`, '--batch', `${batch}`],
     ...option('--search-epochs', searchEpochs),
     ...option('--tune-epochs', tuneEpochs),
@@ -313,7 +290,6 @@ export function reduceArguments(
     ...option('--pressure', pressure),
     ...option('--rate', rate),
     ...option('--augment', augment),
-    ...option('--teacher', from === undefined ? undefined : networkOf(name)),
     ...option('--scores', scores !== undefined && existsSync(scores) ? scores : undefined),
     ...['--output', join(folder, reducedName(recipe, reduction))],
   ];

@@ -206,8 +206,11 @@ describe.skipIf(skipped)('the demo page', () => {
     await page.waitForFunction(() => document.querySelector('select')!.value === 'digits');
     await page.goto(`${server.page}#model=none&sample=%3Cb%3E`);
     await page.waitForFunction(() => location.hash === '#model=digits&sample=0');
+    const late = page.waitForResponse('**/digits/3.png');
     follow();
-    await page.waitForLoadState('networkidle');
+    await late;
+    // Time enough to decode and show it.
+    await page.waitForTimeout(300);
     expect(new URL(page.url()).hash).toBe('#model=digits&sample=0');
   });
 

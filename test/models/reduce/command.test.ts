@@ -1,7 +1,7 @@
 /** `sotto reduce` and `sotto audit` as they are run, from the built files. */
 
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -123,6 +123,22 @@ describe('sotto reduce', () => {
   );
 
   it(
+    'reduces further, the dense network teaching',
+    () => {
+      const further = ['--budget', '24', '--method', 'random', '-o', 'smaller'];
+      const reduceFurther = ['reduce', 'small.sottonet', ...data, ...short, ...further];
+      const { code, out, error } = sotto(...reduceFurther, '--teacher', 'dense.sottonet');
+      expect(code, error).toBe(0);
+      expect(out).toMatch(/smaller.sotto: \d+ bytes, 24 ReLUs, 432 squares, 24 identities\n$/);
+      // Its checkpoint is of that teacher.
+      expect(sotto(...reduceFurther).error).toMatch(
+        /'random-24-tune' in .* is of a run with another/,
+      );
+    },
+    WHOLE_RUNS,
+  );
+
+  it(
     'meets a budget of bytes with the program that it writes',
     () => {
       const { points } = JSON.parse(readFileSync(at('small.json'), 'utf8'));
@@ -166,7 +182,7 @@ describe('sotto reduce', () => {
     ],
     [
       'a teacher of other images',
-      ['--teacher', 'models/zoo/digits.sottonet'],
+      ['--teacher', 'digits.sottonet'],
       /digits.sottonet takes 1x28x28 images to 10 results, the network 1x8x8 images to 4: it cannot teach it/,
     ],
     ['a time without a link', ['--budget', '400ms'], /a budget of 400ms needs --link/],
@@ -183,6 +199,7 @@ describe('sotto reduce', () => {
     ['data of another format', ['--data', 'dense.sottonet'], /dense.sottonet .*two zero bytes/],
   ])('refuses %s before it trains', async (_what, changes, sentence) => {
     writeFileSync(at('groups-images'), '0,a');
+    cpSync(resolve('models/zoo/digits.sottonet'), at('digits.sottonet'));
     writeFileSync(at('bare-images'), readFileSync(at('test-images-idx3-ubyte')));
     const args = [...reduce.slice(1), ...changes].map((arg) =>
       /sottonet$|images/.test(arg) ? at(arg) : arg,
