@@ -82,7 +82,7 @@ describe('removal by channels', () => {
     expect(epochs).toEqual(['channels-77-round-1', 'channels-77-round-2', 'channels-77-tune']);
     expect(reluCount(made)).toBeLessThanOrEqual(77);
     expect(reluCount(made)).toBeGreaterThan(77 - 16);
-    // A further budget goes on from there.
+    // The result can be reduced to a smaller budget, by the same nodes.
     const further = await removeByChannels(made, 20, surroundings, untuned);
     expect(reluCount(further)).toBeLessThanOrEqual(20);
     expect(further.nodes.map(({ id }) => id)).toEqual(made.nodes.map(({ id }) => id));
