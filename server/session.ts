@@ -130,6 +130,8 @@ class Served {
   #idle: ReturnType<typeof setTimeout> | undefined;
   /** Whether the client has said goodbye. */
   #left = false;
+  /** The link was lost while a lane was at rest. */
+  #loss: Error | undefined;
 
   constructor(parts: ServerParts, channel: Channel, connection: Connection) {
     this.#parts = parts;
@@ -230,6 +232,7 @@ class Served {
     } finally {
       clearTimeout(this.#idle);
     }
+    if (!this.#left && this.#loss !== undefined) throw this.#loss;
   }
 
   async #serveOnline(session: ServerSession, offer: OfferedModel, bundles: Holding): Promise<void> {
@@ -301,7 +304,7 @@ class Served {
     }
   }
 
-  /** The next request of a lane; undefined when the client has said goodbye. */
+  /** The next request of a lane; undefined when the client has said goodbye, or its link is lost. */
   async #next(channel: SealedChannel, kind: number): Promise<Uint8Array | undefined> {
     try {
       // For as long as the session may rest.
@@ -311,7 +314,10 @@ class Served {
       return payload;
     } catch (error) {
       if (this.#left) return undefined;
-      throw error;
+      if (!(error instanceof ProtocolError && error.code === 'lost')) throw error;
+      // The goodbye may have come before, for the other lane, which is still at work.
+      this.#loss = error;
+      return undefined;
     }
   }
 

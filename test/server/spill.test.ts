@@ -178,6 +178,18 @@ describe('prepared inferences on disk', () => {
     await server.close();
   });
 
+  it('go with a goodbye that comes while the server is still busy with the last', async () => {
+    const server = await start({ decorate: (channel) => new Busy(channel) });
+    const session = await connect(server.url, { pool });
+    await session.prepare();
+    await until(() => files().length === 1);
+    await session.close();
+    await until(() => events.some(({ type }) => type === 'closed'));
+    expect(events.at(-1)).toMatchObject({ reason: 'goodbye', unused: 1, kept: 0 });
+    expect(files()).toEqual([]);
+    await server.close();
+  });
+
   it('are kept in memory alone where there is no room, which is said once', async () => {
     const server = await start({ spill: { folder, keyFile, mostBytes: 1000 } });
     const session = await connect(server.url, { pool });
@@ -330,6 +342,14 @@ function readable(value: unknown): Uint8Array[] {
   }
   if (value instanceof Map) return [...value.values()].flatMap(readable);
   return typeof value === 'object' && value !== null ? Object.values(value).flatMap(readable) : [];
+}
+
+/** Comes late to each request of the offline lane: the goodbye and the end of the link are there before. */
+class Busy extends Decorator {
+  override async receive(kind: number, bytes: number): Promise<Uint8Array> {
+    if (kind === Kind.command) await new Promise((resolve) => setTimeout(resolve, 200));
+    return super.receive(kind, bytes);
+  }
 }
 
 /** Calls back as the first frame of an inference arrives. */
