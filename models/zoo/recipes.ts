@@ -109,10 +109,16 @@ export const RECIPES: Readonly<Record<string, ZooRecipe>> = {
     batch: 64,
     rate: 0.1,
     augmentation: { kind: 'cropFlip', pad: 2 },
-    reduced: [3648, 1459, 729].map((budget) => ({
-      method: 'autorep',
-      ...{ budget, searchEpochs: 5, tuneEpochs: 7 },
-    })),
+    reduced: [
+      ...[7296, 3648].map((budget) => ({
+        method: 'channels' as const,
+        ...{ budget, searchEpochs: 3, tuneEpochs: 12 },
+      })),
+      ...[1459, 729].map((budget) => ({
+        method: 'autorep' as const,
+        ...{ budget, searchEpochs: 5, tuneEpochs: 7 },
+      })),
+    ],
     build: (seed) =>
       compactResNet(
         [16, 32, 64],
@@ -140,16 +146,21 @@ export const RECIPES: Readonly<Record<string, ZooRecipe>> = {
     rate: 0.1,
     augmentation: { kind: 'cropFlip', pad: 4 },
     teacher: { depth: 32, share: 0.5, temperature: 4 },
-    reduced: (
-      [
-        [19456, 4],
-        [7782, 2],
-        [3891, 3],
-      ] as const
-    ).map(([budget, settleEpochs]) => ({
-      method: 'autorep',
-      ...{ budget, searchEpochs: 3, tuneEpochs: 5, settleEpochs, pressure: 20 },
-    })),
+    reduced: [
+      ...[38_912, 19_456].map((budget) => ({
+        method: 'channels' as const,
+        ...{ budget, searchEpochs: 2, tuneEpochs: 8 },
+      })),
+      ...(
+        [
+          [7782, 2],
+          [3891, 3],
+        ] as const
+      ).map(([budget, settleEpochs]) => ({
+        method: 'autorep' as const,
+        ...{ budget, searchEpochs: 3, tuneEpochs: 5, settleEpochs, pressure: 20 },
+      })),
+    ],
     build: (seed) =>
       compactResNet(
         [16, 32, 64, 128],

@@ -68,6 +68,7 @@ describe.skipIf(notBuilt)('completion', () => {
         'fashion-729',
         'fashion-1459',
         'fashion-3648',
+        'fashion-7296',
       ]);
       expect(offered('plan', 'dig')).toEqual(['digits']);
       expect(offered('serve', '--model', 'im')).toEqual(['images']);
