@@ -65,10 +65,10 @@ describe.skipIf(notBuilt)('completion', () => {
       expect(offered('reduce', 'net', '--method', 'my')).toEqual(['my image.png']);
       expect(offered('completion', '')).toEqual(['bash', 'zsh', 'fish']);
       expect(offered('serve', '--model', 'fashion-')).toEqual([
+        'fashion-7296',
+        'fashion-3648',
         'fashion-729',
         'fashion-1459',
-        'fashion-3648',
-        'fashion-7296',
       ]);
       expect(offered('plan', 'dig')).toEqual(['digits']);
       expect(offered('serve', '--model', 'im')).toEqual(['images']);
