@@ -2,7 +2,7 @@
  * Adds to the cards of the zoo what a private inference takes and gives: bytes and rounds from the formulas, and how often
  * client and server together name the class that the program names in the clear.
  *
- *   npm run build && node dist/bench/cards.js NAME...
+ *   npm run build && node dist/bench/cards.js NAME...      (digits, air, fashion-729)
  *
  * Wants test images, and says so where there are none.
  */
@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import { connect } from '../client/index.ts';
 import { ZOO } from '../models/shipped.ts';
 import { missing, slice } from '../models/train/index.ts';
-import { networksNamed, readSets } from '../models/zoo/recipes.ts';
+import { shippedNamed } from '../models/zoo/recipes.ts';
 import { replaceFile } from '../protocol/files.ts';
 import { costOf } from '../protocol/inference/cost.ts';
 import { layoutOf } from '../protocol/inference/layout.ts';
@@ -26,10 +26,9 @@ import { startParty } from './stand/measurement.ts';
 const IMAGES = 40;
 
 for (const named of process.argv.slice(2)) {
-  const { recipe, names } = networksNamed(named);
-  const sets = readSets(recipe);
+  const { names, data, sets } = shippedNamed(named);
   if (sets === undefined) {
-    console.log(missing(recipe.data));
+    console.log(missing(data));
     continue;
   }
   for (const name of names) {

@@ -17,24 +17,10 @@ import { decodeModel, type Model } from '../../protocol/program/model.ts';
 import { probabilities } from '../../protocol/program/probabilities.ts';
 import { showStatus } from '../../protocol/terminal.ts';
 import { type Answered, calibrationError, fitTemperature } from '../compile/temperature.ts';
-import { dataFolder, type LabelledImages, missing, readMnist, slice } from '../train/index.ts';
-import { networksNamed, readSets } from './recipes.ts';
+import { type LabelledImages, missing } from '../train/index.ts';
+import { shippedNamed } from './recipes.ts';
 
 const FOLDER = join('models', 'zoo');
-
-/** The last images of MNIST's training set, which digits.ts kept for validation. */
-const DIGITS_FROM = 55_000;
-
-type Held = Readonly<Record<'validation' | 'test', LabelledImages>>;
-
-function heldOut(family: string): Held | undefined {
-  if (family !== 'digits') return readSets(networksNamed(family).recipe);
-  const folder = dataFolder('mnist');
-  if (folder === undefined) return undefined;
-  const all = readMnist(folder, 'train');
-  const validation = slice(all, DIGITS_FROM, all.labels.length);
-  return { validation, test: readMnist(folder, 't10k') };
-}
 
 function answersOf(model: Model, { pixels, labels }: LabelledImages): Answered {
   const size = pixels.length / labels.length;
@@ -67,17 +53,16 @@ function rightOfSure({ logits, labels }: Answered, temperature: number): number 
   return right / sure;
 }
 
-for (const family of process.argv.slice(2)) {
-  const held = heldOut(family);
-  if (held === undefined) {
-    console.log(missing(family === 'digits' ? 'mnist' : networksNamed(family).recipe.data));
+for (const named of process.argv.slice(2)) {
+  const { names, data, sets } = shippedNamed(named);
+  if (sets === undefined) {
+    console.log(missing(data));
     continue;
   }
-  const names = family === 'digits' ? [family] : networksNamed(family).names;
   for (const name of names) {
     const model = decodeModel(readFileSync(join(FOLDER, `${name}.sotto`)));
-    const validation = answersOf(model, held.validation);
-    const test = answersOf(model, held.test);
+    const validation = answersOf(model, sets.validation);
+    const test = answersOf(model, sets.test);
     const temperature = Number(fitTemperature(validation).toFixed(3));
     const certainty = {
       temperature,

@@ -27,21 +27,19 @@ import { mapOf } from '../reduce/card.ts';
 import { auditGroups, groupsOfLabels } from '../reduce/index.ts';
 import {
   createTrainingPool,
-  dataFolder,
   type LabelledImages,
   missing,
   Network,
-  readMnist,
   score,
   slice,
   type TrainingPool,
 } from '../train/index.ts';
 import {
   networksNamed,
-  readSets,
   reduceArguments,
   reducedName,
   type Sets,
+  shippedNamed,
   type ZooRecipe,
 } from './recipes.ts';
 
@@ -113,17 +111,25 @@ function recompared(shipped: Model, { pixels, labels }: LabelledImages): Model {
   return withTolerance(model, inputs.slice(0, 32));
 }
 
-async function compileDigits(data: string): Promise<void> {
+async function compileDigits({ training, test }: Sets, pool: TrainingPool): Promise<void> {
   const graph = loadGraph(readFileSync(join(FOLDER, 'digits.sottonet')));
   const card = readCard('digits');
-  const calibration = slice(readMnist(data, 'train'), 0, CALIBRATION.digits);
-  const { fixedPointTestAccuracy, simulatedTestAccuracy } = await compileOne(
-    graph,
-    card,
-    calibration,
-    readMnist(data, 't10k'),
-  );
-  await writeCard('digits', { ...card, fixedPointTestAccuracy, simulatedTestAccuracy });
+  const calibration = slice(training, 0, CALIBRATION.digits);
+  const scored = await compileOne(graph, card, calibration, test);
+  const classTestAccuracy = await byClass(graph, test, card.labels, pool);
+  await writeCard('digits', { ...card, ...scored, classTestAccuracy });
+}
+
+/** The shares of each class's images that a float network is right of. */
+async function byClass(
+  graph: Graph,
+  test: LabelledImages,
+  labels: readonly string[],
+  pool: TrainingPool,
+) {
+  const grouping = groupsOfLabels(test, labels);
+  const { groups } = await auditGroups(graph, test, grouping, { batch: 64, pool });
+  return Object.fromEntries(labels.map((label, k) => [label, groups[k]!.accuracy]));
 }
 
 /** The card of a network as it is. */
@@ -177,10 +183,6 @@ async function compileRecipe(
     const reduction = reductionOf(recipe, name);
     const validationAccuracy = await score(new Network(graph, batch), validation, pool);
     const scored = await compileOne(graph, { name, labels }, calibration, test);
-    const { groups } = await auditGroups(graph, test, groupsOfLabels(test, labels), {
-      batch,
-      pool,
-    });
     await writeCard(name, {
       ...{ name, about, labels },
       data: `${recipe.dataName}: ${count(training)} images to train, ${count(validation)} to validate, ${count(test)} to test`,
@@ -201,7 +203,7 @@ async function compileRecipe(
       layers: mapOf(graph),
       validationAccuracy,
       ...scored,
-      classTestAccuracy: Object.fromEntries(labels.map((label, k) => [label, groups[k]!.accuracy])),
+      classTestAccuracy: await byClass(graph, test, labels, pool),
     });
   }
 }
@@ -210,19 +212,12 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: { cache: { type: 'string', default: '.cache/zoo' } },
 });
-if (positionals[0] === 'digits') {
-  const data = dataFolder('mnist');
-  if (data === undefined) console.log(missing('mnist'));
-  else await compileDigits(data);
+const { data, sets } = shippedNamed(positionals[0]);
+if (sets === undefined) {
+  console.log(missing(data));
 } else {
-  const named = networksNamed(positionals[0]);
-  const { recipe } = named;
-  const sets = readSets(recipe);
-  if (sets === undefined) {
-    console.log(missing(recipe.data));
-  } else {
-    const pool = createTrainingPool();
-    await compileRecipe(named, sets, values.cache, pool);
-    await pool.close();
-  }
+  const pool = createTrainingPool();
+  if (positionals[0] === 'digits') await compileDigits(sets, pool);
+  else await compileRecipe(networksNamed(positionals[0]), sets, values.cache, pool);
+  await pool.close();
 }

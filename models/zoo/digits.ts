@@ -30,16 +30,16 @@ import { Stream } from '../random.ts';
 import { mapOf } from '../reduce/card.ts';
 import { replaceRelus } from '../reduce/harm.ts';
 import { clampCurvature } from '../reduce/parabola.ts';
-import { type LabelledImages, makeBatch, slice } from '../train/data/images.ts';
-import { dataFolder, missing, readMnist } from '../train/data/published.ts';
+import { type LabelledImages, makeBatch } from '../train/data/images.ts';
+import { missing } from '../train/data/published.ts';
 import { progressLine, score } from '../train/loop.ts';
 import { Network } from '../train/network.ts';
 import { Adam, cosine, Sgd } from '../train/optimiser.ts';
 import { type StageOptions, trainStage } from '../train/stage.ts';
+import { digitsSets } from './recipes.ts';
 
 const SEED = 20261124;
 const BATCH = 64;
-const VALIDATION = 5000;
 
 /** Starting weights: normal with variance 2 / fan-in (He et al., ICCV 2015). */
 function heNormal(stream: Stream, shape: readonly number[]): Tensor {
@@ -175,17 +175,11 @@ async function main(): Promise<void> {
       cache: { type: 'string', default: '.cache/digits' },
     },
   });
-  const folder = dataFolder('mnist');
-  if (folder === undefined) {
+  const sets = digitsSets();
+  if (sets === undefined) {
     console.log(missing('mnist'));
     return;
   }
-  const all = readMnist(folder, 'train');
-  const count = all.labels.length;
-  const sets = {
-    training: slice(all, 0, count - VALIDATION),
-    validation: slice(all, count - VALIDATION, count),
-  };
   mkdirSync(values.cache, { recursive: true });
   const epochs = Number(values.epochs);
   const tune = Number(values.tune);
@@ -218,7 +212,7 @@ async function main(): Promise<void> {
   await stage('mixed', network, sets, second, values.cache);
 
   const graph = network.toGraph();
-  const test = readMnist(folder, 't10k');
+  const { test } = sets;
   const counts = countGraph(graph);
   const card = {
     name: 'digits',

@@ -232,6 +232,19 @@ export function readSets(recipe: ZooRecipe): Sets | undefined {
   return { ...holdOut(training), test };
 }
 
+/** MNIST in three parts, for the digits' network, which has a script, digits.ts, and no recipe. */
+export function digitsSets(): Sets | undefined {
+  const folder = dataFolder('mnist');
+  if (folder === undefined) return undefined;
+  const all = readMnist(folder, 'train');
+  const { length } = all.labels;
+  return {
+    training: slice(all, 0, length - 5000),
+    validation: slice(all, length - 5000, length),
+    test: readMnist(folder, 't10k'),
+  };
+}
+
 /** The file of a published CIFAR ResNet (`resnet32-....safetensors`); undefined when there is none here. */
 export function publishedWeights(depth: number): string | undefined {
   const weights = dataFolder('weights');
@@ -274,6 +287,17 @@ export function networksNamed(name: string | undefined): {
     'argument',
     `the networks of ${recipe.name} are ${networksOf(recipe).join(', ')}, not ${name}`,
   );
+}
+
+/** Those of a name that ship, the digits' too, what their data is called for `dataFolder`, and its images if they are here. */
+export function shippedNamed(name: string | undefined): {
+  readonly names: readonly string[];
+  readonly data: string;
+  readonly sets: Sets | undefined;
+} {
+  if (name === 'digits') return { names: [name], data: 'mnist', sets: digitsSets() };
+  const { recipe, names } = networksNamed(name);
+  return { names, data: recipe.data, sets: readSets(recipe) };
 }
 
 /**

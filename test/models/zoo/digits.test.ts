@@ -17,6 +17,9 @@ import { dataFolder, missing, readMnist } from '../../../models/train/data/publi
 import { score } from '../../../models/train/loop.ts';
 import { Network } from '../../../models/train/network.ts';
 import { drawDigit, grayPng } from '../../../models/zoo/draw.ts';
+import { costOf } from '../../../protocol/inference/cost.ts';
+import { layoutOf } from '../../../protocol/inference/layout.ts';
+import { decodeModel } from '../../../protocol/program/model.ts';
 import { indexOfLargest } from '../../../protocol/ring/tensor.ts';
 
 const zoo = new URL('../../../models/zoo/', import.meta.url);
@@ -47,6 +50,18 @@ describe('the shipped digit network', () => {
         identities: count(IDENTITY),
       });
     }
+  });
+
+  it('costs what its card says, and was asked in private', () => {
+    const { program } = decodeModel(readFileSync(new URL('digits.sotto', zoo)));
+    const { offline, online } = costOf(layoutOf(program));
+    expect(card.cost).toEqual({ offline, online });
+    expect(card.private.images).toBeGreaterThanOrEqual(20);
+    const accuracies = Object.values<number>(card.classTestAccuracy);
+    expect(Object.keys(card.classTestAccuracy)).toEqual(program.labels);
+    // MNIST's classes are not of one size.
+    const mean = accuracies.reduce((sum, accuracy) => sum + accuracy, 0) / accuracies.length;
+    expect(Math.abs(mean - card.floatTestAccuracy)).toBeLessThan(1e-3);
   });
 
   it('has the shape the protocol is shown with, inside its budget', () => {
