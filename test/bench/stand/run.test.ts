@@ -48,7 +48,7 @@ describe('the points', () => {
     expect([half.comparison, digits.model.program.comparison]).toEqual(['garbled', 'encoded']);
     // Nothing else differs.
     expect(mapsOf(half)).toEqual(mapsOf(digits.model.program));
-    expect(digits.accuracy).toEqual({ share: 0.9953, data: 'MNIST' });
+    expect(digits.accuracy).toEqual({ share: 0.9953, data: 'MNIST', images: 10_000 });
     expect(digits.graph?.input.shape).toEqual([1, 28, 28]);
   });
 
