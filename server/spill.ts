@@ -39,7 +39,7 @@ export interface SpillOptions {
   readonly keyFile: string;
   /** How long bundles are kept after anything was written beside them, in ms. */
   readonly keepMs: number;
-  /** Bytes of all bundles that this process keeps. */
+  /** Bytes of all bundles in the folder. What other processes write there is seen once a minute. */
   readonly mostBytes: number;
   /** Called with why bundles are not kept, once for each reason in a row. */
   readonly onTrouble: (message: string) => void;
@@ -49,18 +49,22 @@ const KEY_BYTES = 32;
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 
+/** How often the folder is looked through, in ms. LOCAL. */
+const SWEEP_MS = 60_000;
+
 /** A store of bundles on disk. */
 export class Spill {
   readonly #options: SpillOptions;
   readonly #key: Uint8Array;
   readonly #sweeper: ReturnType<typeof setInterval>;
+  /** Bytes in the folder, as last measured, and what this process has written and removed since. */
   #bytes = 0;
   #trouble: string | undefined;
 
   private constructor(options: SpillOptions, key: Uint8Array) {
     this.#options = options;
     this.#key = key;
-    this.#sweeper = setInterval(() => void this.#sweep(), options.keepMs).unref();
+    this.#sweeper = setInterval(() => void this.#sweep(), SWEEP_MS).unref();
   }
 
   /**
@@ -89,14 +93,15 @@ export class Spill {
       hkdfSync('sha256', this.#key, ticket, 'sotto spill', 16 + KEY_BYTES),
     );
     const path = join(folder, secrets.subarray(0, 16).toString('hex'));
-    if (await isOlder(path, keepMs)) await rm(path, { recursive: true, force: true });
-    const names = await readdir(path).catch(() => []);
-    return new SpilledTicket(path, names.map(Number).filter(Number.isSafeInteger), {
+    const spilled = new SpilledTicket(path, {
+      keepMs,
       key: secrets.subarray(16),
       binding: Buffer.concat([digestOf(offer.program), offer.hint.digest, offer.weights]),
       reserve: (bytes) => this.#reserve(bytes),
       trouble: (error) => this.#report(error),
     });
+    await spilled.look();
+    return spilled;
   }
 
   close(): void {
@@ -121,19 +126,22 @@ export class Spill {
     this.#trouble = message;
   }
 
-  /** Removes what no client has come back for: a session that lives writes more often. */
+  /** Removes what no client has come back for, for a session that lives writes more often, and measures what is left. */
   async #sweep(): Promise<void> {
     const { folder, keepMs } = this.#options;
+    let bytes = 0;
     for (const name of await readdir(folder).catch(() => [])) {
+      if (!/^[0-9a-f]{32}$/.test(name)) continue;
       const path = join(folder, name);
-      if (/^[0-9a-f]{32}$/.test(name) && (await isOlder(path, keepMs))) {
-        await rm(path, { recursive: true, force: true });
-      }
+      if (await isOlder(path, keepMs)) await rm(path, { recursive: true, force: true });
+      for (const size of (await sizesIn(path)).values()) bytes += size;
     }
+    this.#bytes = bytes;
   }
 }
 
 interface TicketParts {
+  readonly keepMs: number;
   readonly key: Uint8Array;
   /** Of what the bundles are. */
   readonly binding: Uint8Array;
@@ -146,13 +154,25 @@ interface TicketParts {
 export class SpilledTicket {
   readonly #path: string;
   readonly #parts: TicketParts;
-  /** Bytes of each file; 0 for those that are not this process's. */
-  readonly #files: Map<number, number>;
+  /** Bytes of each file. */
+  #files = new Map<number, number>();
 
-  constructor(path: string, numbers: readonly number[], parts: TicketParts) {
+  constructor(path: string, parts: TicketParts) {
     this.#path = path;
     this.#parts = parts;
-    this.#files = new Map(numbers.map((number) => [number, 0]));
+  }
+
+  /**
+   * Looks into the folder, where other processes keep and use bundles as well.
+   * @returns the numbers of those that were there when it was last looked, and are not: they are spent
+   */
+  async look(): Promise<number[]> {
+    const known = this.#files;
+    if (await isOlder(this.#path, this.#parts.keepMs)) {
+      await rm(this.#path, { recursive: true, force: true });
+    }
+    this.#files = await sizesIn(this.#path);
+    return [...known.keys()].filter((number) => !this.#files.has(number));
   }
 
   /** Above all numbers that are kept. */
@@ -173,7 +193,10 @@ export class SpilledTicket {
     return bundles;
   }
 
-  /** Writes a bundle, if there is room. */
+  /**
+   * Writes a bundle, if there is room.
+   * @throws ProtocolError `lost` when another process has prepared one of that number: the client has come back there
+   */
   async keep(bundle: ServerBundle): Promise<void> {
     const file = this.#encrypt(bundle);
     if (!this.#parts.reserve(file.length)) return;
@@ -185,6 +208,9 @@ export class SpilledTicket {
       this.#parts.trouble(undefined);
     } catch (error) {
       this.#parts.reserve(-file.length);
+      if ((error as NodeJS.ErrnoException).code === 'EEXIST') {
+        throw new ProtocolError('lost', 'the client has come back to another process');
+      }
       await unlink(this.#fileOf(bundle.number)).catch(() => {});
       this.#parts.trouble(error as Error);
     }
@@ -309,6 +335,18 @@ async function checkPrivate(path: string): Promise<void> {
 async function isOlder(folder: string, ms: number): Promise<boolean> {
   const stats = await stat(folder).catch(() => undefined);
   return stats !== undefined && Date.now() - stats.mtimeMs > ms;
+}
+
+/** Bytes of the bundles in a ticket's folder, by their numbers. */
+async function sizesIn(folder: string): Promise<Map<number, number>> {
+  const names = await readdir(folder).catch(() => []);
+  const numbers = names.map(Number).filter(Number.isSafeInteger);
+  const sizes = new Map<number, number>();
+  for (const number of numbers.sort((a, b) => a - b)) {
+    const stats = await stat(join(folder, String(number))).catch(() => undefined);
+    if (stats !== undefined) sizes.set(number, stats.size);
+  }
+  return sizes;
 }
 
 /** What was removed from a folder stays removed, even if the machine stops now. */

@@ -55,6 +55,7 @@ export interface Holding {
 interface Left {
   readonly offer: OfferedModel;
   readonly bundles: BundleStore<ServerBundle>;
+  readonly spilled: SpilledTicket | undefined;
   readonly timer: ReturnType<typeof setTimeout>;
 }
 
@@ -118,9 +119,12 @@ export class Tickets {
     this.#forget(key);
     const fits = left?.offer === offer;
     const bundles = fits ? left.bundles : new BundleStore<ServerBundle>();
-    const spilled = await this.#options.spill?.of(ticket, offer);
-    if (!fits) for (const bundle of (await spilled?.load(named)) ?? []) bundles.add(bundle);
-    bundles.retain(named);
+    const spilled = fits ? left.spilled : await this.#options.spill?.of(ticket, offer);
+    // Another process of this folder may have used some of them meanwhile, and prepared others.
+    const spent = fits ? ((await spilled?.look()) ?? []) : [];
+    bundles.retain(named.filter((number) => !spent.includes(number)));
+    const later = named.filter((number) => number >= bundles.next);
+    for (const bundle of (await spilled?.load(later)) ?? []) bundles.add(bundle);
     const next = Math.max(bundles.next, spilled?.next ?? 0, (named.at(-1) ?? -1) + 1, had);
     await spilled?.retain(bundles.numbers);
     this.#trim();
@@ -132,10 +136,7 @@ export class Tickets {
     for (const key of [...this.#left.keys()]) this.#forget(key);
   }
 
-  #holding(
-    key: string,
-    own: Pick<Left, 'offer' | 'bundles'> & { spilled: SpilledTicket | undefined; next: number },
-  ): Holding {
+  #holding(key: string, own: Omit<Left, 'timer'> & { next: number }): Holding {
     const { offer, bundles, spilled, next } = own;
     return {
       get available() {
@@ -144,8 +145,8 @@ export class Tickets {
       resumed: bundles.numbers,
       next,
       async add(bundle) {
-        bundles.add(bundle);
         await spilled?.keep(bundle);
+        bundles.add(bundle);
       },
       async take(number) {
         const bundle = bundles.take(number);
@@ -159,7 +160,7 @@ export class Tickets {
           return 0;
         }
         const timer = setTimeout(() => this.#forget(key), resumeMs).unref();
-        this.#left.set(key, { offer, bundles, timer });
+        this.#left.set(key, { offer, bundles, spilled, timer });
         this.#trim();
         return bundles.available;
       },

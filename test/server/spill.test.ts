@@ -157,6 +157,33 @@ describe('prepared inferences on disk', () => {
     await Promise.all([first.close(), second.close()]);
   });
 
+  it('are used once by a client that goes from one process to another and back', async () => {
+    const [first, second] = [await start(), await start()];
+    const link = await relay(first.address.port);
+    const session = await connect(`ws://127.0.0.1:${link.port}`, { pool });
+    await session.prepare({ inferences: 3 });
+    await until(() => files().length === 3);
+    const go = async (server: RunningServer): Promise<void> => {
+      link.to(server.address.port);
+      events.length = 0;
+      link.cut();
+      await until(() => events.some(({ type }) => type === 'session'));
+    };
+    await go(second);
+    await expectRight(session);
+    await session.prepare();
+    await go(first);
+    // The first process still had all three in memory.
+    expect(events.find(({ type }) => type === 'session')).toMatchObject({ resumed: 3 });
+    expect(files().map((path) => path.split('/').at(-1))).toEqual(['1', '2', '3']);
+    for (let i = 0; i < 3; i++) await expectRight(session);
+    const used = events.flatMap((event) => (event.type === 'inference' ? event.bundle : []));
+    expect(used).toEqual([1, 2, 3]);
+    await session.close();
+    link.close();
+    await Promise.all([first.close(), second.close()]);
+  });
+
   it('go with a goodbye, and with a fault of the client', async () => {
     const server = await start();
     for (const end of [
@@ -252,8 +279,8 @@ describe('a bundle on disk', () => {
     bundles = [0, 1].map((number) => sessions.serverBundles.take(number));
   });
 
-  const open = () =>
-    Spill.open({ folder, keyFile, keepMs: 60_000, mostBytes: 2 ** 30, onTrouble: () => {} });
+  const open = (mostBytes = 2 ** 30) =>
+    Spill.open({ folder, keyFile, keepMs: 60_000, mostBytes, onTrouble: () => {} });
 
   it('is read as it was written, by nobody without the ticket, the key, the number and the model', async () => {
     let spill = await open();
@@ -295,6 +322,36 @@ describe('a bundle on disk', () => {
     }
     expect(path).not.toContain(Buffer.from(ticket).toString('hex').slice(0, 8));
     spill.close();
+  });
+
+  it('counts as long as it is there, whoever has written it, and no longer', async () => {
+    await (await (await open()).of(ticket, offer)).keep(bundles[0]!);
+    const [first] = files();
+    const mostBytes = statSync(first!).size + 100;
+    // A start later.
+    const spill = await open(mostBytes);
+    for (let again = 0; again < 3; again++) {
+      const own = await spill.of(ticket, offer);
+      await own.keep(bundles[1]!);
+      expect(files()).toHaveLength(1);
+      await own.burn(0);
+      await own.keep(bundles[1]!);
+      expect(files()).toEqual([join(first!, '..', '1')]);
+      await own.burn(1);
+      await own.keep(bundles[0]!);
+      expect(files()).toEqual([first]);
+    }
+    spill.close();
+  });
+
+  it('is not replaced by one of the same number that another process has prepared', async () => {
+    const [one, two] = [await open(), await open()];
+    const [mine, other] = [await one.of(ticket, offer), await two.of(ticket, offer)];
+    await mine.keep(bundles[0]!);
+    expect(await failureOf(other.keep(bundles[0]!))).toMatchObject({ code: 'lost' });
+    expect(await mine.load([0])).toEqual([bundles[0]]);
+    one.close();
+    two.close();
   });
 
   it('is not taken for one when it is damaged or cut short', async () => {
