@@ -8,7 +8,7 @@
 
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { Command, CommanderError, InvalidArgumentError, type Option } from 'commander';
 import { nearestWord } from './models/nearest.ts';
 
 /** Where each command lives. Only the one that is asked for is loaded: drawing and training take a while to start. */
@@ -51,7 +51,7 @@ for (const [, load] of asked.length === 0 ? Object.entries(commands) : asked) {
     if (option.flags.endsWith('<COUNT>')) option.argParser(count);
     // One that may be a file instead decides itself.
     const choices = option.flags.includes('FILE') ? undefined : option.argChoices;
-    if (choices !== undefined) option.argParser(oneOf(choices));
+    if (choices !== undefined) option.argParser(collecting(option, oneOf(choices)));
     else if (option.parseArg !== undefined) option.argParser(refusing(option.parseArg));
   }
   program.addCommand(wantingLast(command).exitOverride());
@@ -121,6 +121,12 @@ function oneOf(words: readonly string[]): (text: string) => string {
     const which = meant === undefined ? '' : ` (Did you mean ${meant}?)`;
     throw new InvalidArgumentError(`It must be one of ${words.join(', ')}.${which}`);
   };
+}
+
+/** A parser of one word, for an option that may take several. */
+function collecting({ variadic }: Option, parse: (text: string) => string) {
+  return (text: string, before: unknown): unknown =>
+    variadic ? [...((before ?? []) as string[]), parse(text)] : parse(text);
 }
 
 /** A parser whose RangeErrors are wrong usage, as those of protocol/units.ts are. */

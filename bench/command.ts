@@ -2,7 +2,7 @@
 
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { readText } from '../models/files.ts';
 import { modelPath } from '../models/shipped.ts';
 import { checkOutput, makeFolder, replaceFile } from '../protocol/files.ts';
@@ -19,15 +19,25 @@ import {
   publishedPoints,
   standardPoints,
 } from './points.ts';
-import { csv, NO_RESULTS, type Results, readResults, resultsText } from './results.ts';
+import {
+  csv,
+  NO_RESULTS,
+  type Results,
+  readResults,
+  resultsText,
+  type Sections,
+} from './results.ts';
+import { measureBeside } from './stand/beside.ts';
 import { measureLoads } from './stand/loads.ts';
-import { runStand, type StandOptions } from './stand/run.ts';
+import { runStand, type Section, type SectionContext, type StandOptions } from './stand/run.ts';
+import { measureSteady } from './stand/steady.ts';
 import { chromeTrace } from './stand/trace.ts';
 
 interface BenchOptions {
   readonly quick?: boolean;
   readonly budget?: boolean;
   readonly only?: string;
+  readonly parts?: readonly string[];
   readonly models?: readonly string[];
   readonly imagenet?: boolean;
   readonly onnx?: boolean;
@@ -53,6 +63,11 @@ export function benchCommand(): Command {
       '--only <TEXT>',
       'only points whose names contain this, and one’s own, and nothing beside them',
     )
+    .addOption(
+      new Option('--parts <PARTS...>', 'only these of what is measured beside points').choices(
+        Object.keys(SECTIONS),
+      ),
+    )
     .option('--models <FILES...>', 'one’s own models as well, or shipped ones by name')
     .option('--imagenet', 'networks of ImageNet’s size as well: about 4 GB of memory')
     .option('--onnx', 'networks that others trained as well, from their ONNX files')
@@ -67,9 +82,26 @@ export function benchCommand(): Command {
     .action(bench);
 }
 
+/** What is measured beside points, in this order. */
+const SECTIONS: { readonly [K in keyof Sections]: Section<K> } = {
+  loads: measureLoads,
+  steady: measureSteady,
+  beside: measureBeside,
+  kernels: measureKernels,
+  browser: compareBrowser,
+};
+
+/** Those that are measured. */
+function partsOf({ parts, only, budget, browser }: BenchOptions): string[] {
+  if (parts !== undefined) return [...parts];
+  const own =
+    only !== undefined ? [] : budget ? ['loads'] : ['loads', 'steady', 'beside', 'kernels'];
+  return [...own, ...(browser ? ['browser'] : [])];
+}
+
 /** What is measured. */
 function wanted(options: BenchOptions): Pick<StandOptions, 'points' | 'sections'> {
-  const { quick = false, only, models = [], imagenet, onnx, browser } = options;
+  const { quick = false, only, models = [], imagenet, onnx } = options;
   const others: BenchPoint[] = [
     ...standardPoints(quick),
     ...(quick ? [] : publishedPoints()),
@@ -81,12 +113,16 @@ function wanted(options: BenchOptions): Pick<StandOptions, 'points' | 'sections'
     ...others.filter(({ id }) => id.includes(only ?? '')),
   ];
   if (points.length === 0) throw new InvalidArgumentError(`--only: no point is named ${only}`);
-  const sections = {
-    ...(only === undefined && { loads: measureLoads }),
-    ...(only === undefined && !options.budget && { kernels: measureKernels }),
-    ...(browser && { browser: compareBrowser }),
-  };
-  return { points, sections };
+  const names = partsOf(options);
+  const sections = Object.fromEntries(
+    Object.entries(SECTIONS)
+      .filter(([name]) => names.includes(name))
+      .map(([name, measure]) => [
+        name,
+        (context: SectionContext) => measure({ ...context, points }),
+      ]),
+  );
+  return { points: options.parts === undefined ? points : [], sections };
 }
 
 async function bench(options: BenchOptions): Promise<void> {

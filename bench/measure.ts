@@ -25,6 +25,12 @@ export function summarise(samples: readonly number[]): Summary {
 
 export const medianOf = (samples: readonly number[]): number => summarise(samples).median;
 
+/** What 95 % of some samples do not exceed. */
+export function p95Of(samples: readonly number[]): number {
+  const sorted = [...samples].sort((a, b) => a - b);
+  return sorted[Math.ceil(0.95 * sorted.length) - 1]!;
+}
+
 /** Samples of a stretch of {@link isFlat}. */
 const STRETCH = 3;
 

@@ -142,8 +142,33 @@ export interface LoadResult {
   readonly inferences: number;
 }
 
+/** An inference beside a preparation of the same session, over loopback. */
+export interface BesideResult extends PhaseTraffic {
+  readonly point: string;
+  /** What each waited included. */
+  readonly aloneMs: Summary;
+  readonly besideMs: Summary;
+  /** Beside / alone, pair by pair. */
+  readonly ratio: Summary;
+}
+
+/** Sessions of one server that prepare and infer without a pause. */
+export interface SteadyResult {
+  readonly point: string;
+  readonly sessions: number;
+  /** Inferences that a session prepares at a time. */
+  readonly prepared: number;
+  /** Answers of all sessions. */
+  readonly perSecond: number;
+  /** Of one inference each. */
+  readonly onlineMs: Summary & { readonly p95: number };
+  readonly offlineMs: Summary & { readonly p95: number };
+}
+
 /** What is measured beside the points, by its name. */
 export interface Sections {
+  readonly beside: readonly BesideResult[];
+  readonly steady: readonly SteadyResult[];
   readonly kernels: readonly KernelResult[];
   readonly loads: readonly LoadResult[];
   readonly browser: readonly BrowserResult[];

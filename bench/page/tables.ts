@@ -2,7 +2,7 @@
 
 import { LINKS, LOOPBACK } from '../../protocol/inference/links.ts';
 import { KINDS, kindOf } from '../../protocol/program/kinds.ts';
-import { summarise } from '../measure.ts';
+import { type Summary, summarise } from '../measure.ts';
 import { type PerPhase, PHASES, type Phase } from '../phases.ts';
 import { MEASURED_LATENCIES, PUBLISHED_LATENCIES, REFERENCE_MACHINE } from '../published.ts';
 import { type LinkResult, linkOf, type PointResult, type Results } from '../results.ts';
@@ -274,6 +274,53 @@ function loadTable({ sections }: Results): Table {
   };
 }
 
+function steadyTable({ sections }: Results): Table {
+  const times = (ms: Summary & { readonly p95: number }): string[] => [
+    spread(ms),
+    significantDigits(ms.p95),
+  ];
+  return {
+    title: 'Sessions without a pause',
+    note:
+      'Each session prepares some inferences, runs them, and begins again; all clients are one process with one pool of threads, on the ' +
+      "server's machine. Milliseconds of one inference.",
+    head: [
+      ...['network', 'sessions', 'prepared at a time', 'answers / s'],
+      ...['online ms', '95 % within ms', 'offline ms', '95 % within ms'],
+    ],
+    rows: (sections.steady?.results ?? []).map((steady) => [
+      steady.point.replace(/^zoo\//, ''),
+      count(steady.sessions),
+      count(steady.prepared),
+      significantDigits(steady.perSecond),
+      ...times(steady.onlineMs),
+      ...times(steady.offlineMs),
+    ]),
+  };
+}
+
+function duringTable({ points, sections }: Results): Table {
+  return {
+    title: 'An inference beside a preparation',
+    note:
+      'Online time of an inference alone, and of one that begins while the same session prepares another, what it waits included; in turn, ' +
+      'both parties on one machine. The ratio is of pairs.',
+    head: ['network', 'alone, ms', 'beside, ms', 'ratio', 'up MB', 'down MB', 'round trips'],
+    rows: (sections.beside?.results ?? []).map((result) => {
+      const point = points.find(({ id }) => id === result.point);
+      return [
+        point === undefined ? result.point : nameOf(point),
+        spread(result.aloneMs),
+        spread(result.besideMs),
+        spread(result.ratio),
+        megabytes(result.upBytes),
+        megabytes(result.downBytes),
+        count(result.roundTrips),
+      ];
+    }),
+  };
+}
+
 function kernelTable({ sections }: Results): Table {
   const rows = (sections.kernels?.results ?? []).map(({ name, unit, value, bytes, reference }) => [
     name,
@@ -370,6 +417,8 @@ export function tablesOf(results: Results): Table[] {
     traceTable(results),
     plannerTable(points),
     loadTable(results),
+    steadyTable(results),
+    duringTable(results),
     kernelTable(results),
     browserTable(results),
     fidelityTable(points),

@@ -11,7 +11,7 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Stream } from '../../models/random.ts';
-import { medianOf } from '../measure.ts';
+import { medianOf, p95Of } from '../measure.ts';
 import { SEED } from '../points.ts';
 import type { LoadResult } from '../results.ts';
 import { type Job, jobOf, startParty } from './measurement.ts';
@@ -120,7 +120,7 @@ async function runLoad(
 }
 
 function loadOf(store: number, rate: number, served: readonly Served[]): LoadResult {
-  const times = served.map(({ ms }) => ms).sort((a, b) => a - b);
+  const times = served.map(({ ms }) => ms);
   const first = Math.min(...served.map(({ at }) => at));
   const last = Math.max(...served.map(({ at, ms }) => at + ms));
   return {
@@ -130,7 +130,7 @@ function loadOf(store: number, rate: number, served: readonly Served[]): LoadRes
     arrivalsPerMinute: rate,
     answeredPerMinute: (60_000 * served.length) / (last - first),
     medianMs: medianOf(times),
-    p95Ms: times[Math.ceil(0.95 * times.length) - 1]!,
+    p95Ms: p95Of(times),
     readyShare: served.filter(({ ready }) => ready).length / served.length,
     inferences: served.length,
   };

@@ -1,6 +1,12 @@
 /** The process of a party under measurement: a server, or a client, that does what it is told and can trace itself. */
 
-import { connect, type Inference, type Session, storedHints } from '../../client/index.ts';
+import {
+  connect,
+  type Inference,
+  memoryHints,
+  type Session,
+  storedHints,
+} from '../../client/index.ts';
 import { type OneWayLink as Direction, delayed } from '../../protocol/channel/delayed.ts';
 import type { Channel } from '../../protocol/channel/index.ts';
 import { createThreadPool } from '../../protocol/pool/node.ts';
@@ -44,6 +50,24 @@ export interface ConnectOrder {
   readonly workers?: number;
 }
 
+/** Sessions of one process, over one pool of threads. */
+export interface SteadyOrder {
+  readonly url: string;
+  readonly sessions: number;
+  /** Inferences that a session prepares at a time. */
+  readonly prepared: number;
+  readonly image: Uint8Array;
+  /** How long they run before they are measured, until they are out of step, and how long they are, in ms. */
+  readonly warmMs: number;
+  readonly ms: number;
+}
+
+/** Of each inference of {@link SteadyOrder}, in ms. */
+export interface SteadyTimes {
+  readonly offline: readonly number[];
+  readonly online: readonly number[];
+}
+
 /** What a party does when it is told. */
 export type PartyOrders = {
   /** Serves a model: its URL, and how long its hint was made, in ms, 0 where it was there. */
@@ -68,6 +92,10 @@ export type PartyOrders = {
   }) => Promise<{ readonly ms: number; readonly ready: boolean }>;
   /** Prepares until the store is full. */
   readonly fill: (store: number) => Promise<void>;
+  /** One inference that begins while another is being prepared: how long it took, what it waited included, in ms. */
+  readonly beside: (image: Uint8Array) => Promise<number>;
+  /** Sessions that prepare and infer without a pause, until they are over. */
+  readonly steady: (order: SteadyOrder) => Promise<SteadyTimes>;
   readonly usage: typeof usage;
 };
 
@@ -131,6 +159,53 @@ const orders: PartyOrders = {
   },
 
   fill,
+
+  async beside(image) {
+    let begin = (): void => {};
+    const begun = new Promise<void>((resolve) => {
+      begin = resolve;
+    });
+    const preparing = session.prepare({ onProgress: ({ done }) => done > 0 && begin() });
+    await begun;
+    const { stats } = await session.infer(image);
+    await preparing;
+    return stats.online.ms + stats.waitMs;
+  },
+
+  async steady({ url, sessions, prepared, image, warmMs, ms }) {
+    tracer ??= traced(undefined);
+    const options = { pool: tracer.pool, hints: memoryHints() };
+    const first = await connect(url, options);
+    const others = Array.from({ length: sessions - 1 }, () => connect(url, options));
+    const opened = await Promise.all([first, ...others]);
+    const times = { offline: [] as number[], online: [] as number[] };
+    // Nothing counts until every session has compiled what it compiles.
+    let [counts, end] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
+    const note = (list: number[], since: number, inferences = 1): void => {
+      const at = now();
+      if (at >= counts && at < end) list.push((at - since) / inferences);
+    };
+    const round = async (own: Session): Promise<void> => {
+      const began = now();
+      await own.prepare({ inferences: prepared });
+      note(times.offline, began, prepared);
+      for (let i = 0; i < prepared; i++) {
+        const start = now();
+        await own.infer(image);
+        note(times.online, start);
+      }
+    };
+    await Promise.all(opened.map(round));
+    counts = now() + warmMs;
+    end = counts + ms;
+    const use = async (own: Session): Promise<void> => {
+      while (now() < end) await round(own);
+      await own.close();
+    };
+    await Promise.all(opened.map(use));
+    return times;
+  },
+
   usage,
 };
 

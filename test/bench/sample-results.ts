@@ -145,6 +145,29 @@ export const results: Results = {
         },
       ],
     },
+    steady: {
+      run: 'r',
+      results: [
+        {
+          point: 'zoo/digits',
+          sessions: 32,
+          prepared: 4,
+          perSecond: 51,
+          onlineMs: { ...once, p95: 65 },
+          offlineMs: { ...once, p95: 700 },
+        },
+      ],
+    },
+    beside: {
+      run: 'r',
+      results: [
+        {
+          point: 'zoo/digits',
+          ...{ upBytes: 20_000, downBytes: 21_000, roundTrips: 4 },
+          ...{ aloneMs: once, besideMs: once, ratio: once },
+        },
+      ],
+    },
     browser: {
       run: 'r',
       results: [

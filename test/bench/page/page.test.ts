@@ -43,6 +43,23 @@ describe('the tables', () => {
     expect(page).toContain('| ResNet-20, 1,000, half gates | 1,000 / 0 / 0 |');
   });
 
+  it('say what many sessions, and preparations beside them, make of an inference', () => {
+    expect(rowsOf('Sessions without a pause')).toEqual([
+      ['digits', '32', '4', '51.0', '2.00 (1.00 to 3.00)', '65.0', '2.00 (1.00 to 3.00)', '700'],
+    ]);
+    expect(rowsOf('An inference beside a preparation')).toEqual([
+      [
+        'digits',
+        '2.00 (1.00 to 3.00)',
+        '2.00 (1.00 to 3.00)',
+        '2.00 (1.00 to 3.00)',
+        '0.0200',
+        '0.0210',
+        '4',
+      ],
+    ]);
+  });
+
   it('say where the bytes go, and what is left', () => {
     expect(page).toContain('| digits: offline | 1.00 | 0.500 | 0.100 | 0.100 | 0 | 0.100 |');
     expect(page).toContain('| digits: online | 0 | 0.400 | 0.0500 | 0.0100 | 0.00100 | 0.0180 |');
