@@ -5,8 +5,8 @@ import type { Channel } from '../protocol/channel/index.ts';
 import { ProtocolError } from '../protocol/errors.ts';
 import type { HintSource, ProtocolPool } from '../protocol/inference/session.ts';
 import { hintDigestInPieces } from '../protocol/linear/index.ts';
-import { inSlices } from '../protocol/pool/inline.ts';
 import { hexOf } from '../protocol/program/encode.ts';
+import { inSlices } from '../protocol/slices.ts';
 import { clientLimits } from './accept.ts';
 import { fetchHint, type HintCache } from './hints.ts';
 import type { PixelReader } from './images.ts';
@@ -168,17 +168,11 @@ function hintSource(
   };
 }
 
-/** Bytes from which a page hashes in pieces: browsers copy what they hash at once, and keep its main thread for that. LOCAL. */
-const PAGE_HASH_BYTES = 8 << 20;
-
-/** SHA-256 of a hint, by the platform where that is there and holds up no page. */
+/** SHA-256 of a hint, by the platform; in a page in pieces, for browsers copy what they hash at once, and keep its main thread for that. */
 async function platformDigest(hint: Uint8Array): Promise<Uint8Array> {
   // Pages that are no secure context have no `subtle`.
   const subtle = globalThis.crypto?.subtle;
-  const isPage = 'window' in globalThis;
-  if (subtle === undefined || (isPage && hint.length >= PAGE_HASH_BYTES)) {
-    return inSlices(hintDigestInPieces(hint));
-  }
+  if (subtle === undefined || 'window' in globalThis) return inSlices(hintDigestInPieces(hint));
   // `subtle` does not read shared memory.
   const own = hint.buffer instanceof ArrayBuffer ? hint : new Uint8Array(hint);
   return new Uint8Array(await subtle.digest('SHA-256', own as Uint8Array<ArrayBuffer>));

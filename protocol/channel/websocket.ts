@@ -6,6 +6,7 @@
  */
 
 import { ProtocolError } from '../errors.ts';
+import { nextTurn } from '../slices.ts';
 import { Endpoint, type EndpointOptions, type Transport } from './endpoint.ts';
 import { FRAME_HEADER_BYTES, joinFrame, MAX_FRAME_BYTES } from './frames.ts';
 import type { Channel } from './index.ts';
@@ -68,6 +69,9 @@ const FRAGMENT_BYTES = 16 * 1024;
 /** Bytes waiting in the socket above which send() waits. LOCAL. */
 const HIGH_WATER_BYTES = 4 * 1024 * 1024;
 
+/** Bytes after which a browser's socket lets the page have a turn: it copies them on the page's main thread. LOCAL. */
+const TURN_BYTES = 1024 * 1024;
+
 /** How often a full socket is asked whether it has drained, in ms: no WebSocket tells by an event. LOCAL. */
 const DRAIN_POLL_MS = 2;
 
@@ -99,6 +103,8 @@ class SocketTransport implements Transport {
   /** Frames written before the socket was open. */
   #backlog: (readonly [header: Uint8Array, payload: Uint8Array])[] = [];
   #paused = false;
+  /** Bytes that a browser's socket has copied since it last let the page have a turn. */
+  #copied = 0;
   #polling: ReturnType<typeof setTimeout> | undefined;
   #linger: ReturnType<typeof setTimeout> | undefined;
 
@@ -142,8 +148,9 @@ class SocketTransport implements Transport {
       return false;
     }
     this.#push(header, payload);
-    if (this.#socket.bufferedAmount <= HIGH_WATER_BYTES) return true;
-    this.#whenDrained();
+    if (!this.#fragments) this.#copied += payload.length;
+    if (this.#copied < TURN_BYTES && this.#socket.bufferedAmount <= HIGH_WATER_BYTES) return true;
+    void nextTurn().then(() => this.#whenDrained());
     return false;
   }
 
@@ -182,7 +189,9 @@ class SocketTransport implements Transport {
   }
 
   #whenDrained(): void {
+    this.#copied = 0;
     clearTimeout(this.#polling);
+    if (this.#socket.readyState > OPEN) return;
     if (this.#socket.bufferedAmount <= HIGH_WATER_BYTES) this.#endpoint.drained();
     else this.#polling = setTimeout(() => this.#whenDrained(), DRAIN_POLL_MS);
   }

@@ -43,7 +43,6 @@ import {
   setupMessageBytes,
 } from '../ot/setup.ts';
 import type { ReceiverSeeds, SenderSeeds } from '../ot/softspoken.ts';
-import { inSlices, nextTurn } from '../pool/inline.ts';
 import type { CheckedProgram } from '../program/check.ts';
 import { decodeProgram, digestOf } from '../program/encode.ts';
 import {
@@ -54,6 +53,7 @@ import {
   randomBytes,
   SEED_BYTES,
 } from '../random/index.ts';
+import { inSlices, nextTurn } from '../slices.ts';
 import { join } from './batches.ts';
 import type { ClientDraw, ServerDraw } from './bundle.ts';
 import { type Cost, costOf } from './cost.ts';

@@ -222,7 +222,7 @@ export function hintDigest(hint: Uint8Array): Uint8Array {
 }
 
 /** Bytes that are hashed at a time. LOCAL. */
-const HASH_BYTES = 1 << 20;
+const HASH_BYTES = 256 << 10;
 
 /** The same; it yields as it hashes. */
 export function* hintDigestInPieces(hint: Uint8Array): Generator<undefined, Uint8Array> {

@@ -7,6 +7,7 @@ import type { Channel } from '../../../protocol/channel/index.ts';
 import {
   CLIENT_SOCKET_OPTIONS,
   SOCKET_OPTIONS,
+  type Socket,
   socketChannel,
 } from '../../../protocol/channel/websocket.ts';
 import { encodeFrame } from '../../support/frames.ts';
@@ -129,4 +130,25 @@ it('a peer that ignores the closing handshake is cut soon after an error', async
   await closed;
   expect(performance.now() - start).toBeLessThan(2000);
   client.terminate();
+});
+
+it("a browser's socket, which copies what it is given, lets the page have a turn after each megabyte", async () => {
+  const order: string[] = [];
+  const socket: Socket = {
+    binaryType: '',
+    readyState: 1,
+    bufferedAmount: 0,
+    send: () => order.push('frame'),
+    close: () => {},
+    addEventListener: () => {},
+  };
+  const channel = socketChannel(socket);
+  let turn = setImmediate(function page() {
+    order.push('page');
+    turn = setImmediate(page);
+  });
+  for (let i = 0; i < 8; i++) await channel.send(1, new Uint8Array(2 ** 19));
+  clearImmediate(turn);
+  channel.close();
+  expect(order.join(' ')).toBe('frame frame page '.repeat(4).trim());
 });

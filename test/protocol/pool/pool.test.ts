@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { afterAll, describe, expect, it } from 'vitest';
 import { ProtocolError } from '../../../protocol/errors.ts';
 import type { Pool } from '../../../protocol/pool/index.ts';
-import { createInlinePool, inSlices } from '../../../protocol/pool/inline.ts';
+import { createInlinePool } from '../../../protocol/pool/inline.ts';
 import { createThreadPool } from '../../../protocol/pool/node.ts';
 
 type Tasks = {
@@ -302,25 +302,5 @@ describe.runIf(isBuilt)('createThreadPool', () => {
     for (const workers of [0, -1, 1.5, Number.NaN]) {
       expect(() => createThreadPool(workerUrl, { workers })).toThrow(RangeError);
     }
-  });
-});
-
-describe('work in slices', () => {
-  it('lets others have their turn after some ms, gives its result and what it throws', async () => {
-    const order: string[] = [];
-    function* work(parts: number): Generator<undefined, string> {
-      for (let i = 0; i < parts; i++) {
-        const began = performance.now();
-        while (performance.now() - began < 15);
-        order.push('part');
-        yield;
-      }
-      if (parts === 3) throw new RangeError('three');
-      return `${parts} parts`;
-    }
-    setImmediate(() => order.push('other'));
-    expect(await inSlices(work(2))).toBe('2 parts');
-    expect(order).toEqual(['part', 'other', 'part']);
-    await expect(inSlices(work(3))).rejects.toThrow('three');
   });
 });
