@@ -12,7 +12,7 @@ const SILENT_MS = 25_000;
 
 /** A socket whose peer answers a ping at once as long as it is there. */
 class FakeSocket extends EventEmitter {
-  readonly readyState = 1;
+  readyState = 1;
   readonly bufferedAmount = 0;
   readonly connection = { bytesRead: 0, bytesWritten: 0, writableLength: 0, on: () => {} };
   isPaused = false;
@@ -34,6 +34,7 @@ class FakeSocket extends EventEmitter {
 
   terminate(): void {
     this.cut ??= Date.now();
+    this.readyState = 3;
     this.emit('close');
   }
 
