@@ -103,18 +103,15 @@ async function run(
   if (!(await journal.flush(FLUSHING_MS))) process.exit();
 }
 
-/** Serves, and reads the files again at each SIGHUP, until a signal ends the server. */
+/** Serves, and reads the files again at each SIGHUP, until a signal has ended the server. */
 async function untilStopped(
   server: RunningServer,
   files: ServedFiles,
   audit: AuditFile | undefined,
   tell: (notice: Notice) => void,
   graceMs: number,
-): Promise<'SIGINT' | 'SIGTERM'> {
-  const stopped = new Promise<'SIGINT' | 'SIGTERM'>((resolve) => {
-    process.once('SIGINT', resolve);
-    process.once('SIGTERM', resolve);
-  });
+): Promise<StopSignal> {
+  const { interrupted, terminated } = stopSignals();
   const systemd = notifier(process.env, {
     onTrouble: (message) => tell({ type: 'systemd', message }),
   });
@@ -131,14 +128,26 @@ async function untilStopped(
   // From now on systemd may send that signal.
   await systemd.ready();
   const unwatch = systemd.watch(() => server.healthy());
-  const signal = await stopped;
+  let why = await Promise.race([interrupted, terminated]);
   unwatch();
-  await Promise.all([
-    systemd.stopping(),
-    signal === 'SIGTERM' ? server.drain(graceMs) : server.close(),
-  ]);
+  const told = systemd.stopping();
+  if (why === 'SIGTERM') {
+    why = await Promise.race([interrupted, server.drain(graceMs).then(() => terminated)]);
+  }
+  await server.close();
+  await told;
   await reloaded;
-  return signal;
+  return why;
+}
+
+type StopSignal = 'SIGINT' | 'SIGTERM';
+
+/** The first signal of each kind. Further SIGTERMs change nothing, as systemd may send several; a second SIGINT kills. */
+function stopSignals(): Readonly<Record<'interrupted' | 'terminated', Promise<StopSignal>>> {
+  return {
+    interrupted: new Promise((resolve) => process.once('SIGINT', resolve)),
+    terminated: new Promise((resolve) => process.on('SIGTERM', resolve)),
+  };
 }
 
 /** The log of a run, and what it has counted. */

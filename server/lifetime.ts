@@ -1,6 +1,7 @@
 /** How a server is, and how it ends. */
 
 import { setMaxListeners } from 'node:events';
+import { MAX_TIMER_MS } from '../protocol/channel/lifetime.ts';
 import type { ProtocolPool } from '../protocol/inference/session.ts';
 import type { Connections } from './connections.ts';
 import type { ServerEvent, ServerLimits } from './limits.ts';
@@ -105,7 +106,7 @@ export class Lifetime {
     draining.abort();
     let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, graceMs);
+      timer = setTimeout(resolve, Math.min(graceMs, MAX_TIMER_MS));
     });
     await Promise.race([connections.settled(), late]);
     clearTimeout(timer);

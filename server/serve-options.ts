@@ -1,6 +1,7 @@
 /** The options of `sotto serve`. */
 
 import { Command, Option } from 'commander';
+import { MAX_TIMER_MS } from '../protocol/channel/lifetime.ts';
 import { millisecondsOf } from '../protocol/units.ts';
 import { addIdentityOptions, type IdentityOptions } from './identity-options.ts';
 
@@ -50,7 +51,7 @@ export function serveOptions(): Command {
         '--grace <TIME>',
         'for which prepared inferences may still run after SIGTERM, like 30s; a bare number is in s',
       )
-        .argParser((text) => Math.ceil(millisecondsOf(text, 's')))
+        .argParser(graceOf)
         .default(30_000, '30s'),
     )
     .option(
@@ -69,6 +70,12 @@ export function serveOptions(): Command {
     .option('--demo', 'serve the demo page as well; without --model, the models that ship')
     .option('--json', 'log events on stderr as JSON, one object a line');
   return addIdentityOptions(command);
+}
+
+function graceOf(text: string): number {
+  const ms = Math.ceil(millisecondsOf(text, 's'));
+  if (ms <= MAX_TIMER_MS) return ms;
+  throw new RangeError('It must be 24 days at most.');
 }
 
 const collect = (value: string, previous: readonly string[] = []): string[] => [...previous, value];

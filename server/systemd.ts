@@ -6,6 +6,7 @@
  */
 
 import { execFile } from 'node:child_process';
+import { MAX_TIMER_MS } from '../protocol/channel/lifetime.ts';
 
 /** What systemd is told; nothing where nothing of it started the process. No method rejects or throws. */
 export interface Notifier {
@@ -59,17 +60,20 @@ export function notifier(
       const meant = watched === undefined || watched === `${process.pid}`;
       if (!socket || !meant || !(halfMs > 0)) return () => {};
       let asking = false;
-      const timer = setInterval(async () => {
-        if (asking) return;
-        asking = true;
-        try {
-          if (await healthy()) await send('WATCHDOG=1');
-        } catch {
-          // Not well, then: systemd is not told that it is.
-        } finally {
-          asking = false;
-        }
-      }, halfMs);
+      const timer = setInterval(
+        async () => {
+          if (asking) return;
+          asking = true;
+          try {
+            if (await healthy()) await send('WATCHDOG=1');
+          } catch {
+            // Not well, then: systemd is not told that it is.
+          } finally {
+            asking = false;
+          }
+        },
+        Math.min(halfMs, MAX_TIMER_MS),
+      );
       return () => clearInterval(timer);
     },
   };

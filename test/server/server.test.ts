@@ -176,6 +176,21 @@ describe('a server', () => {
     expect(await failureOf(session.infer(pixels))).toMatchObject({ code: 'unreachable' });
   });
 
+  it.each([Number.POSITIVE_INFINITY, 2 ** 31])(
+    'drains for as long as its sessions take where %d ms are given',
+    async (graceMs) => {
+      const server = await serve(models, { port: 0, pool });
+      const session = await connect(server.url, { pool });
+      await session.prepare();
+      const drained = server.drain(graceMs);
+      // Longer than a timer takes that is too long for JavaScript, which ends at once.
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      await session.infer(pixels);
+      await within(5000, drained);
+      await session.close();
+    },
+  );
+
   it('is healthy while its pool is', async () => {
     const own = localPool();
     const server = await serve(models, { port: 0, pool: own });

@@ -110,6 +110,13 @@ describe.skipIf(cannot.length > 0)('systemd hears', () => {
     await new Promise((resolve) => setTimeout(resolve, 300));
     hang();
     expect(open).toBe(1);
+    // Longer than a timer of JavaScript can be.
+    const years = { ...environment, WATCHDOG_USEC: '1e15' };
+    let early = 0;
+    const rest = notifier(years).watch(async () => ++early > 0);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    rest();
+    expect(early).toBe(0);
     close();
   });
 

@@ -312,8 +312,13 @@ describe.skipIf(notBuilt)('the command', () => {
     ],
     ['a rate', ['plan', 'x', '--bandwidth', '100'], /It must be a rate such as 800kbit, /],
     ['a time', ['serve', '--port', '0', '--grace', '1:30'], /5min; without a unit it is in s\.\n$/],
+    [
+      'too long a time',
+      ['serve', '--port', '0', '--grace', '25d'],
+      /It must be 24 days at most\.\n$/,
+    ],
   ])(
-    '%s that is misspelt is told with what would be right, as wrong usage',
+    '%s that cannot be right is told with what would be, as wrong usage',
     async (_, args, error) => {
       const { code, out, err } = await sotto(args);
       expect(err).toMatch(/^error: /);
