@@ -264,7 +264,7 @@ async function start(
     onEvent({ type: 'download', hint, bytes }),
   );
   const listener = await listen({
-    ...{ host, port, tls, proxies, queuedBytes: limits.queuedBytes, allows: gate.allows },
+    ...{ host, port, tls, proxies, limits, allows: gate.allows },
     onRequest: healthRequests(life, listingRequests(listed, pages)),
     onChannel: (arrival, request) =>
       connections.take({ ...arrival, channel: decorate(arrival.channel) }, request),

@@ -1,12 +1,18 @@
 /** A server that listens for clients, with or without TLS. They come by WebSocket (websocket.ts): another transport is another file beside it. */
 
-import { createServer as createHttp, type RequestListener, type Server } from 'node:http';
+import {
+  createServer as createHttp,
+  type RequestListener,
+  type Server,
+  type ServerOptions,
+} from 'node:http';
 import { createServer as createHttps, type Server as TlsServer } from 'node:https';
 import { type AddressInfo, BlockList, isIP } from 'node:net';
 import { createSecureContext, type SecureContextOptions } from 'node:tls';
 import { WebSocketServer } from 'ws';
 import { SOCKET_OPTIONS } from '../protocol/channel/websocket.ts';
 import type { Arrival } from './arrival.ts';
+import { DEFAULT_SERVER_LIMITS, type ServerLimits } from './limits.ts';
 import { type ConnectionRequest, requestOf } from './request.ts';
 import { webSocketArrival } from './websocket.ts';
 
@@ -24,8 +30,7 @@ export interface ListenOptions {
   readonly onRequest?: RequestListener | undefined;
   /** Proxies that are believed whom they speak for. */
   readonly proxies?: BlockList | undefined;
-  /** Frames of a client's that may wait to be read, in bytes; default: as `EndpointOptions` has it. */
-  readonly queuedBytes?: number;
+  readonly limits?: Pick<ServerLimits, 'connections' | 'handshakeMs' | 'queuedBytes'>;
   /** Whether a client may have a channel at all, else it is told 403 by HTTP; default: all may. */
   readonly allows?: (request: ConnectionRequest) => boolean;
   /** A client has connected. */
@@ -50,6 +55,24 @@ export interface Listener {
 /** How long sockets have to close by themselves when the server does, in ms. LOCAL. */
 const CLOSING_MS = 1000;
 
+/**
+ * Sockets for each connection that there may be, all the others are cut as they come: those that have not asked for anything yet, that ask
+ * for pages and hints, and that are told that there is no room. LOCAL.
+ */
+const SOCKETS = 4;
+
+/** How often sockets are looked through for those that take too long, in ms, or more often where they have less time. LOCAL. */
+const LOOKING_MS = 1000;
+
+/** Cuts sockets whose request does not come in time. */
+export function patienceOf({ handshakeMs }: Pick<ServerLimits, 'handshakeMs'>): ServerOptions {
+  return {
+    headersTimeout: handshakeMs,
+    requestTimeout: handshakeMs,
+    connectionsCheckingInterval: Math.min(LOOKING_MS, handshakeMs),
+  };
+}
+
 /** All of 127/8, also as IPv6 writes it (::ffff:127.0.0.1), and ::1. */
 const LOOPBACK = new BlockList();
 LOOPBACK.addSubnet('127.0.0.0', 8, 'ipv4');
@@ -70,11 +93,19 @@ export async function listen({
   onRequest = refusePages,
   proxies,
   allows = () => true,
-  queuedBytes,
+  limits = DEFAULT_SERVER_LIMITS,
   onChannel,
 }: ListenOptions): Promise<Listener> {
-  const secure = tls === undefined ? undefined : createHttps(secureOptions(tls));
-  const server: Server | TlsServer = secure ?? createHttp();
+  const patience = patienceOf(limits);
+  const secure =
+    tls === undefined
+      ? undefined
+      : createHttps({
+          ...{ ...secureOptions(tls), ...patience },
+          handshakeTimeout: limits.handshakeMs,
+        });
+  const server: Server | TlsServer = secure ?? createHttp(patience);
+  server.maxConnections = SOCKETS * limits.connections;
   server.on('request', onRequest);
   const sockets = new WebSocketServer({
     ...SOCKET_OPTIONS,
@@ -82,7 +113,7 @@ export async function listen({
     verifyClient: ({ req }, done) => done(allows(requestOf(req, proxies)), 403),
   });
   sockets.on('connection', (socket, request) => {
-    const arrival = webSocketArrival(socket, request.socket, queuedBytes);
+    const arrival = webSocketArrival(socket, request.socket, limits.queuedBytes);
     onChannel(arrival, requestOf(request, proxies));
   });
   await new Promise<void>((resolve, reject) => {

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import type { RequestHandler } from './demo.ts';
 import { healthRequests } from './health.ts';
 import type { RunningServer } from './index.ts';
-import { explain } from './listen.ts';
+import { explain, patienceOf } from './listen.ts';
 import { type ServerMetrics, serverMetrics } from './metrics.ts';
 
 export { serverMetrics };
@@ -17,13 +17,18 @@ export interface WatchPort {
   close(): Promise<void>;
 }
 
+/** Sockets at a time; all the others are cut as they come. LOCAL. */
+const SOCKETS = 256;
+
 /** @throws Error with one sentence when it cannot listen there */
 export async function listenWatch(
   { host, port }: { readonly host: string; readonly port: number },
   server: RunningServer,
   metrics: ServerMetrics,
 ): Promise<WatchPort> {
-  const http = createServer(healthRequests(server, metricsRequests(server, metrics)));
+  const answer = healthRequests(server, metricsRequests(server, metrics));
+  const http = createServer(patienceOf(server.limits), answer);
+  http.maxConnections = SOCKETS;
   await new Promise<void>((resolve, reject) => {
     http.once('error', (cause: NodeJS.ErrnoException) => {
       const what = `cannot listen for metrics on ${host}:${port}: ${explain(cause)}`;
