@@ -2,7 +2,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { accessSync, constants, mkdirSync, readFileSync, type Stats, statSync } from 'node:fs';
-import { readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { link, readFile, realpath, rename, rm, stat, unlink, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 /** Options of reading. */
@@ -69,6 +69,30 @@ export async function replaceFile(
   }
 }
 
+/**
+ * Puts a file in place whole, flushed to the disk, where there is none yet.
+ * @returns whether it did: another process may have been faster
+ * @throws Error with one sentence that names the file, and Node's `code`
+ */
+export async function placeFile(
+  path: string,
+  content: string | Uint8Array,
+  mode: number,
+): Promise<boolean> {
+  const beside = besideOf(path);
+  try {
+    await writeFile(beside, content, { flag: 'wx', flush: true, mode });
+    // Not renamed, which would replace another's. Made under its name, the file would be empty to others for a moment.
+    await link(beside, path);
+    return true;
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    throw failure(`${path} cannot be made: ${whyUnwritten(cause)}`, cause);
+  } finally {
+    await unlink(beside).catch(() => {});
+  }
+}
+
 /** A name beside a file that no other process uses. */
 export function besideOf(path: string): string {
   return `${path}.${randomBytes(8).toString('hex')}.tmp`;
@@ -89,18 +113,22 @@ export function checkOutput(path: string): void {
 
 /**
  * Makes a folder, and those above it; nothing where it is there already.
+ * @param mode permissions of a new folder; default: what the process gives new folders
  * @throws Error with one sentence that names the folder, and Node's `code`
  */
-export function makeFolder(path: string): void {
+export function makeFolder(path: string, mode?: number): void {
   try {
-    mkdirSync(path, { recursive: true });
+    mkdirSync(path, { recursive: true, mode });
   } catch (cause) {
     throw failure(`the folder ${path} cannot be made: ${whyUnwritten(cause)}`, cause);
   }
 }
 
-/** What is at the place of an output, undefined when nothing is. */
-function outputStats(path: string): Stats | undefined {
+/**
+ * What is at the place of an output, undefined when nothing is.
+ * @throws Error with one sentence that names what is there and is no file, before anybody opens it and would wait for a pipe
+ */
+export function outputStats(path: string): Stats | undefined {
   let stats: Stats | undefined;
   try {
     stats = statSync(path, { throwIfNoEntry: false });
@@ -147,7 +175,8 @@ function whyUnread(cause: unknown): string {
   }
 }
 
-function whyUnwritten(cause: unknown): string {
+/** Why a file, or the one beside it that takes its place, is not written. */
+export function whyUnwritten(cause: unknown): string {
   const { code, message } = cause as NodeJS.ErrnoException;
   switch (code) {
     case 'ENOENT':

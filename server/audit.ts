@@ -1,6 +1,7 @@
 /** Records of what has been granted: a file that only grows, one JSON object a line. */
 
 import { type FileHandle, open } from 'node:fs/promises';
+import { outputStats, whyUnwritten } from '../protocol/files.ts';
 
 /** A file of records. */
 export interface AuditFile {
@@ -24,10 +25,11 @@ const MODE = 0o600;
 
 /**
  * Opens a file to append records, and makes it where there is none. Records stand in it in the order of the calls.
- * @throws Error with one sentence that names the file when it cannot be opened
+ * @throws Error with one sentence that names the file when it cannot be opened, or is a folder, a pipe or a device
  */
 export async function openAudit(path: string): Promise<AuditFile> {
   const opened = async () => {
+    outputStats(path);
     try {
       const file = await open(path, 'a+', MODE);
       return { file, broken: await endsBroken(file) };
@@ -73,7 +75,5 @@ async function endsBroken(file: FileHandle): Promise<boolean> {
 }
 
 function failure(path: string, what: 'opened' | 'written', cause: unknown): Error {
-  const { code, message } = cause as NodeJS.ErrnoException;
-  const why = code === 'ENOSPC' ? 'the disk is full' : (code ?? message);
-  return new Error(`the audit file ${path} cannot be ${what}: ${why}`, { cause });
+  return new Error(`the audit file ${path} cannot be ${what}: ${whyUnwritten(cause)}`, { cause });
 }

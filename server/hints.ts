@@ -17,10 +17,10 @@
  */
 
 import { createHash } from 'node:crypto';
-import { link, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import * as z from 'zod';
-import { besideOf, readWhole, replaceFile } from '../protocol/files.ts';
+import { placeFile, readWhole, replaceFile } from '../protocol/files.ts';
 import type { HintSecret } from '../protocol/inference/hint.ts';
 import { hexOf } from '../protocol/program/encode.ts';
 import { type Random, randomBytes, systemRandom } from '../protocol/random/index.ts';
@@ -216,19 +216,9 @@ async function readSecret(path: string): Promise<SecretFile | undefined> {
 
 /** Keeps a secret where there is none yet; the one that is kept, which may be another process's. */
 async function keepSecret(path: string, own: SecretFile): Promise<SecretFile> {
-  const temporary = besideOf(path);
-  try {
-    await writeFile(temporary, encodeSecret(own), { flag: 'wx', mode: MODES.secret, flush: true });
-    // Fails when there is a file already. Creating the file itself in this way would show others one that is empty.
-    await link(temporary, path);
-    return own;
-  } catch (error) {
-    const first = codeOf(error) === 'EEXIST' ? await readSecret(path) : undefined;
-    if (first === undefined) throw error;
-    return first;
-  } finally {
-    await rm(temporary, { force: true });
-  }
+  if (await placeFile(path, encodeSecret(own), MODES.secret)) return own;
+  // Another's may be gone again by now.
+  return (await readSecret(path)) ?? keepSecret(path, own);
 }
 
 /** The bytes of a kept hint; undefined when they cannot be read or are not so many. */

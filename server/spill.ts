@@ -11,7 +11,6 @@
 
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
 import {
-  link,
   mkdir,
   open,
   readdir,
@@ -26,7 +25,7 @@ import { join } from 'node:path';
 import { deserialize, serialize } from 'node:v8';
 import { bulkCopy } from '../protocol/bulk.ts';
 import { ProtocolError } from '../protocol/errors.ts';
-import { besideOf, readWhole } from '../protocol/files.ts';
+import { makeFolder, placeFile, readWhole, whyUnwritten } from '../protocol/files.ts';
 import type { ServerBundle } from '../protocol/inference/bundle.ts';
 import { digestOf } from '../protocol/program/encode.ts';
 import type { OfferedModel } from './models.ts';
@@ -73,13 +72,7 @@ export class Spill {
    */
   static async open(options: SpillOptions): Promise<Spill> {
     const { folder, keyFile } = options;
-    try {
-      await mkdir(folder, { recursive: true, mode: 0o700 });
-    } catch (cause) {
-      throw new Error(`the folder ${folder} cannot be made: ${(cause as Error).message}`, {
-        cause,
-      });
-    }
+    makeFolder(folder, 0o700);
     await checkPrivate(folder);
     const spill = new Spill(options, await readKey(keyFile));
     await spill.#sweep();
@@ -212,7 +205,7 @@ export class SpilledTicket {
         throw new ProtocolError('lost', 'the client has come back to another process');
       }
       await unlink(this.#fileOf(bundle.number)).catch(() => {});
-      this.#parts.trouble(error as Error);
+      this.#parts.trouble(new Error(whyUnwritten(error), { cause: error }));
     }
   }
 
@@ -300,28 +293,15 @@ function copied<T>(value: T, copy: (array: Uint8Array | Int32Array) => Uint8Arra
   return of(value) as T;
 }
 
-/** The operator's key. */
+/** The operator's key; a fresh one where there is none. */
 async function readKey(path: string): Promise<Uint8Array> {
-  const there = await stat(path).catch(except('ENOENT'));
-  if (there === undefined) await placeKey(path);
-  await checkPrivate(path);
+  const there = await stat(path).catch(() => undefined);
+  // Or another process has made it meanwhile.
+  if (there === undefined) await placeFile(path, randomBytes(KEY_BYTES), 0o600);
   const key = await readWhole(path, { most: 1024 });
+  await checkPrivate(path);
   if (key.length === KEY_BYTES) return key;
   throw new Error(`${path}: expected a key of ${KEY_BYTES} bytes, got ${key.length}`);
-}
-
-/** Puts a fresh key in place, whole, unless another process was faster. */
-async function placeKey(path: string): Promise<void> {
-  const beside = besideOf(path);
-  try {
-    await writeFile(beside, randomBytes(KEY_BYTES), { flag: 'wx', mode: 0o600, flush: true });
-    // Not renamed: that would replace a key under which another process already keeps bundles.
-    await link(beside, path).catch(except('EEXIST'));
-  } catch (cause) {
-    throw new Error(`the key ${path} cannot be made: ${(cause as Error).message}`, { cause });
-  } finally {
-    await rm(beside, { force: true });
-  }
 }
 
 /** @throws Error with one sentence when others than the owner may get at it */

@@ -1,17 +1,11 @@
 /** Records of grants: a grant leaves when it is on record, and otherwise it is none. */
 
-import {
-  existsSync,
-  mkdtempSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, describe, expect, it, vi } from 'vitest';
 import { connect } from '../../client/index.ts';
 import { encodeModel } from '../../protocol/program/model.ts';
 import { openAudit } from '../../server/audit.ts';
@@ -74,20 +68,35 @@ describe('a file of records', () => {
     await audit.close();
     const none = join(at('none'), 'audit');
     expect((await failureOf(openAudit(none))).message).toBe(
-      `the audit file ${none} cannot be opened: ENOENT`,
+      `the audit file ${none} cannot be opened: its folder is not there`,
     );
   });
 
-  it('says why where the disk is full', async ({ skip }) => {
-    if (!existsSync('/dev/full')) {
-      console.log('skipped: there is no /dev/full');
-      return skip();
-    }
-    const audit = await openAudit('/dev/full');
+  it('says why where the disk is full', async () => {
+    const audit = await openAudit(at('full'));
+    const handle = await open(at('full'));
+    const full = Object.assign(new Error('ENOSPC: no space left'), { code: 'ENOSPC' });
+    const append = vi.spyOn(Object.getPrototypeOf(handle), 'appendFile').mockRejectedValue(full);
+    await handle.close();
     expect((await failureOf(audit.write({}))).message).toBe(
-      'the audit file /dev/full cannot be written: the disk is full',
+      `the audit file ${at('full')} cannot be written: the disk is full`,
     );
+    append.mockRestore();
     await audit.close();
+  });
+
+  it.skipIf(process.platform === 'win32')('is no folder, pipe or device', async () => {
+    execFileSync('mkfifo', [at('pipe')]);
+    for (const [path, what] of [
+      [folder, 'a folder'],
+      [at('pipe'), 'a pipe'],
+      ['/dev/null', 'a device'],
+    ] as const) {
+      // A pipe that is opened waits for its other end.
+      expect((await within(5000, failureOf(openAudit(path)))).message).toBe(
+        `${path} cannot be written: it is ${what}, not a file`,
+      );
+    }
   });
 });
 
@@ -197,18 +206,24 @@ it('a server grants nothing where the record does not come in time', async () =>
 
 if (notBuilt) console.log(`skipped, for ${notBuilt}`);
 
-it.skipIf(notBuilt || !existsSync('/dev/full'))(
-  '`sotto serve --audit` on a full disk answers nothing, and says why',
+/** Whether what a process may write to files can be bounded while it runs. */
+const bounds = spawnSync('prlimit', ['--version']).status === 0;
+if (!bounds) console.log('skipped in part: there is no prlimit');
+
+it.skipIf(notBuilt || !bounds)(
+  '`sotto serve --audit` on a disk that takes no more answers nothing, and says why',
   async () => {
     const path = at('tiny.sotto');
     writeFileSync(path, encodeModel(tinyModel()));
-    const args = ['--model', path, '--port', '0', '--workers', '1', '--audit', '/dev/full'];
+    const audit = at('bounded');
+    const args = ['--model', path, '--port', '0', '--workers', '1', '--audit', audit];
     const served = await serveProcess(args);
+    execFileSync('prlimit', ['--pid', `${served.child.pid}`, '--fsize=0']);
     const session = await connect(served.url, { pool: localPool() });
     expect(await failureOf(session.prepare())).toMatchObject({ code: 'quota' });
     expect(await served.next('refused')).toMatchObject({
       reason: 'audit',
-      message: 'the audit file /dev/full cannot be written: the disk is full',
+      message: `the audit file ${audit} cannot be written: it is larger than files may be here`,
     });
     await session.close();
     expect((await served.next('closed')).reason).toBe('goodbye');

@@ -254,7 +254,11 @@ describe('prepared inferences on disk', () => {
       `${folder} may be read or changed by other users: chmod go= ${folder}`,
     );
     chmodSync(folder, 0o700);
-    writeFileSync(keyFile, new Uint8Array(31), { mode: 0o600 });
+    writeFileSync(keyFile, new Uint8Array(31), { mode: 0o644 });
+    expect((await failureOf(start())).message).toBe(
+      `${keyFile} may be read or changed by other users: chmod go= ${keyFile}`,
+    );
+    chmodSync(keyFile, 0o600);
     expect((await failureOf(start())).message).toBe(
       `${keyFile}: expected a key of 32 bytes, got 31`,
     );

@@ -222,6 +222,9 @@ describe.skipIf(notBuilt)('the command', () => {
     const commands = [
       ['serve', '--port', '0', '--model', file('pipe')],
       ['serve', '--port', '0', ...served, ...pem],
+      ['serve', '--port', '0', ...served, '--audit', file('pipe')],
+      ['serve', '--port', '0', ...served, '--spill', file('s'), '--spill-key', file('pipe')],
+      ['serve', '--port', '0', ...served, '--spill', file('pipe'), '--spill-key', file('k')],
       ['hint', file('pipe')],
       ['plan', file('pipe')],
       ['infer', '--server', url, file('pipe')],
