@@ -140,6 +140,8 @@ export interface RunningServer extends AsyncDisposable {
   readonly sessions: number;
   /** Connections at this moment, those without a session included. */
   readonly connections: number;
+  /** Prepared inferences that wait in memory at this moment for clients whose link was lost. */
+  readonly kept: number;
   /** What is offered at this moment. */
   readonly models: readonly ModelNames[];
   readonly limits: ServerLimits;
@@ -271,7 +273,7 @@ async function start(
   });
   const shown = page && { page: `${listener.url.replace('ws', 'http')}/` };
   onEvent({ type: 'listening', url: listener.url, models: [...offers.models.keys()], ...shown });
-  return running({ listener, connections, offers, limits, pool, life });
+  return running({ listener, connections, tickets, offers, limits, pool, life });
 }
 
 /** Who may have a connection by the page that it comes from. */
@@ -326,6 +328,7 @@ async function openTickets(
 function running({
   listener,
   connections,
+  tickets,
   offers,
   limits,
   pool,
@@ -333,6 +336,7 @@ function running({
 }: {
   readonly listener: Listener;
   readonly connections: Connections;
+  readonly tickets: Tickets;
   readonly offers: Offers;
   readonly limits: ServerLimits;
   readonly pool: ProtocolPool;
@@ -347,6 +351,9 @@ function running({
     },
     get connections() {
       return connections.size;
+    },
+    get kept() {
+      return tickets.bundles;
     },
     get models() {
       return offers.names;

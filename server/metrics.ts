@@ -1,6 +1,13 @@
-/** What a server does, as metrics for Prometheus: fed by its events and tasks, rendered with its state at that moment. */
+/** What a server does, as metrics in the format of OpenMetrics: fed by its events and tasks, rendered with its state at that moment. */
 
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import {
+  Counter,
+  collectDefaultMetrics,
+  Gauge,
+  Histogram,
+  type OpenMetricsContentType,
+  Registry,
+} from 'prom-client';
 import type { RunningServer } from './index.ts';
 import type { ServerEvent, Work } from './limits.ts';
 
@@ -12,9 +19,9 @@ export interface ServerMetrics {
   readonly onTask: (waitMs: number, urgent: boolean) => void;
   /** The content type of {@link text}. */
   readonly contentType: string;
-  /** All metrics, in the text format of Prometheus. */
+  /** All metrics, as OpenMetrics has them. */
   text(
-    server: Pick<RunningServer, 'sessions' | 'connections' | 'pool' | 'unready'>,
+    server: Pick<RunningServer, 'sessions' | 'connections' | 'kept' | 'pool' | 'unready'>,
   ): Promise<string>;
 }
 
@@ -33,7 +40,8 @@ const BUCKETS = {
  *     await metrics.text(server);
  */
 export function serverMetrics(): ServerMetrics {
-  const registry = new Registry();
+  const registry = new Registry<OpenMetricsContentType>();
+  registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE);
   collectDefaultMetrics({ register: registry });
   const { wait, onEvent, ready } = fedByEvents(registry);
   const gauge = (name: string, help: string) => {
@@ -45,7 +53,10 @@ export function serverMetrics(): ServerMetrics {
   const waiting = gauge('pool_waiting', 'Tasks that wait for a thread');
   const sessions = gauge('sessions', 'Sessions');
   const connections = gauge('connections', 'Connections, those without a session included');
-  const bundles = gauge('bundles_ready', 'Prepared inferences that wait to be used');
+  const bundles = gauge(
+    'bundles_ready',
+    'Prepared inferences that wait to be used, of sessions and of clients whose link was lost',
+  );
   const takes = gauge('ready', '1 when the server takes sessions, otherwise 0');
   return {
     onEvent,
@@ -57,7 +68,7 @@ export function serverMetrics(): ServerMetrics {
       waiting(server.pool.waiting);
       sessions(server.sessions);
       connections(server.connections);
-      bundles(ready());
+      bundles(ready() + server.kept);
       takes(server.unready() === undefined ? 1 : 0);
       return registry.metrics();
     },
@@ -65,7 +76,7 @@ export function serverMetrics(): ServerMetrics {
 }
 
 /** The metrics that events and tasks count up. */
-function fedByEvents(registry: Registry) {
+function fedByEvents(registry: Registry<OpenMetricsContentType>) {
   const registers = [registry];
   const counter = <L extends string>(name: string, help: string, ...labelNames: L[]) =>
     new Counter({ name: `sotto_${name}_total`, help, labelNames, registers });

@@ -1,4 +1,4 @@
-/** Metrics of real servers, read as strictly as Prometheus reads them. */
+/** Metrics of real servers, read as strictly as OpenMetrics has them. */
 
 import { afterAll, describe, expect, it } from 'vitest';
 import { connect } from '../../client/index.ts';
@@ -7,6 +7,7 @@ import { createInlinePool } from '../../protocol/pool/inline.ts';
 import { type RunningServer, type ServeOptions, serve } from '../../server/index.ts';
 import { type ServerMetrics, serverMetrics } from '../../server/metrics.ts';
 import { listenWatch } from '../../server/watch.ts';
+import { relay } from '../support/relay.ts';
 import { failureOf, localPool, somePixels, tinyModel } from '../system/support.ts';
 import { numberOf, type Sample, samplesOf } from './samples.ts';
 
@@ -99,6 +100,31 @@ describe('the metrics of a server', () => {
     await own.server.close();
   });
 
+  it('count what waits for a client whose link was lost until it comes back', async () => {
+    const own = await watched();
+    const ready = async () => numberOf(await own.samples(), 'sotto_bundles_ready');
+    const link = await relay(own.server.address.port);
+    const url = `ws://127.0.0.1:${link.port}`;
+    const session = await connect(url, { pool: localPool(), hints: false });
+    await session.prepare({ inferences: 3 });
+    // It cannot come back.
+    link.to(1);
+    link.cut();
+    await alone(own);
+    expect(own.server.kept).toBe(3);
+    expect(await ready()).toBe(3);
+    link.to(own.server.address.port);
+    await session.infer(pixels);
+    while (own.server.kept > 0 || (await ready()) !== 2) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    await session.close();
+    await alone(own);
+    expect(await ready()).toBe(0);
+    link.close();
+    await own.server.close();
+  });
+
   it('are of one server alone, of several in a process', async () => {
     const [one, two] = [await watched({}, 'one'), await watched({}, 'two')];
     const session = await connect(one.server.url, { pool: localPool() });
@@ -118,7 +144,9 @@ describe('the port of those who watch', () => {
     const { server, metrics } = await watched();
     const port = await listenWatch({ host: '127.0.0.1', port: 0 }, server, metrics);
     const response = await fetch(port.url);
-    expect(response.headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8');
+    expect(response.headers.get('content-type')).toBe(
+      'application/openmetrics-text; version=1.0.0; charset=utf-8',
+    );
     expect(numberOf(samplesOf(await response.text()), 'sotto_ready')).toBe(1);
     const at = (path: string, method = 'GET') => fetch(new URL(path, port.url), { method });
     expect((await at('/healthz')).status).toBe(200);

@@ -1,4 +1,4 @@
-/** The text format of Prometheus, read strictly: what is not as it should be throws. */
+/** The text of OpenMetrics, read strictly: what is not as it should be throws. */
 
 export interface Sample {
   readonly name: string;
@@ -10,27 +10,40 @@ const ESCAPES: Readonly<Record<string, string>> = { '\\\\': '\\', '\\"': '"', '\
 const LABEL = /([a-zA-Z_]\w*)="((?:[^"\\\n]|\\[\\"n])*)"(,|$)/y;
 /** Numbers as Go reads them, in which Prometheus is written. */
 const LINE = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? ([Nn]a[Nn]|[+-]Inf|-?[0-9.]+(?:e[+-]?\d+)?)$/;
+const END = '\n# EOF\n';
+/** What stands behind the name of a family in the names of its samples. */
+const SUFFIXES: Readonly<Record<string, RegExp>> = {
+  counter: /^_total$/,
+  gauge: /^$/,
+  histogram: /^_(bucket|sum|count)$/,
+};
 
-/** @throws Error that quotes the line which is none of the format, or comes before its help and type, or twice */
+/** @throws Error that quotes the line which is none of the format, or is not where it belongs, or comes twice */
 export function samplesOf(text: string): Sample[] {
-  if (!text.endsWith('\n')) throw new Error('the last line does not end');
-  const types = new Map<string, string>();
+  if (!text.endsWith(END)) throw new Error('the last line is not that of the end');
+  const families = new Set<string>();
   const seen = new Set<string>();
+  /** To which the samples behind it belong. */
+  let family: { name: string; type: string } | undefined;
   return text
-    .slice(0, -1)
+    .slice(0, -END.length)
     .split('\n')
     .flatMap((line) => {
-      if (line === '' || /^# HELP \S+ .+$/.test(line)) return [];
+      if (/^# HELP \S+ .+$/.test(line)) return [];
       const [, declared, type] = /^# TYPE (\S+) (counter|gauge|histogram)$/.exec(line) ?? [];
       if (declared !== undefined) {
-        if (types.has(declared)) throw new Error(`declared twice: ${line}`);
-        types.set(declared, type!);
+        if (families.has(declared)) throw new Error(`declared twice: ${line}`);
+        if (type === 'counter' && declared.endsWith('_total')) throw new Error(`named so: ${line}`);
+        families.add(declared);
+        family = { name: declared, type: type! };
         return [];
       }
       const [, name, labels = '', value] = LINE.exec(line) ?? [];
       if (name === undefined) throw new Error(`no sample: ${line}`);
-      const base = name.replace(/_(bucket|sum|count)$/, '');
-      if (!types.has(name) && types.get(base) !== 'histogram') throw new Error(`untyped: ${line}`);
+      const own = family !== undefined && name.startsWith(family.name);
+      if (!own || !SUFFIXES[family!.type]!.test(name.slice(family!.name.length))) {
+        throw new Error(`of another family: ${line}`);
+      }
       const key = `${name}{${labels}}`;
       if (seen.has(key)) throw new Error(`twice: ${line}`);
       seen.add(key);
