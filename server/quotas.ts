@@ -103,9 +103,9 @@ export async function openQuotas(
   const sessions = counter('sessions', sessionsPerHour, HOUR);
   const answers = counter('answers', answersPerDay, DAY);
   const bytes = counter('bytes', bytesPerDay, DAY);
-  const failing = ({ session, address, principal }: Who, error: unknown): void => {
+  const failing = ({ session, address, port, principal }: Who, error: unknown): void => {
     const message = `quotas.store: ${(error as Error).message}`;
-    onEvent({ type: 'uncounted', session, address, principal, message });
+    onEvent({ type: 'uncounted', session, address, port, principal, message });
   };
   return {
     async session(who) {
@@ -118,7 +118,7 @@ export async function openQuotas(
       }
       if (wait === undefined) return;
       const what = `the server opens no more sessions of this client for ${wait} s`;
-      throw new ProtocolError('quota', what);
+      throw new ProtocolError('quota', what, { retryAfterMs: 1000 * wait });
     },
     async allowQuery(query) {
       const { principal, inferences } = query;
