@@ -15,10 +15,14 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { encodeModel } from '../../protocol/program/model.ts';
+import { layoutOf } from '../../protocol/inference/layout.ts';
+import { measureProgram } from '../../protocol/inference/price.ts';
+import { decodeModel, encodeModel } from '../../protocol/program/model.ts';
+import { DEFAULT_SERVER_LIMITS } from '../../server/limits.ts';
+import { memoryOf } from '../../server/memory.ts';
 import { serveOptions } from '../../server/serve-options.ts';
 import { cert, key } from '../server/certificate.ts';
-import { root } from '../system/serving.ts';
+import { root, serveProcess } from '../system/serving.ts';
 import { notBuilt, tinyModel, within } from '../system/support.ts';
 import { freePort, listening, shipped, turn } from './fleet.ts';
 
@@ -158,6 +162,40 @@ describe('on the page', () => {
 
   it('there are commands', () => {
     expect(blocks.flat().filter((line) => line.startsWith('sotto ')).length).toBeGreaterThan(8);
+  });
+
+  it.skipIf(notBuilt)('stands what `sotto plan` says of digits', async () => {
+    const [, command, sample] =
+      /```sh\nsotto plan digits\.sotto (.*)\n```\n\n```\n(.*?)\n```/s.exec(page)!;
+    const path = join(root, 'models/zoo/digits.sotto');
+    const args = ['plan', path, ...command!.split(' ')];
+    const { stdout } = spawnSync(process.execPath, [join(root, 'dist/cli.js'), ...args], {
+      encoding: 'utf8',
+    });
+    const printed = stdout.trimEnd().split('\n').slice(-sample!.split('\n').length);
+    const shape = (lines: readonly string[]) =>
+      lines.map((line) =>
+        line.replace(/\d+(\.\d+)?/g, 'N').replace(/\b(core|process|session)(e?s)\b/g, '$1'),
+      );
+    const shown = sample!.split('\n');
+    expect(shape(shown)).toEqual(shape(printed));
+    // What is asked, and what is moved; the times of a core are this machine's.
+    expect([shown[0], shown.at(-1)]).toEqual([printed[0], printed.at(-1)]);
+    const { program } = decodeModel(readFileSync(path));
+    const { steps } = measureProgram(layoutOf(program));
+    const kept = steps.reduce((sum, { serverStored }) => sum + serverStored, 0);
+    const [, sessions, gigabytes] = /(\d+) sessions and up to (\S+) GB/.exec(sample!)!;
+    const memory = memoryOf({ ...DEFAULT_SERVER_LIMITS, sessions: Number(sessions) }, kept);
+    expect(gigabytes).toBe((memory / 1e9).toFixed(1));
+  });
+
+  it.skipIf(notBuilt)('stand the fields of the event `started`', async () => {
+    const served = await serveProcess(['--model', join(folder, 'digits.sotto'), '--port', '0']);
+    const { type, time, run, ...fields } = await served.next('started');
+    await served.kill();
+    const [row] = page.split('\n').filter((line) => line.startsWith(`| \`${type}\` |`));
+    expect([typeof time, typeof run]).toEqual(['string', 'string']);
+    expect(Object.keys(fields).filter((name) => !row!.includes(`\`${name}\``))).toEqual([]);
   });
 
   it('stands each option of the command', () => {
