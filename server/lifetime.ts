@@ -26,8 +26,15 @@ const probe = (pool: ProtocolPool, ms: number): Promise<unknown> =>
  * @throws Error when one does not
  */
 export async function allWorkers(pool: ProtocolPool): Promise<void> {
-  // Started together, they go to a worker each.
-  await Promise.all(Array.from({ length: pool.workers }, () => probe(pool, PROBE_MS.start)));
+  try {
+    // Started together, they go to a worker each.
+    await Promise.all(Array.from({ length: pool.workers }, () => probe(pool, PROBE_MS.start)));
+  } catch (cause) {
+    if ((cause as Error).name !== 'AbortError') throw cause;
+    throw new Error(`pool: not all threads were ready within ${PROBE_MS.start / 1000} s`, {
+      cause,
+    });
+  }
 }
 
 /** What is freed when the server has ended, or could not start. */

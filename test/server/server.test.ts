@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { get } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import { connect, openSession } from '../../client/index.ts';
 import { CLIENT_SOCKET_OPTIONS, socketChannel } from '../../protocol/channel/websocket.ts';
@@ -209,6 +209,26 @@ describe('a server', () => {
     const error = await failureOf(serve(models, { port: 0, pool: broken }));
     expect(error.message).toMatch(/^pool: .*: broken on purpose$/);
     await broken.close();
+  });
+
+  it.skipIf(notBuilt)('does not listen when one of its workers never is ready', async () => {
+    // Nothing is computed at the start, so that nothing else waits for a worker.
+    const folder = mkdtempSync(join(tmpdir(), 'sotto-late-'));
+    const path = join(folder, 'tiny.sotto');
+    writeFileSync(path, encodeModel(model));
+    const kept = await loadModelFile(path);
+    await (await serve([kept], { port: 0, pool })).close();
+    const late = createThreadPool<typeof tasks>(
+      new URL('../support/late-worker.mjs', import.meta.url),
+      { workers: 2 },
+    );
+    const { timeout } = AbortSignal;
+    const sooner = vi.spyOn(AbortSignal, 'timeout').mockImplementation((ms) => timeout(ms / 10));
+    const error = await failureOf(serve([kept], { port: 0, pool: late }));
+    sooner.mockRestore();
+    expect(error.message).toBe('pool: not all threads were ready within 60 s');
+    await late.close();
+    rmSync(folder, { recursive: true });
   });
 
   it('keeps a limited number of bundles, and no idle session for ever', async () => {

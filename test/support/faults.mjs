@@ -1,4 +1,4 @@
-/** Loaded before `sotto serve`: breaks something in it at SIGUSR2. Which is said by the variable FAULT. */
+/** Loaded before `sotto serve`: breaks something in it at SIGUSR2, or a thread at the start. Which is said by the variable FAULT. */
 
 import { openSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -35,7 +35,9 @@ if (isMainThread) {
       super(...args);
       workers.add(this);
       this.once('exit', () => workers.delete(this));
+      // The other one is well.
+      if (process.env.FAULT === 'start' && workers.size === 2) void this.terminate();
     }
   };
-  process.on('SIGUSR2', faults[process.env.FAULT]);
+  process.on('SIGUSR2', () => faults[process.env.FAULT]());
 }

@@ -28,7 +28,7 @@ describe.skipIf(notBuilt)('sotto serve', () => {
   afterEach(() => child?.kill('SIGKILL'));
 
   /** A server with few descriptors, and what it says. */
-  async function start(fault: string) {
+  function spawned(fault: string) {
     const args = [process.execPath, '--import', faults, cli, 'serve', '--port', '0', '--json'];
     const all = [...args, '--workers', '2', '--model', join(folder, 'tiny.sotto')];
     const server = spawn('sh', ['-c', 'ulimit -n 400; exec "$@"', 'sh', ...all], {
@@ -37,9 +37,16 @@ describe.skipIf(notBuilt)('sotto serve', () => {
     });
     child = server;
     const lines: string[] = [];
+    const reader = createInterface({ input: server.stderr });
+    reader.on('line', (line) => void lines.push(line));
+    return { server, lines, reader };
+  }
+
+  /** As that, when it listens. */
+  async function start(fault: string) {
+    const { server, lines, reader } = spawned(fault);
     const url = await new Promise<string>((resolve, reject) => {
-      createInterface({ input: server.stderr }).on('line', (line) => {
-        lines.push(line);
+      reader.on('line', (line) => {
         const event = line.startsWith('{') ? JSON.parse(line) : {};
         if (event.type === 'listening') resolve(event.url);
       });
@@ -61,6 +68,13 @@ describe.skipIf(notBuilt)('sotto serve', () => {
     expect(stopped.map((line) => JSON.parse(line))).toMatchObject([
       { why: 'failed', message: lines.at(-1)!.slice('sotto: '.length) },
     ]);
+  });
+
+  it('says why and ends when a thread does not start, before it listens', async () => {
+    const { server, lines } = spawned('start');
+    expect(await within(60_000, once(server, 'close'))).toEqual([1, null]);
+    expect(lines.at(-1)).toMatch(/^sotto: pool: /);
+    expect(lines.filter((line) => line.includes('"listening"'))).toEqual([]);
   });
 
   it('goes on when threads crash that can be replaced', async () => {
