@@ -363,8 +363,9 @@ export function tryOnnx(bytes: Uint8Array, options: OnnxOptions = {}): OnnxReadi
  * The graph computes what the model does for one image of a batch, from [C, H, W] to the results; a Softmax, Sigmoid or
  * ArgMax at the end is not computed but noted (see Graph.results). Which operators are read, and which are not, is in
  * OPERATORS.md.
- * @throws ModelError as {@link tryOnnx}; else, naming the first node that cannot be read, what to do about it, and all
- *   others, with the first one's code: `network`, or `file` where what a tensor holds cannot be read
+ * @throws ModelError `file` when the bytes are no model, `network` when its input cannot be the input of a network, `argument`
+ *   when an option does not fit the model; else, naming the first node that cannot be read, what to do about it, and all others,
+ *   with the first one's code: `network`, or `file` where what a tensor holds cannot be read
  */
 export function readOnnx(bytes: Uint8Array, options: OnnxOptions = {}): Graph {
   const reading = tryOnnx(bytes, options);

@@ -12,6 +12,7 @@
  * - {@link auditGroups} and {@link disparity} say whom the removal cost what; {@link mitigate} tunes against it.
  */
 
+export type { NamedLink } from '../../protocol/inference/links.ts';
 export { best, METHODS, type Method, type ReduceOptions, reduce } from './auto.ts';
 export { type AutoRepOptions, autoRep } from './autorep.ts';
 export { type Budget, type CostBudget, readBudget } from './budget.ts';

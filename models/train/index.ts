@@ -51,6 +51,7 @@ export {
 } from './network.ts';
 export {
   Adam,
+  type AdamOptions,
   clipGradients,
   cosine,
   Lookahead,
@@ -58,6 +59,7 @@ export {
   type Rates,
   type Schedule,
   Sgd,
+  type SgdOptions,
   steps,
   triangle,
 } from './optimiser.ts';
@@ -71,6 +73,9 @@ export {
   type ShardResult,
   type SharedTeacher,
   type StatisticsJob,
+  scoreShard,
+  statisticsShard,
+  trainShard,
   trainTasks,
 } from './shard.ts';
 export { type StageOptions, trainStage } from './stage.ts';

@@ -104,7 +104,7 @@ function stepSize({ kind, value }: Parameter): number {
 
 /**
  * Adam (Kingma and Ba, ICLR 2015) with decoupled weight decay (Loshchilov and Hutter, ICLR 2019); small weights move in
- * proportion, see {@link stepSize}.
+ * proportion to their size.
  */
 export class Adam implements Optimiser {
   readonly memory: Map<string, Float32Array> = new Map();
