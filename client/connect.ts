@@ -74,7 +74,7 @@ export async function connectOn<Options extends CommonConnectOptions>(
   clientLimits(options.limits);
   const own = options.pool === undefined ? platform.createPool(options) : undefined;
   const pool = options.pool?.runner() ?? (own as ProtocolPool);
-  const hints = hintSource(options.hints ?? platform.hints(), url, options.signal);
+  const cache = options.hints ?? platform.hints();
   const left = freshResumption();
   return Session.begin(
     {
@@ -83,6 +83,8 @@ export async function connectOn<Options extends CommonConnectOptions>(
       lasting: true,
       release: own && (() => own.close()),
       async open(linkOptions) {
+        // `options.signal` is for the first link alone.
+        const hints = hintSource(cache, url, linkOptions.signal);
         const connection = platform.open(routed(url, left), options);
         return openOver(connection, place(url), options.decorate, (channel) =>
           Link.open({ channel, pool, hints }, linkOptions, left),

@@ -158,6 +158,16 @@ describe('a client whose link was lost', () => {
     await session.close();
   });
 
+  it('comes back, and gets its hint anew, after the signal of its opening has fired', async () => {
+    const opening = new AbortController();
+    const session = await connected({ hints: false, signal: opening.signal });
+    opening.abort();
+    link.cut();
+    await resumed();
+    await expectRight(session);
+    await session.close();
+  });
+
   it('comes back more than once, and room is counted with what it has', async () => {
     const session = await connected();
     await session.prepare({ inferences: 16 });
