@@ -47,6 +47,7 @@ const packages = {
         './dist/web/worker.js',
         './dist/protocol/inference/worker.js',
       ),
+      './cost': entry('./dist/client/cost'),
     },
     documents: {
       'client/README.md': 'README.md',

@@ -76,6 +76,11 @@ const SHARED: readonly { because: string; files: readonly string[]; names: reado
     ],
   },
   {
+    because: 'what a program costs, to callers, and to what has its layout',
+    files: ['client/cost.ts', 'protocol/inference/cost.ts'],
+    names: ['costOf'],
+  },
+  {
     because: 'the pool task of a step is called like the step',
     files: ['protocol/inference/tasks.ts', 'protocol/ot/setup.ts'],
     names: ['chooseSetup', 'keySetup'],

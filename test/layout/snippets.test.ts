@@ -61,6 +61,7 @@ function complaints(snippets: readonly Snippet[], options: ts.CompilerOptions): 
     allowImportingTsExtensions: true,
     paths: {
       sotto: [join(root, 'client/api.ts')],
+      'sotto/cost': [join(root, 'client/cost.ts')],
       '@sotto/server': [join(root, 'server/index.ts')],
       '@sotto/server/metrics': [join(root, 'server/metrics.ts')],
       '@sotto/models': [join(root, 'models/index.ts')],

@@ -115,18 +115,19 @@ describe.skipIf(notBuilt)('the packed packages', () => {
       script,
       `import { ProtocolError, readImage } from 'sotto';
        import { connect } from 'sotto';
+       import { costOf, plan } from 'sotto/cost';
        import { serve } from '@sotto/server';
        import { serverMetrics } from '@sotto/server/metrics';
        import { compile } from '@sotto/models';
        import { drawChart } from '@sotto/models/charts';
        import { ProtocolError as own } from 'sotto/internal/protocol/errors.js';
        const error = await connect('ws://127.0.0.1:9').catch((error) => error);
-       console.log([own === ProtocolError, error instanceof own, error.code, typeof serve, typeof compile].join());`,
+       console.log([own === ProtocolError, error instanceof own, error.code, typeof serve, typeof compile, typeof costOf, typeof plan].join());`,
     );
     const drawn = ['@observablehq/plot', 'linkedom'];
     await place({}, project, drawn);
     const { stdout } = await execute(process.execPath, [script]);
-    expect(stdout.trim()).toBe('true,true,unreachable,function,function');
+    expect(stdout.trim()).toBe('true,true,unreachable,function,function,function,function');
   });
 
   it.each(folders)('%s is what publint and are-the-types-wrong want', async (folder) => {
