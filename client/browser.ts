@@ -74,6 +74,12 @@ function refuseNodes({ ca, headers }: Pick<ConnectOptions, 'ca' | 'headers'>): v
   }
 }
 
+/** What a browser does not do for a page that came by https:. */
+function mixed(url: string, cause: unknown): TypeError {
+  const what = `this page may not connect to ${place(url)}: pages that come by https: may use wss: alone`;
+  return new TypeError(`url: ${what}`, { cause });
+}
+
 const browser: Platform<ConnectOptions> = {
   createPool,
   readPixels,
@@ -86,8 +92,7 @@ const browser: Platform<ConnectOptions> = {
       socket = new WebSocket(url);
     } catch (cause) {
       policy.end();
-      const what = `this page may not connect to ${place(url)}: pages that come by https: may use wss: alone`;
-      throw new TypeError(`url: ${what}`, { cause });
+      throw mixed(url, cause);
     }
     socket.addEventListener('open', policy.end);
     return connectingBy(socket, async () => ({ reason: await policy.reason() }));
@@ -121,6 +126,13 @@ async function get(address: URL, { signal }: { readonly signal: AbortSignal }): 
     cache: 'no-store',
   })
     .catch(async (cause) => {
+      // This machine's own addresses are as good as https:.
+      if (
+        globalThis.location?.protocol === 'https:' &&
+        /^http:\/\/(?!localhost|127\.|\[::1)/.test(address.href)
+      ) {
+        throw mixed(new URL('.', address).href.replace('http', 'ws'), cause);
+      }
       throw new Unreached(await policy.reason(), { cause });
     })
     .finally(policy.end);

@@ -17,6 +17,7 @@ import type { ListedModel } from '../protocol/inference/listing.ts';
 import { createPool } from '../protocol/inference/threads.ts';
 import type { ConnectOptions, ModelsOptions } from './api.ts';
 import { connectOn, type Platform } from './connect.ts';
+import { explain } from './explain.ts';
 import { folderHints } from './hint-folder.ts';
 import { pixelsOf, readImage } from './image.ts';
 import { pixelReader } from './images.ts';
@@ -78,18 +79,6 @@ async function get(
 /** What a server offers: see api.ts. */
 export function models(url: string, options: ModelsOptions = {}): Promise<ListedModel[]> {
   return listModels(get, url, options);
-}
-
-function explain({ code, message }: Partial<Error & { code: string }> = {}): string {
-  switch (code) {
-    case 'ECONNREFUSED':
-      return 'no server listens there';
-    case 'ENOTFOUND':
-    case 'EAI_AGAIN':
-      return 'there is no such host';
-    default:
-      return message || code || 'the connection failed';
-  }
 }
 
 /** Opens a session over a channel: see api.ts. */

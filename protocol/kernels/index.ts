@@ -422,8 +422,13 @@ export interface Kernels {
 function instantiate<T>(base64: string, memory: WebAssembly.Memory): T {
   const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
   const imports = { env: { memory } };
-  const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), imports);
-  return instance.exports as unknown as T;
+  try {
+    const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), imports);
+    return instance.exports as unknown as T;
+  } catch (cause) {
+    const why = "an engine without SIMD, or a content security policy without 'wasm-unsafe-eval'";
+    throw new Error(`WebAssembly does not run here: ${why}`, { cause });
+  }
 }
 
 let instance: Kernels | undefined;

@@ -42,6 +42,9 @@ export interface WebPoolOptions {
 /** Most workers of a pool by default: each has its own memory, and machines with many cores have other pages. LOCAL. */
 export const MOST_WORKERS = 8;
 
+/** What may have happened where a browser does not say. */
+const UNTOLD = "its module was not found, or the page's content security policy forbids worker-src";
+
 /** What a worker says once its module has loaded. */
 const READY = 'ready';
 
@@ -150,10 +153,10 @@ class Crew implements Workers {
       event.preventDefault?.();
       if (!this.#members.delete(member)) return;
       member.worker.terminate();
-      const cause = new Error(event.message || 'no reason was given');
+      const cause = new Error(event.message || UNTOLD);
       if (!member.ready) {
         // Another would not load either.
-        this.#fail(new Error('pool: a worker could not start', { cause }));
+        this.#fail(new Error(`pool: a worker could not start: ${cause.message}`, { cause }));
         return;
       }
       try {

@@ -355,7 +355,7 @@ describe('a server', () => {
       await session.close();
       expect(await failureOf(connect(url, { pool }))).toMatchObject({
         code: 'unreachable',
-        message: `cannot connect to ${url}: self-signed certificate`,
+        message: `cannot connect to ${url}: its certificate is of no authority that is trusted here: the option \`ca\` adds one`,
       });
     });
   });

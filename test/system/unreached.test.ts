@@ -7,7 +7,7 @@ import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type * as Sotto from '../../client/browser.ts';
 import { noBrowser, openBrowser } from './chromium.ts';
-import { root, serveFolder } from './serving.ts';
+import { root, serveFolder, serveProcess } from './serving.ts';
 import { notBuilt } from './support.ts';
 
 const skipped = notBuilt ?? noBrowser;
@@ -74,6 +74,27 @@ describe.skipIf(skipped)('a page that reaches no server is told', () => {
     expect(await failures(nowhere, { 'content-security-policy': policy })).toEqual([same, same]);
   });
 
+  it.each([
+    [
+      'starts no workers',
+      `script-src 'self' 'unsafe-inline' 'unsafe-eval'; worker-src 'none'`,
+      `pool: a worker could not start: its module was not found, or the page's content security policy forbids worker-src`,
+    ],
+    [
+      'compiles no WebAssembly',
+      `script-src 'self' 'unsafe-inline'`,
+      `WebAssembly does not run here: an engine without SIMD, or a content security policy without 'wasm-unsafe-eval'`,
+    ],
+  ])('that it %s, because its policy forbids it', async (_, policy, sentence) => {
+    const server = await serveProcess(['--model', 'digits', '--port', '0']);
+    try {
+      const [told] = await failures(server.url, { 'content-security-policy': policy });
+      expect(told).toEqual(['Error', sentence]);
+    } finally {
+      await server.kill();
+    }
+  });
+
   it('that it is offline', async () => {
     const same = cannot('this device is offline');
     expect(await failures(nowhere, {}, true)).toEqual([same, same]);
@@ -92,11 +113,12 @@ describe.skipIf(skipped)('a page that reaches no server is told', () => {
     });
     await page.goto('https://app.example/');
     await page.waitForFunction(() => 'sotto' in globalThis);
-    const [connecting] = await page.evaluate(ask, 'ws://models.example/?token=secret');
+    const told = await page.evaluate(ask, 'ws://models.example/?token=secret');
     await page.close();
-    expect(connecting).toEqual([
+    const same = [
       'TypeError',
       'url: this page may not connect to ws://models.example/: pages that come by https: may use wss: alone',
-    ]);
+    ];
+    expect(told).toEqual([same, same]);
   });
 });
