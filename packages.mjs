@@ -28,6 +28,12 @@ const dist = join(root, 'dist');
 const out = resolve(process.argv[2] ?? join(dist, 'packages'));
 const project = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 
+/**
+ * Where the repository is, `https://HOST/OWNER/NAME`: `repository` of its package.json, which has none as long as it is nowhere. Manifests
+ * name it then, and links that leave their package lead to it.
+ */
+const repository = project.repository;
+
 const platforms = (types, browser, node) => ({ types, browser, default: node });
 const entry = (path) => ({ types: `${path}.d.ts`, default: `${path}.js` });
 
@@ -232,7 +238,7 @@ function linked(path, text, folder, used) {
   return result;
 }
 
-/** A document whose links lead to files of its package; what is elsewhere is named alone. */
+/** A document whose links lead to files of its package; what is elsewhere is a link to the repository, or named alone. */
 function readable(from, folder) {
   const { documents, files } = packages[folder];
   const here = dirname(documents[from]);
@@ -249,6 +255,7 @@ function readable(from, folder) {
       const path = relative(root, resolve(root, dirname(from), link));
       const place = placeOf(path);
       if (place !== undefined) return `[${words}](${relative(here, place)}${part})`;
+      if (repository !== undefined) return `[${words}](${repository}/blob/HEAD/${path}${part})`;
       const other = Object.values(packages).find(({ documents }) => documents[path] !== undefined);
       return other === undefined ? words : `${words} (in \`${other.name}\`)`;
     })
@@ -280,6 +287,10 @@ function manifestOf(folder, used) {
     version,
     description,
     license,
+    ...(repository !== undefined && {
+      repository: { type: 'git', url: `git+${repository}.git` },
+      bugs: `${repository}/issues`,
+    }),
     type: 'module',
     sideEffects,
     engines,

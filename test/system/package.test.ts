@@ -1,7 +1,15 @@
 /** The packed packages, as another project gets them: what they hold, their types, their command, and the examples. */
 
 import { execFile } from 'node:child_process';
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { promisify } from 'node:util';
@@ -107,6 +115,41 @@ describe.skipIf(notBuilt)('the packed packages', () => {
     }
     expect(links).toBeGreaterThan(10);
     expect(broken).toEqual([]);
+  });
+
+  it('name the repository and lead to it, where package.json says where that is', async () => {
+    const tree = mkdtempSync(join(tmpdir(), 'sotto-tree-'));
+    try {
+      for (const name of ['client', 'models', 'protocol', 'server', 'node_modules']) {
+        symlinkSync(join(root, name), join(tree, name));
+      }
+      // What is bundled is found by its true place.
+      cpSync(join(root, 'dist'), join(tree, 'dist'), { recursive: true });
+      for (const name of ['LICENSE', 'SECURITY.md', 'packages.mjs']) {
+        cpSync(join(root, name), join(tree, name));
+      }
+      const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+      const repository = 'https://host.example/owner/sotto';
+      writeFileSync(join(tree, 'package.json'), JSON.stringify({ ...manifest, repository }));
+      await run(process.execPath, ['packages.mjs', 'out'], tree);
+      for (const folder of folders) {
+        const own = join(tree, 'out', folder);
+        expect(JSON.parse(readFileSync(join(own, 'package.json'), 'utf8'))).toMatchObject({
+          repository: { type: 'git', url: `git+${repository}.git` },
+          bugs: `${repository}/issues`,
+        });
+        const readme = readFileSync(join(own, 'README.md'), 'utf8');
+        const links = [...readme.matchAll(/\]\((https:[^)#]*)/g)].map(([, link]) => link!);
+        const there = links.map((link) => link.replace(`${repository}/blob/HEAD/`, ''));
+        expect(links.length).toBeGreaterThan(0);
+        expect(
+          there.filter((path) => !/^https:/.test(path) && !existsSync(join(root, path))),
+        ).toEqual([]);
+        expect(links).toContainEqual(expect.stringContaining(`${repository}/blob/HEAD/`));
+      }
+    } finally {
+      rmSync(tree, { recursive: true });
+    }
   });
 
   it('share the classes of their errors', async () => {
