@@ -100,6 +100,7 @@ const packages = {
     optional: ['@observablehq/plot', 'linkedom'],
     documents: {
       'models/README.md': 'README.md',
+      'models/RESEARCH.md': 'RESEARCH.md',
       'models/onnx/OPERATORS.md': 'onnx/OPERATORS.md',
       'models/onnx/EXPORT.md': 'onnx/EXPORT.md',
     },

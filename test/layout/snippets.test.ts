@@ -11,7 +11,13 @@ import { root } from '../system/serving.ts';
 
 const guides = readdirSync(join(root, 'client/guides')).map((name) => `client/guides/${name}`);
 const documents = [
-  ...['README.md', 'client/README.md', 'server/README.md', 'models/README.md'],
+  ...[
+    'README.md',
+    'client/README.md',
+    'server/README.md',
+    'models/README.md',
+    'models/RESEARCH.md',
+  ],
   ...['bench/README.md', 'protocol/README.md', 'models/onnx/EXPORT.md'],
   ...guides,
 ];

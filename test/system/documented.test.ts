@@ -11,7 +11,13 @@ if (notBuilt) console.log(`documented commands skipped: ${notBuilt}`);
 
 const documents = [
   ...['README.md', 'client/README.md', 'server/README.md', 'models/README.md', 'bench/README.md'],
-  ...['models/onnx/EXPORT.md', 'client/examples/README.md', 'protocol/README.md', 'SECURITY.md'],
+  ...[
+    'models/RESEARCH.md',
+    'models/onnx/EXPORT.md',
+    'client/examples/README.md',
+    'protocol/README.md',
+    'SECURITY.md',
+  ],
   ...readdirSync(join(root, 'client/guides')).map((name) => `client/guides/${name}`),
 ];
 

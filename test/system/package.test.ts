@@ -4,6 +4,7 @@ import { execFile } from 'node:child_process';
 import {
   cpSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readFileSync,
   rmSync,
@@ -28,6 +29,30 @@ if (notBuilt) console.log(`package tests skipped: ${notBuilt}`);
 else if (noBrowser) console.log(`examples in a browser skipped: ${noBrowser}`);
 
 const image = join(root, 'models/zoo/digits-images/6.png');
+
+/** A window that asks once, and an app that is quit then. */
+const ELECTRON = `
+  import { readFileSync } from 'node:fs';
+  let handle, quit;
+  export class BrowserWindow {
+    async loadFile() {
+      const bytes = new Uint8Array(readFileSync(process.argv[2])).buffer;
+      await handle({}, bytes).then(([best]) => console.log(best.label), ({ message }) => console.log(message));
+      app.quit();
+    }
+  }
+  export const ipcMain = { handle(name, listener) { handle = listener; } };
+  export const app = {
+    on(name, listener) { quit = listener; },
+    whenReady: async () => {},
+    quit() {
+      let held = false;
+      quit({ preventDefault() { held = true; } });
+      console.log(held ? 'held back' : 'quit');
+      if (!held) process.exit();
+    },
+  };
+`;
 
 describe.skipIf(notBuilt)('the packed packages', () => {
   /** A project with the packages and what they depend on, nothing else. */
@@ -194,6 +219,22 @@ describe.skipIf(notBuilt)('the packed packages', () => {
     const script = join(project, 'node/classify.mjs');
     const { stdout } = await execute(process.execPath, [script, server.url, image]);
     expect(stdout).toMatch(/6\.png: 6, answered in \d+ ms/);
+  });
+
+  it('runs the main process of the guide for Electron, with what Electron gives it stood in for', async () => {
+    const guide = readFileSync(join(placed('client'), 'guides/electron.md'), 'utf8');
+    const main = /^```js\n([\s\S]*?)^```$/m.exec(guide)![1]!;
+    const electron = join(project, 'node_modules/electron');
+    mkdirSync(electron);
+    writeFileSync(join(electron, 'package.json'), '{ "type": "module", "exports": "./index.js" }');
+    writeFileSync(join(electron, 'index.js'), ELECTRON);
+    const script = join(project, 'main.mjs');
+    writeFileSync(script, main.replace('wss://models.example.org', server.url));
+    const { stdout } = await execute(process.execPath, [script, image]);
+    expect(stdout).toBe('6\nheld back\nquit\n');
+    writeFileSync(script, main.replace('wss://models.example.org', 'ws://127.0.0.1:9'));
+    const { stdout: without } = await execute(process.execPath, [script, image]);
+    expect(without).toBe('cannot connect to ws://127.0.0.1:9: no server listens there\nquit\n');
   });
 
   it.each([
