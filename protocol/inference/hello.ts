@@ -19,7 +19,6 @@ import { decodeControl, encodeControl } from '../channel/codec.ts';
 import { ProtocolError } from '../errors.ts';
 import { LANE_ELEMENTS } from '../gadgets/index.ts';
 import { HINT_AGREEMENT } from '../linear/index.ts';
-import { DEFAULT_OT_K } from '../ot/groups.ts';
 import { COTS_PER_CHUNK, SLICES_PER_KEY } from '../ot/softspoken.ts';
 import { MAX_PROGRAM_BYTES } from '../program/encode.ts';
 import { INSTANCES_PER_KEY } from '../random/hash.ts';
@@ -101,16 +100,18 @@ const numbers = z.readonly(
 
 const modelName = z.string().check(z.maxLength(200));
 
+/** What every version says first; what else it says is its own affair. */
+const peerFields = z.object({ version: z.int(), agreement: bytesOf(32) });
+
 const hello = z.strictObject({
   version: z.int(),
   agreement: bytesOf(32),
   nonce: bytesOf(NONCE_BYTES),
-  // Earlier versions do not send it: they are told of the version, not of this.
-  otK: z._default(z.int(), DEFAULT_OT_K),
+  otK: z.int(),
   model: z.nullable(modelName),
-  ticket: z._default(bytesOf(TICKET_BYTES), new Uint8Array(TICKET_BYTES)),
-  bundles: z._default(numbers, []),
-  next: z._default(whole(0, LAST_BUNDLE), 0),
+  ticket: bytesOf(TICKET_BYTES),
+  bundles: numbers,
+  next: whole(0, LAST_BUNDLE),
 });
 
 const welcome = z.strictObject({
@@ -127,8 +128,9 @@ const welcome = z.strictObject({
   next: whole(0, LAST_BUNDLE),
 });
 
-/** @throws ProtocolError `version-mismatch` that names both versions */
-function checkPeer(peer: { version: number; agreement: Uint8Array }): void {
+/** @throws ProtocolError `version-mismatch` that names both versions; `bad-message` when no version speaks so */
+function checkPeer(payload: Uint8Array): void {
+  const peer = decodeControl(payload, peerFields);
   if (peer.version !== PROTOCOL_VERSION) {
     throw new ProtocolError(
       'version-mismatch',
@@ -179,9 +181,8 @@ export function encodeHello(message: Hello): Uint8Array {
 
 /** @throws ProtocolError `version-mismatch`, `bad-message` */
 export function decodeHello(payload: Uint8Array): Hello {
-  const peer = decodeControl(payload, hello);
-  checkPeer(peer);
-  return peer;
+  checkPeer(payload);
+  return decodeControl(payload, hello);
 }
 
 /** A welcome's payload. */
@@ -197,8 +198,8 @@ export function decodeWelcome(
   payload: Uint8Array,
   { bundles: named, next }: Pick<Greeting, 'bundles' | 'next'>,
 ): Welcome {
+  checkPeer(payload);
   const peer = decodeControl(payload, welcome);
-  checkPeer(peer);
   if (!peer.bundles.every((number) => named.includes(number))) {
     throw new ProtocolError('bad-message', 'the server resumes a bundle that was not named');
   }

@@ -148,13 +148,15 @@ describe('a session', () => {
     await session.prepare();
     const order: string[] = [];
     const note = (what: string) => () => void order.push(what);
-    const [, first] = await Promise.all([
+    const [, first, second] = await Promise.all([
       session.prepare({ inferences: 8 }).then(note('prepare')),
       session.infer(somePixels(model, 1)),
-      session.infer(somePixels(model, 2)).then(note('infer 2')),
+      session.infer(somePixels(model, 2)).finally(note('infer 2')),
     ]);
     expect(order).toEqual(['infer 2', 'prepare']);
     expect(first.logits).toBeDefined();
+    // The second waits for all of the first, and for a bundle.
+    expect(second.stats.waitMs).toBeGreaterThan(first.stats.online.ms);
     expect(session.available).toBe(7);
     // Begun before the preparation was over, at the server too.
     const events = server.events.map(({ type }) => type);

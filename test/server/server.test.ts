@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { WebSocket } from 'ws';
-import { connect, openSession } from '../../client/index.ts';
+import { connect, openSession, type SessionStatus } from '../../client/index.ts';
 import { CLIENT_SOCKET_OPTIONS, socketChannel } from '../../protocol/channel/websocket.ts';
 import type { ProtocolPool } from '../../protocol/inference/session.ts';
 import type * as tasks from '../../protocol/inference/tasks.ts';
@@ -146,7 +146,10 @@ describe('a server', () => {
     const events: ServerEvent[] = [];
     const onEvent = (event: ServerEvent) => void events.push(event);
     const server = await serve(models, { port: 0, pool, onEvent });
-    const [busy, idle] = [await connect(server.url, { pool }), await connect(server.url, { pool })];
+    const statuses: SessionStatus[] = [];
+    const onStatus = (status: SessionStatus) => void statuses.push(status);
+    const busy = await connect(server.url, { pool, onStatus });
+    const idle = await connect(server.url, { pool });
     await busy.prepare({ inferences: 2 });
     const running = busy.infer(pixels);
     const drained = server.drain(20_000);
@@ -156,6 +159,7 @@ describe('a server', () => {
       code: 'draining',
       message: 'the server is about to stop and prepares nothing more',
     });
+    expect(statuses).toEqual(['connecting', 'ready', 'draining']);
     expect(await failureOf(idle.infer(pixels))).toMatchObject({ code: 'draining' });
     await busy.infer(pixels);
     await within(5000, drained);

@@ -22,6 +22,7 @@ import {
   encodeWelcome,
   type Hello,
   LAST_BUNDLE,
+  PROTOCOL_VERSION,
 } from '../../protocol/inference/hello.ts';
 import { Kind } from '../../protocol/inference/messages.ts';
 import type { ProtocolPool } from '../../protocol/inference/session.ts';
@@ -383,6 +384,7 @@ describe('a ticket', () => {
     await channel.send(Kind.hello, encodeControl({ ...earlier, otK: 4, model: null }));
     expect(await failureOf(channel.receiveUpTo(Kind.welcome, 4096))).toMatchObject({
       code: 'version-mismatch',
+      message: `the peer gave up: the peer speaks protocol version 8, this side version ${PROTOCOL_VERSION}`,
     });
   });
 });

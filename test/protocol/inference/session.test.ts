@@ -52,6 +52,27 @@ function changing(change: (hello: Hello) => Hello): [Channel, Channel] {
 const open = (change: (hello: Hello) => Hello, k = DEFAULT_OT_K) =>
   openSessions(model, seedOf(5), undefined, changing(change), k);
 
+it('a server of another version is told of by a client that names both', async () => {
+  const [near, far] = memoryPair();
+  const pool = createInlinePool(tasks);
+  const client = openClient({ channel: near, pool, random: new Prg(seedOf(7)) }, {});
+  await far.receiveUpTo(Kind.hello, 4096);
+  const version = PROTOCOL_VERSION + 1;
+  await far.send(Kind.welcome, encodeControl({ version, agreement: new Uint8Array(32), later: 1 }));
+  await expect(client).rejects.toMatchObject({
+    code: 'version-mismatch',
+    message: `the peer speaks protocol version ${version}, this side version ${PROTOCOL_VERSION}`,
+  });
+});
+
+it('a client of another version is told of by a server that names both', async () => {
+  const later = (hello: Hello) => ({ ...hello, version: PROTOCOL_VERSION + 1, later: 1 });
+  await expect(open(later)).rejects.toMatchObject({
+    code: 'version-mismatch',
+    message: `the peer speaks protocol version ${PROTOCOL_VERSION + 1}, this side version ${PROTOCOL_VERSION}`,
+  });
+});
+
 describe("the session's k", () => {
   it.each(OT_KS)('%i: both sides use it, and the answer is right', async (k) => {
     const sessions = await openSessions(model, seedOf(5), undefined, undefined, k);
