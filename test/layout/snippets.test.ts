@@ -19,6 +19,7 @@ const documents = [
     'models/RESEARCH.md',
   ],
   ...['bench/README.md', 'protocol/README.md', 'models/onnx/EXPORT.md'],
+  ...['SECURITY.md', 'CONTRIBUTING.md', 'client/examples/README.md', 'test/README.md'],
   ...guides,
 ];
 

@@ -1,4 +1,4 @@
-/** Commands that stand in the documents: each is one that there is, and so is every option that it is given. */
+/** Commands that stand in the documents: each is one that there is, and so is every option that it is given; scripts of npm are there too. */
 
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
@@ -18,6 +18,7 @@ const documents = [
     'protocol/README.md',
     'SECURITY.md',
   ],
+  ...['CONTRIBUTING.md', 'test/README.md'],
   ...readdirSync(join(root, 'client/guides')).map((name) => `client/guides/${name}`),
 ];
 
@@ -27,9 +28,24 @@ interface Line {
   readonly options: readonly string[];
 }
 
+const blocksOf = (text: string): string[] =>
+  [...text.matchAll(/^```(?:sh|bash)\n([\s\S]*?)^```$/gm)].map(([, code]) => code!);
+
+const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+
+/** What is run by npm in a text and is no script of the repository. */
+function wrongScripts(document: string, text: string): string[] {
+  const inline = [...text.matchAll(/`(npm [^`]+)`/g)].map(([, code]) => code!);
+  return [...blocksOf(text), ...inline]
+    .flatMap((code) => [...code.matchAll(/\bnpm (?:run ([a-z:-]+)|(test|start)\b)/g)])
+    .map(([, run, short]) => (run ?? short)!)
+    .filter((name) => scripts[name] === undefined)
+    .map((name) => `${document}: npm run ${name}`);
+}
+
 /** The lines of `sotto` in a text: in its blocks for shells, and between its backquotes. */
 function linesOf(document: string, text: string): Line[] {
-  const blocks = [...text.matchAll(/^```(?:sh|bash)\n([\s\S]*?)^```$/gm)].map(([, code]) => code!);
+  const blocks = blocksOf(text);
   const inline = [...text.matchAll(/`((?:npx )?sotto [^`]+)`/g)].map(([, code]) => code!);
   return [...blocks, ...inline]
     .flatMap((code) => code.replaceAll('\\\n', ' ').split('\n'))
@@ -72,6 +88,16 @@ describe.skipIf(notBuilt)('the commands of the documents', () => {
     expect(lines.length).toBeGreaterThan(40);
     expect(new Set(lines.map(({ command }) => command)).size).toBeGreaterThan(8);
     expect(wrong(lines)).toEqual([]);
+  });
+
+  it('are scripts of the repository, where npm runs them', () => {
+    const found = documents.flatMap((document) =>
+      wrongScripts(document, readFileSync(join(root, document), 'utf8')),
+    );
+    expect(found).toEqual([]);
+    expect(wrongScripts('x.md', '```sh\nnpm ci && npm run buidl\n```\n`npm run docs`')).toEqual([
+      'x.md: npm run buidl',
+    ]);
   });
 
   it('would be found wrong, were they', () => {
