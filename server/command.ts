@@ -56,13 +56,16 @@ async function run(
   const models = options.model?.map(shipped.pathOf) ?? (options.demo ? shipped.paths() : []);
   if (models.length === 0) command.error("error: required option '--model <MODEL>' not specified");
   const spill = spillOf(options);
-  const files = await ServedFiles.read({ models, tls: tlsPaths(options) });
+  const files = await ServedFiles.read({
+    ...{ models, tls: tlsPaths(options) },
+    halfGates: options.demo ?? false,
+  });
   if (files.tls?.warning !== undefined) tell({ type: 'certificate', message: files.tls.warning });
   const audit = options.audit === undefined ? undefined : await openAudit(options.audit);
   const watch = options.metricsPort === undefined ? undefined : await import('./watch.ts');
   const metrics = watch?.serverMetrics();
   const { maxSessions, maxBundles, resume } = options;
-  const server = await serve(files.models, {
+  const server = await serve(files.offered, {
     port: options.port,
     host: options.host,
     workers: options.workers,
@@ -207,7 +210,8 @@ function configurationOf(
     node: process.version,
     pid: process.pid,
     url,
-    models: models.map((names, i) => ({ ...names, file: paths.models[i]! })),
+    // Behind those of the files stands what was made of the first.
+    models: models.map((names, i) => ({ ...names, file: paths.models[i] ?? paths.models[0]! })),
     workers: pool.workers,
     limits,
     graceMs,

@@ -19,6 +19,8 @@ export interface ModelCard {
   readonly accuracy?: number | undefined;
   /** What its logits are divided by before a softmax, so that probabilities hold. */
   readonly temperature?: number | undefined;
+  /** The name of the offered model that this one is with half gates for comparison: the page shows what either takes. */
+  readonly halfGatesOf?: string | undefined;
 }
 
 /** A model as the page's list of models, /models.json, describes it; its activation elements by kind. */

@@ -18,6 +18,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { connect, type Session } from '../../client/index.ts';
 import { encodeModel, type Model } from '../../protocol/program/model.ts';
 import { type RunningServer, type ServeOptions, serve } from '../../server/index.ts';
+import { ServedFiles } from '../../server/served-files.ts';
 import { residualModel } from '../support/model.ts';
 import { type Served, serveProcess } from '../system/serving.ts';
 import {
@@ -183,6 +184,30 @@ describe('a server', () => {
   });
 });
 
+describe('the files of a demo', () => {
+  it('give the first model with half gates as well, where that is another and has a name', async () => {
+    const garbled = { ...old, program: { ...old.program, comparison: 'garbled' as const } };
+    for (const [name, model] of Object.entries({ one: old, two: old, garbled })) {
+      writeFileSync(at(`${name}.sotto`), encodeModel(model));
+    }
+    writeFileSync(at('one.json'), JSON.stringify({ about: 'Insects' }));
+    writeFileSync(at('two-half-gates.sotto'), encodeModel(fresh));
+    const offered = async (names: string[], halfGates = true) => {
+      const models = names.map((name) => at(`${name}.sotto`));
+      const files = await ServedFiles.read({ models, tls: undefined, halfGates });
+      return { names: files.offered.map(({ name }) => name), cards: files.cards };
+    };
+    const { names, cards } = await offered(['one', 'two']);
+    expect(names).toEqual(['one', 'two', 'one-half-gates']);
+    expect(cards.get('one-half-gates')).toMatchObject({ about: 'Insects', halfGatesOf: 'one' });
+    expect(cards.get('one')!.halfGatesOf).toBe(undefined);
+    expect((await offered(['one', 'two'], false)).names).toEqual(['one', 'two']);
+    expect((await offered(['garbled', 'one'])).names).toEqual(['garbled', 'one']);
+    const taken = ['two', 'two-half-gates'];
+    expect((await offered(taken)).names).toEqual(taken);
+  });
+});
+
 if (notBuilt) console.log(`skipped, for ${notBuilt}`);
 
 describe.skipIf(notBuilt || process.platform === 'win32')('`sotto serve` at SIGHUP', () => {
@@ -236,6 +261,33 @@ describe.skipIf(notBuilt || process.platform === 'win32')('`sotto serve` at SIGH
       expect(run).toBe(started.run);
     }
     await session.close();
+  });
+
+  it('exchanges the first model of a demo in both its comparisons', async () => {
+    const file = at('shown.sotto');
+    writeFileSync(file, encodeModel(old));
+    const demo = await serveProcess(['--demo', '--model', file, '--port', '0', '--workers', '1']);
+    try {
+      const names = ['shown', 'shown-half-gates'];
+      const { models } = await demo.next('started');
+      expect(models).toMatchObject(names.map((name) => ({ name, file })));
+      const answer = async (model: Model) => {
+        for (const [i, name] of names.entries()) {
+          const session = await connect(demo.url, { pool, model: name, hints: false });
+          expect(session.program.comparison).toBe(['encoded', 'garbled'][i]);
+          await answersAs(session, model);
+          await session.close();
+        }
+      };
+      await answer(old);
+      writeFileSync(file, encodeModel(fresh));
+      const seen = demo.events.length;
+      demo.child.kill('SIGHUP');
+      await demo.next('reloaded', seen);
+      await answer(fresh);
+    } finally {
+      await demo.kill();
+    }
   });
 
   it('exchanges a model that has changed, with sessions of the old one', async () => {
