@@ -11,6 +11,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { rolldown } from 'rolldown';
+import { decodeModel } from '../../dist/protocol/program/model.js';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
 const out = join(root, 'dist/web');
@@ -51,14 +52,16 @@ const pages = [
 for (const name of pages) {
   copyFileSync(join(root, 'client/web', name), join(out, name));
 }
-// Images to try, by the networks that know such things: NAME and NAME-BUDGET.
-const examples = {};
-for (const family of ['digits', 'fashion', 'cifar10']) {
-  const from = join(root, `models/zoo/${family}-images`);
-  const to = join(out, 'examples', family);
+// Images to try, and what the networks take and say that know such things.
+const examples = [];
+for (const folder of ['digits', 'fashion', 'cifar10']) {
+  const from = join(root, `models/zoo/${folder}-images`);
+  const to = join(out, 'examples', folder);
   mkdirSync(to, { recursive: true });
-  examples[family] = readdirSync(from);
-  for (const name of examples[family]) copyFileSync(join(from, name), join(to, name));
+  const files = readdirSync(from);
+  for (const name of files) copyFileSync(join(from, name), join(to, name));
+  const { program } = decodeModel(readFileSync(join(root, `models/zoo/${folder}.sotto`)));
+  examples.push({ folder, files, shape: program.input.shape, labels: program.labels });
 }
 writeFileSync(join(out, 'examples.json'), JSON.stringify(examples));
 

@@ -19,6 +19,14 @@ export interface ShownModel extends KindCounts {
   /** Bytes of each inference: to prepare it, and with the image; up leaves the browser. */
   readonly offline: { readonly up: number; readonly down: number };
   readonly online: { readonly up: number; readonly down: number };
+  /** The model that this one is with half gates for comparison. */
+  readonly halfGatesOf?: string;
+}
+
+/** Images to try with the models that take this shape and say these labels. */
+export interface Examples extends Pick<ShownModel, 'shape' | 'labels'> {
+  readonly folder: string;
+  readonly files: readonly string[];
 }
 
 /** @throws Error with one sentence when the server tells of no models */
@@ -28,59 +36,87 @@ export async function fetchModels(): Promise<readonly ShownModel[]> {
   return response.json();
 }
 
-/** File names of images to try, by family of networks; none where there is no list. */
-export async function fetchExamples(): Promise<Readonly<Record<string, readonly string[]>>> {
+/** None where there is no list. */
+export async function fetchExamples(): Promise<readonly Examples[]> {
   const response = await fetch('examples.json').catch(() => undefined);
-  return response?.ok ? response.json() : {};
+  return response?.ok ? response.json() : [];
 }
+
+/** What a model knows: those that take the same shape and say the same labels are asked the same pictures. */
+export const subjectOf = ({ shape, labels }: Pick<ShownModel, 'shape' | 'labels'>): string =>
+  `${shape} ${labels}`;
 
 /** Is it a network for digits, which wants them centred? */
 export function ofDigits({ labels, shape }: ShownModel): boolean {
   return shape.join() === '1,28,28' && labels.join('') === '0123456789';
 }
 
-/** Models that classify the same images alike stand together, those with the most ReLUs first. */
-export function familiesOf(models: readonly ShownModel[]): readonly (readonly ShownModel[])[] {
-  const families = new Map<string, ShownModel[]>();
+/** Models to choose among: those that know the same things stand together, those with the most ReLUs first. */
+export function bySubject(models: readonly ShownModel[]): readonly (readonly ShownModel[])[] {
+  const groups = new Map<string, ShownModel[]>();
   for (const model of models) {
-    const key = `${model.shape} ${model.labels}`;
-    families.set(key, [...(families.get(key) ?? []), model]);
+    if (model.halfGatesOf !== undefined) continue;
+    const subject = subjectOf(model);
+    groups.set(subject, [...(groups.get(subject) ?? []), model]);
   }
-  return [...families.values()].map((family) => family.sort((a, b) => b.relus - a.relus));
+  return [...groups.values()].map((group) => group.sort((a, b) => b.relus - a.relus));
 }
 
-/** The networks of a family with the most and the fewest ReLUs; undefined where the server offers only one. */
-export function contendersOf(
-  family: readonly ShownModel[],
+/** The network that a model is of, by the names that reduced ones have: NETWORK-BUDGET. */
+function networkOf({ name, relus }: ShownModel): string {
+  const [, network, budget] = /^(.+)-(\d+)$/.exec(name) ?? [];
+  // Other numbers, like that of a ResNet-18, are no budgets: there are more ReLUs.
+  return network !== undefined && relus <= Number(budget) ? network : name;
+}
+
+/** The model's network at the most and at the fewest ReLUs that the server offers; undefined where that is one. */
+export function budgetsOf(
+  model: ShownModel,
+  group: readonly ShownModel[],
 ): readonly [ShownModel, ShownModel] | undefined {
-  const [most, fewest] = [family[0]!, family.at(-1)!];
+  const same = group.filter((other) => networkOf(other) === networkOf(model));
+  const [most, fewest] = [same[0]!, same.at(-1)!];
   return most.relus > fewest.relus ? [most, fewest] : undefined;
+}
+
+/** The model with half gates, and as it is; undefined where the server does not offer both. */
+export function comparisonsOf(
+  model: ShownModel,
+  models: readonly ShownModel[],
+): readonly [ShownModel, ShownModel] | undefined {
+  const halfGates = models.find(({ halfGatesOf }) => halfGatesOf === model.name);
+  return halfGates && [halfGates, model];
 }
 
 const reluText = (relus: number) => `${relus.toLocaleString('en')} ReLUs`;
 
-/** How far apart two networks are. */
-export function rivalryText(most: ShownModel, fewest: ShownModel): string {
+/** How far apart two budgets are. */
+export function budgetsText(most: ShownModel, fewest: ShownModel): string {
   const share = Math.round((100 * fewest.relus) / most.relus);
   return `${most.name} has ${reluText(most.relus)}, ${fewest.name} has ${share} % of them.`;
 }
 
+/** How alike two comparisons are. */
+export function comparisonsText({ relus }: ShownModel, { name }: ShownModel): string {
+  return `The same network, ${name} with its ${reluText(relus)}: once with half gates, once with the encoding.`;
+}
+
 /**
- * Fills a select with models, a group for each family.
- * @param families - as {@link familiesOf} makes them: none is empty
+ * Fills a select with models in their groups.
+ * @param groups - as {@link bySubject} makes them: none is empty
  */
 export function fillModels(
   select: HTMLSelectElement,
-  families: readonly (readonly ShownModel[])[],
+  groups: readonly (readonly ShownModel[])[],
 ): void {
   select.replaceChildren(
-    ...families.map((family) => {
+    ...groups.map((models) => {
       const group = document.createElement('optgroup');
-      const [channels, height, width] = family[0]!.shape;
+      const [channels, height, width] = models[0]!.shape;
       const colours = channels === 1 ? 'gray' : 'colour';
-      group.label = family[0]!.about ?? `Images of ${width}x${height}, ${colours}`;
+      group.label = models[0]!.about ?? `Images of ${width}x${height}, ${colours}`;
       group.append(
-        ...family.map(({ name, relus }) => new Option(`${name}, ${reluText(relus)}`, name)),
+        ...models.map(({ name, relus }) => new Option(`${name}, ${reluText(relus)}`, name)),
       );
       return group;
     }),

@@ -16,17 +16,21 @@ import { faultText } from './faults.ts';
 import { readView, viewHash } from './link.ts';
 import {
   aboutText,
-  contendersOf,
-  familiesOf,
+  budgetsOf,
+  budgetsText,
+  bySubject,
+  comparisonsOf,
+  comparisonsText,
+  type Examples,
   fetchExamples,
   fetchModels,
   fillModels,
   ofDigits,
-  rivalryText,
   type ShownModel,
   showMix,
+  subjectOf,
 } from './models.ts';
-import { type Lap, lapOf, showLaps } from './race.ts';
+import { type Lap, secondAnswer, showLaps } from './race.ts';
 import { LongestPause, runRow, verdictOf } from './results.ts';
 import { Sessions } from './sessions.ts';
 import { showMessages, Wire } from './wire.ts';
@@ -43,29 +47,55 @@ const drawing = new Drawing(element('drawing'), pictureChanged);
 const camera = new Camera(element('video'));
 const calm = matchMedia('(prefers-reduced-motion: reduce)');
 
-/** Images to try, by the part of a model's name in front of its budget. */
-let images: Readonly<Record<string, readonly string[]>> = {};
-let families: readonly (readonly ShownModel[])[] = [];
+let images: readonly Examples[] = [];
+let models: readonly ShownModel[] = [];
+let groups: readonly (readonly ShownModel[])[] = [];
 let model: ShownModel | undefined;
 /** The example that is shown; undefined for pictures of the visitor's. */
 let sample: string | undefined;
 
-const familyOf = ({ name }: ShownModel): string => name.split('-')[0]!;
-const rivals = () =>
-  contendersOf(families.find((family) => model !== undefined && family.includes(model)) ?? []);
+/** Two models that may run against each other, what they are called then, and how they differ. */
+interface Race {
+  /** Of the part of the page that shows it; others begin with that. */
+  readonly id: string;
+  readonly contenders: (chosen: ShownModel) => readonly [ShownModel, ShownModel] | undefined;
+  readonly names: (...contenders: readonly [ShownModel, ShownModel]) => readonly [string, string];
+  readonly text: (...contenders: readonly [ShownModel, ShownModel]) => string;
+}
+
+const races: readonly Race[] = [
+  {
+    id: 'budgets',
+    contenders: (chosen) => budgetsOf(chosen, groups.find((group) => group.includes(chosen))!),
+    names: (most, fewest) => [most.name, fewest.name],
+    text: budgetsText,
+  },
+  {
+    id: 'comparisons',
+    contenders: (chosen) => comparisonsOf(chosen, models),
+    names: () => ['Half gates', 'Encoded'],
+    text: comparisonsText,
+  },
+];
+
+/** Images to try with a model. */
+const imagesFor = (chosen: ShownModel): Examples | undefined =>
+  images.find((some) => subjectOf(some) === subjectOf(chosen));
 
 /** Shows what can be done now. */
 function update(): void {
   const { busy } = sessions;
   const ready = !busy && model !== undefined;
   button('prepare').disabled = !ready;
-  button('classify').disabled = button('start-race').disabled = !ready || drawing.empty;
+  for (const id of ['classify', ...races.map(({ id }) => `${id}-start`)]) {
+    button(id).disabled = !ready || drawing.empty;
+  }
   if (busy) swap('classify', 'cancel');
   else swap('cancel', 'classify');
   select.disabled = !ready;
   // An answer is for the picture that is shown.
   for (const id of ['drop', 'examples', 'sources']) element(id).inert = busy;
-  button('clear').textContent = drawing.opened ? 'Draw' : 'Clear';
+  button('clear').textContent = drawing.opened || camera.on ? 'Draw' : 'Clear';
   button('camera').textContent = camera.on ? 'Take it' : 'Camera';
   element('invite').hidden = !drawing.empty || camera.on;
   element('available').textContent = String(sessions.available);
@@ -95,11 +125,13 @@ function showProgress({ phase, layer, done, total, bytes, bytesTotal }: SessionP
   const [moving, all] = phase === 'hint' ? [done, total] : [bytes, bytesTotal];
   const moved = all === undefined ? '' : `: ${bytesText(moving)} of ${bytesText(all)}`;
   const where = layer === undefined ? '' : `, layer ${layer}`;
-  tell(`${phases[phase]}${moved}${where}`);
+  tell(`${phases[phase]}${moved}${where}`, phases[phase]);
 }
 
-function tell(text: string): void {
+/** @param said - what a screen reader says of it: less, where the text changes many times a second */
+function tell(text: string, said = text): void {
   element('status').textContent = text;
+  if (element('said').textContent !== said) element('said').textContent = said;
 }
 
 function showError(text: string | undefined): void {
@@ -195,21 +227,22 @@ async function classify(): Promise<void> {
   });
 }
 
-async function race(): Promise<void> {
-  const contenders = rivals()!;
+async function race({ id, contenders: contendersOf, names }: Race): Promise<void> {
+  const contenders = contendersOf(model!)!;
+  const called = names(...contenders);
   const pixels = drawing.pixels(contenders[0].shape, ofDigits(contenders[0]));
   if (pixels === undefined) return;
   forget();
   await run(async (open, signal) => {
     const laps: Lap[] = [];
-    for (const contender of contenders) {
+    for (const [i, contender] of contenders.entries()) {
       const session = await open(contender.name);
-      const lap = await lapOf(contender, session, pixels, signal);
-      laps.push(lap);
+      const result = await secondAnswer(session, pixels, signal);
+      laps.push({ name: called[i]!, model: contender, result });
       showSeen(contender, pixels, wire.masked!, ringsOf(session.program)[0]!);
-      addRun(contender, lap.result);
+      addRun(contender, result);
     }
-    showLaps(element('lanes'), laps);
+    showLaps(element(`${id}-lanes`), laps);
     tell('Both have answered.');
   });
 }
@@ -221,32 +254,36 @@ function addRun(ran: ShownModel, result: Inference): void {
 }
 
 function choose(name: string): void {
-  const chosen = families.flat().find((one) => one.name === name) ?? families[0]?.[0];
+  const chosen = groups.flat().find((one) => one.name === name) ?? groups[0]?.[0];
   if (chosen === undefined) return;
-  const family = familyOf(chosen);
-  const moved = model === undefined || familyOf(model) !== family;
+  const moved = model === undefined || subjectOf(model) !== subjectOf(chosen);
   model = chosen;
   select.value = chosen.name;
   element('about').textContent = aboutText(chosen);
   showMix(element('mix'), chosen);
   if (moved) {
-    const names = images[family] ?? [];
-    element('examples').replaceChildren(...names.map((file) => exampleButton(family, file)));
-    element('lanes').replaceChildren();
+    const { folder, files } = imagesFor(chosen) ?? { folder: '', files: [] };
+    element('examples').replaceChildren(...files.map((file) => exampleButton(folder, file)));
   }
-  const contenders = rivals();
-  element('race').hidden = contenders === undefined;
-  element('contenders').textContent = contenders === undefined ? '' : rivalryText(...contenders);
+  for (const { id, contenders, text } of races) {
+    const both = contenders(chosen);
+    const shown = both === undefined ? '' : text(...both);
+    element(id).hidden = both === undefined;
+    // What was run stays as long as it is of the same two.
+    if (element(`${id}-text`).textContent !== shown) element(`${id}-lanes`).replaceChildren();
+    element(`${id}-text`).textContent = shown;
+  }
+  element('races').hidden = races.every(({ id }) => element(id).hidden);
   pictureChanged();
 }
 
 const bare = (file: string) => file.replace(/\.png$/, '');
 
-function exampleButton(family: string, file: string): HTMLButtonElement {
+function exampleButton(folder: string, file: string): HTMLButtonElement {
   const example = document.createElement('button');
   example.type = 'button';
   const image = document.createElement('img');
-  image.src = `examples/${family}/${file}`;
+  image.src = `examples/${folder}/${file}`;
   image.alt = `Example: ${bare(file).replace('-', ' ')}`;
   image.width = image.height = 28;
   example.append(image);
@@ -278,13 +315,13 @@ function showLink(): void {
   history.replaceState(null, '', hash);
 }
 
-/** Shows an example of the model's family, the first one where there is none of that name. */
+/** Shows an example for the model, the first one where there is none of that name, and an empty picture where there is none at all. */
 async function showExample(wanted?: string): Promise<void> {
   if (model === undefined) return;
-  const family = familyOf(model);
-  const names = images[family] ?? [];
-  const file = names.find((name) => bare(name) === wanted) ?? names[0];
-  if (file !== undefined) await open(`examples/${family}/${file}`, bare(file));
+  const { folder, files } = imagesFor(model) ?? { folder: '', files: [] };
+  const file = files.find((name) => bare(name) === wanted) ?? files[0];
+  if (file === undefined) drawing.clear();
+  else await open(`examples/${folder}/${file}`, bare(file));
 }
 
 /** Shows what the address asks for; what it does not say is the first there is. */
@@ -299,14 +336,18 @@ async function showView(hash: string): Promise<void> {
 async function changeModel(): Promise<void> {
   const before = model!;
   choose(select.value);
-  if (sample !== undefined && familyOf(before) !== familyOf(model!)) await showExample();
+  if (sample !== undefined && subjectOf(before) !== subjectOf(model!)) await showExample();
 }
 
 async function useCamera(): Promise<void> {
   showError(undefined);
   try {
     if (camera.on) await open(await camera.take());
-    else await camera.start();
+    else {
+      await camera.start();
+      // What was drawn or opened is not what is seen now.
+      drawing.clear();
+    }
   } catch (error) {
     showError((error as Error).message);
   }
@@ -316,7 +357,9 @@ async function useCamera(): Promise<void> {
 function listen(): void {
   button('prepare').addEventListener('click', () => void prepare());
   button('classify').addEventListener('click', () => void classify());
-  button('start-race').addEventListener('click', () => void race());
+  for (const one of races) {
+    button(`${one.id}-start`).addEventListener('click', () => void race(one));
+  }
   button('cancel').addEventListener('click', () => sessions.cancel());
   button('camera').addEventListener('click', () => void useCamera());
   button('clear').addEventListener('click', () => {
@@ -364,9 +407,10 @@ element('server').textContent = server;
 const memory = globalThis.crossOriginIsolated ? 'shared' : 'separate';
 element('workers').textContent = `${sessions.workers} web workers, ${memory} memory`;
 try {
-  families = familiesOf(await fetchModels());
+  models = await fetchModels();
+  groups = bySubject(models);
   images = await fetchExamples();
-  fillModels(select, families);
+  fillModels(select, groups);
   await showView(location.hash);
 } catch (error) {
   showError(faultText(error as Error, navigator.onLine));

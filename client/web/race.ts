@@ -1,4 +1,4 @@
-/** Two networks of one family answer the same picture: what each takes, side by side. */
+/** Two models answer the same picture: what each takes, side by side. */
 
 import type { Inference, Session } from '../browser.ts';
 import { bytesText, timeText } from '../progress.ts';
@@ -8,19 +8,20 @@ import { barOf, part, sharesOf, verdictOf } from './results.ts';
 
 /** What one of them came to. */
 export interface Lap {
+  /** What it is called beside the other. */
+  readonly name: string;
   readonly model: ShownModel;
   readonly result: Inference;
 }
 
 /** Answers twice; the second counts. */
-export async function lapOf(
-  model: ShownModel,
+export async function secondAnswer(
   session: Session,
   pixels: Float32Array,
   signal: AbortSignal,
-): Promise<Lap> {
+): Promise<Inference> {
   await session.infer(pixels, { signal });
-  return { model, result: await session.infer(pixels, { signal }) };
+  return session.infer(pixels, { signal });
 }
 
 const bytesOf = ({ bytesUp, bytesDown }: Inference['stats']['online']) => bytesUp + bytesDown;
@@ -42,21 +43,21 @@ function answerText({ model, result }: Lap): string {
   return `${verdictOf(result)}${sure}`;
 }
 
-/** Shows the laps that are over: for each measure a bar a network, the longest full. */
+/** Shows the laps that are over: for each measure two bars from zero, the longer one full. */
 export function showLaps(place: HTMLElement, laps: readonly Lap[]): void {
   const answers = document.createElement('p');
-  answers.textContent = laps.map((lap) => `${lap.model.name} says ${answerText(lap)}.`).join(' ');
+  answers.textContent = laps.map((lap) => `${lap.name}: ${answerText(lap)}.`).join(' ');
   place.replaceChildren(
     answers,
     ...measures.map(({ title, value, text }) => {
       const group = document.createElement('div');
-      const heading = document.createElement('h3');
+      const heading = document.createElement('h4');
       heading.textContent = title;
       const most = Math.max(...laps.map(({ result }) => value(result.stats)));
-      const lanes = laps.map(({ model, result }) => {
+      const lanes = laps.map(({ name, result }) => {
         const lane = part('lane', '');
         const took = value(result.stats);
-        lane.append(part('name', model.name), barOf(took / most), part('share', text(took)));
+        lane.append(part('name', name), barOf(took / most), part('share', text(took)));
         return lane;
       });
       group.append(heading, ...lanes);

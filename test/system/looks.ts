@@ -16,18 +16,24 @@ export function faintText(): string[] {
     return numbers(colour)[3] === 0 ? behind(element.parentElement) : colour;
   };
   const wrong: string[] = [];
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  for (let node = walker.nextNode(); node !== null; node = walker.nextNode()) {
-    const element = node.parentElement!;
-    const text = node.textContent!.trim();
-    // What cannot be used now need not be read (WCAG); options are drawn by the system.
-    if (text === '' || element.closest(':disabled, option, .visually-hidden') !== null) continue;
-    if (!element.checkVisibility({ visibilityProperty: true })) continue;
+  const look = (element: Element, text: string): void => {
     const { fontSize, color } = getComputedStyle(element);
     const [a, b] = [light(color), light(behind(element))];
     const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
     if (Number.parseFloat(fontSize) < 12) wrong.push(`${text}: ${fontSize}`);
     if (contrast < 4.5) wrong.push(`${text}: contrast ${contrast.toFixed(2)}`);
+  };
+  // The list of options is drawn by the system, the chosen one by the page.
+  for (const select of document.querySelectorAll('select:enabled')) {
+    look(select, (select as HTMLSelectElement).selectedOptions[0]!.text);
+  }
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let node = walker.nextNode(); node !== null; node = walker.nextNode()) {
+    const element = node.parentElement!;
+    const text = node.textContent!.trim();
+    // What cannot be used now need not be read (WCAG).
+    if (text === '' || element.closest(':disabled, option, .visually-hidden') !== null) continue;
+    if (element.checkVisibility({ visibilityProperty: true })) look(element, text);
   }
   return wrong;
 }

@@ -3,15 +3,13 @@
 import { copyFileSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { noBrowser, openBrowser } from './chromium.ts';
+import { describe, expect, it } from 'vitest';
 import { beyondScreen, faintText, smallControls } from './looks.ts';
-import { root, type Served, serveProcess } from './serving.ts';
-import { notBuilt } from './support.ts';
+import { answered, DemoPages, noDemo, text } from './pages.ts';
+import { root, serveProcess } from './serving.ts';
+import { shoot } from './shots.ts';
 
-const skipped = notBuilt ?? noBrowser;
-if (skipped) console.log(`tests of the demo page's looks skipped: ${skipped}`);
+if (noDemo) console.log(`tests of the demo page's looks skipped: ${noDemo}`);
 
 const PHONE = { width: 390, height: 844 };
 const DESK = { width: 1280, height: 800 };
@@ -25,82 +23,54 @@ const views = [PHONE, DESK].flatMap((viewport) =>
 
 const zoo = (name: string) => ['--model', join(root, `models/zoo/${name}.sotto`)];
 
-describe.skipIf(skipped)('the demo page', () => {
-  let browser: Browser;
-  let server: Served;
-  const pages: Page[] = [];
-  /** What pages said to the console as errors: broken promises of the content security policy too. */
-  const complaints: string[] = [];
-
-  beforeAll(async () => {
-    [browser, server] = await Promise.all([
-      openBrowser(),
-      serveProcess([
-        ...['--demo', '--port', '0'],
-        ...['digits', 'fashion', 'fashion-729', 'cifar10-3891'].flatMap(zoo),
-      ]),
-    ]);
-  });
-
-  afterEach(async () => {
-    await Promise.all(pages.splice(0).map((page) => page.context().close()));
-    expect(complaints.splice(0)).toEqual([]);
-  });
-
-  afterAll(async () => {
-    await browser?.close();
-    await server?.kill();
-  });
-
-  async function open(address: string, options: BrowserContextOptions = {}): Promise<Page> {
-    const context = await browser.newContext(options);
-    const page = await context.newPage();
-    pages.push(page);
-    page.on('pageerror', (error) => complaints.push(String(error.stack)));
-    page.on('console', (said) => {
-      if (said.type() === 'error') complaints.push(said.text());
-    });
-    await page.goto(address);
-    return page;
-  }
-
-  async function leave(page: Page): Promise<void> {
-    await page.context().close();
-    pages.splice(pages.indexOf(page), 1);
-  }
-
-  /** Opens the demo page at a view, ready to recognise its picture. */
-  async function demo(hash = '', options: BrowserContextOptions = {}): Promise<Page> {
-    const page = await open(`${server.page}${hash}`, options);
-    await page.waitForSelector('#classify:enabled');
-    return page;
-  }
-
-  const text = async (page: Page, id: string) => (await page.locator(`#${id}`).textContent()) ?? '';
-
-  const answered = async (page: Page) => {
-    await page.waitForSelector('#verdict:not(:empty), #error:not([hidden])');
-    await page.locator('#cancel').waitFor({ state: 'hidden' });
-    expect(await text(page, 'error')).toBe('');
-    return text(page, 'verdict');
-  };
+describe.skipIf(noDemo)('the demo page', () => {
+  const pages = new DemoPages();
 
   describe.each(views)('at $title', ({ viewport, colorScheme }) => {
     it('shows picture, noise and answer on one screen, large and clear enough, before and after', async () => {
-      const page = await demo('#model=fashion&sample=bag', { viewport, colorScheme });
+      const page = await pages.demo('#model=fashion&sample=bag', { viewport, colorScheme });
       const always = ['h1', '#drawing', '#leaving', '#examples', '#models'];
       expect(await page.evaluate(beyondScreen, [...always, '#classify', '#steps'])).toEqual([]);
       expect(await page.evaluate(faintText)).toEqual([]);
+      await shoot(page, 'before');
       await page.click('#classify');
       expect(await answered(page)).toBe('bag');
       const screen = [...always, '#verdict', '#certainty', '#chart', '#note', '#traffic'];
       expect(await page.evaluate(beyondScreen, screen)).toEqual([]);
       expect(await page.evaluate(faintText)).toEqual([]);
       expect(await page.evaluate(smallControls)).toEqual([]);
+      await shoot(page, 'after');
+    });
+
+    it('stays large and clear enough with results of a race, with the camera, with an error', async () => {
+      const page = await pages.demo('#model=digits&sample=4', {
+        ...{ viewport, colorScheme, permissions: ['camera'] },
+      });
+      const looks = async (state: string) => {
+        expect(await page.evaluate(faintText), state).toEqual([]);
+        expect(await page.evaluate(smallControls), state).toEqual([]);
+        const wider = await page.evaluate(() => document.body.scrollWidth - innerWidth);
+        expect(wider, state).toBeLessThanOrEqual(0);
+        await shoot(page, state);
+      };
+      await page.click('#comparisons-start');
+      await page.waitForSelector('#comparisons-lanes .lane');
+      await answered(page, '#runs td:not(.hint)');
+      await looks('race');
+      await page.click('#camera');
+      await page.waitForFunction(
+        () => document.querySelector('#camera')!.textContent === 'Take it',
+      );
+      await looks('camera');
+      await page.click('#clear');
+      await page.context().clearPermissions();
+      await page.click('#camera');
+      await page.getByRole('alert').waitFor();
+      await looks('error');
     });
 
     it('explains itself legibly, and every link leads somewhere', async () => {
-      const page = await open(`${server.page}how`, { viewport, colorScheme });
+      const page = await pages.open(`${pages.address}how`, { viewport, colorScheme });
       expect(await page.evaluate(beyondScreen, ['h1'])).toEqual([]);
       expect(await page.evaluate(faintText)).toEqual([]);
       // A table that scrolls is reached by keyboard, and is larger than a finger.
@@ -121,17 +91,17 @@ describe.skipIf(skipped)('the demo page', () => {
   });
 
   it('these checks find text that is small or faint, controls that are small, what is off the screen', async () => {
-    const page = await demo('', { viewport: PHONE });
+    const page = await pages.demo('', { viewport: PHONE });
     await page.evaluate(() => {
       const style = (id: string) => document.getElementById(id)!.style;
-      style('status').fontSize = '11px';
+      style('status').fontSize = style('models').fontSize = '11px';
       style('invite').color = style('steps').color = '#bbbbbb';
       style('camera').minHeight = style('camera').maxHeight = '30px';
       style('wire').width = '500px';
     });
     const faint = await page.evaluate(faintText);
-    expect(faint).toHaveLength(4);
-    expect(faint.join()).toMatch(/11px/);
+    expect(faint).toHaveLength(5);
+    expect(faint.filter((line) => line.endsWith('11px'))).toHaveLength(2);
     expect(await page.evaluate(smallControls)).toEqual([expect.stringMatching(/^camera: .*x30$/)]);
     const beyond = await page.evaluate(beyondScreen, ['h1', '#wire', '#verdict']);
     expect(beyond).toEqual(['#wire', '#verdict', 'the page, by its width']);
@@ -139,7 +109,7 @@ describe.skipIf(skipped)('the demo page', () => {
 
   it('keeps a strict policy, with no code or style in the page itself', async () => {
     for (const path of ['', 'how']) {
-      const response = await fetch(`${server.page}${path}`);
+      const response = await fetch(`${pages.address}${path}`);
       const policy = response.headers.get('content-security-policy');
       expect(policy).toMatch(
         /^default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; .*style-src 'self';/,
@@ -151,7 +121,7 @@ describe.skipIf(skipped)('the demo page', () => {
   });
 
   it('answers to the keyboard alone, and shows where it is', async () => {
-    const page = await demo('#model=digits&sample=4');
+    const page = await pages.demo('#model=digits&sample=4');
     const reach = async (wanted: string, most = 40): Promise<void> => {
       for (let presses = 0; presses < most; presses++) {
         await page.keyboard.press('Tab');
@@ -178,18 +148,24 @@ describe.skipIf(skipped)('the demo page', () => {
     expect(await page.evaluate(() => document.activeElement!.id)).toBe('cancel');
     expect(await answered(page)).toBe('T-shirt');
     expect(await page.evaluate(() => document.activeElement!.id)).toBe('classify');
-    await reach('start-race');
+    await reach('budgets-start');
     await page.keyboard.press('Enter');
-    await page.waitForSelector('#lanes div');
+    await page.waitForSelector('#budgets-lanes div');
   });
 
   it('a link shows its model and example, and follows what is chosen; a drawing is in none', async () => {
-    const page = await demo('#model=cifar10-3891&sample=ship');
+    const page = await pages.demo('#model=cifar10-3891&sample=ship');
     expect(await page.locator('#models').inputValue()).toBe('cifar10-3891');
     await page.click('#classify');
     expect(await answered(page)).toBe('ship');
     const link = page.locator('#link');
     expect(await link.getAttribute('href')).toBe('#model=cifar10-3891&sample=ship');
+    // The server that is asked is part of it.
+    const other = pages.address.replace('http', 'ws');
+    const elsewhere = await pages.demo(`?server=${other}#model=digits&sample=7`);
+    const whole = await elsewhere.locator('#link').evaluate((a) => (a as HTMLAnchorElement).href);
+    expect(whole).toBe(`${pages.address}?server=${other}#model=digits&sample=7`);
+    await pages.leave(elsewhere);
     await page.selectOption('#models', 'fashion-729');
     await page.waitForFunction(() => location.hash === '#model=fashion-729&sample=T-shirt');
     expect(await text(page, 'verdict')).toBe('');
@@ -202,9 +178,9 @@ describe.skipIf(skipped)('the demo page', () => {
       follow = resolve;
     });
     await page.route('**/digits/3.png', (route) => followed.then(() => route.continue()));
-    await page.goto(`${server.page}#model=digits&sample=3`);
+    await page.goto(`${pages.address}#model=digits&sample=3`);
     await page.waitForFunction(() => document.querySelector('select')!.value === 'digits');
-    await page.goto(`${server.page}#model=none&sample=%3Cb%3E`);
+    await page.goto(`${pages.address}#model=none&sample=%3Cb%3E`);
     await page.waitForFunction(() => location.hash === '#model=digits&sample=0');
     const late = page.waitForResponse('**/digits/3.png');
     follow();
@@ -214,47 +190,45 @@ describe.skipIf(skipped)('the demo page', () => {
     expect(new URL(page.url()).hash).toBe('#model=digits&sample=0');
   });
 
-  it('shows the wire as it moves, and what a race of two networks took', async () => {
-    const page = await demo('#model=fashion-729&sample=coat');
+  it('tells a screen reader each phase once, and the answer', async () => {
+    const page = await pages.demo('#model=digits&sample=4');
     await page.evaluate(() => {
-      const seen: string[] = [];
-      Object.assign(globalThis, { seen });
-      new MutationObserver(() => seen.push(document.getElementById('up')!.textContent)).observe(
-        document.getElementById('up')!,
-        { childList: true },
-      );
+      const said: string[] = [];
+      const shown: string[] = [];
+      Object.assign(globalThis, { said, shown });
+      for (const [id, texts] of [
+        ['said', said],
+        ['status', shown],
+      ] as const) {
+        const part = document.getElementById(id)!;
+        new MutationObserver(() => texts.push(part.textContent)).observe(part, { childList: true });
+      }
     });
-    await page.click('#start-race');
-    await page.waitForSelector('#lanes div');
-    await page.locator('#cancel').waitFor({ state: 'hidden' });
-    expect(await page.locator('#lanes p').textContent()).toMatch(
-      /^fashion says coat, [^.]* %\. fashion-729 says coat, [^.]* %\.$/,
+    await page.click('#classify');
+    expect(await answered(page)).toBe('4');
+    const { said, shown } = await page.evaluate(() => {
+      const { said, shown } = globalThis as unknown as Record<'said' | 'shown', string[]>;
+      return { said, shown };
+    });
+    expect(said.slice(0, -1)).toEqual(
+      expect.arrayContaining(['Connecting', 'Making keys', 'Preparing', 'Answering']),
     );
-    const lanes = await page.locator('#lanes .lane').allTextContents();
-    expect(lanes).toHaveLength(8);
-    expect(lanes.map((lane) => lane.match(/^fashion(-729)?(?=\d)/)?.[0]).slice(0, 2)).not.toContain(
-      undefined,
-    );
-    const rows = await page.locator('#runs tr td:first-child').allTextContents();
-    expect(rows).toEqual(['fashion-729', 'fashion']);
-    const seen = await page.evaluate(() => (globalThis as unknown as { seen: string[] }).seen);
-    expect(new Set(seen).size).toBeGreaterThan(5);
-    expect(await text(page, 'leaving-title')).toBe('What the server got');
-    await page.click('#prepare');
-    await page.waitForFunction(() => document.getElementById('available')!.textContent === '1');
-    await page.locator('#cancel').waitFor({ state: 'hidden' });
-    expect(await text(page, 'leaving-title')).toBe('What the server got');
-    expect(Number(await text(page, 'rounds'))).toBeGreaterThan(10);
-    const messages = await page.locator('#messages li').allTextContents();
-    expect(messages).toHaveLength(7);
-    for (const message of messages)
-      expect(message).toMatch(/^(↑ sent|↓ got)[a-z ]+[\d.]+ k?M?B([\da-f]{2} ?)+$/);
-    await page.selectOption('#models', 'digits');
-    expect(await page.locator('#race').isVisible()).toBe(false);
+    expect(said.at(-1)).toMatch(/^Answered in [\d.]+ m?s\.$/);
+    expect(new Set(said).size).toBe(said.length);
+    expect(shown.length).toBeGreaterThan(2 * said.length);
+    // What is said is a live region, also where it cannot be seen; what moves is in none.
+    expect(await page.getByRole('status').allTextContents()).toEqual([said.at(-1)]);
+    const live = (id: string) =>
+      page
+        .locator(`#${id}`)
+        .evaluate((part) => part.closest('[aria-live], [role=status], output')?.ariaLive ?? '');
+    expect(await live('verdict')).toBe('polite');
+    expect(await live('certainty')).toBe('polite');
+    expect(await live('status')).toBe('');
   });
 
   it('holds still for those who ask for less motion', async () => {
-    const page = await demo('#model=digits&sample=6', { reducedMotion: 'reduce' });
+    const page = await pages.demo('#model=digits&sample=6', { reducedMotion: 'reduce' });
     const lists = page.evaluate(
       () =>
         new Promise<number>((resolve) => {
@@ -277,10 +251,13 @@ describe.skipIf(skipped)('the demo page', () => {
   });
 
   it('takes a picture from a camera, and says why where there is none', async () => {
-    const page = await demo('', { permissions: ['camera'] });
+    const page = await pages.demo('', { permissions: ['camera'] });
     await page.click('#camera');
     await page.waitForFunction(() => document.querySelector('video')!.videoWidth > 0);
     await page.waitForFunction(() => document.querySelector('#camera')!.textContent === 'Take it');
+    // Nothing is asked of the picture that the camera covers.
+    expect(await page.locator('#classify').isDisabled()).toBe(true);
+    expect(await text(page, 'clear')).toBe('Draw');
     await page.click('#camera');
     await page.waitForFunction(() => document.querySelector('video')!.hidden);
     expect(new URL(page.url()).hash).toBe('#model=digits');
@@ -288,7 +265,7 @@ describe.skipIf(skipped)('the demo page', () => {
     await page.click('#classify');
     expect(await answered(page)).toMatch(/^\d$/);
 
-    const refused = await demo('', { permissions: [] });
+    const refused = await pages.demo('', { permissions: [] });
     await refused.click('#camera');
     await refused.waitForSelector('#error:not([hidden])');
     expect(await text(refused, 'error')).toMatch(
@@ -297,7 +274,7 @@ describe.skipIf(skipped)('the demo page', () => {
   });
 
   it('takes an image that is pasted, and refuses what is none', async () => {
-    const page = await demo('#model=digits&sample=1');
+    const page = await pages.demo('#model=digits&sample=1');
     const paste = (kind: 'image/png' | 'text/plain') =>
       page.evaluate(async (type) => {
         const blob =
@@ -321,7 +298,7 @@ describe.skipIf(skipped)('the demo page', () => {
       ...zoo('digits'),
     ]);
     try {
-      const [first, second] = [await open(busy.page), await open(busy.page)];
+      const [first, second] = [await pages.open(busy.page), await pages.open(busy.page)];
       for (const page of [first, second]) await page.waitForSelector('#classify:enabled');
       await first.click('#classify');
       await answered(first);
@@ -330,7 +307,7 @@ describe.skipIf(skipped)('the demo page', () => {
       expect(await text(second, 'error')).toMatch(
         /try again later\. Try again in a minute, or choose another model/,
       );
-      await leave(first);
+      await pages.leave(first);
       await expect
         .poll(async () => {
           await second.click('#classify');
@@ -339,14 +316,14 @@ describe.skipIf(skipped)('the demo page', () => {
         })
         .toBe('0');
 
-      await leave(second);
+      await pages.leave(second);
 
-      const page = await demo('#model=digits&sample=2');
+      const page = await pages.demo('#model=digits&sample=2');
       await page.context().setOffline(true);
       await page.click('#classify');
       await page.waitForSelector('#error:not([hidden])');
       expect(await text(page, 'error')).toMatch(/^This browser is offline\. Connect it/);
-      complaints.length = 0;
+      pages.complaints.length = 0;
       await page.context().setOffline(false);
       await page.click('#classify');
       expect(await answered(page)).toBe('2');
@@ -366,14 +343,14 @@ describe.skipIf(skipped)('the demo page', () => {
       join(folder, 'digits.sotto'),
     ]);
     try {
-      const page = await open(`${bare.page}#sample=9`);
+      const page = await pages.open(`${bare.page}#sample=9`);
       await page.waitForSelector('#classify:enabled');
       await page.click('#classify');
       expect(await answered(page)).toBe('9');
       expect((await text(page, 'answer')).replaceAll(/\s+/g, ' ')).not.toMatch(/%/);
       expect(await text(page, 'note')).toBe('How often this model is right is not known.');
       // Its session would look for the server that is gone.
-      await leave(page);
+      await pages.leave(page);
     } finally {
       await bare.kill();
       rmSync(folder, { recursive: true });
