@@ -13,9 +13,15 @@ const zoo = new URL('../../../models/zoo/', import.meta.url);
 const read = (file: string) => readFileSync(new URL(file, zoo));
 
 describe('our own colour pictures', () => {
-  const models = networksOf(RECIPES['cifar10']!).map((name) => decodeModel(read(`${name}.sotto`)));
+  const models = ['cifar10', 'air']
+    .flatMap((recipe) => networksOf(RECIPES[recipe]!))
+    .map((name) => decodeModel(read(`${name}.sotto`)));
 
-  it.each(SCENES)('%s: every network of the family knows it', (name) => {
+  it('show all that the networks know', () => {
+    for (const { program } of models) expect(new Set(SCENES)).toEqual(new Set(program.labels));
+  });
+
+  it.each(SCENES)('%s: every network of CIFAR-10 knows it', (name) => {
     const png = PNG.sync.read(read(`cifar10-images/${name}.png`));
     const colours = png.data.filter((_, i) => i % 4 < 3);
     expect(new Uint8Array(colours)).toEqual(drawScene(name));
