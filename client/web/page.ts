@@ -169,6 +169,8 @@ function drawWire(): void {
 function pictureChanged(): void {
   if (!drawing.opened) sample = undefined;
   forget();
+  element<HTMLProgressElement>('bar').value = 0;
+  tell('Recognise sends noise, not the picture.', '');
   showLink();
   update();
 }

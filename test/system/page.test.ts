@@ -252,10 +252,13 @@ describe.skipIf(noDemo)('the demo page', () => {
 
   it('takes a picture from a camera, and says why where there is none', async () => {
     const page = await pages.demo('', { permissions: ['camera'] });
+    await page.click('#classify');
+    expect(await answered(page)).toBe('0');
     await page.click('#camera');
     await page.waitForFunction(() => document.querySelector('video')!.videoWidth > 0);
     await page.waitForFunction(() => document.querySelector('#camera')!.textContent === 'Take it');
-    // Nothing is asked of the picture that the camera covers.
+    // Nothing is asked of the picture that the camera covers, and nothing is said of an answer to it.
+    expect(await text(page, 'status')).toBe('Recognise sends noise, not the picture.');
     expect(await page.locator('#classify').isDisabled()).toBe(true);
     expect(await text(page, 'clear')).toBe('Draw');
     await page.click('#camera');
