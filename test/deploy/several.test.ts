@@ -54,6 +54,21 @@ async function prepared(fleet: Fleet) {
   return { session, at };
 }
 
+/** Opens sessions until each process has one; which is its number there. */
+async function oneAtEach(fleet: Fleet) {
+  const each = new Map<number, { session: Session; at: number; number: number }>();
+  while (each.size < fleet.servers.length) {
+    const { session, at } = await placed(fleet, () => connectAs(fleet.port, address()));
+    if (each.has(at)) {
+      await session.close();
+      continue;
+    }
+    const begun = fleet.servers[at]!.events.findLast(({ type }) => type === 'session');
+    each.set(at, { session, at, number: (begun as { session: number }).session });
+  }
+  return [...each.values()];
+}
+
 /** Opens sessions until one process has two. */
 async function twoAtOne(fleet: Fleet) {
   const alone = new Map<number, Session>();
@@ -112,35 +127,30 @@ describe.skipIf(noFleet).each(['haproxy', 'nginx'] as const)('behind %s', (proxy
     expect(downloads().length - before).toBeLessThanOrEqual(1);
   });
 
-  it.runIf(proxy === 'haproxy')(
-    'a quota holds exactly for clients that race at several processes',
-    async () => {
-      const own = address();
-      const sessions = await Promise.all(
-        Array.from({ length: 6 }, () => connectAs(fleet.port, own)),
-      );
-      const outcomes = await Promise.all(
-        sessions.map(async (session) => {
-          const codes: string[] = [];
-          for (let i = 0; i < 2; i++) {
-            await session.prepare().then(
-              () => codes.push('granted'),
-              ({ code }: { code: string }) => codes.push(code),
-            );
-          }
-          return codes;
-        }),
-      );
-      const count = (code: string) => outcomes.flat().filter((one) => one === code).length;
-      expect([count('granted'), count('quota')]).toEqual([7, 5]);
-      const store = new Redis(fleet.redis);
-      expect(await store.get(`sotto:answers:${own}`)).toBe('7');
-      store.disconnect();
-      // Somebody was at another process, or nothing was shared.
-      expect(sessionsOf(fleet).filter((count) => count > 0).length).toBeGreaterThan(1);
-      for (const session of sessions) await session.close();
-    },
-  );
+  it('a quota holds exactly for clients that race at several processes', async () => {
+    const own = address();
+    const sessions = await Promise.all(Array.from({ length: 6 }, () => connectAs(fleet.port, own)));
+    const outcomes = await Promise.all(
+      sessions.map(async (session) => {
+        const codes: string[] = [];
+        for (let i = 0; i < 2; i++) {
+          await session.prepare().then(
+            () => codes.push('granted'),
+            ({ code }: { code: string }) => codes.push(code),
+          );
+        }
+        return codes;
+      }),
+    );
+    const count = (code: string) => outcomes.flat().filter((one) => one === code).length;
+    expect([count('granted'), count('quota')]).toEqual([7, 5]);
+    const store = new Redis(fleet.redis);
+    expect(await store.get(`sotto:answers:${own}`)).toBe('7');
+    store.disconnect();
+    // Somebody was at another process, or nothing was shared.
+    expect(sessionsOf(fleet).filter((count) => count > 0).length).toBeGreaterThan(1);
+    for (const session of sessions) await session.close();
+  });
 
   it('a process that drains answers what is prepared, and gets nobody any more', async () => {
     const { session, other, at } = await twoAtOne(fleet);
@@ -203,14 +213,28 @@ describe.skipIf(noFleet)('without a folder that all share', () => {
   });
   afterAll(() => fleet?.close());
 
-  it('a process that is killed loses what was prepared, and its clients go on at another', async () => {
-    const { session, at } = await prepared(fleet);
+  it('a process that is killed loses what was prepared, its clients go on at another, and those of others notice nothing', async () => {
+    const [killed, ...others] = await oneAtEach(fleet);
+    for (const { session } of [killed!, ...others]) await session.prepare({ inferences: 2 });
     const again = await placed(fleet, async () => {
-      await fleet.servers[at]!.kill();
-      return session;
+      await fleet.servers[killed!.at]!.kill();
+      return killed!.session;
     });
-    expect(again.at).not.toBe(at);
-    await expectRight(session);
-    await session.close();
+    expect(again.at).not.toBe(killed!.at);
+    await expectRight(again.session);
+    await again.session.close();
+    const before = sessionsOf(fleet);
+    for (const { session, at, number } of others) {
+      expect(session.available).toBe(2);
+      await expectRight(session);
+      await expectRight(session);
+      const { events } = fleet.servers[at]!;
+      // Over the connection that it had; the last event may be on its way.
+      const used = () =>
+        events.filter((event) => event.type === 'inference' && event.session === number).length;
+      while (used() < 2) await turn();
+      await session.close();
+    }
+    expect(sessionsOf(fleet)).toEqual(before);
   });
 });
