@@ -21,7 +21,7 @@ const REASONS: Readonly<Record<string, string>> = {
 };
 
 /** @param error - of a socket or a request */
-export function explain({
+export function unreachedBecause({
   code = '',
   message = '',
 }: Partial<Error & { code: string }> = {}): string {

@@ -17,7 +17,7 @@ import type { ListedModel } from '../protocol/inference/listing.ts';
 import { createPool } from '../protocol/inference/threads.ts';
 import type { ConnectOptions, ModelsOptions } from './api.ts';
 import { connectOn, type Platform } from './connect.ts';
-import { explain } from './explain.ts';
+import { unreachedBecause } from './explain.ts';
 import { folderHints } from './hint-folder.ts';
 import { pixelsOf, readImage } from './image.ts';
 import { pixelReader } from './images.ts';
@@ -47,7 +47,7 @@ const node: Platform<ConnectOptions> = {
     socket.on('error', (error) => {
       cause ??= error;
     });
-    return connectingBy(socket, () => ({ reason: explain(cause), cause }));
+    return connectingBy(socket, () => ({ reason: unreachedBecause(cause), cause }));
   },
 };
 
@@ -65,7 +65,7 @@ async function get(
   const options = { signal, agent: false, ...(ca && { ca }), ...(headers && { headers }) };
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
     get(address, options, resolve).on('error', (cause) => {
-      reject(new Unreached(explain(cause), { cause }));
+      reject(new Unreached(unreachedBecause(cause), { cause }));
     });
   });
   return {

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { expect, it } from 'vitest';
-import { explain } from '../../client/explain.ts';
+import { unreachedBecause } from '../../client/explain.ts';
 import { connect, models } from '../../client/index.ts';
 import { serve } from '../../server/index.ts';
 import { cert, key } from '../server/certificate.ts';
@@ -61,6 +61,6 @@ it.each([
   [{ code: 'EHOSTUNREACH', message: 'connect EHOSTUNREACH 10.0.0.1' }, /EHOSTUNREACH/],
   [{}, 'the connection failed'],
 ])('%o has a sentence', (error, sentence) => {
-  if (typeof sentence === 'string') expect(explain(error)).toBe(sentence);
-  else expect(explain(error)).toMatch(sentence);
+  if (typeof sentence === 'string') expect(unreachedBecause(error)).toBe(sentence);
+  else expect(unreachedBecause(error)).toMatch(sentence);
 });
