@@ -370,7 +370,7 @@ describe.skipIf(skipped)('installed from the registry', () => {
         await next.end();
       }
     },
-    400_000,
+    600_000,
   );
 
   it.runIf(long)(
