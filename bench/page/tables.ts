@@ -304,7 +304,7 @@ function duringTable({ points, sections }: Results): Table {
     title: 'An inference beside a preparation',
     note:
       'Online time of an inference alone, and of one that begins while the same session prepares another, what it waits included; in turn, ' +
-      'both parties on one machine. The ratio is of pairs.',
+      'each party with half of the machine. The ratio is of pairs.',
     head: ['network', 'alone, ms', 'beside, ms', 'ratio', 'up MB', 'down MB', 'round trips'],
     rows: (sections.beside?.results ?? []).map((result) => {
       const point = points.find(({ id }) => id === result.point);

@@ -1,7 +1,10 @@
-/** What an inference takes while the same session prepares another, against one alone: both in turn, so that what disturbs meets both. */
+/**
+ * What an inference takes while the same session prepares another, against one alone: both in turn, so that what disturbs meets both. Each
+ * party has half of the machine's threads: on one machine they would otherwise wait for each other's preparation as well.
+ */
 
 import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { summarise } from '../measure.ts';
 import type { BesideResult } from '../results.ts';
@@ -37,12 +40,13 @@ async function runPairs(
   { mode, signal }: SectionContext,
 ): Promise<Omit<BesideResult, 'point'>> {
   const { warm, counted } = PAIRS[mode];
+  const workers = Math.max(1, Math.floor(availableParallelism() / 2));
   const server = startParty(signal);
   const client = startParty(signal);
   const pairs: { readonly alone: number; readonly beside: number }[] = [];
   try {
-    const { url } = await server.ask('serve', { path });
-    await client.ask('connect', { url });
+    const { url } = await server.ask('serve', { path, workers });
+    await client.ask('connect', { url, workers });
     await client.ask('prepare');
     for (let i = 0; i < warm + counted; i++) {
       const beside = await client.ask('beside', image);

@@ -39,6 +39,8 @@ export interface ServeOrder {
   readonly path: string;
   /** What lies in front of all it sends; default: nothing. */
   readonly direction?: Direction | undefined;
+  /** Threads; default: as many as the machine runs at a time. */
+  readonly workers?: number;
 }
 
 export interface ConnectOrder {
@@ -100,8 +102,8 @@ export type PartyOrders = {
 };
 
 const orders: PartyOrders = {
-  async serve({ path, direction }) {
-    tracer = traced(undefined);
+  async serve({ path, direction, workers }) {
+    tracer = traced(workers);
     let hintMs = 0;
     const { url } = await serve([await loadModelFile(path)], {
       port: 0,

@@ -69,4 +69,29 @@ describe('the tasks of a session', () => {
     await Promise.all([...inferences, waiting]);
     expect(started).toEqual(['openBatch']);
   });
+
+  it('are given to the pool as it can run them, so that an inference that comes has none of them before it there', async () => {
+    const started: number[] = [];
+    const ends = new Map<number, () => void>();
+    const run = async (_: string, input: number) => {
+      started.push(input);
+      await new Promise<void>((resolve) => ends.set(input, resolve));
+    };
+    const runner = new SessionRunner({ workers: 2, run } as unknown as ProtocolRunner);
+    const tasks = [1, 2, 3, 4].map((input) => runner.run('openBatch', input as never));
+    expect(started).toEqual([1, 2]);
+    let end = (): void => {};
+    const inference = runner.first(() => new Promise<void>((resolve) => (end = resolve)));
+    ends.get(1)!();
+    await turn();
+    expect(started).toEqual([1, 2]);
+    end();
+    await inference;
+    await turn();
+    expect(started).toEqual([1, 2, 3]);
+    for (const input of [2, 3]) ends.get(input)!();
+    await turn();
+    ends.get(4)!();
+    await Promise.all(tasks);
+  });
 });
