@@ -6,6 +6,7 @@
  */
 
 import { abortError } from '../protocol/errors.ts';
+import { nextTurn } from '../protocol/slices.ts';
 
 /** Keeps hints between sessions. Digests are SHA-256, 64 lower-case hexadecimal digits. No method rejects. */
 export interface HintCache {
@@ -17,6 +18,9 @@ export interface HintCache {
 
 /** Bytes of all hints together that a cache keeps unless told, 2 GiB: a dozen of the largest networks. LOCAL. */
 export const CACHE_BYTES: number = 2 ** 31;
+
+/** Bytes after which the download lets a page have a turn. LOCAL. */
+const TURN_BYTES = 256 * 1024;
 
 /** Keeps hints as long as it lives itself. */
 export function memoryHints(): HintCache {
@@ -76,6 +80,7 @@ export async function fetchHint(
     if (response?.status !== 200 || response.body === null) return undefined;
     const hint = new Uint8Array(bytes);
     let at = 0;
+    let turnAt = TURN_BYTES;
     const reader = response.body.getReader();
     for (;;) {
       const piece = await reader.read().catch(lost);
@@ -86,6 +91,9 @@ export async function fetchHint(
       clearTimeout(stalled);
       stalled = setTimeout(abort, stallMs);
       onProgress?.(at, bytes);
+      if (at < turnAt) continue;
+      turnAt = at + TURN_BYTES;
+      await nextTurn();
     }
   } finally {
     clearTimeout(stalled);

@@ -132,7 +132,7 @@ it('a peer that ignores the closing handshake is cut soon after an error', async
   client.terminate();
 });
 
-it("a browser's socket, which copies what it is given, lets the page have a turn after each megabyte", async () => {
+it("a browser's socket, which copies what it is given, lets the page have a turn after each quarter of a megabyte", async () => {
   const order: string[] = [];
   const socket: Socket = {
     binaryType: '',
@@ -147,7 +147,7 @@ it("a browser's socket, which copies what it is given, lets the page have a turn
     order.push('page');
     turn = setImmediate(page);
   });
-  for (let i = 0; i < 8; i++) await channel.send(1, new Uint8Array(2 ** 19));
+  for (let i = 0; i < 8; i++) await channel.send(1, new Uint8Array(2 ** 17));
   clearImmediate(turn);
   channel.close();
   expect(order.join(' ')).toBe('frame frame page '.repeat(4).trim());
