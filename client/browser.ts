@@ -14,7 +14,9 @@
 import type { ListedModel } from '../protocol/inference/listing.ts';
 import type { ProtocolPool } from '../protocol/inference/session.ts';
 import type * as tasks from '../protocol/inference/tasks.ts';
+import { hintDigestInPieces } from '../protocol/linear/index.ts';
 import { createWebPool } from '../protocol/pool/web.ts';
+import { inSlices } from '../protocol/slices.ts';
 import type { ConnectOptions, ModelsOptions, PoolOptions } from './api.ts';
 import { pixelsOf, readImage } from './canvas.ts';
 import { connectOn, type Platform, place } from './connect.ts';
@@ -84,6 +86,8 @@ const browser: Platform<ConnectOptions> = {
   createPool,
   readPixels,
   hints: storedHints,
+  // Not by WebCrypto, which copies what it hashes, on the page's main thread.
+  digest: (hint) => inSlices(hintDigestInPieces(hint)),
   open(url, { ca, headers }) {
     refuseNodes({ ca, headers });
     const policy = watchPolicy();

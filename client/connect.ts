@@ -4,9 +4,7 @@ import { sha256 } from '@noble/hashes/sha2.js';
 import type { Channel } from '../protocol/channel/index.ts';
 import { ProtocolError } from '../protocol/errors.ts';
 import type { HintSource, ProtocolPool } from '../protocol/inference/session.ts';
-import { hintDigestInPieces } from '../protocol/linear/index.ts';
 import { hexOf } from '../protocol/program/encode.ts';
-import { inSlices } from '../protocol/slices.ts';
 import { clientLimits } from './accept.ts';
 import { fetchHint, type HintCache } from './hints.ts';
 import type { PixelReader } from './images.ts';
@@ -39,6 +37,8 @@ export interface Platform<Options extends CommonConnectOptions> {
   readonly readPixels: PixelReader;
   /** Where hints are kept when the options do not say. */
   hints(): HintCache;
+  /** SHA-256 of a hint. */
+  digest(hint: Uint8Array): Promise<Uint8Array>;
   /** Begins to connect. */
   open(url: string, options: Options): Connecting;
 }
@@ -84,7 +84,7 @@ export async function connectOn<Options extends CommonConnectOptions>(
       release: own && (() => own.close()),
       async open(linkOptions) {
         // `options.signal` is for the first link alone.
-        const hints = hintSource(cache, url, linkOptions.signal);
+        const hints = hintSource(platform.digest, cache, url, linkOptions.signal);
         const connection = platform.open(routed(url, left), options);
         return openOver(connection, place(url), options.decorate, (channel) =>
           Link.open({ channel, pool, hints }, linkOptions, left),
@@ -153,6 +153,7 @@ export const place = (url: string): string => url.split('?', 1)[0]!;
 
 /** A hint from the cache, or from the server by HTTP. */
 function hintSource(
+  digest: Platform<CommonConnectOptions>['digest'],
   cache: HintCache | false,
   url: string,
   signal: AbortSignal | undefined,
@@ -166,16 +167,6 @@ function hintSource(
     async save(digest, hint) {
       if (cache && hint !== kept) await cache.save(hexOf(digest), hint);
     },
-    digest: platformDigest,
+    digest,
   };
-}
-
-/** SHA-256 of a hint, by the platform; in a page in pieces, for browsers copy what they hash at once, and keep its main thread for that. */
-async function platformDigest(hint: Uint8Array): Promise<Uint8Array> {
-  // Pages that are no secure context have no `subtle`.
-  const subtle = globalThis.crypto?.subtle;
-  if (subtle === undefined || 'window' in globalThis) return inSlices(hintDigestInPieces(hint));
-  // `subtle` does not read shared memory.
-  const own = hint.buffer instanceof ArrayBuffer ? hint : new Uint8Array(hint);
-  return new Uint8Array(await subtle.digest('SHA-256', own as Uint8Array<ArrayBuffer>));
 }

@@ -37,6 +37,11 @@ const node: Platform<ConnectOptions> = {
   createPool,
   readPixels,
   hints: folderHints,
+  async digest(hint) {
+    // WebCrypto does not read shared memory.
+    const own = hint.buffer instanceof ArrayBuffer ? hint : new Uint8Array(hint);
+    return new Uint8Array(await crypto.subtle.digest('SHA-256', own as Uint8Array<ArrayBuffer>));
+  },
   open(url, { ca, headers }) {
     const socket = new WebSocket(url, {
       ...CLIENT_SOCKET_OPTIONS,
