@@ -29,7 +29,9 @@ export function unreachedBecause({
   const reason = REASONS[code.replace(/^ERR_SSL_.*/, 'EPROTO')];
   if (reason !== undefined) return reason;
   const status = /^Unexpected server response: (\d+)$/.exec(message)?.[1];
-  return status === undefined
-    ? message || code || 'the connection failed'
-    : `it answered HTTP ${status} and opened no WebSocket: a wrong path, or a proxy that does not let this through`;
+  if (status === undefined) return message || code || 'the connection failed';
+  const why = status.startsWith('5')
+    ? 'a proxy that reaches no server'
+    : 'a wrong path, or a proxy that does not let this through';
+  return `it answered HTTP ${status} and opened no WebSocket: ${why}`;
 }
