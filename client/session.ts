@@ -139,6 +139,7 @@ export class Session implements AsyncDisposable {
   #loss: Error | undefined;
   /** A try to come back is over; `#hurry` begins the next at once. */
   readonly #tried = new Occasion();
+  #trying = false;
   #hurry = new AbortController();
   #announce!: (why: Error | undefined) => void;
   /** There is a bundle more, or a preparation or link less. */
@@ -320,14 +321,16 @@ export class Session implements AsyncDisposable {
     });
   }
 
-  /** A link that lives. Where it is lost, another try is waited for, and no more. */
+  /** A link that lives. Where it is lost, one more try is waited for, which begins after this call. */
   async #linked(): Promise<Link> {
-    for (let tries = 0; ; tries++) {
+    for (let tries = 0; ; ) {
       // Its end has been seen when this has resolved.
       if (!this.#link.alive) await this.#link.closed;
       if (this.#end !== undefined) throw this.#end;
       if (this.#link.alive) return this.#link;
       if (tries > 0 && this.#loss !== undefined) throw this.#loss;
+      // What holds now says more of the server than a try that began before.
+      if (!this.#trying) tries++;
       const tried = this.#tried.next;
       this.#hurry.abort();
       await tried;
@@ -414,7 +417,9 @@ export class Session implements AsyncDisposable {
     const until = performance.now() + COMING_BACK_MS;
     for (let wait = PAUSE_MS.first; ; wait = Math.min(2 * wait, PAUSE_MS.longest)) {
       if (this.#end !== undefined) return;
+      this.#trying = true;
       await this.#try();
+      this.#trying = false;
       this.#tried.happens();
       if (this.#loss === undefined || this.#end !== undefined) return;
       const left = until - performance.now();

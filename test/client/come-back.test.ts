@@ -3,7 +3,7 @@ import { readRaw } from '../../client/images.ts';
 import { freshResumption, Link } from '../../client/link.ts';
 import { Session } from '../../client/session.ts';
 import { ProtocolError } from '../../protocol/errors.ts';
-import { LocalServer, localPool, tinyModel } from '../system/support.ts';
+import { LocalServer, localPool, somePixels, tinyModel } from '../system/support.ts';
 
 afterEach(() => {
   vi.useRealTimers();
@@ -43,5 +43,34 @@ describe('a session that has lost its link', () => {
     if (retryAfterMs !== undefined) expect(tries).toBe(3);
     else expect(tries).toBeGreaterThan(20);
     expect(await session.closed).toMatchObject({ code: 'lost', message: 'the cable' });
+  });
+
+  it('waits for a try that begins after the call, not only for one that had begun', async () => {
+    const model = tinyModel();
+    const server = new LocalServer([{ name: 'tiny', model }]);
+    const left = freshResumption();
+    const links: Link[] = [];
+    let tries = 0;
+    let fail: (() => void) | undefined;
+    const open = async (): Promise<Link> => {
+      if (++tries === 2) {
+        await new Promise<never>((_, reject) => {
+          fail = () => reject(new ProtocolError('unreachable', 'nobody listens'));
+        });
+      }
+      const link = await Link.open({ channel: server.accept(), pool: localPool() }, {}, left);
+      links.push(link);
+      return link;
+    };
+    const session = await Session.begin({ left, open, readPixels: readRaw, lasting: true }, {});
+    links[0]!.end(new ProtocolError('lost', 'the cable'));
+    await vi.waitUntil(() => fail !== undefined);
+    const asked = session.infer(somePixels(model));
+    // The server is there again by the time that the try ends which found it gone.
+    await new Promise((resolve) => setImmediate(resolve));
+    fail!();
+    expect((await asked).logits).toHaveLength(3);
+    expect(tries).toBe(3);
+    await session.close();
   });
 });
