@@ -38,6 +38,7 @@ if (notBuilt) console.log(`skipped, for ${notBuilt}`);
 
 it.skipIf(notBuilt || process.platform === 'win32')(
   'a frozen peer is missed after the time of a frame, and its place is free',
+  { concurrent: true },
   async () => {
     const limits = { sessions: 1, stallMs: 5000, idleMs: 5000 };
     await withTiny({ limits }, async ({ url, server, of }) => {
@@ -76,6 +77,7 @@ function telling(url: string): ChildProcess {
 
 it.skipIf(notBuilt || process.platform === 'win32')(
   'a client that wakes after it was missed comes back by itself, to what it had prepared',
+  { concurrent: true },
   async () => {
     const limits = { idleMs: 5000, stallMs: 10_000 };
     await withTiny({ limits }, async ({ url, server, of }) => {
@@ -117,6 +119,7 @@ declare const statuses: Sotto.SessionStatus[];
 
 it.skipIf(notBuilt || noBrowser)(
   'a page that its browser froze comes back by itself, to what it had prepared',
+  { concurrent: true },
   async () => {
     const folder = mkdtempSync(join(tmpdir(), 'sotto-frozen-'));
     cpSync(join(root, 'dist/web'), folder, { recursive: true });

@@ -35,7 +35,7 @@ const closings = (sockets: readonly Socket[], begin: number): Promise<number[]> 
   );
 
 describe('sockets that send no request', () => {
-  it.each<[string, string, object]>([
+  it.concurrent.each<[string, string, object]>([
     ['nothing at all', '', {}],
     ['the half of a request', 'GET / HTTP/1.1\r\nHost: x\r\n', {}],
     ['nothing at all, where TLS begins', '', { tls: { cert, key } }],

@@ -8,7 +8,8 @@ export const CAMPAIGNS = {
   views: 'the views of comparisons and ReLUs, all pairs of shares',
   encodings: 'the encoding of comparisons, exhausted without gaps',
   programs: 'many more random programs, and layers that are grouped',
-  networks: 'a thousand test images a published network, fifty of them in private',
+  networks:
+    'a thousand test images a published network, fifty of them in private, and 500 inferences of digits',
   compiler: 'many more random graphs through the compiler',
   onnx: 'all ONNX networks in private, and 10,000 damaged files',
   install: 'the packages through webpack, React and Next',

@@ -12,7 +12,7 @@ const PUBLISHED: Record<Name, number | undefined> = {
 
 /** Fewer images by default, for the time of it. */
 const IMAGES: Record<Name, number> = {
-  resnet20: 150,
+  resnet20: 100,
   resnet32: 20,
   minionn: 50,
   'minionn-5-squares': 100,
