@@ -16,11 +16,13 @@ import type { ListedModel } from '../protocol/inference/listing.ts';
 import type { ProtocolPool } from '../protocol/inference/session.ts';
 import type { Shape } from '../protocol/ring/shape.ts';
 import type { CommonConnectOptions } from './connect.ts';
+import type { Session } from './contract.ts';
 import type { HintCache } from './hints.ts';
 import type { Fit, Image, ImageSource } from './images.ts';
 import type { SessionOptions } from './options.ts';
-import type { Session, SessionParts } from './session.ts';
+import type { SessionParts } from './session.ts';
 
+export type { Traffic } from '../protocol/channel/counted.ts';
 export type { EndpointOptions } from '../protocol/channel/endpoint.ts';
 export type { Channel } from '../protocol/channel/index.ts';
 export { type Socket, socketChannel } from '../protocol/channel/websocket.ts';
@@ -45,30 +47,26 @@ export {
   pixelsOfTensor,
   type RgbaImage,
 } from '../protocol/program/pixels.ts';
+export type { ResultTensor } from '../protocol/program/results.ts';
 export type { Random } from '../protocol/random/index.ts';
 export type { Shape } from '../protocol/ring/shape.ts';
 export type { ClientLimits, Expectation } from './accept.ts';
-export type { Classification, ClassOptions } from './classify.ts';
+export type { Inference } from './answers.ts';
+export type { Classification, ClassifyOptions, ClassOptions } from './classify.ts';
 export type { CommonConnectOptions } from './connect.ts';
+export type { Session } from './contract.ts';
 export { type HintCache, memoryHints } from './hints.ts';
 export type { Fit, Frame, Image, ImageArgument, ImageSource } from './images.ts';
+export type { PhaseStats } from './link.ts';
 export type {
   CallOptions,
-  ClassifyOptions,
   PrepareOptions,
   SessionOptions,
   SessionStatus,
 } from './options.ts';
-export type { OnProgress } from './reporter.ts';
-export type {
-  Inference,
-  PhaseStats,
-  ResultTensor,
-  Session,
-  SessionParts,
-  SessionPhase,
-  SessionProgress,
-} from './session.ts';
+export type { OnProgress, SessionPhase, SessionProgress } from './reporter.ts';
+export type { SessionParts } from './session.ts';
+export type { WireMessage } from './watched.ts';
 
 /** Options of {@link connect}. */
 export interface ConnectOptions extends CommonConnectOptions {

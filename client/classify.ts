@@ -4,7 +4,8 @@ import { probabilities } from '../protocol/program/probabilities.ts';
 import type { Program } from '../protocol/program/program.ts';
 import { revealsLabel } from '../protocol/program/results.ts';
 import type { Inference } from './answers.ts';
-import type { Fit } from './images.ts';
+import type { Fit, ImageArgument, PixelReader } from './images.ts';
+import { CALL_OPTIONS, type CallOptions, checkOptions } from './options.ts';
 
 /** How an answer is told. */
 export interface ClassOptions {
@@ -18,6 +19,11 @@ export interface ClassOptions {
    */
   readonly temperature?: number | undefined;
 }
+
+/** Options of `classify()`. */
+export interface ClassifyOptions extends CallOptions, ClassOptions {}
+
+const CLASSIFY_OPTIONS = [...CALL_OPTIONS, 'topK', 'fit', 'temperature'];
 
 /** A class of an answer. */
 export interface Classification {
@@ -80,4 +86,25 @@ export function classesOf(
     .sort((a, b) => logits[b]! - logits[a]! || a - b)
     .slice(0, topK)
     .map((index) => named(index, shares[index]!));
+}
+
+/** What an image is classified by. */
+interface Classifier {
+  readonly program: Program;
+  infer(pixels: Float32Array, options: CallOptions): Promise<Inference>;
+}
+
+/** Reads an image and asks a session for its classes. */
+export async function classifyImage(
+  session: Classifier,
+  readPixels: PixelReader,
+  image: ImageArgument,
+  options: ClassifyOptions,
+): Promise<Classification[]> {
+  checkOptions(options, CLASSIFY_OPTIONS);
+  const { program } = session;
+  const checked = checkClassOptions(program, options);
+  const pixels = await readPixels(image, program.input.shape, checked.fit);
+  const { signal, onProgress } = options;
+  return classesOf(program, await session.infer(pixels, { signal, onProgress }), checked);
 }

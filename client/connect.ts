@@ -6,11 +6,13 @@ import { ProtocolError } from '../protocol/errors.ts';
 import type { HintSource, ProtocolPool } from '../protocol/inference/session.ts';
 import { hexOf } from '../protocol/program/encode.ts';
 import { clientLimits } from './accept.ts';
+import { checkUrl, place } from './address.ts';
 import { fetchHint, type HintCache } from './hints.ts';
 import type { PixelReader } from './images.ts';
 import { freshResumption, Link, type Resumption } from './link.ts';
-import { checkOptions, SESSION_OPTIONS, type SessionOptions } from './options.ts';
-import { Session } from './session.ts';
+import { CONNECT_OPTIONS, checkOptions, type SessionOptions } from './options.ts';
+import { LocalSession } from './session.ts';
+import { type WireMessage, watched } from './watched.ts';
 
 /** Options of connecting, on every platform. */
 export interface CommonConnectOptions extends SessionOptions {
@@ -20,14 +22,11 @@ export interface CommonConnectOptions extends SessionOptions {
   readonly pool?: ProtocolPool | undefined;
   /** Where hints are kept; by default where the platform keeps such things. `false`: nowhere. */
   readonly hints?: HintCache | false | undefined;
-  /** Puts a decorator around the session's channel: to see what leaves, or to slow it down. */
+  /** In Node: puts a decorator around the channel of each of the session's links. */
   readonly decorate?: ((channel: Channel) => Channel) | undefined;
+  /** Message callback: what the session sends and gets, for those who show it. Must not throw. */
+  readonly onMessage?: ((message: WireMessage) => void) | undefined;
 }
-
-const CONNECT_OPTIONS = [
-  ...[...SESSION_OPTIONS, 'workers', 'workerUrl', 'pool', 'hints', 'decorate'],
-  ...['ca', 'headers'],
-];
 
 /** What a platform provides. */
 export interface Platform<Options extends CommonConnectOptions> {
@@ -67,7 +66,7 @@ export async function connectOn<Options extends CommonConnectOptions>(
   platform: Platform<Options>,
   url: string,
   options: Options,
-): Promise<Session> {
+): Promise<LocalSession> {
   checkUrl(url);
   checkOptions(options, CONNECT_OPTIONS);
   // Before a pool or a socket is made.
@@ -76,7 +75,7 @@ export async function connectOn<Options extends CommonConnectOptions>(
   const pool = options.pool?.runner() ?? (own as ProtocolPool);
   const cache = options.hints ?? platform.hints();
   const left = freshResumption();
-  return Session.begin(
+  return LocalSession.begin(
     {
       left,
       readPixels: platform.readPixels,
@@ -86,7 +85,7 @@ export async function connectOn<Options extends CommonConnectOptions>(
         // `options.signal` is for the first link alone.
         const hints = hintSource(platform.digest, cache, url, linkOptions.signal);
         const connection = platform.open(routed(url, left), options);
-        return openOver(connection, place(url), options.decorate, (channel) =>
+        return openOver(connection, place(url), options, (channel) =>
           Link.open({ channel, pool, hints }, linkOptions, left),
         );
       },
@@ -95,24 +94,15 @@ export async function connectOn<Options extends CommonConnectOptions>(
   );
 }
 
-/** `URL.canParse`, which Firefox 114 and Safari 16.4 have not got. */
-function isUrl(text: string): boolean {
-  try {
-    new URL(text);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 /** Opens a link over a channel that begins to connect. */
 async function openOver(
   connection: Connecting,
   place: string,
-  decorate: CommonConnectOptions['decorate'] = (channel) => channel,
+  { decorate = (channel) => channel, onMessage }: CommonConnectOptions,
   open: (channel: Channel) => Promise<Link>,
 ): Promise<Link> {
-  const channel = decorate(connection.channel);
+  const inner = decorate(connection.channel);
+  const channel = onMessage === undefined ? inner : watched(inner, onMessage);
   const unreached = ({ reason, cause }: Failure) =>
     new ProtocolError('unreachable', `cannot connect to ${place}: ${reason}`, { cause });
   const late = unreached({ reason: `no answer within ${CONNECTING_MS / 1000} s` });
@@ -140,16 +130,6 @@ function routed(url: string, { ticket }: Resumption): string {
   const name = hexOf(sha256(ticket).subarray(0, 8));
   return `${url}${url.includes('?') ? '&' : '?'}session=${name}`;
 }
-
-/** @throws TypeError when it is no address of a server */
-export function checkUrl(url: string): void {
-  if (!/^wss?:\/\/[^/#][^#]*$/.test(url) || !isUrl(url)) {
-    throw new TypeError(`url: expected ws://HOST:PORT or wss://HOST:PORT, got "${place(url)}"`);
-  }
-}
-
-/** A URL as errors show it: its query may hold a token. */
-export const place = (url: string): string => url.split('?', 1)[0]!;
 
 /** A hint from the cache, or from the server by HTTP. */
 function hintSource(

@@ -17,13 +17,14 @@ import type { ListedModel } from '../protocol/inference/listing.ts';
 import { createPool } from '../protocol/inference/threads.ts';
 import type { ConnectOptions, ModelsOptions } from './api.ts';
 import { connectOn, type Platform } from './connect.ts';
+import type { Session } from './contract.ts';
 import { unreachedBecause } from './explain.ts';
 import { folderHints } from './hint-folder.ts';
 import { pixelsOf, readImage } from './image.ts';
 import { pixelReader } from './images.ts';
 import { type Answer, listModels, Unreached } from './models.ts';
 import type { SessionOptions } from './options.ts';
-import { type Session, type SessionParts, sessionOver } from './session.ts';
+import { type SessionParts, sessionOver } from './session.ts';
 import { connectingBy } from './socket.ts';
 
 export { createPool } from '../protocol/inference/threads.ts';

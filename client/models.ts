@@ -7,8 +7,9 @@ import {
   type ListedModel,
   MAX_LISTING_BYTES,
 } from '../protocol/inference/listing.ts';
+import { checkUrl, place } from './address.ts';
 import type { ModelsOptions } from './api.ts';
-import { CONNECTING_MS, checkUrl, place } from './connect.ts';
+import { CONNECTING_MS } from './connect.ts';
 import { checkOptions } from './options.ts';
 
 /** What a server answers by HTTP. */

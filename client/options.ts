@@ -1,6 +1,5 @@
 /** Options of a session and of its calls. */
 
-import type { ClassOptions } from './classify.ts';
 import type { LinkOptions } from './link.ts';
 import type { OnProgress } from './reporter.ts';
 
@@ -24,14 +23,11 @@ export interface SessionOptions extends LinkOptions {
   readonly onStatus?: ((status: SessionStatus) => void) | undefined;
 }
 
-/** Options of {@link Session.prepare}. */
+/** Options of `prepare()`. */
 export interface PrepareOptions extends CallOptions {
   /** How many inferences to prepare; default: one. */
   readonly inferences?: number | undefined;
 }
-
-/** Options of {@link Session.classify}. */
-export interface ClassifyOptions extends CallOptions, ClassOptions {}
 
 /** Names of the options of a session. */
 export const SESSION_OPTIONS: readonly string[] = [
@@ -40,8 +36,13 @@ export const SESSION_OPTIONS: readonly string[] = [
 ];
 
 export const CALL_OPTIONS: readonly string[] = ['signal', 'onProgress'];
+/** Names of the options of connecting. */
+export const CONNECT_OPTIONS: readonly string[] = [
+  ...[...SESSION_OPTIONS, 'workers', 'workerUrl', 'pool', 'hints', 'decorate', 'onMessage'],
+  ...['ca', 'headers'],
+];
+
 export const PREPARE_OPTIONS: readonly string[] = [...CALL_OPTIONS, 'inferences'];
-export const CLASSIFY_OPTIONS: readonly string[] = [...CALL_OPTIONS, 'topK', 'fit', 'temperature'];
 
 /** @throws TypeError for an option that there is not: misspelt, it would do nothing */
 export function checkOptions(options: object, known: readonly string[]): void {

@@ -1,6 +1,6 @@
 /** Progress of a session as one line on a terminal, and the few formats that commands share. */
 
-import type { SessionProgress } from './session.ts';
+import type { SessionProgress } from './reporter.ts';
 
 /** The part of a stream that is used. */
 export interface Terminal {

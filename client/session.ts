@@ -1,17 +1,5 @@
 /**
- * A client's session with a server, over any channel and pool: the same code in Node and in browsers.
- *
- * Contract
- * - `connect` or {@link sessionOver} -> any number of prepare() and infer() -> close(). Calls may be made at any time.
- * - prepare() makes bundles ahead, each good for one inference; infer() takes the oldest, or makes one first. Preparations run one after the
- *   other, and inferences too, but beside them: an inference with a bundle that is ready waits for no preparation.
- * - With `keepReady` bundles are made in the background.
- * - A mistake in an argument (a TypeError or RangeError) costs nothing. A call that is cancelled rejects at once and begins nothing more;
- *   the bundle or inference that it had begun is finished, and a bundle is kept. A server that refuses to prepare (`refused`, `quota`,
- *   `draining`, `busy`) ends that call alone.
- * - A lost link ends the calls that were using it, and spends the bundle of an inference. The session comes back by itself, with
- *   what both sides still have; a call waits for one try. Any other error ends the session, and every later call rejects with it.
- * - `onProgress` and `onStatus` are called between steps of the protocol; what `onProgress` throws ends the session.
+ * A session in this thread, over any channel and pool. contract.ts has what its users are promised.
  */
 
 import type { Channel } from '../protocol/channel/index.ts';
@@ -24,7 +12,8 @@ import type { Program } from '../protocol/program/program.ts';
 import { type Random, randomBytes, systemRandom } from '../protocol/random/index.ts';
 import { answerOf, floatsOf, type Inference } from './answers.ts';
 import { type Call, CallQueue, Occasion } from './call-queue.ts';
-import { type Classification, checkClassOptions, classesOf } from './classify.ts';
+import { type Classification, type ClassifyOptions, classifyImage } from './classify.ts';
+import type { Session } from './contract.ts';
 import { type ImageArgument, type PixelReader, readRaw } from './images.ts';
 import {
   freshResumption,
@@ -38,8 +27,6 @@ import {
 import {
   CALL_OPTIONS,
   type CallOptions,
-  CLASSIFY_OPTIONS,
-  type ClassifyOptions,
   checkOptions,
   PREPARE_OPTIONS,
   type PrepareOptions,
@@ -48,11 +35,6 @@ import {
   type SessionStatus,
 } from './options.ts';
 import { Reporter } from './reporter.ts';
-
-export type { ResultTensor } from '../protocol/program/results.ts';
-export type { Inference } from './answers.ts';
-export type { PhaseStats } from './link.ts';
-export type { SessionPhase, SessionProgress } from './reporter.ts';
 
 /** What a session over a channel of the caller's stands on. */
 export interface SessionParts {
@@ -68,7 +50,7 @@ export interface SessionParts {
    */
   readonly resume?: Resumption | undefined;
   /**
-   * How {@link Session.classify} reads images; default: RGBA pixels and tensors alone.
+   * How `classify()` reads images; default: RGBA pixels and tensors alone.
    * @internal
    */
   readonly readPixels?: PixelReader | undefined;
@@ -107,15 +89,15 @@ const REFUSED_MS = 30_000;
 export async function sessionOver(
   parts: SessionParts,
   options: SessionOptions = {},
-): Promise<Session> {
+): Promise<LocalSession> {
   checkOptions(options, SESSION_OPTIONS);
   const { resume: left = freshResumption(parts.random), readPixels = readRaw, release } = parts;
   const open = (own: LinkOptions) => Link.open(parts, own, left);
-  return Session.begin({ left, open, readPixels, lasting: false, release }, options);
+  return LocalSession.begin({ left, open, readPixels, lasting: false, release }, options);
 }
 
 /**
- * An open session; see the contract above. It is in one of three states, which fields tell:
+ * An open session. It is in one of three states, which fields tell:
  *
  *     linked       #end, #loss undefined   -- its link is lost, and the source is lasting -->  coming back
  *     coming back  #loss set               -- a try opens a link -->  linked; a pause between tries, which `#hurry` ends
@@ -123,8 +105,7 @@ export async function sessionOver(
  *
  * Whoever needs a link waits for `#tried`, and whoever needs a bundle for `#changed`; both also happen when the session is over.
  */
-export class Session implements AsyncDisposable {
-  /** Resolves when the session is over: with the error that ended it, or undefined after close(). Never rejects. */
+export class LocalSession implements Session {
   readonly closed: Promise<Error | undefined>;
   readonly #source: SessionSource;
   readonly #options: SessionOptions;
@@ -160,62 +141,50 @@ export class Session implements AsyncDisposable {
   }
 
   /** @internal */
-  static async begin(source: SessionSource, options: SessionOptions): Promise<Session> {
+  static async begin(source: SessionSource, options: SessionOptions): Promise<LocalSession> {
     try {
       const { keepReady = 0 } = options;
       if (!(Number.isInteger(keepReady) && keepReady >= 0)) {
         throw new RangeError(`keepReady: expected an integer from 0, got ${keepReady}`);
       }
       options.onStatus?.('connecting');
-      return new Session(source, options, await source.open(options));
+      return new LocalSession(source, options, await source.open(options));
     } catch (error) {
       await source.release?.();
       throw error;
     }
   }
 
-  /** The public program that both sides run. */
+  /** Resolves when `available` may have changed. */
+  get changed(): Promise<void> {
+    return this.#changed.next;
+  }
+
   get program(): Program {
     return this.#link.session.layout.program;
   }
 
-  /** SHA-256 of the program, 64 hexadecimal digits: what `expect.digest` takes the next time. */
   get digest(): string {
     return hexOf(this.#link.session.digest);
   }
 
-  /**
-   * What the server says that its weights are, 64 hexadecimal digits: the same as long as they and the secret of the hint are. It
-   * tells nothing of them.
-   */
   get weights(): string {
     return hexOf(this.#link.session.weights);
   }
 
-  /** Name under which the server offers the model. */
   get model(): string {
     return this.#link.session.model;
   }
 
-  /** Prepared inferences that the server keeps for a session. */
   get maxBundles(): number {
     return this.#link.session.maxBundles;
   }
 
-  /** Inferences that are prepared; 0 while the link is lost. */
   get available(): number {
     const usable = this.#end === undefined && this.#link.alive;
     return usable ? this.#source.left.bundles.available : 0;
   }
 
-  /**
-   * Prepares inferences, so that infer() has only its online phase left.
-   * @throws RangeError when `inferences` is not a positive integer, or more than the server keeps for a session, `maxBundles`
-   * @throws ProtocolError `refused`, `busy`, `quota` or `draining` when the server prepares none; `lost` or `timeout` when the link is lost:
-   *   the session goes on
-   * @throws other ProtocolErrors: the session is over then
-   * @throws AbortError when the signal fires: what is prepared until then is kept
-   */
   async prepare(options: PrepareOptions = {}): Promise<void> {
     checkOptions(options, PREPARE_OPTIONS);
     const { inferences = 1 } = options;
@@ -233,16 +202,6 @@ export class Session implements AsyncDisposable {
     });
   }
 
-  /**
-   * One private inference.
-   * @param pixels - [channels, height, width] of the program's input: Float32Array in 0..1, or Uint8Array in 0..255. Where the
-   *   program's input has a `limit`, a Float32Array of any numbers that keep it after mean and std (`program.input`)
-   * @throws TypeError, RangeError when the pixels are not that; nothing is spent then
-   * @throws ProtocolError `refused`, `busy`, `quota` or `draining` when no bundle is ready and the server prepares none; `lost` or `timeout`
-   *   when the link is lost, with the bundle: the session goes on
-   * @throws other ProtocolErrors: the session is over then
-   * @throws AbortError when the signal fires: the bundle is spent if the inference had begun
-   */
   async infer(pixels: Float32Array | Uint8Array, options: CallOptions = {}): Promise<Inference> {
     checkOptions(options, CALL_OPTIONS);
     const input = encodeInput(this.program, floatsOf(this.program, pixels));
@@ -262,23 +221,10 @@ export class Session implements AsyncDisposable {
     });
   }
 
-  /**
-   * The likeliest classes of an image, the likeliest first.
-   * @param image - a file or blob, a URL, an element that shows an image, RGBA pixels, a tensor; in Node the path of a PNG file
-   * @throws TypeError when the model's result is no list of classes, or `image` is nothing that holds an image
-   * @throws RangeError when an option is out of its range, or the image cannot be read
-   * @throws what infer() throws
-   */
-  async classify(image: ImageArgument, options: ClassifyOptions = {}): Promise<Classification[]> {
-    checkOptions(options, CLASSIFY_OPTIONS);
-    const checked = checkClassOptions(this.program, options);
-    const { input } = this.program;
-    const pixels = await this.#source.readPixels(image, input.shape, checked.fit);
-    const { signal, onProgress } = options;
-    return classesOf(this.program, await this.infer(pixels, { signal, onProgress }), checked);
+  classify(image: ImageArgument, options: ClassifyOptions = {}): Promise<Classification[]> {
+    return classifyImage(this, this.#source.readPixels, image, options);
   }
 
-  /** Says goodbye and ends the session. A call that is still running or waiting rejects. Never rejects itself. */
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;

@@ -1,6 +1,9 @@
-/** What a web worker of a browser loads: the protocol's tasks. Its URL stands in browser.ts. */
+/** What a web worker of a browser loads: it serves a pool, or has a session. Its URL stands in browser.ts. */
 
 import * as tasks from '../protocol/inference/tasks.ts';
 import { serveWorker, type WorkerScope } from '../protocol/pool/web.ts';
+import { serveSession } from './host.ts';
 
-serveWorker(globalThis as unknown as WorkerScope, tasks);
+const scope = globalThis as unknown as WorkerScope;
+serveSession(scope);
+serveWorker(scope, tasks);

@@ -7,7 +7,7 @@
  */
 
 import { rm, writeFile } from 'node:fs/promises';
-import type { Inference } from '../../client/session.ts';
+import type { Inference } from '../../client/answers.ts';
 import { costOf } from '../../protocol/inference/cost.ts';
 import { layoutOf } from '../../protocol/inference/layout.ts';
 import type { NamedLink } from '../../protocol/inference/links.ts';

@@ -18,27 +18,64 @@ const out = join(root, 'dist/web');
 rmSync(out, { recursive: true, force: true });
 mkdirSync(out, { recursive: true });
 
-const bundle = await rolldown({
-  input: {
-    client: join(root, 'dist/client/browser.js'),
-    worker: join(root, 'dist/client/worker.js'),
-    page: join(root, 'dist/client/web/page.js'),
-  },
+const entry = (name) => join(root, `dist/${name}.js`);
+const input = {
+  client: entry('client/browser'),
+  worker: entry('client/worker'),
+  page: entry('client/web/page'),
+};
+
+const options = {
   platform: 'browser',
   preserveEntrySignatures: 'strict',
   // A module that reaches for Node, or that cannot be found, must not get into a page unseen.
   onwarn(warning) {
     throw new Error(warning.message);
   },
+};
+
+/** The modules that a page loads at once for the client. */
+const ofPages = await bundled({ client: input.client }, async (bundle) => {
+  const { output } = await bundle.generate({ format: 'esm' });
+  const chunks = new Map(output.map((chunk) => [chunk.fileName, chunk]));
+  return new Set(loaded(chunks, ['client.js']).flatMap((name) => chunks.get(name).moduleIds));
 });
-const { output } = await bundle.write({
-  dir: out,
-  format: 'esm',
-  minify: true,
-  entryFileNames: '[name].js',
-  chunkFileNames: '[name]-[hash].js',
+
+const chunks = await bundled(input, async (bundle) => {
+  const { output } = await bundle.write({
+    dir: out,
+    format: 'esm',
+    minify: true,
+    entryFileNames: '[name].js',
+    chunkFileNames: '[name]-[hash].js',
+    // Two chunks: what pages load at once, and what workers do, and pages for what they ask of it.
+    codeSplitting: {
+      groups: [
+        { name: 'shared', test: (id) => ofPages.has(id) },
+        { name: 'core', test: (id) => !/\/client\/(worker|web\/[^/]+)\.js$/.test(id) },
+      ],
+    },
+  });
+  return new Map(output.map((chunk) => [chunk.fileName, chunk]));
 });
-await bundle.close();
+
+async function bundled(input, use) {
+  const bundle = await rolldown({ input, ...options });
+  try {
+    return await use(bundle);
+  } finally {
+    await bundle.close();
+  }
+}
+
+/** What chunks load at once, themselves included. */
+function loaded(chunks, names) {
+  const seen = new Set(names);
+  for (const name of seen) {
+    for (const next of chunks.get(name).imports) seen.add(next);
+  }
+  return [...seen];
+}
 
 const pages = [
   'index.html',
@@ -65,16 +102,11 @@ for (const folder of ['digits', 'fashion', 'cifar10']) {
 }
 writeFileSync(join(out, 'examples.json'), JSON.stringify(examples));
 
-// What a page loads for the client: the two entries and all they import.
-const chunks = new Map(output.map((chunk) => [chunk.fileName, chunk]));
-const needed = new Set();
-const visit = (name) => {
-  if (needed.has(name)) return;
-  needed.add(name);
-  for (const next of chunks.get(name).imports) visit(next);
-};
-for (const name of ['client.js', 'worker.js']) visit(name);
-const sizes = [...needed].map((name) => [name, gzipSync(readFileSync(join(out, name))).length]);
+// What a page loads for the client, with its workers.
+const sizes = loaded(chunks, ['client.js', 'worker.js']).map((name) => [
+  name,
+  gzipSync(readFileSync(join(out, name))).length,
+]);
 const kB = (bytes) => `${(bytes / 1000).toFixed(1)} kB`;
 const total = sizes.reduce((sum, [, bytes]) => sum + bytes, 0);
 console.log(

@@ -67,12 +67,13 @@ export class Sessions {
     if (this.#session?.model === model) return this.#session;
     await this.#session?.close();
     this.#session = undefined;
+    this.#wire.clear();
     const session = await connect(this.#server, {
       model,
       pool: this.#pool,
       signal,
       onProgress: this.#progress,
-      decorate: (channel) => this.#wire.watch(channel),
+      onMessage: (message) => this.#wire.take(message),
     });
     this.#session = session;
     void session.closed.then(() => {

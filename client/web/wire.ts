@@ -1,9 +1,7 @@
 /** What passes between this browser and the server: counts, the latest messages, and the picture's place among them. */
 
-import { type CountedChannel, counted, type Traffic } from '../../protocol/channel/counted.ts';
-import { Decorator } from '../../protocol/channel/decorator.ts';
-import type { Channel } from '../../protocol/channel/index.ts';
 import { Kind } from '../../protocol/inference/messages.ts';
+import type { Traffic, WireMessage } from '../browser.ts';
 import { bytesText } from '../progress.ts';
 
 /** Messages that are shown at a time. */
@@ -28,10 +26,10 @@ interface Message {
   readonly head: string;
 }
 
-/** Watches the channel of one session at a time. */
+/** What one session at a time sends and gets. */
 export class Wire {
-  #channel: CountedChannel | undefined;
   #messages: Message[] = [];
+  #traffic: Traffic | undefined;
   readonly #changed: () => void;
   /** The masked input as it left last: packed numbers, ringsOf(program)[0] bits each. */
   masked: Uint8Array | undefined;
@@ -43,16 +41,15 @@ export class Wire {
     this.#changed = changed;
   }
 
-  /** Watches a channel from its beginning, in place of the one before. */
-  watch(channel: Channel): Channel {
+  /** Begins with another session. */
+  clear(): void {
     this.#messages = [];
-    this.#channel = counted(channel);
-    return new Watcher(this.#channel, (up, kind, payload) => this.#saw(up, kind, payload));
+    this.#traffic = undefined;
   }
 
   /** What the session has moved. */
   get traffic(): Traffic | undefined {
-    return this.#channel?.snapshot();
+    return this.#traffic;
   }
 
   /** The latest messages, the last one first. */
@@ -60,44 +57,15 @@ export class Wire {
     return this.#messages;
   }
 
-  #saw(up: boolean, kind: number, payload: Uint8Array): void {
-    if (up && kind === Kind.maskedInput) this.masked = payload.slice();
-    if (up && payload.length >= LEAST_PICTURE) this.leaving = payload.slice(0, PICTURE_BYTES);
+  take({ sent, kind, payload, traffic }: WireMessage): void {
+    this.#traffic = traffic;
+    if (sent && kind === Kind.maskedInput) this.masked = payload;
+    if (sent && payload.length >= LEAST_PICTURE) this.leaving = payload.slice(0, PICTURE_BYTES);
     const head = hexadecimal(payload.subarray(0, HEAD_BYTES));
     const name = names.get(kind) ?? String(kind);
-    this.#messages.unshift({ up, name, bytes: payload.length, head });
+    this.#messages.unshift({ up: sent, name, bytes: payload.length, head });
     this.#messages.length = Math.min(this.#messages.length, SHOWN);
     this.#changed();
-  }
-}
-
-/**
- * Shows every frame to `saw` (up: it leaves this browser), which keeps copies alone: a payload belongs to the channel once it is
- * sent, and to the session once it is received.
- */
-class Watcher extends Decorator {
-  readonly #saw: (up: boolean, kind: number, payload: Uint8Array) => void;
-
-  constructor(channel: Channel, saw: (up: boolean, kind: number, payload: Uint8Array) => void) {
-    super(channel);
-    this.#saw = saw;
-  }
-
-  override send(kind: number, payload: Uint8Array): Promise<void> {
-    this.#saw(true, kind, payload);
-    return super.send(kind, payload);
-  }
-
-  override async receive(kind: number, bytes: number): Promise<Uint8Array> {
-    const payload = await super.receive(kind, bytes);
-    this.#saw(false, kind, payload);
-    return payload;
-  }
-
-  override async receiveUpTo(kind: number, limit: number): Promise<Uint8Array> {
-    const payload = await super.receiveUpTo(kind, limit);
-    this.#saw(false, kind, payload);
-    return payload;
   }
 }
 

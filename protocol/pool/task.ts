@@ -23,17 +23,54 @@ type Base = 'RangeError' | 'TypeError' | 'Error';
 
 const CLASSES: Readonly<Record<Base, ErrorConstructor>> = { RangeError, TypeError, Error };
 
-/** What comes back: cloning alone would strip an error of its class, name and code. */
+/** An error on its way: cloning alone would strip it of its class, name and code. */
+export interface PackedError {
+  readonly base: Base;
+  readonly name: string;
+  readonly message: string;
+  readonly code: string | undefined;
+  readonly retryAfterMs: number | undefined;
+  readonly stack: string | undefined;
+  readonly cause: PackedError | undefined;
+}
+
+/** What comes back. */
 export type Outcome =
   | { readonly ok: true; readonly output: unknown }
-  | {
-      readonly ok: false;
-      readonly base: Base;
-      readonly name: string;
-      readonly message: string;
-      readonly code: string | undefined;
-      readonly stack: string | undefined;
-    };
+  | { readonly ok: false; readonly error: PackedError };
+
+/** An error, or whatever was thrown, for its way to another thread. */
+export function packError(thrown: unknown): PackedError {
+  const error = thrown instanceof Error ? thrown : new Error(String(thrown));
+  const { name, message, stack, cause } = error;
+  const { code, retryAfterMs } = error as { code?: unknown; retryAfterMs?: number };
+  const base = (['RangeError', 'TypeError'] as const).find((own) => error instanceof CLASSES[own]);
+  return {
+    base: base ?? 'Error',
+    name,
+    message,
+    code: typeof code === 'string' ? code : undefined,
+    retryAfterMs,
+    stack,
+    cause: cause === undefined ? undefined : packError(cause),
+  };
+}
+
+/** The error with the class of the language, the name, the code and the cause that it had. */
+export function unpackError(packed: PackedError): Error {
+  const { base, name, message, code, retryAfterMs, stack } = packed;
+  const options = packed.cause === undefined ? {} : { cause: unpackError(packed.cause) };
+  let error: Error;
+  if (name === 'ProtocolError') {
+    error = new ProtocolError(code as ProtocolErrorCode, message, { ...options, retryAfterMs });
+  } else {
+    error = new CLASSES[base](message, options);
+    if (name !== base) Object.assign(error, { name });
+    if (code !== undefined) Object.assign(error, { code });
+  }
+  if (stack !== undefined) error.stack = stack;
+  return error;
+}
 
 /** Calls a task by name. */
 export function call(tasks: TaskTable, task: string, input: unknown): unknown {
@@ -47,36 +84,14 @@ export function perform(tasks: TaskTable, { task, input }: Request): Outcome {
   try {
     return { ok: true, output: call(tasks, task, input) };
   } catch (thrown) {
-    const error = thrown instanceof Error ? thrown : new Error(String(thrown));
-    const { name, message, stack } = error;
-    const { code } = error as { code?: unknown };
-    const base = (['RangeError', 'TypeError'] as const).find(
-      (own) => error instanceof CLASSES[own],
-    );
-    return {
-      ok: false,
-      base: base ?? 'Error',
-      name,
-      message,
-      code: typeof code === 'string' ? code : undefined,
-      stack,
-    };
+    return { ok: false, error: packError(thrown) };
   }
 }
 
-/** In the caller: the output, or the task's error with the class of the language, the name and the code it was thrown with. */
+/** In the caller: the output, or the task's error. */
 export function unwrap(outcome: Outcome): unknown {
   if (outcome.ok) return outcome.output;
-  const { base, name, message, code, stack } = outcome;
-  let error: Error;
-  if (name === 'ProtocolError') error = new ProtocolError(code as ProtocolErrorCode, message);
-  else {
-    error = new CLASSES[base](message);
-    if (name !== base) Object.assign(error, { name });
-    if (code !== undefined) Object.assign(error, { code });
-  }
-  if (stack !== undefined) error.stack = stack;
-  throw error;
+  throw unpackError(outcome.error);
 }
 
 /**

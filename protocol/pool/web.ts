@@ -1,21 +1,19 @@
 /** The pool of a browser's web workers: module workers, with shared memory where the page is cross-origin isolated. */
 
-import { BULK_BYTES } from '../bulk.ts';
 import type { Pool } from './index.ts';
-import { TaskQueue, type Workers } from './queue.ts';
 import {
-  movable,
-  type Outcome,
-  perform,
-  type Request,
-  type TaskTable,
-  transferables,
-  unwrap,
-} from './task.ts';
+  Members,
+  type Messages,
+  type Port,
+  type SharedNews,
+  serveMessages,
+  share,
+} from './ports.ts';
+import { TaskQueue } from './queue.ts';
+import type { TaskTable } from './task.ts';
 
 /** The part of a browser's `Worker` that is used. */
-export interface WebWorker {
-  postMessage(message: unknown, transfer: ArrayBuffer[]): void;
+export interface WebWorker extends Messages {
   terminate(): void;
   addEventListener(type: 'message', listener: (event: { data: unknown }) => void): void;
   addEventListener(
@@ -25,12 +23,28 @@ export interface WebWorker {
 }
 
 /** The part of a worker's own global scope that is used. */
-export interface WorkerScope {
-  postMessage(message: unknown, transfer: ArrayBuffer[]): void;
+export interface WorkerScope extends Messages {
   addEventListener(
     type: 'message' | 'messageerror',
     listener: (event: { data: unknown }) => void,
   ): void;
+}
+
+/** The workers of a pool as another thread has them. */
+export interface Shared {
+  /** A port to each, for `createPortPool`. */
+  readonly ports: readonly Port[];
+  /** Ends what is told. */
+  end(): void;
+}
+
+/** A pool of web workers. */
+export interface WebPool<T extends TaskTable> extends Pool<T> {
+  /**
+   * Ports to all workers.
+   * @param told - what becomes of them from here on
+   */
+  share(told: (news: SharedNews) => void): Shared;
 }
 
 /** Options of a pool of web workers. */
@@ -45,6 +59,12 @@ export const MOST_WORKERS = 8;
 /** What may have happened where a browser does not say. */
 const UNTOLD = "its module was not found, or the page's content security policy forbids worker-src";
 
+/** Why a worker did not start, as far as the browser says. */
+export function failureToStart(message: string | undefined): Error {
+  const cause = new Error(message || UNTOLD);
+  return new Error(`pool: a worker could not start: ${cause.message}`, { cause });
+}
+
 /** What a worker says once its module has loaded. */
 const READY = 'ready';
 
@@ -57,7 +77,7 @@ const READY = 'ready';
 export function createWebPool<T extends TaskTable>(
   spawn: () => WebWorker,
   options: WebPoolOptions = {},
-): Pool<T> {
+): WebPool<T> {
   const cores = globalThis.navigator?.hardwareConcurrency ?? 2;
   const workers = options.workers ?? Math.min(cores, MOST_WORKERS);
   if (!(Number.isInteger(workers) && workers >= 1)) {
@@ -66,109 +86,83 @@ export function createWebPool<T extends TaskTable>(
   const crew = new Crew(spawn, workers);
   const queue = new TaskQueue<T>(crew);
   crew.start((error) => queue.fail(error));
-  return queue;
+  return Object.assign(queue, {
+    share: (told: (news: SharedNews) => void) => crew.share(told),
+  });
 }
 
-/** Serves a pool from inside a worker: what its module does last. */
+/** Serves a pool from inside a worker, and those that its workers are shared with: what its module does last. */
 export function serveWorker(scope: WorkerScope, tasks: TaskTable): void {
-  scope.addEventListener('message', ({ data }) => {
-    const outcome = movable(perform(tasks, data as Request)) as Outcome;
-    scope.postMessage(outcome, transferables(outcome));
-  });
+  serveMessages(scope, tasks);
   scope.addEventListener('messageerror', () => {
     throw new Error('what a task takes cannot be read here');
   });
   scope.postMessage(READY, []);
 }
 
-/** A task that a worker has. */
-interface Call {
-  readonly task: string;
-  resolve(outcome: Outcome): void;
-  reject(error: Error): void;
-}
-
-/** A worker with what it is doing. */
-interface Member {
-  readonly worker: WebWorker;
-  ready: boolean;
-  call: Call | undefined;
-}
-
-class Crew implements Workers {
-  readonly workers: number;
+/** Workers that this thread has started, and starts anew when they break. */
+class Crew extends Members {
   readonly #spawn: () => WebWorker;
-  readonly #members = new Set<Member>();
+  readonly #hired: WebWorker[] = [];
+  readonly #told = new Set<(news: SharedNews) => void>();
   #fail: (error: Error) => void = () => {};
 
   constructor(spawn: () => WebWorker, workers: number) {
+    super(workers);
     this.#spawn = spawn;
-    this.workers = workers;
   }
 
   /** @param fail - is told when a worker cannot start, and then nothing can run */
   start(fail: (error: Error) => void): void {
-    this.#fail = fail;
-    for (let i = 0; i < this.workers; i++) this.#hire();
+    this.#fail = (error) => {
+      fail(error);
+      for (const tell of this.#told) tell({ failed: error.message });
+    };
+    for (let at = 0; at < this.workers; at++) this.#hire(at);
   }
 
-  async execute(task: string, input: unknown, give: unknown): Promise<unknown> {
-    // The queue runs at most as many tasks as there are members.
-    const member = [...this.#members].find(({ call }) => call === undefined)!;
-    const outcome = await new Promise<Outcome>((resolve, reject) => {
-      member.call = { task, resolve, reject };
-      try {
-        // A worker that has not loaded its module yet keeps the message until it has.
-        member.worker.postMessage(
-          { task, input } satisfies Request,
-          transferables(give, BULK_BYTES),
-        );
-      } catch (error) {
-        member.call = undefined;
-        reject(error as Error);
-      }
-    });
-    return unwrap(outcome);
+  share(told: (news: SharedNews) => void): Shared {
+    this.#told.add(told);
+    return { ports: this.#hired.map(share), end: () => this.#told.delete(told) };
   }
 
-  async shutdown(): Promise<void> {
+  override async shutdown(): Promise<void> {
     this.#fail = () => {};
-    for (const { worker } of this.#members) worker.terminate();
-    this.#members.clear();
+    this.#told.clear();
+    for (const worker of this.#hired.splice(0)) worker.terminate();
+    await super.shutdown();
   }
 
-  #hire(): void {
-    const member: Member = { worker: this.#spawn(), ready: false, call: undefined };
-    this.#members.add(member);
-    member.worker.addEventListener('message', ({ data }) => {
-      if (data === READY) {
-        member.ready = true;
-        return;
-      }
-      const { call } = member;
-      member.call = undefined;
-      call?.resolve(data as Outcome);
+  #hire(at: number, cause?: Error): void {
+    const worker = this.#spawn();
+    let ready = false;
+    let over = false;
+    this.#hired[at] = worker;
+    this.place(at, worker, cause);
+    for (const tell of cause ? this.#told : []) {
+      tell({ at, port: share(worker), cause: cause!.message });
+    }
+    worker.addEventListener('message', ({ data }) => {
+      ready ||= data === READY;
     });
     const broken = (event: { message?: string; preventDefault?(): void }): void => {
       event.preventDefault?.();
-      if (!this.#members.delete(member)) return;
-      member.worker.terminate();
+      if (over || this.#hired[at] !== worker) return;
+      over = true;
+      worker.terminate();
       const cause = new Error(event.message || UNTOLD);
-      if (!member.ready) {
+      if (!ready) {
         // Another would not load either.
-        this.#fail(new Error(`pool: a worker could not start: ${cause.message}`, { cause }));
+        this.#fail(failureToStart(event.message));
         return;
       }
       try {
-        this.#hire();
+        this.#hire(at, cause);
       } catch (cause) {
         this.#fail(new Error('pool: a worker could not start', { cause }));
       }
-      member.call?.reject(
-        new Error(`pool: the worker broke at task "${member.call.task}"`, { cause }),
-      );
     };
-    member.worker.addEventListener('error', broken);
-    member.worker.addEventListener('messageerror', broken);
+    worker.addEventListener('error', broken);
+    worker.addEventListener('messageerror', broken);
   }
 }

@@ -3,7 +3,8 @@
  * every session, so that two sessions differ in nothing but what a peer does in them.
  */
 
-import { type Session, sessionOver } from '../../client/session.ts';
+import type { Session } from '../../client/contract.ts';
+import { sessionOver } from '../../client/session.ts';
 import type { Endpoint } from '../../protocol/channel/endpoint.ts';
 import {
   type ChannelFrame,

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { readRaw } from '../../client/images.ts';
 import { freshResumption, Link } from '../../client/link.ts';
-import { Session } from '../../client/session.ts';
+import { LocalSession } from '../../client/session.ts';
 import { ProtocolError } from '../../protocol/errors.ts';
 import { LocalServer, localPool, somePixels, tinyModel } from '../system/support.ts';
 
@@ -26,7 +26,7 @@ describe('a session that has lost its link', () => {
       link = await Link.open({ channel: server.accept(), pool }, {}, left);
       return link;
     };
-    const session = await Session.begin(
+    const session = await LocalSession.begin(
       { left, open, readPixels: readRaw, lasting: true },
       { onStatus: (status) => statuses.push(status) },
     );
@@ -62,7 +62,10 @@ describe('a session that has lost its link', () => {
       links.push(link);
       return link;
     };
-    const session = await Session.begin({ left, open, readPixels: readRaw, lasting: true }, {});
+    const session = await LocalSession.begin(
+      { left, open, readPixels: readRaw, lasting: true },
+      {},
+    );
     links[0]!.end(new ProtocolError('lost', 'the cable'));
     await vi.waitUntil(() => fail !== undefined);
     const asked = session.infer(somePixels(model));

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { bytesText, ProgressLine, timeText } from '../../client/progress.ts';
-import type { SessionProgress } from '../../client/session.ts';
+import type { SessionProgress } from '../../client/reporter.ts';
 
 const event = (phase: SessionProgress['phase'], done: number): SessionProgress => ({
   phase,

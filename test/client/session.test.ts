@@ -1,5 +1,6 @@
 import { describe, expect, it, vi } from 'vitest';
-import { type SessionProgress, sessionOver } from '../../client/session.ts';
+import type { SessionProgress } from '../../client/reporter.ts';
+import { sessionOver } from '../../client/session.ts';
 import { ProtocolError } from '../../protocol/errors.ts';
 import { argmax } from '../../protocol/gadgets/argmax.ts';
 import { costOf } from '../../protocol/inference/cost.ts';

@@ -1,8 +1,9 @@
 /** How sessions end, as the log tells it: what a client may do is no error. */
 
 import { describe, expect, it } from 'vitest';
+import type { Session } from '../../client/contract.ts';
 import { connect } from '../../client/index.ts';
-import { type Session, sessionOver } from '../../client/session.ts';
+import { sessionOver } from '../../client/session.ts';
 import { type ServerEvent, serve } from '../../server/index.ts';
 import { failureOf, LocalServer, localPool, somePixels, tinyModel } from '../system/support.ts';
 

@@ -2,9 +2,10 @@
 
 import { existsSync } from 'node:fs';
 import { serialize } from 'node:v8';
+import type { Session } from '../../client/contract.ts';
 import type { Resumption } from '../../client/link.ts';
 import type { SessionOptions } from '../../client/options.ts';
-import { type Session, sessionOver } from '../../client/session.ts';
+import { sessionOver } from '../../client/session.ts';
 import type { Channel } from '../../protocol/channel/index.ts';
 import { memoryPair } from '../../protocol/channel/memory.ts';
 import type { ProtocolPool } from '../../protocol/inference/session.ts';

@@ -1,7 +1,7 @@
 /** The pool of web workers, over threads of Node that behave as web workers do. In a real browser: test/system. */
 
 import { existsSync } from 'node:fs';
-import { Worker } from 'node:worker_threads';
+import { type Transferable, Worker } from 'node:worker_threads';
 import { afterEach, describe, expect, it } from 'vitest';
 import { ProtocolError } from '../../../protocol/errors.ts';
 import { createWebPool, MOST_WORKERS, type WebWorker } from '../../../protocol/pool/web.ts';
@@ -31,7 +31,7 @@ function spawn(tasks = table): WebWorker {
   alive.add(worker);
   let ended = false;
   return {
-    postMessage: (message, transfer) => worker.postMessage(message, transfer),
+    postMessage: (message, transfer) => worker.postMessage(message, transfer as Transferable[]),
     terminate() {
       ended = true;
       alive.delete(worker);
