@@ -47,7 +47,7 @@ export interface Opening {
 }
 
 /** Calls of a session by name, with what they take. */
-export type Call =
+export type RemoteCall =
   | { readonly name: 'prepare'; readonly inferences: number | undefined }
   | { readonly name: 'infer'; readonly pixels: Float32Array | Uint8Array }
   | { readonly name: 'close' };
@@ -55,7 +55,12 @@ export type Call =
 /** What a page posts. */
 export type FromPage =
   | { readonly do: 'open'; readonly opening: Opening }
-  | { readonly do: 'call'; readonly id: number; readonly call: Call; readonly progress: boolean }
+  | {
+      readonly do: 'call';
+      readonly id: number;
+      readonly call: RemoteCall;
+      readonly progress: boolean;
+    }
   | { readonly do: 'cancel'; readonly id: number }
   /** The call's progress callback has thrown. */
   | { readonly do: 'stop'; readonly id: number; readonly error: PackedError }
@@ -95,7 +100,7 @@ export interface Opened {
 }
 
 /** Serves the page that opens a session in this worker. */
-export function serveSession(scope: WorkerScope): void {
+export function hostSession(scope: WorkerScope): void {
   let host: Host | undefined;
   scope.addEventListener('message', ({ data }) => {
     const asked = data as FromPage;
@@ -191,7 +196,7 @@ class Host {
     this.#tell({ told: 'closed', error: error && packError(error) });
   }
 
-  async #call(call: Call, own: CallParts): Promise<unknown> {
+  async #call(call: RemoteCall, own: CallParts): Promise<unknown> {
     const session = this.#session!;
     if (call.name === 'prepare') {
       const { inferences } = call;

@@ -11,7 +11,7 @@ import type { ConnectOptions } from './api.ts';
 import { type Classification, type ClassifyOptions, classifyImage } from './classify.ts';
 import type { Session } from './contract.ts';
 import type { HintCache } from './hints.ts';
-import type { Call, FromPage, FromWorker, Opened, SessionState } from './host.ts';
+import type { FromPage, FromWorker, Opened, RemoteCall, SessionState } from './host.ts';
 import type { ImageArgument, PixelReader } from './images.ts';
 import {
   CALL_OPTIONS,
@@ -73,7 +73,15 @@ export class RemoteSession implements Session {
     this.closed = new Promise((resolve) => {
       this.#settle = resolve;
     });
-    this.#worker = parts.start();
+    this.#shared = parts.pool.share((news) => {
+      this.#post({ do: 'workers', news }, 'port' in news ? [news.port as MessagePort] : []);
+    });
+    try {
+      this.#worker = parts.start();
+    } catch (error) {
+      this.#shared.end();
+      throw error;
+    }
     const broken = (event: { message?: string; preventDefault?(): void }): void => {
       event.preventDefault?.();
       const broke = new Error(`the session's worker broke: ${event.message}`);
@@ -85,9 +93,6 @@ export class RemoteSession implements Session {
     this.#worker.addEventListener('message', ({ data }) => {
       this.#started = true;
       if (typeof data === 'object') this.#hear(data as FromWorker);
-    });
-    this.#shared = parts.pool.share((news) => {
-      this.#post({ do: 'workers', news }, 'port' in news ? [news.port as MessagePort] : []);
     });
   }
 
@@ -187,7 +192,7 @@ export class RemoteSession implements Session {
     }
   }
 
-  #call(what: string, call: Call, options: CallOptions): Promise<unknown> {
+  #call(what: string, call: RemoteCall, options: CallOptions): Promise<unknown> {
     const { onProgress = this.#parts.options.onProgress, signal } = options;
     const id = this.#next++;
     return this.#settled(id, what, { signal, onProgress }, () =>

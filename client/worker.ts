@@ -2,8 +2,8 @@
 
 import * as tasks from '../protocol/inference/tasks.ts';
 import { serveWorker, type WorkerScope } from '../protocol/pool/web.ts';
-import { serveSession } from './host.ts';
+import { hostSession } from './host.ts';
 
 const scope = globalThis as unknown as WorkerScope;
-serveSession(scope);
+hostSession(scope);
 serveWorker(scope, tasks);

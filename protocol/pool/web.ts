@@ -43,6 +43,7 @@ export interface WebPool<T extends TaskTable> extends Pool<T> {
   /**
    * Ports to all workers.
    * @param told - what becomes of them from here on
+   * @throws Error when the pool is closed or has failed
    */
   share(told: (news: SharedNews) => void): Shared;
 }
@@ -106,6 +107,7 @@ class Crew extends Members {
   readonly #hired: WebWorker[] = [];
   readonly #told = new Set<(news: SharedNews) => void>();
   #fail: (error: Error) => void = () => {};
+  #end: Error | undefined;
 
   constructor(spawn: () => WebWorker, workers: number) {
     super(workers);
@@ -116,21 +118,28 @@ class Crew extends Members {
   start(fail: (error: Error) => void): void {
     this.#fail = (error) => {
       fail(error);
-      for (const tell of this.#told) tell({ failed: error.message });
+      this.#over(error);
     };
     for (let at = 0; at < this.workers; at++) this.#hire(at);
   }
 
   share(told: (news: SharedNews) => void): Shared {
+    if (this.#end !== undefined) throw this.#end;
     this.#told.add(told);
     return { ports: this.#hired.map(share), end: () => this.#told.delete(told) };
   }
 
   override async shutdown(): Promise<void> {
     this.#fail = () => {};
-    this.#told.clear();
+    this.#over(new Error('pool: it was closed'));
     for (const worker of this.#hired.splice(0)) worker.terminate();
     await super.shutdown();
+  }
+
+  #over(error: Error): void {
+    this.#end ??= error;
+    for (const tell of this.#told) tell({ failed: error.message });
+    this.#told.clear();
   }
 
   #hire(at: number, cause?: Error): void {

@@ -69,7 +69,7 @@ describe.skipIf(skipped)('the main thread of a page with the client', () => {
       await session.close();
     }, url);
 
-  it.each(['digits', 'cifar10'])('no task takes 75 ms of the processor for %s', async (name) => {
+  it.each(['digits', 'cifar10'])('no task takes 50 ms of the processor for %s', async (name) => {
     const model = join(root, `models/zoo/${name}.sotto`);
     const server = await serveProcess(['--port', '0', '--model', model]);
     try {

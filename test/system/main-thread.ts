@@ -2,11 +2,8 @@
 
 import type { Browser, Page } from 'playwright-core';
 
-/**
- * What counts as a long task. Browsers call so what takes 50 ms: a machine of 2 cores took 28 to 45 ms for digits and 35 to 58 for cifar10,
- * the server and the browser's own processes beside it.
- */
-const LONG_TASK_MS = 75;
+/** What browsers call a long task. */
+const LONG_TASK_MS = 50;
 
 /** An event of Chromium's traces; times in microseconds, `tdur` of the processor. */
 interface Traced {
