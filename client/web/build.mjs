@@ -34,12 +34,16 @@ const options = {
   },
 };
 
-/** The modules that a page loads at once for the client. */
-const ofPages = await bundled({ client: input.client }, async (bundle) => {
-  const { output } = await bundle.generate({ format: 'esm' });
-  const chunks = new Map(output.map((chunk) => [chunk.fileName, chunk]));
-  return new Set(loaded(chunks, ['client.js']).flatMap((name) => chunks.get(name).moduleIds));
-});
+/** The modules that an entry loads at once. */
+const modulesOf = (name) =>
+  bundled({ [name]: input[name] }, async (bundle) => {
+    const { output } = await bundle.generate({ format: 'esm' });
+    const chunks = new Map(output.map((chunk) => [chunk.fileName, chunk]));
+    const names = loaded(chunks, [`${name}.js`]);
+    return new Set(names.flatMap((name) => chunks.get(name).moduleIds));
+  });
+
+const [ofPages, ofWorkers] = [await modulesOf('client'), await modulesOf('worker')];
 
 const chunks = await bundled(input, async (bundle) => {
   const { output } = await bundle.write({
@@ -48,11 +52,15 @@ const chunks = await bundled(input, async (bundle) => {
     minify: true,
     entryFileNames: '[name].js',
     chunkFileNames: '[name]-[hash].js',
-    // Two chunks: what pages load at once, and what workers do, and pages for what they ask of it.
+    // What workers load, in two chunks: with what pages load at once, and the rest, which pages load for what they ask of it. The module that
+    // names the worker's file is in neither: bundlers follow that name, and one of them for ever.
     codeSplitting: {
       groups: [
-        { name: 'shared', test: (id) => ofPages.has(id) },
-        { name: 'core', test: (id) => !/\/client\/(worker|web\/[^/]+)\.js$/.test(id) },
+        { name: 'shared', test: (id) => ofPages.has(id) && ofWorkers.has(id) },
+        {
+          name: 'core',
+          test: (id) => !ofPages.has(id) && !/\/client\/(worker\.js$|web\/)/.test(id),
+        },
       ],
     },
   });

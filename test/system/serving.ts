@@ -82,11 +82,12 @@ const types: Readonly<Record<string, string>> = {
   '.json': 'application/json',
 };
 
-/** A plain static file server; its pages are not cross-origin isolated unless the headers say so. */
+/** A plain static file server, and the paths of what it has served; its pages are not cross-origin isolated unless the headers say so. */
 export async function serveFolder(
   folder: string,
   headers: Readonly<Record<string, string>> = {},
-): Promise<{ url: string; close(): void }> {
+): Promise<{ url: string; readonly served: ReadonlySet<string>; close(): void }> {
+  const served = new Set<string>();
   const server = createServer((request, response) => {
     const { pathname } = new URL(request.url!, 'http://localhost');
     const path = join(folder, pathname.endsWith('/') ? `${pathname}index.html` : pathname);
@@ -94,6 +95,7 @@ export async function serveFolder(
       response.writeHead(404).end();
       return;
     }
+    served.add(path);
     const type = types[extname(path)] ?? 'application/octet-stream';
     response.writeHead(200, { 'content-type': type, ...headers });
     // A page may still load when its test has removed the folder.
@@ -103,6 +105,7 @@ export async function serveFolder(
   await once(server, 'listening');
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
+    served,
     close() {
       server.close();
       server.closeAllConnections();
