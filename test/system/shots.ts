@@ -5,6 +5,9 @@ import type { Page } from 'playwright-core';
 
 const folder = process.env['SOTTO_SHOTS'];
 
+/** Whether pictures are taken. */
+export const shooting = folder !== undefined;
+
 /** The whole page as NAME-WIDTHxHEIGHT-THEME.png; nothing where no folder is named. */
 export async function shoot(page: Page, name: string): Promise<void> {
   if (folder === undefined) return;
