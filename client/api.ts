@@ -108,7 +108,8 @@ export interface StoredHintsOptions {
  * Connects to a server and opens a session.
  * @param url - wss://HOST:PORT or ws://HOST:PORT, with a path and a query where the server asks for them; pages that are https://
  *   may use wss:// alone
- * @throws TypeError when `url` is not such a URL, or an option is given that a browser has not
+ * @throws TypeError when `url` is not such a URL, an option is given that a browser has not, or in a browser a pool that is none of
+ *   createPool()
  * @throws RangeError when a limit, `workers` or `bitsPerSecond` is out of its range
  * @throws ProtocolError `unreachable`, `busy`, `refused` when it has no such model or does not let this client in, `limit` (see `limits`),
  *   `version-mismatch`, `program-mismatch` (see `expect`), or another code: {@link ProtocolErrorCode}

@@ -18,7 +18,7 @@ import { type WireMessage, watched } from './watched.ts';
 export interface CommonConnectOptions extends SessionOptions {
   /** Workers of the session's own pool; default: as many as the machine runs at a time. LOCAL. */
   readonly workers?: number | undefined;
-  /** A pool to share between sessions; default: each session makes its own. The caller closes it. */
+  /** A pool to share between sessions, in a browser one of createPool(); default: each session makes its own. The caller closes it. */
   readonly pool?: ProtocolPool | undefined;
   /** Where hints are kept; by default where the platform keeps such things. `false`: nowhere. */
   readonly hints?: HintCache | false | undefined;

@@ -12,7 +12,7 @@
  *   `draining`, `busy`) ends that call alone.
  * - A lost link ends the calls that were using it, and spends the bundle of an inference. The session comes back by itself, with
  *   what both sides still have; a call waits for one try. Any other error ends the session, and every later call rejects with it.
- * - `onProgress` and `onStatus` are called between steps of the protocol; what `onProgress` throws ends the session.
+ * - `onProgress` and `onStatus` are called between steps of the protocol, in a browser shortly after; what `onProgress` throws ends the session.
  */
 
 import type { Program } from '../protocol/program/program.ts';

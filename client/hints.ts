@@ -19,7 +19,7 @@ export interface HintCache {
 /** Bytes of all hints together that a cache keeps unless told, 2 GiB: a dozen of the largest networks. LOCAL. */
 export const CACHE_BYTES: number = 2 ** 31;
 
-/** Bytes after which the download lets a page have a turn. LOCAL. */
+/** Bytes after which the download lets its thread have a turn. LOCAL. */
 const TURN_BYTES = 256 * 1024;
 
 /** Keeps hints as long as it lives itself. */

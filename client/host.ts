@@ -4,7 +4,7 @@
  *     page                                              worker
  *       |  ---- open, ports to the task workers ----->  |   connects; tells statuses, progress, messages
  *       |  <--- settled: open -----------------------   |
- *       |  ---- prepare, infer, close, each numbered ->  |   those run as they would here; cancel and stop end one
+ *       |  ---- prepare, infer, close, each numbered ->  |   those run as they would here; cancel ends one
  *       |  <--- progress, settled --------------------   |   with how the session is by then
  *       |  <--- closed -------------------------------   |   last of all
  */
@@ -20,17 +20,15 @@ import type { HintCache } from './hints.ts';
 import { readRaw } from './images.ts';
 import type { SessionOptions, SessionStatus } from './options.ts';
 import type { SessionProgress } from './reporter.ts';
+import type { LocalSession } from './session.ts';
 import type { WireMessage } from './watched.ts';
-import { browser } from './web-platform.ts';
+import { browser, socketsClosed } from './web-platform.ts';
 
 /** How a session is. */
 export type SessionState = Pick<
   Session,
   'digest' | 'weights' | 'model' | 'maxBundles' | 'available'
 >;
-
-/** The number of opening among the calls. */
-export const OPENING = 0;
 
 /** What opens a session. */
 export interface Opening {
@@ -54,7 +52,7 @@ export type RemoteCall =
 
 /** What a page posts. */
 export type FromPage =
-  | { readonly do: 'open'; readonly opening: Opening }
+  | { readonly do: 'open'; readonly id: number; readonly opening: Opening }
   | {
       readonly do: 'call';
       readonly id: number;
@@ -62,15 +60,13 @@ export type FromPage =
       readonly progress: boolean;
     }
   | { readonly do: 'cancel'; readonly id: number }
-  /** The call's progress callback has thrown. */
-  | { readonly do: 'stop'; readonly id: number; readonly error: PackedError }
   | { readonly do: 'hint'; readonly id: number; readonly outcome: Outcome }
   | { readonly do: 'workers'; readonly news: SharedNews };
 
 /** What it gets. */
 export type FromWorker =
   | { readonly told: 'status'; readonly status: SessionStatus; readonly state?: SessionState }
-  | { readonly told: 'state'; readonly state: SessionState }
+  | { readonly told: 'state'; readonly state?: SessionState }
   | { readonly told: 'progress'; readonly id: number; readonly progress: SessionProgress }
   | { readonly told: 'message'; readonly message: WireMessage }
   | {
@@ -104,41 +100,32 @@ export function hostSession(scope: WorkerScope): void {
   let host: Host | undefined;
   scope.addEventListener('message', ({ data }) => {
     const asked = data as FromPage;
-    if (asked.do === 'open') host ??= new Host(scope, asked.opening);
+    if (asked.do === 'open') host ??= new Host(scope, asked);
     else if (asked.do !== undefined) host?.hear(asked);
   });
-}
-
-/** A call that runs. */
-interface Running {
-  readonly cancel: AbortController;
-  /** What its progress callback has thrown. */
-  thrown?: Error;
 }
 
 class Host {
   readonly #scope: WorkerScope;
   readonly #pool: ReturnType<typeof createPortPool<typeof tasks>>;
-  readonly #running = new Map<number, Running>();
+  /** What cancels each call that runs. */
+  readonly #running = new Map<number, AbortController>();
   readonly #hints = new Map<number, (outcome: Outcome) => void>();
   #asked = 0;
   #session: Session | undefined;
 
-  constructor(scope: WorkerScope, opening: Opening) {
+  constructor(scope: WorkerScope, { id, opening }: Extract<FromPage, { do: 'open' }>) {
     this.#scope = scope;
     this.#pool = createPortPool(opening.ports);
-    void this.#run(OPENING, opening.progress, (options) => this.#open(opening, options));
+    void this.#run(id, opening.progress, (options) => this.#open(opening, options));
   }
 
   hear(asked: Exclude<FromPage, { do: 'open' }>): void {
     if (asked.do === 'call') {
       const { call } = asked;
       void this.#run(asked.id, asked.progress, (options) => this.#call(call, options));
-    } else if (asked.do === 'cancel') this.#running.get(asked.id)?.cancel.abort();
-    else if (asked.do === 'stop') {
-      const call = this.#running.get(asked.id);
-      if (call !== undefined) call.thrown = unpackError(asked.error);
-    } else if (asked.do === 'hint') {
+    } else if (asked.do === 'cancel') this.#running.get(asked.id)?.abort();
+    else if (asked.do === 'hint') {
       this.#hints.get(asked.id)?.(asked.outcome);
       this.#hints.delete(asked.id);
     } else this.#pool.hear(asked.news);
@@ -172,35 +159,35 @@ class Host {
           : undefined,
       },
     ).catch(async (error) => {
-      await this.#pool.close();
+      await this.#leave();
       throw error;
     });
     this.#session = session;
     void this.#follow(session);
+    void session.closed.then(async (error) => {
+      await this.#leave();
+      this.#tell({ told: 'closed', error: error && packError(error) });
+    });
     return { program: session.program };
   }
 
-  /** Tells what changes, and at last that it is over. */
-  async #follow(session: Awaited<ReturnType<typeof connectOn>>): Promise<void> {
-    let open = true;
-    const closed = session.closed.then((error) => {
-      open = false;
-      return error;
-    });
-    while (open) {
-      await Promise.race([session.changed, closed]);
-      this.#tell({ told: 'state', state: this.#state().state! });
+  /** Tells what changes, until the worker is ended. */
+  async #follow(session: LocalSession): Promise<never> {
+    for (;;) {
+      await session.changed;
+      this.#tell({ told: 'state', ...this.#state() });
     }
-    const error = await closed;
-    await this.#pool.close();
-    this.#tell({ told: 'closed', error: error && packError(error) });
+  }
+
+  /** Ends what the page does not end with the worker, and waits until what was sent has left. */
+  async #leave(): Promise<void> {
+    await Promise.all([this.#pool.close(), socketsClosed()]);
   }
 
   async #call(call: RemoteCall, own: CallParts): Promise<unknown> {
     const session = this.#session!;
     if (call.name === 'prepare') {
-      const { inferences } = call;
-      return session.prepare({ ...own, ...(inferences === undefined ? {} : { inferences }) });
+      return session.prepare({ ...own, inferences: call.inferences });
     }
     return call.name === 'infer' ? session.infer(call.pixels, own) : session.close();
   }
@@ -210,16 +197,14 @@ class Host {
     progress: boolean,
     work: (own: CallParts) => Promise<unknown>,
   ): Promise<void> {
-    const running: Running = { cancel: new AbortController() };
-    this.#running.set(id, running);
-    const onProgress = (progress: SessionProgress): void => {
-      if (running.thrown !== undefined) throw running.thrown;
-      this.#tell({ told: 'progress', id, progress });
+    const cancel = new AbortController();
+    this.#running.set(id, cancel);
+    const onProgress = (own: SessionProgress): void => {
+      if (progress) this.#tell({ told: 'progress', id, progress: own });
     };
     let outcome: Outcome;
     try {
-      const own = { signal: running.cancel.signal, onProgress: progress ? onProgress : () => {} };
-      outcome = { ok: true, output: await work(own) };
+      outcome = { ok: true, output: await work({ signal: cancel.signal, onProgress }) };
     } catch (thrown) {
       outcome = { ok: false, error: packError(thrown) };
     }

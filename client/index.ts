@@ -6,7 +6,7 @@
  *     const { label, logits } = await session.infer(pixels);
  *     await session.close();
  *
- * The session itself, with its contract, is in session.ts and knows no platform. Here are the socket and the threads.
+ * The session itself is in session.ts and knows no platform; its contract is in contract.ts. Here are the socket and the threads.
  */
 
 import { get as httpGet, type IncomingMessage } from 'node:http';

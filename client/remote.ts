@@ -19,6 +19,7 @@ import {
   checkOptions,
   PREPARE_OPTIONS,
   type PrepareOptions,
+  type SessionStatus,
 } from './options.ts';
 import type { OnProgress, SessionProgress } from './reporter.ts';
 
@@ -43,8 +44,6 @@ interface Pending {
   reject(error: Error): void;
 }
 
-const OPENING = 0;
-
 /** Why a part of this client was not loaded. */
 export function unloaded(url: string, cause: Error): Error {
   if (globalThis.navigator?.onLine !== false) return cause;
@@ -58,12 +57,14 @@ export class RemoteSession implements Session {
   readonly #worker: WebWorker;
   readonly #shared: Shared;
   readonly #calls = new Map<number, Pending>();
-  #next = OPENING + 1;
+  #next = 0;
   #state: SessionState | undefined;
   #program: Program | undefined;
   /** Why the session is over. */
   #end: Error | undefined;
   #started = false;
+  /** As it was told last. */
+  #status: SessionStatus | undefined;
   #finished: Promise<void> | undefined;
   #settle!: (why: Error | undefined) => void;
   #closing: Promise<void> | undefined;
@@ -84,9 +85,9 @@ export class RemoteSession implements Session {
     }
     const broken = (event: { message?: string; preventDefault?(): void }): void => {
       event.preventDefault?.();
-      const broke = new Error(`the session's worker broke: ${event.message}`);
+      const what = event.message || 'what it told cannot be read';
+      const broke = new Error(`the session's worker broke: ${what}`);
       void this.#finish(this.#started ? broke : unloaded(parts.url, failureToStart(event.message)));
-      if (this.#program !== undefined) parts.options.onStatus?.('closed');
     };
     this.#worker.addEventListener('error', broken);
     this.#worker.addEventListener('messageerror', broken);
@@ -130,7 +131,7 @@ export class RemoteSession implements Session {
   }
 
   get available(): number {
-    return this.#end === undefined ? this.#state!.available : 0;
+    return (this.#end ?? this.#closing) ? 0 : this.#state!.available;
   }
 
   async prepare(options: PrepareOptions = {}): Promise<void> {
@@ -141,8 +142,10 @@ export class RemoteSession implements Session {
 
   async infer(pixels: Float32Array | Uint8Array, options: CallOptions = {}): Promise<Inference> {
     checkOptions(options, CALL_OPTIONS);
-    const call = { name: 'infer', pixels: floatsOf(this.program, pixels) } as const;
-    return (await this.#call('the inference', call, options)) as Inference;
+    // A copy, for the caller may write to its own, and of a part alone: all of a buffer goes along.
+    const copy = floatsOf(this.program, pixels).slice();
+    const call = { name: 'infer', pixels: copy } as const;
+    return (await this.#call('the inference', call, options, [copy.buffer])) as Inference;
   }
 
   classify(image: ImageArgument, options: ClassifyOptions = {}): Promise<Classification[]> {
@@ -168,13 +171,7 @@ export class RemoteSession implements Session {
     const { model, expect, limits, bitsPerSecond, keepReady, hints, signal, onProgress } = options;
     const opening = {
       url,
-      options: {
-        model,
-        expect,
-        limits,
-        bitsPerSecond,
-        ...(keepReady === undefined ? {} : { keepReady }),
-      },
+      options: { model, expect, limits, bitsPerSecond, keepReady },
       hints: hints === undefined ? 'stored' : hints === false ? 'none' : 'page',
       progress: onProgress !== undefined,
       messages: options.onMessage !== undefined,
@@ -182,75 +179,94 @@ export class RemoteSession implements Session {
     } as const;
     const ports = opening.ports as unknown as MessagePort[];
     try {
-      const opened = await this.#settled(OPENING, 'connecting', { signal, onProgress }, () =>
-        this.#post({ do: 'open', opening }, ports),
+      const opened = await this.#settled('connecting', { signal, onProgress }, (id) =>
+        this.#post({ do: 'open', id, opening }, ports),
       );
       this.#program = (opened as Opened).program;
     } catch (error) {
-      await this.#finish(error as Error);
+      this.#end ??= error as Error;
+      // A worker that has begun leaves the server in order, and says when it has.
+      if (!(signal?.aborted && this.#started)) await this.#finish(this.#end);
       throw error;
     }
   }
 
-  #call(what: string, call: RemoteCall, options: CallOptions): Promise<unknown> {
+  #call(
+    what: string,
+    call: RemoteCall,
+    options: CallOptions,
+    transfer?: Transferable[],
+  ): Promise<unknown> {
     const { onProgress = this.#parts.options.onProgress, signal } = options;
-    const id = this.#next++;
-    return this.#settled(id, what, { signal, onProgress }, () =>
-      this.#post({ do: 'call', id, call, progress: onProgress !== undefined }),
+    return this.#settled(what, { signal, onProgress }, (id) =>
+      this.#post({ do: 'call', id, call, progress: onProgress !== undefined }, transfer),
     );
   }
 
   /** Posts a call and waits for what comes of it. */
   #settled(
-    id: number,
     what: string,
     { signal, onProgress }: CallOptions,
-    post: () => void,
+    post: (id: number) => void,
   ): Promise<unknown> {
     return new Promise((resolve, reject) => {
       if (this.#end !== undefined) throw this.#end;
       if (signal?.aborted) throw abortError(what, signal.reason);
-      const cancel = (): void => this.#post({ do: 'cancel', id });
-      const done = (settle: () => void): void => {
-        signal?.removeEventListener('abort', cancel);
-        if (signal?.aborted) reject(abortError(what, signal.reason));
-        else settle();
+      const id = this.#next++;
+      post(id);
+      const cancel = (): void => {
+        this.#post({ do: 'cancel', id });
+        // Nobody is told of what it finishes.
+        this.#calls.delete(id);
+        reject(abortError(what, signal?.reason));
       };
-      post();
+      const done = (): void => signal?.removeEventListener('abort', cancel);
       signal?.addEventListener('abort', cancel, { once: true });
       this.#calls.set(id, {
-        // Nobody is told of what a cancelled call finishes.
-        onProgress: onProgress && ((progress) => signal?.aborted || onProgress(progress)),
-        resolve: (output) => done(() => resolve(output)),
-        reject: (error) => done(() => reject(error)),
+        onProgress,
+        resolve(output) {
+          done();
+          resolve(output);
+        },
+        reject(error) {
+          done();
+          reject(error);
+        },
       });
     });
   }
 
   #post(asked: FromPage, transfer: Transferable[] = []): void {
-    if (this.#end === undefined) this.#worker.postMessage(asked, transfer);
+    if (this.#finished === undefined) this.#worker.postMessage(asked, transfer);
   }
 
   #hear(told: FromWorker): void {
-    if (this.#end !== undefined) return;
+    if (this.#finished !== undefined) return;
     if ('state' in told) this.#state = told.state ?? this.#state;
     const { options } = this.#parts;
-    if (told.told === 'status') options.onStatus?.(told.status);
+    if (told.told === 'status') this.#tell(told.status);
     else if (told.told === 'message') options.onMessage?.(told.message);
     else if (told.told === 'progress') this.#progress(told.id, told.progress);
     else if (told.told === 'settled') this.#take(told.id, told.outcome);
     else if (told.told === 'load' || told.told === 'save') void this.#askHints(told);
-    else if (told.told === 'closed') void this.#finish(told.error && unpackError(told.error));
+    else if (told.told === 'closed') {
+      void this.#finish(this.#end ?? (told.error && unpackError(told.error)));
+    }
   }
 
+  #tell(status: SessionStatus): void {
+    this.#status = status;
+    this.#parts.options.onStatus?.(status);
+  }
+
+  /** What a progress callback throws ends the session. */
   #progress(id: number, progress: SessionProgress): void {
-    const call = this.#calls.get(id);
     try {
-      call?.onProgress?.(progress);
+      this.#calls.get(id)?.onProgress?.(progress);
     } catch (error) {
-      this.#post({ do: 'stop', id, error: packError(error) });
-      this.#calls.delete(id);
-      call?.reject(error as Error);
+      this.#rejectAll((this.#end = error as Error));
+      // The worker leaves the server in order, and says when it has.
+      this.#post({ do: 'call', id: this.#next++, call: { name: 'close' }, progress: false });
     }
   }
 
@@ -259,23 +275,28 @@ export class RemoteSession implements Session {
     this.#calls.delete(id);
     if (outcome.ok) call?.resolve(outcome.output);
     else call?.reject(unpackError(outcome.error));
+    // Opening was cancelled, or has failed.
+    if (this.#program === undefined && this.#end !== undefined) void this.#finish(this.#end);
+  }
+
+  #rejectAll(error: Error): void {
+    for (const { reject } of this.#calls.values()) reject(error);
+    this.#calls.clear();
   }
 
   /** Asks the page's cache for the worker. */
   async #askHints(told: Extract<FromWorker, { told: 'load' | 'save' }>): Promise<void> {
     const { id, digest } = told;
     const hints = this.#parts.options.hints as HintCache;
-    let outcome: Outcome;
     try {
       const output =
         told.told === 'load'
           ? await hints.load(digest, told.bytes)
           : await hints.save(digest, told.hint);
-      outcome = { ok: true, output };
+      this.#post({ do: 'hint', id, outcome: { ok: true, output } });
     } catch (error) {
-      outcome = { ok: false, error: packError(error) };
+      this.#post({ do: 'hint', id, outcome: { ok: false, error: packError(error) } });
     }
-    this.#post({ do: 'hint', id, outcome });
   }
 
   /**
@@ -288,12 +309,13 @@ export class RemoteSession implements Session {
   }
 
   async #free(why: Error | undefined): Promise<void> {
-    this.#end = why ?? new ProtocolError('closed', 'the session was closed');
+    this.#end ??= why ?? new ProtocolError('closed', 'the session was closed');
     this.#shared.end();
     this.#worker.terminate();
-    for (const { reject } of this.#calls.values()) reject(this.#end);
-    this.#calls.clear();
+    this.#rejectAll(this.#end);
     await this.#parts.release?.();
+    const open = this.#status !== undefined && this.#status !== 'connecting';
+    if (open && this.#status !== 'closed') this.#tell('closed');
     this.#settle(why);
   }
 }

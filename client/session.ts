@@ -308,7 +308,11 @@ export class LocalSession implements Session {
       const link = await this.#linked();
       if (call.cancelled) throw abortError('the inference');
       const change = this.#changed.next;
-      if (this.available > 0) return [link, this.#source.left.bundles.take()];
+      if (this.available > 0) {
+        const ready = this.#source.left.bundles.take();
+        this.#changed.happens();
+        return [link, ready];
+      }
       if (this.#offline.calls > 0) await change;
       else {
         await this.#offline.run('the preparation', undefined, () =>

@@ -28,7 +28,7 @@ function watchPolicy(): { reason(): Promise<string>; end(): void } {
       end();
       if (globalThis.navigator?.onLine === false) return 'this device is offline';
       return blocked
-        ? 'the content security policy of this page does not name it in connect-src'
+        ? 'the content security policy of this page, or of the file of its worker, does not name it in connect-src'
         : 'no server answers there';
     },
     end,
@@ -39,6 +39,23 @@ function watchPolicy(): { reason(): Promise<string>; end(): void } {
 function mixed(url: string, cause: unknown): TypeError {
   const what = `this page may not connect to ${place(url)}: pages that come by https: may use wss: alone`;
   return new TypeError(`url: ${what}`, { cause });
+}
+
+/** Those that are not closed. */
+const sockets = new Set<WebSocket>();
+
+/** How long a socket may take to close, in ms: what it has sent has left then, or never will. LOCAL. */
+const CLOSING_MS = 500;
+
+/** Waits until all sockets are closed: a worker that is ended before drops what they were about to send. */
+export async function socketsClosed(): Promise<void> {
+  const closed = [...sockets].map(
+    (socket) => new Promise((resolve) => socket.addEventListener('close', resolve)),
+  );
+  await Promise.race([
+    Promise.all(closed),
+    new Promise((resolve) => setTimeout(resolve, CLOSING_MS)),
+  ]);
 }
 
 /** All but the workers and the images, which are the page's. */
@@ -56,6 +73,8 @@ export const browser: Omit<Platform<ConnectOptions>, 'createPool' | 'readPixels'
       throw mixed(url, cause);
     }
     socket.addEventListener('open', policy.end);
+    sockets.add(socket);
+    socket.addEventListener('close', () => sockets.delete(socket));
     return connectingBy(socket, async () => ({ reason: await policy.reason() }));
   },
 };

@@ -69,7 +69,7 @@ const FRAGMENT_BYTES = 16 * 1024;
 /** Bytes waiting in the socket above which send() waits. LOCAL. */
 const HIGH_WATER_BYTES = 4 * 1024 * 1024;
 
-/** Bytes after which a browser's socket lets the page have a turn: it copies them on the page's main thread. LOCAL. */
+/** Bytes after which a browser's socket lets its thread have a turn, which copies them: with openSession it is the page's. LOCAL. */
 const TURN_BYTES = 256 * 1024;
 
 /** How often a full socket is asked whether it has drained, in ms: no WebSocket tells by an event. LOCAL. */

@@ -328,7 +328,7 @@ async function takeHint(
 
 /**
  * Decodes and checks the program, lays it out and adds up its cost, each once. Each of these has a turn of the event loop of
- * its own: in a page this is the thread that answers its user.
+ * its own: the thread may be a page's, which answers its user.
  */
 async function layOut(
   encoded: Uint8Array,

@@ -10,6 +10,7 @@
  * - As many tasks run at a time as there are workers. Those of a runner start in the order of run(); runners whose tasks wait
  *   take turns. Urgent tasks start before all others, of which at least one in eight starts is. Worth it from about 5 ms of
  *   work each.
+ * - Workers that are shared with another thread (ports.ts) serve the pool there as well: the order is then each pool's own.
  * - run() always settles. A task's own error rejects with its class, message and code; a crashed worker rejects what it
  *   was running, and another takes its place; close() rejects whatever is not done; an aborted signal rejects at once
  *   (a task that is already running is left to end, and its result is dropped: tasks are short, threads are not).
@@ -17,7 +18,7 @@
  * - A pool fails when a worker cannot start, the one in place of a crashed one included: then every run() rejects.
  *
  * Implementations: `createInlinePool` (inline.ts), without threads; `createThreadPool` (node.ts), the threads of Node;
- * `createWebPool` (web.ts), the web workers of a browser.
+ * `createWebPool` (web.ts), the web workers of a browser; `createPortPool` (ports.ts), workers that another thread shares.
  */
 
 import type { Input, Output, TaskTable } from './task.ts';

@@ -9,17 +9,22 @@ import { TaskQueue, type Workers } from './queue.ts';
 import {
   movable,
   type Outcome,
+  type PackedError,
   perform,
   type Request,
   type TaskTable,
   transferables,
+  unpackError,
   unwrap,
 } from './task.ts';
 
 /** The part of a worker, of a port and of a worker's global scope that is used. */
 export interface Messages {
   postMessage(message: unknown, transfer: Transferable[]): void;
-  addEventListener(type: 'message', listener: (event: { data: unknown }) => void): void;
+  addEventListener(
+    type: 'message' | 'messageerror',
+    listener: (event: { data: unknown }) => void,
+  ): void;
 }
 
 /** One end of a `MessageChannel`. */
@@ -50,6 +55,11 @@ class Member {
       const { call } = this;
       this.call = undefined;
       call?.resolve(data as Outcome);
+    });
+    worker.addEventListener('messageerror', () => {
+      const { call } = this;
+      this.call = undefined;
+      call?.reject(new Error(`pool: what task "${call.task}" gave cannot be read here`));
     });
   }
 
@@ -99,8 +109,8 @@ export class Members implements Workers {
 
 /** What becomes of workers that are shared: another one in a place, or none can start. */
 export type SharedNews =
-  | { readonly at: number; readonly port: Port; readonly cause: string }
-  | { readonly failed: string };
+  | { readonly at: number; readonly port: Port; readonly cause: PackedError }
+  | { readonly failed: PackedError };
 
 /** A pool over shared workers. */
 export interface PortPool<T extends TaskTable> extends Pool<T> {
@@ -131,8 +141,8 @@ export function createPortPool<T extends TaskTable>(ports: readonly Port[]): Por
   });
   return Object.assign(queue, {
     hear(news: SharedNews): void {
-      if ('failed' in news) queue.fail(new Error(news.failed));
-      else take(news.at, news.port, new Error(news.cause));
+      if ('failed' in news) queue.fail(unpackError(news.failed));
+      else take(news.at, news.port, unpackError(news.cause));
     },
   });
 }
@@ -149,6 +159,11 @@ export function share(worker: Messages): Port {
   return port2;
 }
 
+/** Ends the worker: whoever has posted a task waits for it. */
+function unread(): never {
+  throw new Error('what a task takes cannot be read here');
+}
+
 /** Runs tasks for whoever posts them: at `scope`, and at every port that comes there. */
 export function serveMessages(scope: Messages, tasks: TaskTable): void {
   const serve = (at: Messages, data: unknown): void => {
@@ -159,6 +174,7 @@ export function serveMessages(scope: Messages, tasks: TaskTable): void {
         if (event.data === END) port.close();
         else serve(port, event.data);
       });
+      port.addEventListener('messageerror', unread);
       port.start();
     } else if ('task' in data) {
       const outcome = movable(perform(tasks, data as Request)) as Outcome;
@@ -166,4 +182,5 @@ export function serveMessages(scope: Messages, tasks: TaskTable): void {
     }
   };
   scope.addEventListener('message', ({ data }) => serve(scope, data));
+  scope.addEventListener('messageerror', unread);
 }

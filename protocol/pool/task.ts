@@ -39,8 +39,11 @@ export type Outcome =
   | { readonly ok: true; readonly output: unknown }
   | { readonly ok: false; readonly error: PackedError };
 
+/** Causes of causes that go along. */
+const CAUSES = 4;
+
 /** An error, or whatever was thrown, for its way to another thread. */
-export function packError(thrown: unknown): PackedError {
+export function packError(thrown: unknown, causes: number = CAUSES): PackedError {
   const error = thrown instanceof Error ? thrown : new Error(String(thrown));
   const { name, message, stack, cause } = error;
   const { code, retryAfterMs } = error as { code?: unknown; retryAfterMs?: number };
@@ -52,7 +55,7 @@ export function packError(thrown: unknown): PackedError {
     code: typeof code === 'string' ? code : undefined,
     retryAfterMs,
     stack,
-    cause: cause === undefined ? undefined : packError(cause),
+    cause: cause === undefined || causes === 0 ? undefined : packError(cause, causes - 1),
   };
 }
 

@@ -10,12 +10,15 @@ import {
   share,
 } from './ports.ts';
 import { TaskQueue } from './queue.ts';
-import type { TaskTable } from './task.ts';
+import { packError, type TaskTable } from './task.ts';
 
 /** The part of a browser's `Worker` that is used. */
 export interface WebWorker extends Messages {
   terminate(): void;
-  addEventListener(type: 'message', listener: (event: { data: unknown }) => void): void;
+  addEventListener(
+    type: 'message' | 'messageerror',
+    listener: (event: { data: unknown }) => void,
+  ): void;
   addEventListener(
     type: 'error' | 'messageerror',
     listener: (event: { message?: string; preventDefault?(): void }) => void,
@@ -23,12 +26,7 @@ export interface WebWorker extends Messages {
 }
 
 /** The part of a worker's own global scope that is used. */
-export interface WorkerScope extends Messages {
-  addEventListener(
-    type: 'message' | 'messageerror',
-    listener: (event: { data: unknown }) => void,
-  ): void;
-}
+export type WorkerScope = Messages;
 
 /** The workers of a pool as another thread has them. */
 export interface Shared {
@@ -95,9 +93,6 @@ export function createWebPool<T extends TaskTable>(
 /** Serves a pool from inside a worker, and those that its workers are shared with: what its module does last. */
 export function serveWorker(scope: WorkerScope, tasks: TaskTable): void {
   serveMessages(scope, tasks);
-  scope.addEventListener('messageerror', () => {
-    throw new Error('what a task takes cannot be read here');
-  });
   scope.postMessage(READY, []);
 }
 
@@ -106,6 +101,7 @@ class Crew extends Members {
   readonly #spawn: () => WebWorker;
   readonly #hired: WebWorker[] = [];
   readonly #told = new Set<(news: SharedNews) => void>();
+  #shares = 0;
   #fail: (error: Error) => void = () => {};
   #end: Error | undefined;
 
@@ -125,8 +121,13 @@ class Crew extends Members {
 
   share(told: (news: SharedNews) => void): Shared {
     if (this.#end !== undefined) throw this.#end;
-    this.#told.add(told);
-    return { ports: this.#hired.map(share), end: () => this.#told.delete(told) };
+    // Each begins at another worker: those that have one task at a time do not all wait for the same.
+    const first = this.#shares++ % this.workers;
+    const turned = (news: SharedNews): void =>
+      told('at' in news ? { ...news, at: (news.at - first + this.workers) % this.workers } : news);
+    this.#told.add(turned);
+    const workers = [...this.#hired.slice(first), ...this.#hired.slice(0, first)];
+    return { ports: workers.map(share), end: () => this.#told.delete(turned) };
   }
 
   override async shutdown(): Promise<void> {
@@ -138,7 +139,7 @@ class Crew extends Members {
 
   #over(error: Error): void {
     this.#end ??= error;
-    for (const tell of this.#told) tell({ failed: error.message });
+    for (const tell of this.#told) tell({ failed: packError(error) });
     this.#told.clear();
   }
 
@@ -149,7 +150,7 @@ class Crew extends Members {
     this.#hired[at] = worker;
     this.place(at, worker, cause);
     for (const tell of cause ? this.#told : []) {
-      tell({ at, port: share(worker), cause: cause!.message });
+      tell({ at, port: share(worker), cause: packError(cause) });
     }
     worker.addEventListener('message', ({ data }) => {
       ready ||= data === READY;

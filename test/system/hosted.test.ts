@@ -77,13 +77,19 @@ describe.skipIf(skipped)('a session in a worker', () => {
       const before = session.available;
       await session.prepare({ inferences: 2 });
       const prepared = session.available;
-      const answer = await session.infer(pixels);
+      // The caller's array is its own again at once.
+      const own = pixels.slice();
+      let during = -1;
+      const asked = session.infer(own, { onProgress: () => (during = session.available) });
+      own.fill(9);
+      const answer = await asked;
       const classes = await session.classify(new ImageData(28, 28), { topK: 3 });
       const { model, maxBundles, digest, weights, available } = session;
       const { input } = session.program;
       await session.close();
       return {
-        ...{ statuses, phases: [...phases], before, prepared, available, after: session.available },
+        ...{ statuses, phases: [...phases], before, prepared, during, available },
+        after: session.available,
         ...{ model, maxBundles, digest, weights, shape: input.shape },
         logits: answer.logits!.length,
         online: answer.stats.online,
@@ -94,7 +100,7 @@ describe.skipIf(skipped)('a session in a worker', () => {
     expect(seen).toMatchObject({
       statuses: ['connecting', 'ready', 'closed'],
       phases: ['connect', 'setup', 'hint', 'done', 'prepare', 'infer'],
-      ...{ before: 0, prepared: 2, available: 0, after: 0 },
+      ...{ before: 0, prepared: 2, during: 1, available: 0, after: 0 },
       ...{ model: 'digits', shape: [1, 28, 28], logits: 10, classes: 3, closed: undefined },
     });
     expect(seen.digest).toMatch(/^[0-9a-f]{64}$/);
@@ -154,17 +160,62 @@ describe.skipIf(skipped)('a session in a worker', () => {
     await expect.poll(() => page.workers().length).toBe(0);
   });
 
-  it('ends with what a progress callback throws', async () => {
-    const seen = await page.evaluate(async (url) => {
+  it.each([
+    ['at first', 'infer'],
+    ['at last', 'done'],
+  ])('ends with what a progress callback throws %s', async (_, when) => {
+    const seen = await page.evaluate(
+      async ([url, when]) => {
+        const statuses: string[] = [];
+        const onStatus = (status: string) => void statuses.push(status);
+        const session = await sotto.connect(url!, { workers: 1, onStatus });
+        await session.prepare();
+        const fault = new RangeError('a fault of the page');
+        const onProgress = ({ phase }: Sotto.SessionProgress) => {
+          if (phase === when) throw fault;
+        };
+        const failed = await session.infer(pixels, { onProgress }).catch((error) => error);
+        const ends = [failed, await session.closed, await session.infer(pixels).catch((e) => e)];
+        return { same: ends.map((end) => end === fault), statuses };
+      },
+      [server.url, when],
+    );
+    const statuses = ['connecting', 'ready', 'closed'];
+    expect(seen).toEqual({ same: [true, true, true], statuses });
+    await expect.poll(() => page.workers().length).toBe(0);
+  });
+
+  it('tells the server that it leaves, also in the middle of a preparation', async () => {
+    const before = server.events.length;
+    await page.evaluate(async (url) => {
       const session = await sotto.connect(url, { workers: 1 });
-      const onProgress = () => {
-        throw new RangeError('a fault of the page');
-      };
-      const failed = await session.infer(pixels, { onProgress }).catch(told);
-      return [failed, told(await session.closed), await session.infer(pixels).catch(told)];
+      await session.prepare();
+      const cut = session.prepare({ inferences: 4 }).catch(() => {});
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      await session.close();
+      await cut;
+      const next = await sotto.connect(url, { workers: 1 });
+      await next.prepare();
+      await next.close();
     }, server.url);
-    const fault = ['RangeError', 'a fault of the page'];
-    expect(seen).toEqual([fault, fault, fault]);
+    const ends = () => server.events.slice(before).filter(({ type }) => type !== 'inference');
+    await expect.poll(() => ends().at(-1)).toMatchObject({ reason: 'goodbye', kept: 0 });
+    expect(ends()).toContainEqual(
+      expect.objectContaining({ message: 'the peer gave up: the session was closed' }),
+    );
+  });
+
+  it('a page that stops to open while its worker is loading waits for nothing', async () => {
+    await page.route('**/core-*.js', () => {});
+    const told = await page.evaluate(async (url) => {
+      const stop = new AbortController();
+      setTimeout(() => stop.abort('late'), 100);
+      const { name, cause } = await sotto
+        .connect(url, { workers: 1, signal: stop.signal })
+        .catch((error) => error);
+      return [name, cause];
+    }, server.url);
+    expect(told).toEqual(['AbortError', 'late']);
   });
 
   it('brings errors of the server and of arguments as what they are, and spends nothing', async () => {
@@ -218,13 +269,21 @@ describe.skipIf(skipped)('a session in a worker', () => {
         await session.infer(pixels);
         await session.close();
       }
-      const broken = { ...memory, load: () => Promise.reject(new RangeError('it is full')) };
-      return [asked, await sotto.connect(url, { workers: 1, hints: broken }).catch(told)];
+      const loads = [() => Promise.reject(new RangeError('it is full')), async () => () => {}];
+      const failed = [];
+      for (const load of loads) {
+        const hints = { ...memory, load } as unknown as Sotto.HintCache;
+        failed.push(await sotto.connect(url, { workers: 1, hints }).catch(told));
+      }
+      return { asked, failed };
     }, server.url);
-    expect(seen).toEqual([
-      ['load: nothing', 'save true', 'load: true'],
-      ['RangeError', 'it is full'],
-    ]);
+    expect(seen).toEqual({
+      asked: ['load: nothing', 'save true', 'load: true'],
+      failed: [
+        ['RangeError', 'it is full'],
+        [expect.anything(), expect.stringMatching(/could not be cloned/)],
+      ],
+    });
   });
 
   it('shows what it sends and gets, as copies', async () => {

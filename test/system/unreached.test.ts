@@ -70,7 +70,9 @@ describe.skipIf(skipped)('a page that reaches no server is told', () => {
 
   it('that its content security policy forbids it', async () => {
     const policy = `script-src 'self' 'unsafe-inline' 'unsafe-eval'; connect-src 'self'`;
-    const same = cannot('the content security policy of this page does not name it in connect-src');
+    const same = cannot(
+      'the content security policy of this page, or of the file of its worker, does not name it in connect-src',
+    );
     expect(await failures(nowhere, { 'content-security-policy': policy })).toEqual([same, same]);
   });
 
