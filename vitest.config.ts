@@ -7,8 +7,7 @@ export default defineConfig({
     testTimeout: 120_000,
     hookTimeout: 120_000,
     pool: 'forks',
-    // More than two cores' worth: many tests wait for the time of a limit.
-    maxWorkers: 3,
+    maxWorkers: 2,
     coverage: {
       include: ['client/**', 'server/**', 'protocol/**', 'models/**', 'cli.ts'],
       exclude: ['**/wasm/**', '**/assembly/**'],

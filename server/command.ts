@@ -97,8 +97,10 @@ async function run(
       throw error;
     },
   );
+  // Signals are heard before anybody is told that it has started, and may send some.
+  const stopped = untilStopped(server, files, audit, tell, options.grace);
   tell({ type: 'started', ...configurationOf(options, files, server), metrics: port?.url });
-  const why = await untilStopped(server, files, audit, tell, options.grace);
+  const why = await stopped;
   await port?.close();
   await audit?.close();
   tell({ type: 'stopped', why, ...journal.counts });

@@ -125,9 +125,10 @@ class Crew extends Members {
     const first = this.#shares++ % this.workers;
     const turned = (news: SharedNews): void =>
       told('at' in news ? { ...news, at: (news.at - first + this.workers) % this.workers } : news);
-    this.#told.add(turned);
     const workers = [...this.#hired.slice(first), ...this.#hired.slice(0, first)];
-    return { ports: workers.map(share), end: () => this.#told.delete(turned) };
+    const ports = workers.map(share);
+    this.#told.add(turned);
+    return { ports, end: () => this.#told.delete(turned) };
   }
 
   override async shutdown(): Promise<void> {

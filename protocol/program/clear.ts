@@ -9,13 +9,13 @@ import { linear } from '../ring/linear.ts';
 import type { Shape } from '../ring/shape.ts';
 import { sizeOf } from '../ring/shape.ts';
 import { indexOfLargest } from '../ring/tensor.ts';
-import { checkProgram } from './check.ts';
+import { checkProgram, type Shapes } from './check.ts';
 import { cutBits, outputLimit } from './cut.ts';
 import { type ActivationKind, type ElementRounding, kindOf, kindsIn } from './kinds.ts';
 import { localOf } from './local.ts';
 import { marginsOf } from './margins.ts';
 import { type ChannelConstants, constantsOf, type LinearWeights, type Model } from './model.ts';
-import type { ActivationStep, OutputStep, Step } from './program.ts';
+import type { ActivationStep, OutputStep, Program, Step } from './program.ts';
 import { walk } from './walk.ts';
 
 /**
@@ -59,6 +59,18 @@ export function runClear(model: Model, input: Int32Array, observe?: ClearObserve
   return interpret(model, input, nearest, observe);
 }
 
+/** Shapes of programs that have been checked: calibration runs the same program thousands of times. */
+const checked = new WeakMap<Program, Shapes>();
+
+function shapesOf(program: Program): Shapes {
+  let shapes = checked.get(program);
+  if (shapes === undefined) {
+    shapes = checkProgram(program);
+    checked.set(program, shapes);
+  }
+  return shapes;
+}
+
 /** {@link runClear} with another rounding. */
 export function interpret(
   { program, weights }: Model,
@@ -66,7 +78,7 @@ export function interpret(
   rounding: Rounding,
   observe: ClearObserver = refuseOutOfRange,
 ): Int32Array {
-  const shapes = checkProgram(program);
+  const shapes = shapesOf(program);
   const margins = marginsOf(program);
   if (input.length !== sizeOf(program.input.shape)) {
     throw new RangeError(

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { connect, type Session } from '../../client/index.ts';
 import { encodeModel } from '../../protocol/program/model.ts';
 import { type Served, serveProcess } from '../system/serving.ts';
@@ -101,7 +101,7 @@ describe.skipIf(notBuilt)('a server that closes', () => {
       const exited = once(served.child, 'exit');
       await served.next('started');
       served.child.kill('SIGINT');
-      while (!existsSync(asked)) await new Promise((resolve) => setTimeout(resolve, 10));
+      await vi.waitUntil(() => existsSync(asked), { timeout: 30_000, interval: 10 });
       served.child.kill('SIGINT');
       expect(await within(10_000, exited)).toEqual([null, 'SIGINT']);
     } finally {

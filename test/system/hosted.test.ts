@@ -7,9 +7,10 @@ import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type * as Sotto from '../../client/browser.ts';
 import { Kind } from '../../protocol/inference/messages.ts';
+import { encodeModel } from '../../protocol/program/model.ts';
 import { noBrowser, openBrowser } from './chromium.ts';
 import { root, type Served, serveFolder, serveProcess } from './serving.ts';
-import { notBuilt } from './support.ts';
+import { notBuilt, tinyModel } from './support.ts';
 
 const skipped = notBuilt ?? noBrowser;
 if (skipped) console.log(`sessions in workers skipped: ${skipped}`);
@@ -28,7 +29,7 @@ const PAGE = `<!doctype html><title>hosted</title><script type="module">
     return made.at(-1);
   };
   globalThis.told = ({ name, code, message }) => [code ?? name, message];
-  globalThis.pixels = new Float32Array(28 * 28);
+  globalThis.pixels = new Float32Array(6 * 6);
   import * as sotto from './client.js';
   globalThis.sotto = sotto;
 </script>`;
@@ -44,7 +45,8 @@ describe.skipIf(skipped)('a session in a worker', () => {
     folder = mkdtempSync(join(tmpdir(), 'sotto-hosted-'));
     cpSync(join(root, 'dist/web'), folder, { recursive: true });
     writeFileSync(join(folder, 'index.html'), PAGE);
-    const model = join(root, 'models/zoo/digits.sotto');
+    const model = join(folder, 'tiny.sotto');
+    writeFileSync(model, encodeModel(tinyModel()));
     [browser, server, files] = await Promise.all([
       openBrowser(),
       serveProcess(['--port', '0', '--model', model]),
@@ -70,7 +72,7 @@ describe.skipIf(skipped)('a session in a worker', () => {
       const statuses: string[] = [];
       const phases = new Set<string>();
       const session = await sotto.connect(url, {
-        ...{ model: 'digits', workers: 2 },
+        ...{ model: 'tiny', workers: 2 },
         onStatus: (status) => statuses.push(status),
         onProgress: ({ phase }) => phases.add(phase),
       });
@@ -83,7 +85,7 @@ describe.skipIf(skipped)('a session in a worker', () => {
       const asked = session.infer(own, { onProgress: () => (during = session.available) });
       own.fill(9);
       const answer = await asked;
-      const classes = await session.classify(new ImageData(28, 28), { topK: 3 });
+      const classes = await session.classify(new ImageData(6, 6), { topK: 2 });
       const { model, maxBundles, digest, weights, available } = session;
       const { input } = session.program;
       await session.close();
@@ -101,12 +103,12 @@ describe.skipIf(skipped)('a session in a worker', () => {
       statuses: ['connecting', 'ready', 'closed'],
       phases: ['connect', 'setup', 'hint', 'done', 'prepare', 'infer'],
       ...{ before: 0, prepared: 2, during: 1, available: 0, after: 0 },
-      ...{ model: 'digits', shape: [1, 28, 28], logits: 10, classes: 3, closed: undefined },
+      ...{ model: 'tiny', shape: [1, 6, 6], logits: 3, classes: 2, closed: undefined },
     });
     expect(seen.digest).toMatch(/^[0-9a-f]{64}$/);
     expect(seen.weights).toMatch(/^[0-9a-f]{64}$/);
     expect(seen.maxBundles).toBeGreaterThan(2);
-    expect(seen.online.bytesUp).toBeGreaterThan(1000);
+    expect(seen.online.bytesUp).toBeGreaterThan(100);
   });
 
   it('keeps inferences ready in the background, which the page is told of', async () => {
@@ -234,14 +236,14 @@ describe.skipIf(skipped)('a session in a worker', () => {
       await session.close();
       return { unknown, limits, wrong, available, late: await session.infer(pixels).catch(told) };
     }, server.url);
-    expect(seen.unknown).toEqual(['refused', expect.stringMatching(/no model.*digits/)]);
+    expect(seen.unknown).toEqual(['refused', expect.stringMatching(/no model.*tiny/)]);
     expect(seen.limits).toEqual([
       'RangeError',
       expect.stringMatching(/^limits\.stallMs: expected/),
     ]);
     expect(seen.wrong).toEqual([
       ['RangeError', expect.stringMatching(/^inferences: expected at most/)],
-      ['RangeError', expect.stringMatching(/784|28/)],
+      ['RangeError', expect.stringMatching(/36/)],
       ['TypeError', expect.stringMatching(/^pixels: expected a Float32Array/)],
       ['TypeError', expect.stringMatching(/^there is no option "onprogress"/)],
     ]);
@@ -307,7 +309,7 @@ describe.skipIf(skipped)('a session in a worker', () => {
     const bytes = messages.reduce((sum, message) => sum + 16 + message.bytes, 0);
     expect(moved.bytesSent + moved.bytesReceived).toBe(bytes);
     const input = up.find(({ kind }) => kind === Kind.maskedInput)!;
-    expect(input.bytes).toBeGreaterThan(28 * 28);
+    expect(input.bytes).toBeGreaterThan(6 * 6);
     expect(input.bytes).toBeLessThan(stats.online.bytesUp);
   });
 

@@ -14,8 +14,8 @@ const PUBLISHED: Record<Name, number | undefined> = {
 const IMAGES: Record<Name, number> = {
   resnet20: 100,
   resnet32: 20,
-  minionn: 50,
-  'minionn-5-squares': 100,
+  minionn: 30,
+  'minionn-5-squares': 50,
 };
 
 describe.skipIf(!available)('published networks in fixed point', () => {

@@ -46,7 +46,7 @@ function writeIdx(name: string, { pixels, labels }: LabelledImages): void {
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'sotto-reduce-'));
   writeFileSync(at('dense.sottonet'), saveGraph(await trainedResNet(smallTraining())));
-  writeIdx('train', pairs(800, 3));
+  writeIdx('train', pairs(480, 3));
   writeIdx('test', pairs(100, 4));
 });
 afterAll(() => rmSync(folder, { recursive: true }));

@@ -31,7 +31,7 @@ function spread(runs: readonly Int32Array[], clear: Int32Array): number {
 }
 
 describe('private inferences of random programs', () => {
-  const count = long ? 60 : 16;
+  const count = long ? 60 : 10;
 
   it(
     `${count} programs: within the tolerance they state, or the label where that is clear`,
