@@ -351,7 +351,7 @@ function browserTable({ sections }: Results): Table {
   return {
     title: 'In a browser',
     note:
-      'Chromium without a window, the page cross-origin isolated; Node and browser in turn against the same server process. ' +
+      'Chromium without a window, the page cross-origin isolated; Node and browser in turn against the same server process. Offline and online: a session’s fourth. ' +
       'Medians, ms; the ratio is taken pair by pair. Longest task: of the page’s main thread in the quietest repetition.',
     head: ['network', 'part', 'Node ms', 'browser ms', 'browser / Node', 'longest task, ms'],
     rows,
