@@ -1,6 +1,6 @@
 /**
- * Workers that are spoken to by messages, and a pool over ports to workers of another thread: who opens a session in a worker of its own
- * gives it such ports, so that the page which owns the workers has none of their work pass through it.
+ * Workers that are spoken to by messages, and a pool over ports to workers of another thread: a session that runs in a worker has such ports to
+ * its page's pool, so that nothing of a task passes through the page.
  */
 
 import { BULK_BYTES } from '../bulk.ts';
