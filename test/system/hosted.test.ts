@@ -353,7 +353,7 @@ describe.skipIf(skipped)('a session in a worker', () => {
     await expect.poll(() => page.workers().length).toBe(0);
   });
 
-  it('is refused a pool that is none of its own, and what goes around a channel', async () => {
+  it('is refused a pool that createPool has not made, and what goes around a channel', async () => {
     const seen = await page.evaluate(async (url) => {
       const own = sotto.createPool({ workers: 1 });
       const foreign = { ...own, run: own.run.bind(own) } as unknown as Sotto.ProtocolPool;
